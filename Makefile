@@ -1,0 +1,124 @@
+# Needs Go, git, make, a C compiler (for the race detector) and bash. Whatever
+# else is needed is built from the versions that hack/tools/go.mod and
+# hack/controlplane/go.mod name: once, then taken from the cache.
+
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+# The image that is built and deployed.
+IMG ?= dli-operator:latest
+# The version that the manager reports.
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+# The kubectl that install and deploy use: yours, else the one built for tests.
+KUBECTL ?= $(shell command -v kubectl || echo '$$(hack/controlplane/build.sh)/kubectl')
+# How long each fuzz target runs.
+FUZZTIME ?= 1m
+# More for go test, such as -run or -v.
+TESTFLAGS ?=
+# More for the manager (make run), the benchmark (make bench) and the image
+# (make docker-build; --push stores it in its registry).
+RUNFLAGS ?=
+BENCHFLAGS ?=
+BUILDXFLAGS ?=
+PLATFORMS ?= linux/amd64,linux/arm64
+
+TOOL := go tool -modfile=hack/tools/go.mod
+HEADER := hack/boilerplate.go.txt
+
+##@ Development
+
+.PHONY: help
+help: ## Show this help.
+	@awk 'BEGIN { FS = ":.*## "; print "Usage: make <target>" } \
+		/^##@ / { printf "\n%s\n", substr($$0, 5) } \
+		/^[a-z-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+.PHONY: generate
+generate: ## Generate DeepCopy methods and apply configurations from api/.
+	$(TOOL) controller-gen object:headerFile=$(HEADER) paths=./api/v1alpha1
+	$(TOOL) controller-gen applyconfiguration:headerFile=$(HEADER) paths=./api/v1alpha1
+
+.PHONY: manifests
+manifests: ## Generate the CRDs and the operator's role from markers.
+	$(TOOL) controller-gen crd paths=./api/v1alpha1 output:crd:dir=config/crd/bases
+	$(TOOL) controller-gen rbac:roleName=manager-role paths=./controllers/... output:rbac:dir=config/rbac
+
+.PHONY: docs
+docs: ## Generate docs/api.md from the comments of api/.
+	mkdir -p docs
+	$(TOOL) crd-ref-docs --log-level=ERROR --source-path=api/v1alpha1 --config=hack/tools/crd-ref-docs.yaml \
+		--renderer=markdown --output-path=docs/api.md
+
+.PHONY: fmt
+fmt: ## Format the code.
+	$(TOOL) golangci-lint fmt ./...
+
+.PHONY: lint
+lint: ## Run the linters of .golangci.yml.
+	$(TOOL) golangci-lint run ./...
+
+.PHONY: verify
+verify: ## Check generated files, format, modules, vet, linters and kustomizations.
+	hack/tools/verify.sh
+
+##@ Test
+
+.PHONY: test
+test: ## Run the tests, with the race detector, on a real API server.
+	assets=$$(hack/controlplane/build.sh) && KUBEBUILDER_ASSETS=$$assets go test -race -timeout=15m $(TESTFLAGS) ./...
+
+.PHONY: fuzz
+fuzz: ## Fuzz what reads DLI's answers, each target for FUZZTIME.
+	targets=$$(go test -list='^Fuzz' ./internal/dli | grep '^Fuzz') && \
+	for target in $$targets; do \
+		go test -run='^$$' -fuzz="^$$target\$$" -fuzztime=$(FUZZTIME) ./internal/dli; \
+	done
+
+.PHONY: bench
+bench: ## Measure CPU, memory, writes and lateness on a real API server.
+	assets=$$(hack/controlplane/build.sh) && KUBEBUILDER_ASSETS=$$assets go run ./hack/bench $(BENCHFLAGS)
+
+.PHONY: bench-smoke
+bench-smoke: ## Run the benchmark for a moment, to see that it works.
+	assets=$$(hack/controlplane/build.sh) && KUBEBUILDER_ASSETS=$$assets go run ./hack/bench -smoke $(BENCHFLAGS)
+
+.PHONY: demo
+demo: ## Show the operator at work on this machine, with a simulated DLI.
+	hack/demo/demo.sh
+
+##@ Build
+
+.PHONY: build
+build: ## Build bin/manager.
+	CGO_ENABLED=0 go build -trimpath -ldflags='-s -w -X main.version=$(VERSION)' -o bin/manager .
+
+.PHONY: run
+run: ## Run the manager here, against the cluster of your kubeconfig.
+	go run . --metrics-bind-address=0 $(RUNFLAGS)
+
+.PHONY: docker-build
+docker-build: ## Build the image IMG for all platforms; BUILDXFLAGS=--push stores it.
+	docker buildx build --platform=$(PLATFORMS) --build-arg=VERSION=$(VERSION) --tag=$(IMG) $(BUILDXFLAGS) .
+
+.PHONY: clean
+clean: ## Remove what make built in this tree.
+	rm -rf bin
+
+##@ Deployment
+
+.PHONY: install
+install: ## Install the CRDs into the cluster of your kubeconfig.
+	$(KUBECTL) apply -k config/crd
+
+.PHONY: uninstall
+uninstall: ## Remove the CRDs, and with them every DLIJob and DLIConnection.
+	$(KUBECTL) delete --ignore-not-found -k config/crd
+
+.PHONY: deploy
+deploy: ## Install the CRDs and the operator, with image IMG.
+	$(KUBECTL) kustomize config/default | sed 's|image: dli-operator:latest$$|image: $(IMG)|' | $(KUBECTL) apply -f -
+
+.PHONY: undeploy
+undeploy: ## Remove the operator and the CRDs, and with them every DLIJob.
+	$(KUBECTL) delete --ignore-not-found -k config/default

@@ -1,0 +1,219 @@
+/*
+Copyright 2026 The DLI Operator Authors.
+
+Licensed under the Apache License, Version 2.0 (the "License");
+you may not use this file except in compliance with the License.
+You may obtain a copy of the License at
+
+    http://www.apache.org/licenses/LICENSE-2.0
+
+Unless required by applicable law or agreed to in writing, software
+distributed under the License is distributed on an "AS IS" BASIS,
+WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+See the License for the specific language governing permissions and
+limitations under the License.
+*/
+
+package v1alpha1
+
+import (
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+)
+
+// DefaultConnectionName is the name of the DLIConnection that the DLIJobs of a
+// namespace use when they name none.
+const DefaultConnectionName = "default"
+
+// Keys of the Secret that credentials.secretRef names. It holds either the
+// first two, with or without the third, or the token alone.
+const (
+	// SecretKeyAccessKeyID is the access key id (AK).
+	SecretKeyAccessKeyID = "accessKeyID"
+	// SecretKeySecretAccessKey is the secret access key (SK).
+	SecretKeySecretAccessKey = "secretAccessKey"
+	// SecretKeySecurityToken is the security token of a temporary access key.
+	SecretKeySecurityToken = "securityToken"
+	// SecretKeyToken is an IAM token scoped to the project.
+	SecretKeyToken = "token"
+)
+
+// DLIConnectionSpec says where and as whom to ask DLI.
+//
+// +kubebuilder:validation:XValidation:rule="has(self.region) != has(self.endpoint)",message="give exactly one of region and endpoint"
+type DLIConnectionSpec struct {
+	// region is a Huawei Cloud region, such as cn-north-4; its DLI endpoint is
+	// looked up.
+	// +optional
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=64
+	// +kubebuilder:validation:Pattern=`^[a-z0-9]+(-[a-z0-9]+)*$`
+	Region string `json:"region,omitempty"`
+
+	// endpoint is the URL of DLI, such as https://dli.cn-north-4.myhuaweicloud.com,
+	// for private regions and other clouds. http is refused by the operator
+	// unless it runs with --allow-insecure-endpoints.
+	// +optional
+	// +kubebuilder:validation:MaxLength=2048
+	// +kubebuilder:validation:XValidation:rule="isURL(self) && url(self).getScheme() in ['https', 'http'] && url(self).getHostname() != ''",message="endpoint must be a URL such as https://dli.cn-north-4.myhuaweicloud.com"
+	Endpoint string `json:"endpoint,omitempty"`
+
+	// projectID is the id of the project that the jobs belong to (DLI: project_id).
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=64
+	// +kubebuilder:validation:Pattern=`^[A-Za-z0-9]{1,64}$`
+	ProjectID string `json:"projectID"`
+
+	// credentials to ask with.
+	// +required
+	Credentials Credentials `json:"credentials"`
+
+	// allowedNamespaces says whose DLIJobs may use this connection; only those
+	// of its own namespace when absent.
+	// +optional
+	// +kubebuilder:default={from: Same}
+	AllowedNamespaces AllowedNamespaces `json:"allowedNamespaces,omitzero"`
+
+	// rateLimit bounds the requests of all DLIJobs of this connection together.
+	// +optional
+	// +kubebuilder:default={requestsPerSecond: 20, burst: 20}
+	RateLimit RateLimit `json:"rateLimit,omitzero"`
+
+	// caBundle holds the certificates, in PEM, that sign the endpoint's; the
+	// system's certificates when absent.
+	// +optional
+	// +kubebuilder:validation:MaxLength=65536
+	CABundle string `json:"caBundle,omitempty"`
+}
+
+// Credentials are either in a Secret or the identity of the operator's pod.
+//
+// +kubebuilder:validation:XValidation:rule="has(self.secretRef) != has(self.podIdentity)",message="give exactly one of secretRef and podIdentity"
+type Credentials struct {
+	// secretRef names a Secret in the connection's own namespace with the keys
+	// accessKeyID, secretAccessKey and optionally securityToken; or with the key
+	// token.
+	// +optional
+	SecretRef *SecretReference `json:"secretRef,omitempty"`
+
+	// podIdentity asks with the identity that CCE gives to the operator's pod.
+	// +optional
+	PodIdentity *PodIdentity `json:"podIdentity,omitempty"`
+}
+
+// SecretReference names a Secret in the same namespace.
+type SecretReference struct {
+	// name of the Secret.
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=253
+	Name string `json:"name"`
+}
+
+// PodIdentity has no settings.
+type PodIdentity struct{}
+
+// NamespacesFrom says which namespaces are allowed.
+//
+// +kubebuilder:validation:Enum=Same;All;Selector
+type NamespacesFrom string
+
+// The choices of allowedNamespaces.from.
+const (
+	// NamespacesFromSame allows the connection's own namespace.
+	NamespacesFromSame NamespacesFrom = "Same"
+	// NamespacesFromAll allows every namespace.
+	NamespacesFromAll NamespacesFrom = "All"
+	// NamespacesFromSelector allows the connection's own namespace and those
+	// whose labels the selector matches.
+	NamespacesFromSelector NamespacesFrom = "Selector"
+)
+
+// AllowedNamespaces says whose DLIJobs may use a connection.
+//
+// +kubebuilder:validation:XValidation:rule="(self.from == 'Selector') == has(self.selector)",message="give a selector if, and only if, from is Selector"
+type AllowedNamespaces struct {
+	// from is Same, All or Selector. The connection's own namespace is always
+	// allowed.
+	// +optional
+	// +kubebuilder:default=Same
+	From NamespacesFrom `json:"from,omitempty"`
+
+	// selector matches the labels of the namespaces that are allowed.
+	// +optional
+	Selector *metav1.LabelSelector `json:"selector,omitempty"`
+}
+
+// RateLimit is a token bucket.
+type RateLimit struct {
+	// requestsPerSecond is the rate at which the bucket fills.
+	// +optional
+	// +kubebuilder:default=20
+	// +kubebuilder:validation:Minimum=1
+	// +kubebuilder:validation:Maximum=10000
+	RequestsPerSecond int32 `json:"requestsPerSecond,omitempty"`
+
+	// burst is the size of the bucket.
+	// +optional
+	// +kubebuilder:default=20
+	// +kubebuilder:validation:Minimum=1
+	// +kubebuilder:validation:Maximum=10000
+	Burst int32 `json:"burst,omitempty"`
+}
+
+// DLIConnectionStatus says whether the connection can be used.
+type DLIConnectionStatus struct {
+	// conditions holds Ready.
+	// +optional
+	// +listType=map
+	// +listMapKey=type
+	Conditions []metav1.Condition `json:"conditions,omitempty"`
+
+	// observedGeneration is the metadata.generation that this status describes;
+	// -1 until the operator has seen the DLIConnection.
+	// +optional
+	ObservedGeneration int64 `json:"observedGeneration,omitempty"`
+
+	// endpoint is the URL that is asked. Absent while none is known.
+	// +optional
+	// +kubebuilder:validation:MaxLength=2048
+	Endpoint string `json:"endpoint,omitempty"`
+}
+
+// DLIConnection says where and as whom to ask DLI for the status of jobs.
+//
+// +kubebuilder:object:root=true
+// +kubebuilder:subresource:status
+// +kubebuilder:resource:path=dliconnections,shortName=dlic,categories=dli
+// +kubebuilder:printcolumn:name="READY",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].status`,description="True when the connection can be used"
+// +kubebuilder:printcolumn:name="REASON",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].reason`,description="Why it is Ready or not"
+// +kubebuilder:printcolumn:name="PROJECT",type=string,JSONPath=`.spec.projectID`,description="Project that the jobs belong to"
+// +kubebuilder:printcolumn:name="AGE",type=date,JSONPath=`.metadata.creationTimestamp`,description="Age of the DLIConnection"
+// +kubebuilder:printcolumn:name="ENDPOINT",type=string,priority=1,JSONPath=`.status.endpoint`,description="URL that is asked"
+// +kubebuilder:printcolumn:name="MESSAGE",type=string,priority=1,JSONPath=`.status.conditions[?(@.type=="Ready")].message`,description="What happened, and what to do"
+type DLIConnection struct {
+	metav1.TypeMeta `json:",inline"`
+	// +optional
+	metav1.ObjectMeta `json:"metadata,omitempty"`
+
+	// spec says where and as whom to ask.
+	// +required
+	Spec DLIConnectionSpec `json:"spec"`
+
+	// status says whether the connection can be used.
+	// +optional
+	// +kubebuilder:default={observedGeneration: -1}
+	Status DLIConnectionStatus `json:"status,omitempty"`
+}
+
+// DLIConnectionList is a list of DLIConnections.
+//
+// +kubebuilder:object:root=true
+type DLIConnectionList struct {
+	metav1.TypeMeta `json:",inline"`
+	metav1.ListMeta `json:"metadata,omitempty"`
+	Items           []DLIConnection `json:"items"`
+}
+
+// GetConditions returns the conditions of the DLIConnection.
+func (c *DLIConnection) GetConditions() []metav1.Condition { return c.Status.Conditions }

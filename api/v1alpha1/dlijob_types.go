@@ -1,0 +1,338 @@
+/*
+Copyright 2026 The DLI Operator Authors.
+
+Licensed under the Apache License, Version 2.0 (the "License");
+you may not use this file except in compliance with the License.
+You may obtain a copy of the License at
+
+    http://www.apache.org/licenses/LICENSE-2.0
+
+Unless required by applicable law or agreed to in writing, software
+distributed under the License is distributed on an "AS IS" BASIS,
+WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+See the License for the specific language governing permissions and
+limitations under the License.
+*/
+
+package v1alpha1
+
+import (
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+)
+
+// PollRequestedAtAnnotation asks for one poll now, also of a job that has
+// completed. Any value that differs from the last one asks once; a timestamp
+// is customary:
+//
+//	kubectl annotate dlijob/x --overwrite dli.huaweicloud.com/poll-requested-at="$(date +%s)"
+const PollRequestedAtAnnotation = "dli.huaweicloud.com/poll-requested-at"
+
+// DLIJobSpec names a job in DLI and says how to watch it.
+type DLIJobSpec struct {
+	// jobID is the id of the SQL job in DLI, as returned by its submission
+	// (DLI: job_id). It cannot be changed: create another DLIJob for another job.
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=64
+	// +kubebuilder:validation:Pattern=`^[A-Za-z0-9][A-Za-z0-9_-]*$`
+	// +kubebuilder:validation:XValidation:rule="self == oldSelf",message="jobID cannot be changed; create another DLIJob to watch another job"
+	JobID string `json:"jobID"`
+
+	// connectionRef names the DLIConnection to ask through. When it is absent,
+	// the DLIConnection named "default" in the DLIJob's namespace is used, else
+	// the one that the operator's --default-connection names.
+	// +optional
+	ConnectionRef *ConnectionReference `json:"connectionRef,omitempty"`
+
+	// pollIntervalSeconds is a fixed time between two polls, in seconds. When it
+	// is absent the interval adapts: a tenth of the time that the job has been
+	// running, at least 5 and at most 60 seconds.
+	// +optional
+	// +kubebuilder:validation:Minimum=1
+	// +kubebuilder:validation:Maximum=3600
+	PollIntervalSeconds *int32 `json:"pollIntervalSeconds,omitempty"`
+
+	// activeDeadlineSeconds is how long the job may take, in seconds from its
+	// start (from the creation of the DLIJob while no start is known). After it
+	// the DLIJob is Stalled with reason DeadlineExceeded. The job itself is left
+	// alone, polling goes on, and a job that ends later still gets its outcome.
+	// +optional
+	// +kubebuilder:validation:Minimum=1
+	ActiveDeadlineSeconds *int64 `json:"activeDeadlineSeconds,omitempty"`
+
+	// ttlSecondsAfterFinished deletes the DLIJob that many seconds after the job
+	// completed and the outcome was recorded. The job in DLI is left alone. When
+	// it is absent the DLIJob is kept.
+	// +optional
+	// +kubebuilder:validation:Minimum=0
+	TTLSecondsAfterFinished *int32 `json:"ttlSecondsAfterFinished,omitempty"`
+
+	// suspend stops the polling while it is true. Everything known is kept.
+	// +optional
+	Suspend bool `json:"suspend,omitempty"`
+}
+
+// ConnectionReference names a DLIConnection.
+type ConnectionReference struct {
+	// name of the DLIConnection.
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=253
+	Name string `json:"name"`
+
+	// namespace of the DLIConnection; the DLIJob's own when absent. A connection
+	// in another namespace must allow the DLIJob's namespace.
+	// +optional
+	// +kubebuilder:validation:MaxLength=63
+	Namespace string `json:"namespace,omitempty"`
+}
+
+// Outcome is how a job ended.
+type Outcome string
+
+// The outcomes of a job. A DLIJob without an outcome has not completed.
+const (
+	// OutcomeSucceeded: DLI reported FINISHED.
+	OutcomeSucceeded Outcome = "Succeeded"
+	// OutcomeFailed: DLI reported FAILED.
+	OutcomeFailed Outcome = "Failed"
+	// OutcomeCancelled: DLI reported CANCELLED.
+	OutcomeCancelled Outcome = "Cancelled"
+	// OutcomeNotFound: DLI answered repeatedly that it has no such job.
+	OutcomeNotFound Outcome = "NotFound"
+)
+
+// DLIJobStatus is what DLI last said of the job. Everything in it but the
+// conditions is kept when a poll fails.
+type DLIJobStatus struct {
+	// conditions summarize the job: Ready, Succeeded, Completed and Synced are
+	// always present once the DLIJob has been seen; Reconciling and Stalled are
+	// present only while True, and never both.
+	// +optional
+	// +listType=map
+	// +listMapKey=type
+	Conditions []metav1.Condition `json:"conditions,omitempty"`
+
+	// observedGeneration is the metadata.generation that this status describes;
+	// -1 until the operator has seen the DLIJob.
+	// +optional
+	ObservedGeneration int64 `json:"observedGeneration,omitempty"`
+
+	// jobStatus is DLI's word for the state of the job (DLI: status), such as
+	// LAUNCHING, RUNNING, SCALING, FINISHED, FAILED or CANCELLED. The set is
+	// open: DLI may add words. Absent until the first successful poll.
+	// +optional
+	// +kubebuilder:validation:MaxLength=64
+	JobStatus string `json:"jobStatus,omitempty"`
+
+	// outcome is how the job ended: Succeeded, Failed, Cancelled or NotFound.
+	// Absent until it has. Once set it stays, whatever DLI answers later.
+	// +optional
+	// +kubebuilder:validation:MaxLength=64
+	Outcome Outcome `json:"outcome,omitempty"`
+
+	// jobType is the kind of the job (DLI: job_type), such as QUERY or INSERT.
+	// +optional
+	// +kubebuilder:validation:MaxLength=64
+	JobType string `json:"jobType,omitempty"`
+
+	// jobMode is async or sync (DLI: job_mode). Absent when DLI does not say.
+	// +optional
+	// +kubebuilder:validation:MaxLength=64
+	JobMode string `json:"jobMode,omitempty"`
+
+	// queueName is the queue that runs the job (DLI: queue_name).
+	// +optional
+	// +kubebuilder:validation:MaxLength=256
+	QueueName string `json:"queueName,omitempty"`
+
+	// owner is the user that submitted the job (DLI: owner).
+	// +optional
+	// +kubebuilder:validation:MaxLength=256
+	Owner string `json:"owner,omitempty"`
+
+	// databaseName is the database of the job's table (DLI: database_name).
+	// Present for IMPORT, EXPORT and QUERY.
+	// +optional
+	// +kubebuilder:validation:MaxLength=256
+	DatabaseName string `json:"databaseName,omitempty"`
+
+	// tableName is the job's table (DLI: table_name). Present for IMPORT, EXPORT
+	// and QUERY.
+	// +optional
+	// +kubebuilder:validation:MaxLength=256
+	TableName string `json:"tableName,omitempty"`
+
+	// resultPath is where DLI stored the result (DLI: result_path), as an obs://
+	// URL. Absent unless the queue stores results.
+	// +optional
+	// +kubebuilder:validation:MaxLength=1024
+	ResultPath string `json:"resultPath,omitempty"`
+
+	// startTime is when the job started (DLI: start_time).
+	// +optional
+	StartTime *metav1.Time `json:"startTime,omitempty"`
+
+	// completionTime is when the job ended: startTime plus the duration, or,
+	// where DLI gives no duration, when the end was observed. Absent until the
+	// job has ended.
+	// +optional
+	CompletionTime *metav1.Time `json:"completionTime,omitempty"`
+
+	// durationMilliseconds is how long the job has run (DLI: duration), in
+	// milliseconds.
+	// +optional
+	DurationMilliseconds *int64 `json:"durationMilliseconds,omitempty"`
+
+	// duration is durationMilliseconds as people read it, such as 2.523s or 1m33s.
+	// +optional
+	// +kubebuilder:validation:MaxLength=32
+	Duration string `json:"duration,omitempty"`
+
+	// inputRowCount is the number of rows that an INSERT scanned (DLI:
+	// input_row_count).
+	// +optional
+	InputRowCount *int64 `json:"inputRowCount,omitempty"`
+
+	// badRowCount is the number of bad rows among those that an INSERT scanned
+	// (DLI: bad_row_count).
+	// +optional
+	BadRowCount *int64 `json:"badRowCount,omitempty"`
+
+	// resultCount is the number of rows that the job returned or, for an INSERT,
+	// inserted (DLI: result_count).
+	// +optional
+	ResultCount *int64 `json:"resultCount,omitempty"`
+
+	// inputBytes is the size of the files that the job scanned (DLI: input_size),
+	// in bytes.
+	// +optional
+	InputBytes *int64 `json:"inputBytes,omitempty"`
+
+	// columns is the schema of the result (DLI: detail), at most 256 columns.
+	// Absent when DLI gives none that can be read.
+	// +optional
+	// +listType=atomic
+	// +kubebuilder:validation:MaxItems=256
+	Columns []Column `json:"columns,omitempty"`
+
+	// columnsOmitted counts the columns beyond those listed.
+	// +optional
+	ColumnsOmitted int32 `json:"columnsOmitted,omitempty"`
+
+	// statement is the SQL text (DLI: statement), at most 4096 bytes.
+	// +optional
+	// +kubebuilder:validation:MaxLength=4096
+	Statement string `json:"statement,omitempty"`
+
+	// statementTruncated is true when the SQL text was longer than statement.
+	// +optional
+	StatementTruncated bool `json:"statementTruncated,omitempty"`
+
+	// message is what DLI says of the job (DLI: message), at most 4096 bytes and
+	// without control characters. Never parse it: its language and wording vary.
+	// +optional
+	// +kubebuilder:validation:MaxLength=4096
+	Message string `json:"message,omitempty"`
+
+	// error is the job's own error. Present only when it failed or was cancelled.
+	// +optional
+	Error *JobError `json:"error,omitempty"`
+
+	// lastPollTime is when DLI last answered with a status. While a job runs it
+	// is refreshed at most once a minute.
+	// +optional
+	LastPollTime *metav1.Time `json:"lastPollTime,omitempty"`
+
+	// lastHandledPollRequest is the value of the annotation
+	// dli.huaweicloud.com/poll-requested-at that was last acted upon.
+	// +optional
+	// +kubebuilder:validation:MaxLength=256
+	LastHandledPollRequest string `json:"lastHandledPollRequest,omitempty"`
+}
+
+// Column is one column of a job's result.
+type Column struct {
+	// name of the column.
+	// +required
+	// +kubebuilder:validation:MaxLength=256
+	Name string `json:"name"`
+
+	// type of the column in SQL form, such as int or array<struct<a:int>>.
+	// +required
+	// +kubebuilder:validation:MaxLength=1024
+	Type string `json:"type"`
+
+	// nullable is true when the column may hold NULL.
+	// +required
+	Nullable bool `json:"nullable"`
+}
+
+// JobError is the error of the job itself, as opposed to an error in reading it.
+type JobError struct {
+	// code is the first DLI error code in the message, such as DLI.0002. Absent
+	// when the message holds none.
+	// +optional
+	// +kubebuilder:validation:MaxLength=64
+	Code string `json:"code,omitempty"`
+
+	// message is what DLI said of the error, at most 4096 bytes and without
+	// control characters.
+	// +optional
+	// +kubebuilder:validation:MaxLength=4096
+	Message string `json:"message,omitempty"`
+}
+
+// DLIJob watches one SQL job of Data Lake Insight (DLI). The operator reads
+// the job's status from DLI until the job has ended; it never submits, cancels
+// or deletes a job there.
+//
+// +kubebuilder:object:root=true
+// +kubebuilder:subresource:status
+// +kubebuilder:resource:path=dlijobs,shortName=dlij,categories=dli
+// +kubebuilder:printcolumn:name="STATUS",type=string,JSONPath=`.status.jobStatus`,description="DLI's word for the state of the job"
+// +kubebuilder:printcolumn:name="READY",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].status`,description="True when the job succeeded"
+// +kubebuilder:printcolumn:name="REASON",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].reason`,description="Why it is Ready or not"
+// +kubebuilder:printcolumn:name="ROWS",type=integer,JSONPath=`.status.resultCount`,description="Rows returned or inserted"
+// +kubebuilder:printcolumn:name="DURATION",type=string,JSONPath=`.status.duration`,description="How long the job has run"
+// +kubebuilder:printcolumn:name="AGE",type=date,JSONPath=`.metadata.creationTimestamp`,description="Age of the DLIJob"
+// +kubebuilder:printcolumn:name="JOB-ID",type=string,priority=1,JSONPath=`.spec.jobID`,description="Id of the job in DLI"
+// +kubebuilder:printcolumn:name="TYPE",type=string,priority=1,JSONPath=`.status.jobType`,description="Kind of the job"
+// +kubebuilder:printcolumn:name="QUEUE",type=string,priority=1,JSONPath=`.status.queueName`,description="Queue that runs the job"
+// +kubebuilder:printcolumn:name="OWNER",type=string,priority=1,JSONPath=`.status.owner`,description="User that submitted the job"
+// +kubebuilder:printcolumn:name="STARTED",type=date,priority=1,JSONPath=`.status.startTime`,description="How long ago the job started"
+// +kubebuilder:printcolumn:name="COMPLETED",type=date,priority=1,JSONPath=`.status.completionTime`,description="How long ago the job ended"
+// +kubebuilder:printcolumn:name="SYNCED",type=string,priority=1,JSONPath=`.status.conditions[?(@.type=="Synced")].status`,description="True when the last poll worked"
+// +kubebuilder:printcolumn:name="MESSAGE",type=string,priority=1,JSONPath=`.status.conditions[?(@.type=="Ready")].message`,description="What happened, and what to do"
+type DLIJob struct {
+	metav1.TypeMeta `json:",inline"`
+	// +optional
+	metav1.ObjectMeta `json:"metadata,omitempty"`
+
+	// spec names the job and says how to watch it.
+	// +required
+	Spec DLIJobSpec `json:"spec"`
+
+	// status is what DLI last said of the job.
+	// +optional
+	// +kubebuilder:default={observedGeneration: -1}
+	Status DLIJobStatus `json:"status,omitempty"`
+}
+
+// DLIJobList is a list of DLIJobs.
+//
+// +kubebuilder:object:root=true
+type DLIJobList struct {
+	metav1.TypeMeta `json:",inline"`
+	metav1.ListMeta `json:"metadata,omitempty"`
+	Items           []DLIJob `json:"items"`
+}
+
+// IsCompleted tells whether the job has ended, well or not.
+func (j *DLIJob) IsCompleted() bool { return j.Status.Outcome != "" }
+
+// IsSucceeded tells whether the job has ended and succeeded.
+func (j *DLIJob) IsSucceeded() bool { return j.Status.Outcome == OutcomeSucceeded }
+
+// GetConditions returns the conditions of the DLIJob.
+func (j *DLIJob) GetConditions() []metav1.Condition { return j.Status.Conditions }

@@ -1,0 +1,47 @@
+/*
+Copyright 2026 The DLI Operator Authors.
+
+Licensed under the Apache License, Version 2.0 (the "License");
+you may not use this file except in compliance with the License.
+You may obtain a copy of the License at
+
+    http://www.apache.org/licenses/LICENSE-2.0
+
+Unless required by applicable law or agreed to in writing, software
+distributed under the License is distributed on an "AS IS" BASIS,
+WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+See the License for the specific language governing permissions and
+limitations under the License.
+*/
+
+// Package v1alpha1 is the API of the DLI operator: a DLIJob watches one SQL
+// job of Huawei Cloud Data Lake Insight (DLI), and a DLIConnection says where
+// and as whom to ask for it.
+//
+// The package holds types, constants and pure helpers only, so that other
+// controllers can import it without pulling in the operator.
+//
+// +kubebuilder:object:generate=true
+// +groupName=dli.huaweicloud.com
+package v1alpha1
+
+import (
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+)
+
+// GroupVersion is the group and version of every type in this package.
+var GroupVersion = schema.GroupVersion{Group: "dli.huaweicloud.com", Version: "v1alpha1"}
+
+var schemeBuilder = runtime.NewSchemeBuilder(func(scheme *runtime.Scheme) error {
+	scheme.AddKnownTypes(GroupVersion,
+		&DLIJob{}, &DLIJobList{},
+		&DLIConnection{}, &DLIConnectionList{},
+	)
+	metav1.AddToGroupVersion(scheme, GroupVersion)
+	return nil
+})
+
+// AddToScheme registers the types of this package with a scheme.
+var AddToScheme = schemeBuilder.AddToScheme

@@ -1,0 +1,136 @@
+/*
+Copyright 2026 The DLI Operator Authors.
+
+Licensed under the Apache License, Version 2.0 (the "License");
+you may not use this file except in compliance with the License.
+You may obtain a copy of the License at
+
+    http://www.apache.org/licenses/LICENSE-2.0
+
+Unless required by applicable law or agreed to in writing, software
+distributed under the License is distributed on an "AS IS" BASIS,
+WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+See the License for the specific language governing permissions and
+limitations under the License.
+*/
+
+package controllers
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"strings"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/dli-operator/dli-operator/api/v1alpha1"
+	"github.com/dli-operator/dli-operator/internal/dli"
+)
+
+// credentialSource is where a connection's credentials come from.
+type credentialSource interface {
+	// fetch returns the credentials and when they expire (zero: not known).
+	// Either a failure says what somebody must do, or an error says that it may
+	// work next time.
+	fetch(ctx context.Context) (dli.Credentials, time.Time, *failure, error)
+}
+
+// secretSource reads a Secret at the API server, on purpose not from a cache: a
+// cache would need the right to list and watch the Secrets of the whole cluster.
+type secretSource struct {
+	reader client.Reader
+	key    types.NamespacedName
+}
+
+func (s secretSource) fetch(ctx context.Context) (dli.Credentials, time.Time, *failure, error) {
+	secret := &corev1.Secret{}
+	err := s.reader.Get(ctx, s.key, secret)
+	switch {
+	case apierrors.IsNotFound(err):
+		return dli.Credentials{}, time.Time{}, failf(v1alpha1.ReasonSecretNotFound,
+			"Secret %s does not exist; create it with the keys accessKeyID and secretAccessKey, or token", s.key), nil
+	case apierrors.IsForbidden(err):
+		return dli.Credentials{}, time.Time{}, failf(v1alpha1.ReasonSecretNotFound,
+			"the operator may not read Secret %s; grant its ServiceAccount get on secrets in that namespace", s.key), nil
+	case err != nil:
+		return dli.Credentials{}, time.Time{}, nil, fmt.Errorf("reading Secret %s: %w", s.key, err)
+	}
+	creds, problem := parseSecret(secret.Data)
+	if problem != "" {
+		return dli.Credentials{}, time.Time{}, failf(v1alpha1.ReasonSecretInvalid,
+			"Secret %s %s; it must hold accessKeyID and secretAccessKey, with or without securityToken, or token alone", s.key, problem), nil
+	}
+	return creds, time.Time{}, nil, nil
+}
+
+// parseSecret reads credentials from a Secret's data, or says what is wrong
+// with it. Blanks around a value are dropped: they come from an editor or from
+// `echo` and are never part of a key.
+func parseSecret(data map[string][]byte) (creds dli.Credentials, problem string) {
+	value := func(key string) string { return strings.TrimSpace(string(data[key])) }
+	creds = dli.Credentials{
+		AccessKeyID:     value(v1alpha1.SecretKeyAccessKeyID),
+		SecretAccessKey: value(v1alpha1.SecretKeySecretAccessKey),
+		SecurityToken:   value(v1alpha1.SecretKeySecurityToken),
+		Token:           value(v1alpha1.SecretKeyToken),
+	}
+	hasKey := creds.AccessKeyID != "" || creds.SecretAccessKey != "" || creds.SecurityToken != ""
+	switch {
+	case creds.Token != "" && hasKey:
+		return dli.Credentials{}, "holds both an access key and a token"
+	case creds.Token == "" && !hasKey:
+		return dli.Credentials{}, "holds no credentials"
+	case hasKey && creds.AccessKeyID == "":
+		return dli.Credentials{}, "lacks accessKeyID"
+	case hasKey && creds.SecretAccessKey == "":
+		return dli.Credentials{}, "lacks secretAccessKey"
+	}
+	for key, text := range map[string]string{
+		v1alpha1.SecretKeyAccessKeyID:     creds.AccessKeyID,
+		v1alpha1.SecretKeySecretAccessKey: creds.SecretAccessKey,
+		v1alpha1.SecretKeySecurityToken:   creds.SecurityToken,
+		v1alpha1.SecretKeyToken:           creds.Token,
+	} {
+		if strings.ContainsFunc(text, func(r rune) bool { return r <= ' ' || r > '~' }) {
+			return dli.Credentials{}, "has characters in " + key + " that no key has"
+		}
+	}
+	return creds, ""
+}
+
+// podIdentitySource fetches the temporary key that CCE gives to the pod.
+type podIdentitySource struct {
+	identity *dli.PodIdentity
+}
+
+func (s podIdentitySource) fetch(ctx context.Context) (dli.Credentials, time.Time, *failure, error) {
+	creds, expires, err := s.identity.Fetch(ctx)
+	if err != nil {
+		return dli.Credentials{}, time.Time{}, failf(v1alpha1.ReasonCredentialsRejected,
+			"the pod's identity cannot be had: %v; bind an agency to the operator's ServiceAccount in CCE, or use a secretRef", err), nil
+	}
+	return creds, expires, nil, nil
+}
+
+// renewal is when credentials fetched at now that expire at expires are fetched
+// again: with a fifth of their life to go, at least five minutes, and at the
+// latest half way.
+func renewal(now, expires time.Time) time.Time {
+	life := expires.Sub(now)
+	return expires.Add(-min(max(life/5, 5*time.Minute), life/2))
+}
+
+// fingerprint identifies credentials at an endpoint without giving them away.
+func fingerprint(endpoint string, creds dli.Credentials) string {
+	sum := sha256.New()
+	for _, part := range []string{endpoint, creds.AccessKeyID, creds.SecretAccessKey, creds.SecurityToken, creds.Token} {
+		fmt.Fprintf(sum, "%d:%s", len(part), part)
+	}
+	return hex.EncodeToString(sum.Sum(nil))
+}

@@ -1,0 +1,80 @@
+/*
+Copyright 2026 The DLI Operator Authors.
+
+Licensed under the Apache License, Version 2.0 (the "License");
+you may not use this file except in compliance with the License.
+You may obtain a copy of the License at
+
+    http://www.apache.org/licenses/LICENSE-2.0
+
+Unless required by applicable law or agreed to in writing, software
+distributed under the License is distributed on an "AS IS" BASIS,
+WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+See the License for the specific language governing permissions and
+limitations under the License.
+*/
+
+package controllers
+
+import (
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/dli-operator/dli-operator/api/v1alpha1"
+)
+
+// maxNote is the longest note that the API server takes in an Event.
+const maxNote = 1024
+
+// readyEvents are the reasons of Ready that are told by an Event, and whether
+// they are a warning.
+var readyEvents = map[string]string{
+	v1alpha1.ReasonJobLaunching:     corev1.EventTypeNormal,
+	v1alpha1.ReasonJobRunning:       corev1.EventTypeNormal,
+	v1alpha1.ReasonJobFinished:      corev1.EventTypeNormal,
+	v1alpha1.ReasonJobFailed:        corev1.EventTypeWarning,
+	v1alpha1.ReasonJobCancelled:     corev1.EventTypeWarning,
+	v1alpha1.ReasonJobNotFound:      corev1.EventTypeWarning,
+	v1alpha1.ReasonDeadlineExceeded: corev1.EventTypeWarning,
+}
+
+// transition is what an Event tells.
+type transition struct{ kind, reason, note string }
+
+// transitions returns what there is to tell of a status that replaced another:
+// each state and each failure once, when it appears.
+func transitions(stored, current *v1alpha1.DLIJob) []transition {
+	var told []transition
+	if synced := appeared(stored, current, v1alpha1.SyncedCondition); synced != nil {
+		failed := synced.Status == metav1.ConditionFalse && synced.Reason != v1alpha1.ReasonJobNotFound
+		if failed || synced.Reason == v1alpha1.ReasonOutcomeContradicted {
+			told = append(told, transition{corev1.EventTypeWarning, synced.Reason, synced.Message})
+		}
+	}
+	if ready := appeared(stored, current, v1alpha1.ReadyCondition); ready != nil {
+		kind, notable := readyEvents[ready.Reason]
+		unconfirmed := ready.Reason == v1alpha1.ReasonJobNotFound && !current.IsCompleted()
+		if notable && !unconfirmed {
+			told = append(told, transition{kind, ready.Reason, ready.Message})
+		}
+	}
+	return told
+}
+
+// appeared returns a condition whose status or reason is new.
+func appeared(stored, current *v1alpha1.DLIJob, kind string) *metav1.Condition {
+	was := meta.FindStatusCondition(stored.Status.Conditions, kind)
+	is := meta.FindStatusCondition(current.Status.Conditions, kind)
+	if is == nil || was != nil && was.Status == is.Status && was.Reason == is.Reason {
+		return nil
+	}
+	return is
+}
+
+// announce sends the events of a status that has been written.
+func (r *DLIJobReconciler) announce(stored, current *v1alpha1.DLIJob) {
+	for _, e := range transitions(stored, current) {
+		r.Recorder.Eventf(current, nil, e.kind, e.reason, "Poll", "%s", clip(e.note, maxNote))
+	}
+}

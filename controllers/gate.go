@@ -1,0 +1,133 @@
+/*
+Copyright 2026 The DLI Operator Authors.
+
+Licensed under the Apache License, Version 2.0 (the "License");
+you may not use this file except in compliance with the License.
+You may obtain a copy of the License at
+
+    http://www.apache.org/licenses/LICENSE-2.0
+
+Unless required by applicable law or agreed to in writing, software
+distributed under the License is distributed on an "AS IS" BASIS,
+WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+See the License for the specific language governing permissions and
+limitations under the License.
+*/
+
+package controllers
+
+import (
+	"sync"
+	"time"
+)
+
+// Bounds of what is tried with credentials that DLI has rejected. More than
+// five signature failures in a row lock an access key for all its users.
+const (
+	gateWindow   = 5 * time.Minute
+	gateFailures = 5
+	gateProbe    = 30 * time.Second
+)
+
+// gate guards one set of credentials at one endpoint. Credentials that were
+// never accepted, or were rejected last, are tried by one request at a time;
+// rejected ones at most every 30 s, and at most five times in any five minutes.
+type gate struct {
+	mu       sync.Mutex
+	proven   bool
+	inFlight int
+	// rejected holds the times of the latest rejections, at most gateFailures,
+	// since the credentials were last accepted.
+	rejected    []time.Time
+	lockedUntil time.Time
+}
+
+// enter lets a request pass, or says when to try again. Each that passes must
+// leave.
+func (g *gate) enter(now time.Time) (passed bool, retryAt time.Time) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if retryAt := g.opensAt(); now.Before(retryAt) {
+		return false, retryAt
+	}
+	if !g.proven && g.inFlight > 0 {
+		return false, now.Add(unprovenRetry)
+	}
+	g.inFlight++
+	return true, time.Time{}
+}
+
+// unprovenRetry is when a few try again that found another trying credentials
+// for the first time; the rest is called when that went well.
+const unprovenRetry = 100 * time.Millisecond
+
+func (g *gate) opensAt() time.Time {
+	if len(g.rejected) == 0 {
+		return g.lockedUntil
+	}
+	opens := g.rejected[len(g.rejected)-1].Add(gateProbe)
+	if len(g.rejected) == gateFailures {
+		opens = later(opens, g.rejected[0].Add(gateWindow+time.Second))
+	}
+	return later(opens, g.lockedUntil)
+}
+
+// opens is when the next request may pass; in the past when any may.
+func (g *gate) opens() time.Time {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.opensAt()
+}
+
+// leave reports what became of a request that had passed.
+func (g *gate) leave(v verification, now time.Time, locked time.Duration) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.inFlight--
+	switch v {
+	case accepted:
+		g.proven, g.rejected, g.lockedUntil = true, nil, time.Time{}
+	case rejected:
+		g.proven = false
+		g.rejected = append(g.rejected, now)
+		if surplus := len(g.rejected) - gateFailures; surplus > 0 {
+			g.rejected = g.rejected[surplus:]
+		}
+		if locked > 0 {
+			g.lockedUntil = later(g.lockedUntil, now.Add(locked))
+		}
+	case unverified:
+	}
+}
+
+// closed tells whether the credentials were rejected last.
+func (g *gate) closed() bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return len(g.rejected) > 0
+}
+
+// forgettable tells whether a gate has nothing to remember that matters at now.
+func (g *gate) forgettable(now time.Time) bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	quiet := len(g.rejected) == 0 || now.Sub(g.rejected[len(g.rejected)-1]) > gateWindow
+	return quiet && g.inFlight == 0 && now.After(g.lockedUntil)
+}
+
+// verification is what an answer says of the credentials.
+type verification int
+
+const (
+	// unverified: no answer came, or one that does not tell.
+	unverified verification = iota
+	accepted
+	rejected
+)
+
+func later(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a
+	}
+	return b
+}

@@ -1,0 +1,339 @@
+/*
+Copyright 2026 The DLI Operator Authors.
+
+Licensed under the Apache License, Version 2.0 (the "License");
+you may not use this file except in compliance with the License.
+You may obtain a copy of the License at
+
+    http://www.apache.org/licenses/LICENSE-2.0
+
+Unless required by applicable law or agreed to in writing, software
+distributed under the License is distributed on an "AS IS" BASIS,
+WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+See the License for the specific language governing permissions and
+limitations under the License.
+*/
+
+// Command dlisim runs a simulated Data Lake Insight, to try the operator without
+// an account and to measure it:
+//
+//	go run ./hack/dlisim -addr 127.0.0.1:8080
+//
+// It prints its URL, the credentials it accepts and the ids of its jobs, and
+// runs until it is interrupted. The life of a job begins when it is first asked
+// about, unless its script says when it started. All flags: -help.
+//
+// # Scripts
+//
+// Without -script it plays one sample job for each way to end, each within 25
+// seconds. A script is a list of jobs, in YAML or JSON:
+//
+//	# jobs.yaml
+//	- id: nightly-load
+//	  type: INSERT
+//	  queue: default
+//	  owner: etl
+//	  statement: insert into t select * from s
+//	  timeline:
+//	  - {after: 3s, status: RUNNING}
+//	  - {after: 1m, status: FINISHED, rows: 998, inputRows: 1000, badRows: 2, inputBytes: 22000}
+//	- id: flaky
+//	  timeline:
+//	  - {after: 0s, status: RUNNING}
+//	  - {after: 10s, response: {status: 503, body: "<html>busy</html>"}}
+//	  - {after: 20s, status: FAILED, message: "DLI.0002: FileNotFoundException: obs://b/x"}
+//
+// A job is LAUNCHING until its first phase. A phase either describes the job or
+// has a response to play instead of its status: any of status, header, body,
+// delay, hang, reset, cut and slow. The fields are those of the types Job, Phase
+// and Response of package internal/dli/dlitest.
+//
+// # Control
+//
+// With -control 127.0.0.1:8081 a second listener lets another process follow and
+// direct the simulator. All bodies are JSON.
+//
+//	GET    /stats      what was counted since the start: requests, answers per
+//	                   HTTP status, connections, requests per access key ...
+//	PUT    /jobs       a list of jobs, as in a script, to add or replace
+//	DELETE /jobs/{id}  a job is not found from now on
+//	PUT    /users      a list of users, replacing all: projectID, accessKeyID,
+//	                   secretAccessKey, securityToken, token
+//	PUT    /fault      a response to play to everybody, as in a script; null ends it
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"os/signal"
+	"syscall"
+	"text/tabwriter"
+	"time"
+
+	"sigs.k8s.io/yaml"
+
+	"github.com/dli-operator/dli-operator/internal/dli/dlitest"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	err := run(ctx, os.Args[1:], os.Stdout)
+	if errors.Is(err, flag.ErrHelp) {
+		return
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "dlisim:", err)
+		os.Exit(1)
+	}
+}
+
+type options struct {
+	address, script, control, caFile string
+	anyAddress, tls                  bool
+	latency                          time.Duration
+	errorRate                        float64
+	seed                             uint64
+	rateLimit                        int
+	retryAfter                       time.Duration
+	user                             dlitest.User
+}
+
+func parse(args []string) (options, error) {
+	o := options{user: dlitest.SampleUser()}
+	flags := flag.NewFlagSet("dlisim", flag.ContinueOnError)
+	flags.StringVar(&o.address, "addr", "127.0.0.1:0", "host:port to listen on")
+	flags.BoolVar(&o.anyAddress, "any-address", false, "allow -addr to be reachable from other machines")
+	flags.BoolVar(&o.tls, "tls", false, "serve https, with a certificate made for the occasion")
+	flags.StringVar(&o.caFile, "ca-file", "", "file to write that certificate to")
+	flags.StringVar(&o.script, "script", "", "YAML or JSON file with the jobs to play; sample jobs without")
+	flags.StringVar(&o.control, "control", "", "host:port of the control listener; none without")
+	flags.StringVar(&o.user.ProjectID, "project-id", o.user.ProjectID, "project that has the jobs")
+	flags.StringVar(&o.user.AccessKeyID, "access-key-id", o.user.AccessKeyID, "access key to accept")
+	flags.StringVar(&o.user.SecretAccessKey, "secret-access-key", o.user.SecretAccessKey, "its secret")
+	flags.StringVar(&o.user.SecurityToken, "security-token", "", "its security token, if it is to be temporary")
+	flags.StringVar(&o.user.Token, "token", o.user.Token, "IAM token to accept")
+	flags.DurationVar(&o.latency, "latency", 0, "delay of every answer")
+	flags.Float64Var(&o.errorRate, "error-rate", 0, "fraction of requests to fail with 502, from 0 to 1")
+	flags.Uint64Var(&o.seed, "seed", 1, "which requests these are")
+	flags.IntVar(&o.rateLimit, "rate-limit", 0, "requests per second and access key, beyond which to answer 429; 0 is no limit")
+	flags.DurationVar(&o.retryAfter, "retry-after", 0, "Retry-After to send with a 429; 0 is none")
+	if err := flags.Parse(args); err != nil {
+		return o, err
+	}
+	switch {
+	case flags.NArg() > 0:
+		return o, fmt.Errorf("unexpected argument %q", flags.Arg(0))
+	case o.errorRate < 0 || o.errorRate > 1:
+		return o, fmt.Errorf("-error-rate %v is not between 0 and 1", o.errorRate)
+	case o.caFile != "" && !o.tls:
+		return o, errors.New("-ca-file needs -tls")
+	}
+	return o, nil
+}
+
+func run(ctx context.Context, args []string, out io.Writer) error {
+	o, err := parse(args)
+	if err != nil {
+		return err
+	}
+	jobs := dlitest.SampleJobs()
+	if o.script != "" {
+		if jobs, err = readScript(o.script); err != nil {
+			return err
+		}
+	}
+
+	server, err := dlitest.NewServer(o.server()...)
+	if err != nil {
+		return err
+	}
+	defer server.Close()
+	server.SetUsers(o.user)
+	for _, job := range jobs {
+		server.SetJob(job)
+	}
+	if o.caFile != "" {
+		if err := os.WriteFile(o.caFile, server.CABundle(), 0o644); err != nil {
+			return err
+		}
+	}
+	controlURL := ""
+	if o.control != "" {
+		listener, err := listenLoopback(o.control)
+		if err != nil {
+			return err
+		}
+		controlServer := &http.Server{Handler: control(server), ReadHeaderTimeout: 10 * time.Second}
+		go func() { _ = controlServer.Serve(listener) }()
+		defer func() { _ = controlServer.Close() }()
+		controlURL = "http://" + listener.Addr().String()
+	}
+
+	if err := describe(out, o, server, controlURL, jobs); err != nil {
+		return err
+	}
+	<-ctx.Done()
+	return nil
+}
+
+func (o options) server() []dlitest.Option {
+	options := []dlitest.Option{
+		dlitest.WithAddress(o.address),
+		dlitest.WithLatency(o.latency),
+		dlitest.WithErrorRate(o.errorRate, o.seed),
+		dlitest.WithRateLimit(o.rateLimit, o.retryAfter),
+		dlitest.WithStartOnRequest(),
+	}
+	if o.anyAddress {
+		options = append(options, dlitest.WithAnyAddress())
+	}
+	if o.tls {
+		options = append(options, dlitest.WithTLS())
+	}
+	return options
+}
+
+func readScript(file string) ([]dlitest.Job, error) {
+	text, err := os.ReadFile(file)
+	if err != nil {
+		return nil, err
+	}
+	var jobs []dlitest.Job
+	if err := yaml.UnmarshalStrict(text, &jobs); err != nil {
+		return nil, fmt.Errorf("reading script %s: %w", file, err)
+	}
+	if err := requireIDs(jobs); err != nil {
+		return nil, fmt.Errorf("reading script %s: %w", file, err)
+	}
+	return jobs, nil
+}
+
+func requireIDs(jobs []dlitest.Job) error {
+	for i, job := range jobs {
+		if job.ID == "" {
+			return fmt.Errorf("job %d has no id", i+1)
+		}
+	}
+	return nil
+}
+
+// listenLoopback never listens where others can reach it: whoever can control
+// the simulator can read and change the credentials it accepts.
+func listenLoopback(address string) (net.Listener, error) {
+	listener, err := net.Listen("tcp", address)
+	if err != nil {
+		return nil, err
+	}
+	if tcp, ok := listener.Addr().(*net.TCPAddr); !ok || !tcp.IP.IsLoopback() {
+		return nil, errors.Join(
+			fmt.Errorf("control address %q is not a loopback address", address), listener.Close())
+	}
+	return listener, nil
+}
+
+// control serves the requests that the package comment lists.
+func control(server *dlitest.Server) http.Handler {
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /stats", func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		_ = json.NewEncoder(w).Encode(server.Stats())
+	})
+	mux.HandleFunc("PUT /jobs", func(w http.ResponseWriter, r *http.Request) {
+		jobs, ok := read[[]dlitest.Job](w, r)
+		if !ok {
+			return
+		}
+		if err := requireIDs(jobs); err != nil {
+			http.Error(w, err.Error(), http.StatusBadRequest)
+			return
+		}
+		for _, job := range jobs {
+			server.SetJob(job)
+		}
+		w.WriteHeader(http.StatusNoContent)
+	})
+	mux.HandleFunc("DELETE /jobs/{id}", func(w http.ResponseWriter, r *http.Request) {
+		server.RemoveJob(r.PathValue("id"))
+		w.WriteHeader(http.StatusNoContent)
+	})
+	mux.HandleFunc("PUT /users", func(w http.ResponseWriter, r *http.Request) {
+		if users, ok := read[[]dlitest.User](w, r); ok {
+			server.SetUsers(users...)
+			w.WriteHeader(http.StatusNoContent)
+		}
+	})
+	mux.HandleFunc("PUT /fault", func(w http.ResponseWriter, r *http.Request) {
+		if fault, ok := read[*dlitest.Response](w, r); ok {
+			server.SetFault(fault)
+			w.WriteHeader(http.StatusNoContent)
+		}
+	})
+	return mux
+}
+
+func read[T any](w http.ResponseWriter, r *http.Request) (value T, ok bool) {
+	decoder := json.NewDecoder(r.Body)
+	decoder.DisallowUnknownFields()
+	if err := decoder.Decode(&value); err != nil {
+		http.Error(w, err.Error(), http.StatusBadRequest)
+		return value, false
+	}
+	return value, true
+}
+
+func describe(out io.Writer, o options, server *dlitest.Server, controlURL string, jobs []dlitest.Job) error {
+	t := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
+	line := func(name, value string) {
+		if value != "" {
+			fmt.Fprintf(t, "%s:\t%s\n", name, value)
+		}
+	}
+	line("endpoint", server.URL())
+	line("control", controlURL)
+	line("caFile", o.caFile)
+	line("projectID", o.user.ProjectID)
+	line("accessKeyID", o.user.AccessKeyID)
+	line("secretAccessKey", o.user.SecretAccessKey)
+	line("securityToken", o.user.SecurityToken)
+	line("token", o.user.Token)
+
+	// More would only scroll the credentials out of sight.
+	const listed = 20
+	fmt.Fprintf(t, "\n%d jobs; any other id is not found\n", len(jobs))
+	for _, job := range jobs[:min(listed, len(jobs))] {
+		fmt.Fprintf(t, "  %s\t%s\n", job.ID, life(job))
+	}
+
+	if o.user.Token != "" && o.user.ProjectID != "" && len(jobs) > 0 {
+		trust := ""
+		if o.caFile != "" {
+			trust = "--cacert " + o.caFile + " "
+		} else if o.tls {
+			trust = "--insecure "
+		}
+		fmt.Fprintf(t, "\ncurl -s %s-H 'Content-Type: application/json' -H 'X-Auth-Token: %s' %s/v1.0/%s/jobs/%s/status\n",
+			trust, o.user.Token, server.URL(), o.user.ProjectID, jobs[0].ID)
+	}
+	return t.Flush()
+}
+
+// life is a job's timeline in a few words.
+func life(job dlitest.Job) string {
+	words := job.Type
+	for _, phase := range job.Timeline {
+		status := phase.Status
+		if phase.Response != nil {
+			status = "a response of its own"
+		}
+		words += fmt.Sprintf(", %s at %v", status, phase.After)
+	}
+	return words
+}

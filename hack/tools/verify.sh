@@ -1,0 +1,87 @@
+#!/usr/bin/env bash
+# Checks all that can be checked without running the code, and says for each
+# finding which command settles it. The work tree is left as it is. Run from the
+# root of the repository, as make verify does.
+set -euo pipefail
+
+failed=()
+
+# step NAME REMEDY COMMAND...: runs the command; all steps run, so that one push
+# shows every finding.
+step() {
+  local name=$1 remedy=$2
+  shift 2
+  echo "==> $name"
+  if ! "$@"; then
+    failed+=("$name: $remedy")
+  fi
+}
+
+scratch=$(mktemp -d)
+trap 'rm -rf "$scratch"' EXIT
+
+# The functions below are called as conditions, where set -e does not work.
+
+# generated makes everything anew in a copy of the work tree, without what
+# was generated before, and compares.
+generated() {
+  local copy=$scratch/copy before=$scratch/before
+  mkdir -p "$copy"
+  # What git would take, committed or not; deleted files are listed too.
+  git ls-files -z --cached --others --exclude-standard |
+    while IFS= read -r -d '' file; do [[ ! -f "$file" ]] || printf '%s\0' "$file"; done |
+    tar -c --null --files-from=- -f - | tar -x -C "$copy" -f -
+  cp -r "$copy" "$before"
+  rm -rf "$copy/api/v1alpha1/applyconfiguration" "$copy/api/v1alpha1/zz_generated.deepcopy.go" \
+    "$copy/config/crd/bases" "$copy/config/rbac/role.yaml" "$copy/docs/api.md"
+  make --no-print-directory -C "$copy" generate manifests docs >"$scratch/log" 2>&1 || { cat "$scratch/log"; return 1; }
+  if ! diff -rqN "$before" "$copy"; then
+    # The names above; of the rest enough to see what it is about.
+    { diff -ruN "$before" "$copy" || true; } | head -n 100
+    return 1
+  fi
+}
+
+formatted() {
+  local found
+  found=$(git ls-files -z --cached --others --exclude-standard -- '*.go' |
+    while IFS= read -r -d '' file; do [[ ! -f "$file" ]] || printf '%s\0' "$file"; done |
+    xargs -0 -r gofmt -s -l)
+  [[ -z "$found" ]] || { echo "$found"; return 1; }
+}
+
+modules() {
+  local module status=0
+  for module in . hack/tools hack/controlplane; do
+    go -C "$module" mod tidy -diff || { echo "$module/go.mod or go.sum is not tidy"; status=1; }
+  done
+  return $status
+}
+
+kustomizations() {
+  local kubectl file status=0
+  kubectl=$(hack/controlplane/build.sh)/kubectl || return 1
+  # With all optional components, too.
+  mkdir -p "$scratch/config"
+  cp -r config/. "$scratch/config/everything"
+  sed -i.orig -e 's/^#components:/components:/' -e 's/^#- /- /' "$scratch/config/everything/default/kustomization.yaml"
+  for file in config/*/kustomization.yaml "$scratch/config/everything/default/kustomization.yaml"; do
+    grep -q '^kind: Component' "$file" && continue
+    "$kubectl" kustomize "$(dirname "$file")" >/dev/null || { echo "$file does not render"; status=1; }
+  done
+  return $status
+}
+
+step "generated files" "run make generate manifests docs" generated
+step "format" "run make fmt" formatted
+step "modules" "run go mod tidy where it is said above" modules
+step "vet" "run go vet ./..." go vet ./...
+step "lint" "run make lint" make --no-print-directory lint
+step "kustomizations" "run kubectl kustomize on the directory" kustomizations
+
+if ((${#failed[@]})); then
+  printf '\nverify failed:\n' >&2
+  printf '  %s\n' "${failed[@]}" >&2
+  exit 1
+fi
+echo "verify: all is well"

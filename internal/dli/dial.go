@@ -1,0 +1,113 @@
+/*
+Copyright 2026 The DLI Operator Authors.
+
+Licensed under the Apache License, Version 2.0 (the "License");
+you may not use this file except in compliance with the License.
+You may obtain a copy of the License at
+
+    http://www.apache.org/licenses/LICENSE-2.0
+
+Unless required by applicable law or agreed to in writing, software
+distributed under the License is distributed on an "AS IS" BASIS,
+WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+See the License for the specific language governing permissions and
+limitations under the License.
+*/
+
+package dli
+
+import (
+	"context"
+	"net"
+	"net/http"
+	"net/netip"
+	"net/url"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"golang.org/x/net/http/httpproxy"
+)
+
+type dialFunc func(ctx context.Context, network, address string) (net.Conn, error)
+
+// newDialer returns how to open connections, each counted in opened.
+//
+// Unless insecure, it refuses addresses that no DLI answers at but that something
+// on this machine or node may: whoever may write an endpoint must not reach the
+// node's metadata service with it. Addresses are checked after the name's
+// resolution, right before the connection is made, so no name can change its
+// mind in between.
+//
+// A proxy's address is not checked: it comes from the operator's own
+// environment. What the proxy connects to is the proxy's to judge, but for an
+// endpoint that is itself an address: see parseEndpoint.
+func newDialer(endpoint, proxy *url.URL, insecure bool, timeout time.Duration, opened *atomic.Uint64) dialFunc {
+	dialer := &net.Dialer{Timeout: timeout, KeepAlive: 30 * time.Second}
+	if proxy == nil && !insecure {
+		dialer.ControlContext = func(_ context.Context, _, address string, _ syscall.RawConn) error {
+			return checkAddress(endpoint.Hostname(), address)
+		}
+	}
+	return func(ctx context.Context, network, address string) (net.Conn, error) {
+		conn, err := dialer.DialContext(ctx, network, address)
+		if err == nil {
+			opened.Add(1)
+		}
+		return conn, err
+	}
+}
+
+// checkAddress tells why host's address, with its port, must not be connected
+// to; nil if it may.
+func checkAddress(host, address string) error {
+	resolved, err := netip.ParseAddrPort(address)
+	if err != nil {
+		return misconfigured("the endpoint %s leads to %s, which is not an IP address", host, address)
+	}
+	if what := refusedAs(resolved.Addr()); what != "" {
+		return misconfigured("the endpoint %s leads to %s, %s address, which is refused; "+
+			"name the host of DLI, or let the operator allow insecure endpoints", host, resolved.Addr().Unmap(), what)
+	}
+	return nil
+}
+
+// refusedAs says what kind of address ip is, if of one that is refused. An IPv4
+// address in the form of an IPv6 one is judged as what it is.
+func refusedAs(ip netip.Addr) string {
+	ip = ip.Unmap()
+	switch {
+	case ip.IsLoopback():
+		return "a loopback"
+	case ip.IsUnspecified():
+		return "an unspecified"
+	case ip.IsLinkLocalUnicast():
+		return "a link-local"
+	case ip.IsMulticast():
+		return "a multicast"
+	}
+	return ""
+}
+
+// proxyFor returns the proxy that the environment names for an endpoint; nil if
+// none. The environment is read anew for each client.
+func proxyFor(endpoint *url.URL) (*url.URL, error) {
+	proxy, err := httpproxy.FromEnvironment().ProxyFunc()(endpoint)
+	if err != nil {
+		// The URL may hold a password, and the error quotes it.
+		return nil, misconfigured("the proxy that the environment names for %s is not a URL", endpoint.Host)
+	}
+	return proxy, nil
+}
+
+// proxyRefusal is a proxy's answer that is not a tunnel.
+type proxyRefusal struct{ status int }
+
+func (proxyRefusal) Error() string { return "the proxy refused the connection" }
+
+func checkProxy(_ context.Context, _ *url.URL, _ *http.Request, response *http.Response) error {
+	if response.StatusCode != http.StatusOK {
+		return proxyRefusal{status: response.StatusCode}
+	}
+	return nil
+}

@@ -1,0 +1,356 @@
+/*
+Copyright 2026 The DLI Operator Authors.
+
+Licensed under the Apache License, Version 2.0 (the "License");
+you may not use this file except in compliance with the License.
+You may obtain a copy of the License at
+
+    http://www.apache.org/licenses/LICENSE-2.0
+
+Unless required by applicable law or agreed to in writing, software
+distributed under the License is distributed on an "AS IS" BASIS,
+WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+See the License for the specific language governing permissions and
+limitations under the License.
+*/
+
+package dlitest
+
+import (
+	"crypto/hmac"
+	"crypto/sha256"
+	"encoding/hex"
+	"hash"
+	"io"
+	"maps"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// User is who may ask about which project, and how they prove who they are: an
+// access key, with a security token if it is temporary, or an IAM token, or
+// either. A user of several projects is given several times.
+type User struct {
+	// ProjectID is any project when empty.
+	ProjectID       string `json:"projectID,omitempty"`
+	AccessKeyID     string `json:"accessKeyID,omitempty"`
+	SecretAccessKey string `json:"secretAccessKey,omitempty"`
+	SecurityToken   string `json:"securityToken,omitempty"`
+	Token           string `json:"token,omitempty"`
+}
+
+// SetUsers replaces the users: a rotation, a revocation. Nobody is let in
+// without any. What is known about an access key, such as its being locked,
+// stays.
+func (s *Server) SetUsers(users ...User) {
+	next := &accounts{byKey: map[string]*account{}, byToken: map[string]*account{}}
+	for _, u := range users {
+		if u.AccessKeyID != "" {
+			a := next.byKey[u.AccessKeyID]
+			if a == nil || !a.holds(u) {
+				a = newAccount(u, s.caller(u.AccessKeyID))
+				next.byKey[u.AccessKeyID] = a
+			}
+			a.projects = append(a.projects, u.ProjectID)
+		}
+		if u.Token != "" {
+			a := next.byToken[u.Token]
+			if a == nil {
+				a = newAccount(u, s.caller("token"))
+				next.byToken[u.Token] = a
+			}
+			a.projects = append(a.projects, u.ProjectID)
+		}
+	}
+	s.accounts.Store(next)
+}
+
+// accounts is what SetUsers was given, made ready for look-ups.
+type accounts struct {
+	byKey, byToken map[string]*account
+}
+
+type account struct {
+	secret, securityToken string
+	projects              []string
+	caller                *caller
+	// macs are keyed hashes: keying one costs as much as a signature.
+	macs sync.Pool
+}
+
+func newAccount(u User, c *caller) *account {
+	return &account{
+		secret: u.SecretAccessKey, securityToken: u.SecurityToken, caller: c,
+		macs: sync.Pool{New: func() any { return hmac.New(sha256.New, []byte(u.SecretAccessKey)) }},
+	}
+}
+
+func (a *account) holds(u User) bool {
+	return a.secret == u.SecretAccessKey && a.securityToken == u.SecurityToken
+}
+
+func (a *account) authorize(project string) *Response {
+	if !slices.Contains(a.projects, project) && !slices.Contains(a.projects, "") {
+		return DLIError(http.StatusForbidden, "DLI.0003",
+			"Permission denied: the user may not read jobs of project "+project+".")
+	}
+	return nil
+}
+
+// caller is what the gateway remembers of an access key, or of all tokens.
+type caller struct {
+	authenticated, failures atomic.Int64
+	admitted                window
+
+	// misses are signature failures in a row; lockedUntil is in nanoseconds.
+	misses, lockedUntil atomic.Int64
+}
+
+func (s *Server) caller(name string) *caller {
+	if c, ok := s.callers.Load(name); ok {
+		return c.(*caller)
+	}
+	c, _ := s.callers.LoadOrStore(name, new(caller))
+	return c.(*caller)
+}
+
+// An access key that fails more often than maxMisses in a row is locked, for
+// all who use it and also when they sign well.
+const (
+	maxMisses = 5
+	lockTime  = 5 * time.Minute
+)
+
+func (c *caller) locked(now time.Time) bool { return now.UnixNano() < c.lockedUntil.Load() }
+
+func (c *caller) missed(now time.Time) {
+	if c.misses.Add(1) > maxMisses {
+		c.misses.Store(0)
+		c.lockedUntil.Store(now.Add(lockTime).UnixNano())
+	}
+}
+
+// accept counts a success; the store is spared because it would be one more
+// write to memory that all requests share.
+func (c *caller) accept() {
+	c.authenticated.Add(1)
+	if c.misses.Load() != 0 {
+		c.misses.Store(0)
+	}
+}
+
+const maxSkew = 15 * time.Minute
+
+// authenticate finds the account that a request comes from, or why there is none.
+func (s *Server) authenticate(r *http.Request, now time.Time, requestID string) (*account, *Response) {
+	refuse := func(c *caller, code, why string) (*account, *Response) {
+		c.failures.Add(1)
+		return nil, GatewayError(http.StatusUnauthorized, code,
+			"Incorrect IAM authentication information: "+why, requestID)
+	}
+	accounts := s.accounts.Load()
+	header, token := r.Header.Get("Authorization"), r.Header.Get("X-Auth-Token")
+	switch {
+	case header == "" && token == "":
+		s.caller("").failures.Add(1)
+		return nil, DLIError(http.StatusUnauthorized, "DLI.0013", "X-Auth-Token is not defined in request")
+	case header == "":
+		a := accounts.byToken[token]
+		if a == nil {
+			return refuse(s.caller("token"), "APIGW.0301", "decrypt token fail")
+		}
+		a.caller.accept()
+		return a, nil
+	case token != "":
+		return refuse(s.caller(""), "APIGW.0301", "both Authorization and X-Auth-Token")
+	}
+
+	claim, ok := parseAuthorization(header)
+	if !ok {
+		return refuse(s.caller(""), "APIGW.0301", "invalid Authorization header")
+	}
+	a := accounts.byKey[claim.accessKey]
+	if a == nil {
+		return refuse(s.caller(claim.accessKey), "APIGW.0301", "ak "+claim.accessKey+" not exist")
+	}
+	c := a.caller
+	if c.locked(now) {
+		return refuse(c, "APIGW.0301", "AK access failed to reach the limit,forbidden.")
+	}
+	date, err := time.Parse("20060102T150405Z", r.Header.Get("X-Sdk-Date"))
+	if err != nil {
+		return refuse(c, "APIGW.0301", "invalid X-Sdk-Date")
+	}
+	if date.Sub(now).Abs() > maxSkew {
+		return refuse(c, "APIGW.0303", "the signature is expired")
+	}
+	if r.Header.Get("X-Security-Token") != a.securityToken {
+		c.missed(now)
+		return refuse(c, "APIGW.0301", "decrypt token fail")
+	}
+	if !a.signed(r, claim) {
+		c.missed(now)
+		return refuse(c, "APIGW.0301", "verify aksk signature fail")
+	}
+	c.accept()
+	return a, nil
+}
+
+// claim is the content of an Authorization header.
+type claim struct {
+	accessKey, signedHeaders, signature string
+}
+
+func parseAuthorization(header string) (c claim, ok bool) {
+	rest, ok := strings.CutPrefix(header, "SDK-HMAC-SHA256 Access=")
+	if !ok {
+		return c, false
+	}
+	if c.accessKey, rest, ok = strings.Cut(rest, ", SignedHeaders="); !ok {
+		return c, false
+	}
+	c.signedHeaders, c.signature, ok = strings.Cut(rest, ", Signature=")
+	return c, ok && len(c.signature) == hex.EncodedLen(sha256.Size)
+}
+
+const (
+	// emptyBody is the hash of no bytes, in hexadecimal.
+	emptyBody       = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
+	unsignedPayload = "UNSIGNED-PAYLOAD"
+)
+
+// signed tells whether the request carries the signature that its owner would
+// have made: the HMAC-SHA256, keyed by the secret, of
+//
+//	SDK-HMAC-SHA256 \n date \n hex(sha256(canonical request))
+func (a *account) signed(r *http.Request, c claim) bool {
+	buffer := bodies.Get().(*[]byte)
+	defer bodies.Put(buffer)
+	text, ok := appendCanonical((*buffer)[:0], r, c.signedHeaders)
+	if !ok {
+		return false
+	}
+	*buffer = text
+	sum := sha256.Sum256(text)
+
+	text = append(text[:0], "SDK-HMAC-SHA256\n"...)
+	text = append(text, r.Header.Get("X-Sdk-Date")...)
+	text = append(text, '\n')
+	text = hex.AppendEncode(text, sum[:])
+
+	mac := a.macs.Get().(hash.Hash)
+	defer a.macs.Put(mac)
+	mac.Reset()
+	mac.Write(text)
+	text = hex.AppendEncode(text[:0], mac.Sum(sum[:0]))
+	return hmac.Equal(text, []byte(c.signature))
+}
+
+// appendCanonical appends the canonical request:
+//
+//	method \n path/ \n query \n name:value\n... \n names \n hex(sha256(body))
+//
+// It fails for header names out of order, in capitals or absent, and where the
+// date is not among them: then the signature would vouch for no point in time.
+func appendCanonical(b []byte, r *http.Request, signedHeaders string) ([]byte, bool) {
+	b = append(b, r.Method...)
+	b = append(b, '\n')
+	b, ok := appendCanonicalPath(b, r.URL.EscapedPath())
+	if !ok {
+		return b, false
+	}
+	b = append(b, '\n')
+	b = appendCanonicalQuery(b, r.URL.RawQuery)
+	b = append(b, '\n')
+
+	previous, dated := "", false
+	for name := range strings.SplitSeq(signedHeaders, ";") {
+		values := r.Header.Values(name)
+		if name == "host" {
+			values = []string{r.Host}
+		}
+		if name <= previous || name != strings.ToLower(name) || len(values) == 0 {
+			return b, false
+		}
+		previous, dated = name, dated || name == "x-sdk-date"
+		for _, value := range slices.Sorted(slices.Values(values)) {
+			b = append(b, name...)
+			b = append(b, ':')
+			b = append(b, strings.TrimSpace(value)...)
+			b = append(b, '\n')
+		}
+	}
+	b = append(b, '\n')
+	b = append(b, signedHeaders...)
+	b = append(b, '\n')
+
+	if r.Header.Get("X-Sdk-Content-Sha256") == unsignedPayload {
+		return append(b, unsignedPayload...), dated
+	}
+	if r.ContentLength == 0 {
+		return append(b, emptyBody...), dated
+	}
+	// 12 MB is as much as the gateway accepts under a signature.
+	body, err := io.ReadAll(io.LimitReader(r.Body, 12<<20))
+	if err != nil {
+		return b, false
+	}
+	sum := sha256.Sum256(body)
+	return hex.AppendEncode(b, sum[:]), dated
+}
+
+// appendCanonicalPath escapes each segment anew, since clients differ in what
+// they escape, and ends in a slash that the path itself need not have.
+func appendCanonicalPath(b []byte, path string) ([]byte, bool) {
+	for segment := range strings.SplitSeq(strings.Trim(path, "/"), "/") {
+		plain, err := url.PathUnescape(segment)
+		if err != nil {
+			return b, false
+		}
+		b = append(b, '/')
+		b = appendEscaped(b, plain)
+	}
+	return append(b, '/'), true
+}
+
+func appendCanonicalQuery(b []byte, raw string) []byte {
+	if raw == "" {
+		return b
+	}
+	query, err := url.ParseQuery(raw)
+	if err != nil {
+		return append(b, raw...)
+	}
+	separate := false
+	for _, key := range slices.Sorted(maps.Keys(query)) {
+		for _, value := range slices.Sorted(slices.Values(query[key])) {
+			if separate {
+				b = append(b, '&')
+			}
+			separate = true
+			b = appendEscaped(b, key)
+			b = append(b, '=')
+			b = appendEscaped(b, value)
+		}
+	}
+	return b
+}
+
+func appendEscaped(b []byte, s string) []byte {
+	const hex = "0123456789ABCDEF"
+	for i := range len(s) {
+		switch c := s[i]; {
+		case 'A' <= c && c <= 'Z', 'a' <= c && c <= 'z', '0' <= c && c <= '9',
+			c == '-', c == '_', c == '.', c == '~':
+			b = append(b, c)
+		default:
+			b = append(b, '%', hex[c>>4], hex[c&15])
+		}
+	}
+	return b
+}

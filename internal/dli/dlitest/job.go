@@ -1,0 +1,247 @@
+/*
+Copyright 2026 The DLI Operator Authors.
+
+Licensed under the Apache License, Version 2.0 (the "License");
+you may not use this file except in compliance with the License.
+You may obtain a copy of the License at
+
+    http://www.apache.org/licenses/LICENSE-2.0
+
+Unless required by applicable law or agreed to in writing, software
+distributed under the License is distributed on an "AS IS" BASIS,
+WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+See the License for the specific language governing permissions and
+limitations under the License.
+*/
+
+package dlitest
+
+import (
+	"cmp"
+	"slices"
+	"strconv"
+	"time"
+)
+
+// The status words of DLI.
+const (
+	launching = "LAUNCHING"
+	running   = "RUNNING"
+	finished  = "FINISHED"
+	failed    = "FAILED"
+	cancelled = "CANCELLED"
+)
+
+// Job is a job and the life it will lead. The strings that are empty are left
+// out of answers.
+type Job struct {
+	ID string `json:"id"`
+	// ProjectID is the only project that has the job; any has it when empty.
+	ProjectID string `json:"projectID,omitempty"`
+	// Start is when the job was submitted; it is not found before. The server
+	// fills in a zero one when it is given the job; see also WithStartOnRequest.
+	Start time.Time `json:"start,omitzero"`
+	// Timeline is what the job lives through. It is LAUNCHING until the first
+	// phase.
+	Timeline []Phase `json:"timeline,omitempty"`
+
+	Type       string `json:"type,omitempty"`
+	Mode       string `json:"mode,omitempty"`
+	Queue      string `json:"queue,omitempty"`
+	Owner      string `json:"owner,omitempty"`
+	Database   string `json:"database,omitempty"`
+	Table      string `json:"table,omitempty"`
+	ResultPath string `json:"resultPath,omitempty"`
+	Statement  string `json:"statement,omitempty"`
+	// Detail is the schema of the result: JSON, which answers carry in a string
+	// once the job has finished.
+	Detail string `json:"detail,omitempty"`
+
+	// elapsed is when the next phase begins, for the methods that add one.
+	elapsed time.Duration
+}
+
+// Phase is a job from After its start until the next phase.
+type Phase struct {
+	After   time.Duration `json:"after"`
+	Status  string        `json:"status,omitempty"`
+	Message string        `json:"message,omitempty"`
+	// Rows is result_count. Like the other figures it is left out when nil.
+	Rows       *int64 `json:"rows,omitempty"`
+	InputRows  *int64 `json:"inputRows,omitempty"`
+	BadRows    *int64 `json:"badRows,omitempty"`
+	InputBytes *int64 `json:"inputBytes,omitempty"`
+	// Response is played instead of all that.
+	Response *Response `json:"response,omitempty"`
+}
+
+// Query is a select statement, yet without a life.
+func Query(id string) Job {
+	return Job{
+		ID: id, Type: "QUERY", Mode: "async", Queue: "default", Owner: "test",
+		Database: "dbtest", Table: "tbtest", Statement: "select * from t1",
+		Detail: `{"type":"struct","fields":[` +
+			`{"name":"id","type":"integer","nullable":true,"metadata":{}},` +
+			`{"name":"name","type":"string","nullable":true,"metadata":{}}]}`,
+	}
+}
+
+// Insert is an insert statement, yet without a life.
+func Insert(id string) Job {
+	return Job{
+		ID: id, Type: "INSERT", Mode: "async", Queue: "default", Owner: "test",
+		Database: "dbtest", Table: "tbtest", Statement: "insert into tbtest select * from t1",
+		Detail: `{"type":"struct","fields":[]}`,
+	}
+}
+
+// Launching has the job spend d in LAUNCHING next.
+func (j Job) Launching(d time.Duration) Job { return j.Being(launching, d) }
+
+// Running has the job spend d in RUNNING next.
+func (j Job) Running(d time.Duration) Job { return j.Being(running, d) }
+
+// Being has the job spend d in any status next.
+func (j Job) Being(status string, d time.Duration) Job {
+	j = j.then(Phase{Status: status})
+	j.elapsed += d
+	return j
+}
+
+// Finishes ends the job well, with that many rows returned.
+func (j Job) Finishes(rows int64) Job {
+	return j.then(Phase{Status: finished, Rows: &rows, InputBytes: new(22 * rows)})
+}
+
+// Inserts ends the job well, with that many rows inserted and bad ones left out.
+func (j Job) Inserts(rows, bad int64) Job {
+	return j.then(Phase{
+		Status: finished, Rows: &rows, BadRows: &bad,
+		InputRows: new(rows + bad), InputBytes: new(22 * (rows + bad)),
+	})
+}
+
+// Fails ends the job with that reason.
+func (j Job) Fails(message string) Job { return j.then(Phase{Status: failed, Message: message}) }
+
+// Cancelled ends the job with that reason.
+func (j Job) Cancelled(message string) Job {
+	return j.then(Phase{Status: cancelled, Message: message})
+}
+
+func (j Job) then(p Phase) Job {
+	p.After = j.elapsed
+	j.Timeline = append(slices.Clip(j.Timeline), p)
+	return j
+}
+
+// EndsAt is when the job ends; false if it never does, or while its Start is
+// not known.
+func (j Job) EndsAt() (time.Time, bool) {
+	for _, p := range j.ordered().Timeline {
+		if p.ends() && !j.Start.IsZero() {
+			return j.Start.Add(p.After), true
+		}
+	}
+	return time.Time{}, false
+}
+
+func (p Phase) ends() bool {
+	return p.Response == nil &&
+		(p.Status == finished || p.Status == failed || p.Status == cancelled)
+}
+
+func (j Job) ordered() Job {
+	j.Timeline = slices.Clone(j.Timeline)
+	slices.SortStableFunc(j.Timeline, func(a, b Phase) int { return cmp.Compare(a.After, b.After) })
+	return j
+}
+
+func (j *Job) phaseAt(now time.Time) Phase {
+	age := now.Sub(j.Start)
+	for i := len(j.Timeline) - 1; i >= 0; i-- {
+		if j.Timeline[i].After <= age {
+			return j.Timeline[i]
+		}
+	}
+	return Phase{Status: launching}
+}
+
+// appendStatus appends the JSON that DLI would answer. It is written by hand
+// because the benchmark has the simulator share its cores with what it measures.
+func (j *Job) appendStatus(b []byte, p Phase, now time.Time) []byte {
+	b = append(b, `{"is_success":true,"message":`...)
+	b = appendJSONString(b, p.Message)
+	b = append(b, `,"job_id":`...)
+	b = appendJSONString(b, j.ID)
+	b = appendText(b, "job_type", j.Type)
+	b = appendText(b, "job_mode", j.Mode)
+	b = appendText(b, "queue_name", j.Queue)
+	b = appendText(b, "owner", j.Owner)
+	b = append(b, `,"start_time":`...)
+	b = strconv.AppendInt(b, j.Start.UnixMilli(), 10)
+	b = append(b, `,"status":`...)
+	b = appendJSONString(b, p.Status)
+
+	if p.Status == launching {
+		b = append(b, `,"duration":null,"input_size":null,"result_count":null,"detail":null`...)
+	} else {
+		duration := now.Sub(j.Start)
+		if p.ends() {
+			duration = p.After
+		}
+		milliseconds := duration.Milliseconds()
+		b = appendFigure(b, "duration", &milliseconds)
+		b = appendFigure(b, "input_row_count", p.InputRows)
+		b = appendFigure(b, "bad_row_count", p.BadRows)
+		b = appendFigure(b, "input_size", p.InputBytes)
+		b = appendFigure(b, "result_count", p.Rows)
+		b = appendText(b, "database_name", j.Database)
+		b = appendText(b, "table_name", j.Table)
+		detail := ""
+		if p.Status == finished {
+			detail = j.Detail
+			b = appendText(b, "result_path", j.ResultPath)
+		}
+		b = append(b, `,"detail":`...)
+		b = appendJSONString(b, detail)
+	}
+	b = appendText(b, "statement", j.Statement)
+	return append(b, '}')
+}
+
+func appendFigure(b []byte, name string, n *int64) []byte {
+	if n == nil {
+		return b
+	}
+	return strconv.AppendInt(appendName(b, name), *n, 10)
+}
+
+func appendText(b []byte, name, text string) []byte {
+	if text == "" {
+		return b
+	}
+	return appendJSONString(appendName(b, name), text)
+}
+
+func appendName(b []byte, name string) []byte {
+	b = append(b, ',', '"')
+	b = append(b, name...)
+	return append(b, '"', ':')
+}
+
+func appendJSONString(b []byte, s string) []byte {
+	const hex = "0123456789abcdef"
+	b = append(b, '"')
+	for i := range len(s) {
+		switch c := s[i]; {
+		case c == '"' || c == '\\':
+			b = append(b, '\\', c)
+		case c < ' ':
+			b = append(b, '\\', 'u', '0', '0', hex[c>>4], hex[c&15])
+		default:
+			b = append(b, c)
+		}
+	}
+	return append(b, '"')
+}

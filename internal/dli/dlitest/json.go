@@ -1,0 +1,87 @@
+/*
+Copyright 2026 The DLI Operator Authors.
+
+Licensed under the Apache License, Version 2.0 (the "License");
+you may not use this file except in compliance with the License.
+You may obtain a copy of the License at
+
+    http://www.apache.org/licenses/LICENSE-2.0
+
+Unless required by applicable law or agreed to in writing, software
+distributed under the License is distributed on an "AS IS" BASIS,
+WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+See the License for the specific language governing permissions and
+limitations under the License.
+*/
+
+package dlitest
+
+import (
+	"bytes"
+	"encoding/json"
+	"time"
+)
+
+// In JSON, durations are words, as in "1m30s", and misspelt fields are errors:
+// scripts are written by people.
+
+type plainPhase Phase
+
+// MarshalJSON writes the phase with After in words.
+func (p Phase) MarshalJSON() ([]byte, error) {
+	return json.Marshal(struct {
+		After string `json:"after"`
+		plainPhase
+	}{p.After.String(), plainPhase(p)})
+}
+
+// UnmarshalJSON reads what MarshalJSON writes.
+func (p *Phase) UnmarshalJSON(data []byte) error {
+	read := struct {
+		After string `json:"after"`
+		*plainPhase
+	}{plainPhase: (*plainPhase)(p)}
+	if err := unmarshalStrict(data, &read); err != nil {
+		return err
+	}
+	return parseDuration(read.After, &p.After)
+}
+
+type plainResponse Response
+
+// MarshalJSON writes the response with Delay in words.
+func (r Response) MarshalJSON() ([]byte, error) {
+	delay := ""
+	if r.Delay != 0 {
+		delay = r.Delay.String()
+	}
+	return json.Marshal(struct {
+		Delay string `json:"delay,omitempty"`
+		plainResponse
+	}{delay, plainResponse(r)})
+}
+
+// UnmarshalJSON reads what MarshalJSON writes.
+func (r *Response) UnmarshalJSON(data []byte) error {
+	read := struct {
+		Delay string `json:"delay"`
+		*plainResponse
+	}{plainResponse: (*plainResponse)(r)}
+	if err := unmarshalStrict(data, &read); err != nil {
+		return err
+	}
+	return parseDuration(read.Delay, &r.Delay)
+}
+
+func unmarshalStrict(data []byte, into any) error {
+	decoder := json.NewDecoder(bytes.NewReader(data))
+	decoder.DisallowUnknownFields()
+	return decoder.Decode(into)
+}
+
+func parseDuration(text string, into *time.Duration) (err error) {
+	if text != "" {
+		*into, err = time.ParseDuration(text)
+	}
+	return err
+}

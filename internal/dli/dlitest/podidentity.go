@@ -1,0 +1,108 @@
+/*
+Copyright 2026 The DLI Operator Authors.
+
+Licensed under the Apache License, Version 2.0 (the "License");
+you may not use this file except in compliance with the License.
+You may obtain a copy of the License at
+
+    http://www.apache.org/licenses/LICENSE-2.0
+
+Unless required by applicable law or agreed to in writing, software
+distributed under the License is distributed on an "AS IS" BASIS,
+WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+See the License for the specific language governing permissions and
+limitations under the License.
+*/
+
+package dlitest
+
+import (
+	"encoding/json"
+	"io"
+	"net/http"
+	"strings"
+	"sync"
+	"time"
+)
+
+// PodIdentity simulates the endpoint on a CCE node that gives a pod temporary
+// credentials for its own identity: a POST of {} with the pod's token in
+// Authorization. It is a handler, for a server of the test's own. Its methods
+// may be called at any time, from any goroutine.
+type PodIdentity struct {
+	token string
+	life  time.Duration
+	now   func() time.Time
+
+	mu      sync.Mutex
+	user    User
+	fault   *Response
+	fetches int
+}
+
+// NewPodIdentity gives who sends that token the credentials of user, which it
+// says will expire after life, counted from each fetch. Whether they do is up to
+// Server.SetUsers.
+func NewPodIdentity(token string, user User, life time.Duration, now func() time.Time) *PodIdentity {
+	return &PodIdentity{token: token, user: user, life: life, now: now}
+}
+
+// SetUser changes whose credentials are given out from now on.
+func (p *PodIdentity) SetUser(u User) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.user = u
+}
+
+// SetFault answers r instead, until it is set to nil. Of a Response, only
+// Status, Header and Body count here.
+func (p *PodIdentity) SetFault(r *Response) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.fault = r
+}
+
+// Fetches is how many requests came, whatever they were answered.
+func (p *PodIdentity) Fetches() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.fetches
+}
+
+// ServeHTTP answers one request.
+func (p *PodIdentity) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	p.answer(r).write(w)
+}
+
+func (p *PodIdentity) answer(r *http.Request) *Response {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.fetches++
+	if p.fault != nil {
+		return p.fault
+	}
+	body, err := io.ReadAll(io.LimitReader(r.Body, 1024))
+	switch {
+	case r.Method != http.MethodPost:
+		return DLIError(http.StatusMethodNotAllowed, "PodIdentity.405", "only POST is allowed")
+	case r.Header.Get("Authorization") != p.token:
+		return DLIError(http.StatusUnauthorized, "PodIdentity.401", "the token is not valid")
+	case err != nil || strings.TrimSpace(string(body)) != "{}":
+		return DLIError(http.StatusBadRequest, "PodIdentity.400", "the body is not {}")
+	}
+	answer := struct {
+		Credentials struct {
+			AccessKeyID     string `json:"accessKeyId"`
+			SecretAccessKey string `json:"secretAccessKey"`
+			SecurityToken   string `json:"securityToken"`
+			Expiration      string `json:"expiration"`
+		} `json:"credentials"`
+	}{}
+	answer.Credentials.AccessKeyID = p.user.AccessKeyID
+	answer.Credentials.SecretAccessKey = p.user.SecretAccessKey
+	answer.Credentials.SecurityToken = p.user.SecurityToken
+	answer.Credentials.Expiration = p.now().Add(p.life).UTC().Format("2006-01-02T15:04:05.000000Z")
+	// Strings only: it cannot fail.
+	text, _ := json.Marshal(answer)
+	return &Response{Body: string(text)}
+}

@@ -1,0 +1,164 @@
+/*
+Copyright 2026 The DLI Operator Authors.
+
+Licensed under the Apache License, Version 2.0 (the "License");
+you may not use this file except in compliance with the License.
+You may obtain a copy of the License at
+
+    http://www.apache.org/licenses/LICENSE-2.0
+
+Unless required by applicable law or agreed to in writing, software
+distributed under the License is distributed on an "AS IS" BASIS,
+WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+See the License for the specific language governing permissions and
+limitations under the License.
+*/
+
+package dlitest
+
+import (
+	"encoding/json"
+	"io"
+	"net"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+)
+
+var jsonContent = []string{"application/json;charset=utf-8"}
+
+// Response is an answer, or a failure to answer, written down beforehand. The
+// zero value is an empty 200. It must not be changed once a server has it.
+type Response struct {
+	// Status is 200 when zero.
+	Status int `json:"status,omitempty"`
+	// Header is added to what every answer has; a Body that begins like JSON is
+	// sent as JSON unless it says otherwise.
+	Header http.Header `json:"header,omitempty"`
+	Body   string      `json:"body,omitempty"`
+	// Delay is how long to wait first.
+	Delay time.Duration `json:"delay,omitempty"`
+
+	// Hang never answers.
+	Hang bool `json:"hang,omitempty"`
+	// Reset breaks the connection off instead of answering.
+	Reset bool `json:"reset,omitempty"`
+	// Cut promises more than Body, sends Body, and closes the connection.
+	Cut bool `json:"cut,omitempty"`
+	// Slow goes on after Body with one blank every 50 ms, for ever.
+	Slow bool `json:"slow,omitempty"`
+}
+
+// DLIError is an error as the service itself words it.
+func DLIError(status int, code, message string) *Response {
+	return errorResponse(status, struct {
+		Code    string `json:"error_code"`
+		Message string `json:"error_msg"`
+	}{code, message})
+}
+
+// GatewayError is an error as the API gateway in front of the service words it.
+func GatewayError(status int, code, message, requestID string) *Response {
+	return errorResponse(status, struct {
+		Message   string `json:"error_msg"`
+		Code      string `json:"error_code"`
+		RequestID string `json:"request_id"`
+	}{message, code, requestID})
+}
+
+func errorResponse(status int, body any) *Response {
+	// Strings only: it cannot fail.
+	text, _ := json.Marshal(body)
+	return &Response{Status: status, Header: http.Header{}, Body: string(text)}
+}
+
+// play answers with r. It counts the answer before it is sent, so that who has
+// the answer also finds it counted.
+func (s *Server) play(w http.ResponseWriter, req *http.Request, r *Response) {
+	if r.Hang || !s.pause(req, r.Delay) {
+		s.counters.answered(0)
+		if r.Hang {
+			s.untilGone(req)
+		}
+		panic(http.ErrAbortHandler)
+	}
+	if r.Reset {
+		s.counters.answered(0)
+		reset(w)
+		return
+	}
+	s.counters.answered(r.status())
+	r.write(w)
+
+	switch {
+	case r.Cut:
+		_ = http.NewResponseController(w).Flush()
+		panic(http.ErrAbortHandler)
+	case r.Slow:
+		for s.pause(req, 50*time.Millisecond) {
+			_, _ = w.Write([]byte{' '})
+			_ = http.NewResponseController(w).Flush()
+		}
+		panic(http.ErrAbortHandler)
+	}
+}
+
+func (r *Response) status() int {
+	if r.Status == 0 {
+		return http.StatusOK
+	}
+	return r.Status
+}
+
+func (r *Response) write(w http.ResponseWriter) {
+	if strings.HasPrefix(r.Body, "{") {
+		w.Header()["Content-Type"] = jsonContent
+	}
+	for name, values := range r.Header {
+		w.Header()[http.CanonicalHeaderKey(name)] = values
+	}
+	if r.Cut {
+		w.Header().Set("Content-Length", strconv.Itoa(len(r.Body)+1))
+	}
+	w.WriteHeader(r.status())
+	_, _ = io.WriteString(w, r.Body)
+}
+
+// pause waits for d; false when the client or the server went away meanwhile.
+func (s *Server) pause(r *http.Request, d time.Duration) bool {
+	if d <= 0 {
+		return true
+	}
+	select {
+	case <-time.After(d):
+		return true
+	case <-r.Context().Done():
+	case <-s.closed:
+	}
+	return false
+}
+
+func (s *Server) untilGone(r *http.Request) {
+	select {
+	case <-r.Context().Done():
+	case <-s.closed:
+	}
+}
+
+// reset sends a TCP reset where the protocol lets a handler have the connection,
+// which is HTTP/1, and a reset of the stream where it does not.
+func reset(w http.ResponseWriter) {
+	conn, _, err := http.NewResponseController(w).Hijack()
+	if err != nil {
+		panic(http.ErrAbortHandler)
+	}
+	raw := conn
+	if wrapped, ok := conn.(interface{ NetConn() net.Conn }); ok {
+		raw = wrapped.NetConn()
+	}
+	if tcp, ok := raw.(*net.TCPConn); ok {
+		_ = tcp.SetLinger(0)
+	}
+	_ = raw.Close()
+}

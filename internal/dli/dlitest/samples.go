@@ -1,0 +1,51 @@
+/*
+Copyright 2026 The DLI Operator Authors.
+
+Licensed under the Apache License, Version 2.0 (the "License");
+you may not use this file except in compliance with the License.
+You may obtain a copy of the License at
+
+    http://www.apache.org/licenses/LICENSE-2.0
+
+Unless required by applicable law or agreed to in writing, software
+distributed under the License is distributed on an "AS IS" BASIS,
+WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+See the License for the specific language governing permissions and
+limitations under the License.
+*/
+
+package dlitest
+
+import "time"
+
+// SampleUser is the user that every server knows until SetUsers: an access key
+// and a token, both good for one project.
+func SampleUser() User {
+	return User{
+		ProjectID:       "48cc2c48765f481480c7db940d6409d1",
+		AccessKeyID:     "AKEXAMPLE",
+		SecretAccessKey: "SKEXAMPLE",
+		Token:           "TOKENEXAMPLE",
+	}
+}
+
+// The ids of SampleJobs. SampleUnknown is none of theirs.
+const (
+	SampleFinished  = "208b08d4-0dc2-4dd7-8879-ddd4c020d7aa"
+	SampleInserted  = "6d2146a0-c2d5-41bd-8ca0-ca9694ada992"
+	SampleFailed    = "9e8f7a6b-5c4d-4e3f-8a1b-0c9d8e7f6a5b"
+	SampleCancelled = "1b4e28ba-2fa1-41d2-883f-0016d3cca427"
+	SampleUnknown   = "00000000-0000-4000-8000-000000000000"
+)
+
+// SampleJobs is one job for each way to end, all within 25 seconds.
+func SampleJobs() []Job {
+	return []Job{
+		Query(SampleFinished).Launching(3 * time.Second).Running(9 * time.Second).Finishes(4),
+		Insert(SampleInserted).Launching(3*time.Second).Running(17*time.Second).Inserts(998, 2),
+		Query(SampleFailed).Launching(3 * time.Second).Running(12 * time.Second).Fails(
+			"Please contact DLI service. DLI.0002: FileNotFoundException: getFileStatus on " +
+				"obs://bucket/table: status [404]"),
+		Query(SampleCancelled).Launching(15 * time.Second).Cancelled("Execution Timeout"),
+	}
+}

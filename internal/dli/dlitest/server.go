@@ -1,0 +1,413 @@
+/*
+Copyright 2026 The DLI Operator Authors.
+
+Licensed under the Apache License, Version 2.0 (the "License");
+you may not use this file except in compliance with the License.
+You may obtain a copy of the License at
+
+    http://www.apache.org/licenses/LICENSE-2.0
+
+Unless required by applicable law or agreed to in writing, software
+distributed under the License is distributed on an "AS IS" BASIS,
+WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+See the License for the specific language governing permissions and
+limitations under the License.
+*/
+
+// Package dlitest simulates Data Lake Insight: an HTTP server that answers
+//
+//	GET /v1.0/{project_id}/jobs/{job_id}/status
+//
+// as the service does, for jobs that live through a timeline, and that fails in
+// the ways the service, its gateway and networks fail. It shares no code with
+// the client it tests and checks signatures with its own arithmetic.
+//
+//	server, err := dlitest.NewServer()
+//	...
+//	defer server.Close()
+//	server.SetJob(dlitest.Query("j1").Launching(2 * time.Second).Running(5 * time.Second).Finishes(4))
+package dlitest
+
+import (
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// Server is a simulated DLI service, listening. Its methods may be called at
+// any time, from any goroutine.
+type Server struct {
+	http     *httptest.Server
+	caBundle []byte
+	// closed ends answers that would otherwise never end.
+	closed    chan struct{}
+	closeOnce sync.Once
+
+	options
+
+	accounts atomic.Pointer[accounts]
+	callers  sync.Map // name -> *caller
+	jobs     sync.Map // job id -> *entry
+	fault    atomic.Pointer[Response]
+
+	counters  counters
+	requestID atomic.Uint64
+}
+
+type options struct {
+	address    string
+	anyAddress bool
+	tls        bool
+	now        func() time.Time
+	latency    time.Duration
+	log        bool
+	lazy       bool
+	ratePerSec int64
+	retryAfter time.Duration
+
+	errorRate float64
+	dice      *rand.Rand
+	diceMu    sync.Mutex
+}
+
+// Option changes what NewServer makes.
+type Option func(*options)
+
+// WithAddress listens on a host:port other than a free port of 127.0.0.1. The
+// host must be a loopback address, unless WithAnyAddress is given too.
+func WithAddress(address string) Option { return func(o *options) { o.address = address } }
+
+// WithAnyAddress allows WithAddress to name an address that other machines can
+// reach. The simulator is not made for the eyes of strangers.
+func WithAnyAddress() Option { return func(o *options) { o.anyAddress = true } }
+
+// WithTLS serves https and HTTP/2, with a certificate made for the occasion;
+// see Server.CABundle.
+func WithTLS() Option { return func(o *options) { o.tls = true } }
+
+// WithClock takes the time of jobs, signatures and limits from now. Latency and
+// Response.Delay are real time all the same.
+func WithClock(now func() time.Time) Option { return func(o *options) { o.now = now } }
+
+// WithLatency delays every answer.
+func WithLatency(d time.Duration) Option { return func(o *options) { o.latency = d } }
+
+// WithErrorRate answers that fraction of the requests, between 0 and 1, with a
+// 502 of the gateway. The same seed fails the same requests of a sequence.
+func WithErrorRate(fraction float64, seed uint64) Option {
+	return func(o *options) {
+		o.errorRate, o.dice = fraction, rand.New(rand.NewPCG(seed, seed))
+	}
+}
+
+// WithRateLimit answers 429 to what an access key, or all tokens together, ask
+// beyond perSecond requests in one second of the clock; 0 is no limit. A
+// Retry-After header goes with it unless retryAfter is 0.
+func WithRateLimit(perSecond int, retryAfter time.Duration) Option {
+	return func(o *options) { o.ratePerSec, o.retryAfter = int64(perSecond), retryAfter }
+}
+
+// WithRequestLog keeps, per job, the times of its latest requests for
+// Server.Log.
+func WithRequestLog() Option { return func(o *options) { o.log = true } }
+
+// WithStartOnRequest lets the life of a job without a Start begin when somebody
+// first asks about it, rather than when it is given to the server.
+func WithStartOnRequest() Option { return func(o *options) { o.lazy = true } }
+
+// NewServer starts a server that knows no jobs and one user: SampleUser.
+func NewServer(opts ...Option) (*Server, error) {
+	s := &Server{
+		closed:  make(chan struct{}),
+		options: options{address: "127.0.0.1:0", now: time.Now},
+	}
+	for _, opt := range opts {
+		opt(&s.options)
+	}
+	if !s.anyAddress {
+		if err := requireLoopback(s.address); err != nil {
+			return nil, err
+		}
+	}
+	s.requestID.Store(rand.Uint64())
+	s.SetUsers(SampleUser())
+
+	listener, err := net.Listen("tcp", s.address)
+	if err != nil {
+		return nil, fmt.Errorf("starting the DLI simulator: %w", err)
+	}
+	s.http = &httptest.Server{
+		Listener: listener,
+		Config: &http.Server{
+			Handler:           s,
+			ReadHeaderTimeout: 10 * time.Second,
+			ConnState: func(_ net.Conn, state http.ConnState) {
+				if state == http.StateNew {
+					s.counters.connections.Add(1)
+				}
+			},
+		},
+	}
+	if !s.tls {
+		s.http.Start()
+		return s, nil
+	}
+	certificate, bundle, err := selfSigned(listener.Addr())
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("making a certificate: %w", err), listener.Close())
+	}
+	s.caBundle = bundle
+	s.http.TLS = &tls.Config{
+		Certificates: []tls.Certificate{certificate},
+		NextProtos:   []string{"h2", "http/1.1"},
+		MinVersion:   tls.VersionTLS12,
+	}
+	s.http.StartTLS()
+	return s, nil
+}
+
+func requireLoopback(address string) error {
+	host, _, err := net.SplitHostPort(address)
+	if err != nil {
+		return fmt.Errorf("address %q: %w", address, err)
+	}
+	if ip := net.ParseIP(host); host == "localhost" || ip != nil && ip.IsLoopback() {
+		return nil
+	}
+	return fmt.Errorf("address %q is not a loopback address", address)
+}
+
+// URL is the endpoint: scheme, host and port.
+func (s *Server) URL() string { return s.http.URL }
+
+// CABundle is the PEM certificate that makes the server trustworthy; nil
+// without WithTLS.
+func (s *Server) CABundle() []byte { return s.caBundle }
+
+// Close ends every answer, the endless ones too, and the server.
+func (s *Server) Close() {
+	s.closeOnce.Do(func() { close(s.closed) })
+	s.http.Close()
+}
+
+// SetJob adds a job, or replaces the one of that id. Its count of requests and
+// its SetResponse stay.
+func (s *Server) SetJob(job Job) {
+	job = job.ordered()
+	if job.Start.IsZero() && !s.lazy {
+		job.Start = s.now()
+	}
+	s.entry(job.ID).job.Store(&job)
+}
+
+// Job is the job of that id, with its Start once it has begun.
+func (s *Server) Job(id string) (Job, bool) {
+	job := s.entry(id).job.Load()
+	if job == nil {
+		return Job{}, false
+	}
+	return *job, true
+}
+
+// RemoveJob makes the server forget a job: it is not found from now on.
+func (s *Server) RemoveJob(id string) { s.entry(id).job.Store(nil) }
+
+// SetResponse plays r whenever a user who may ask about that job does, whether
+// or not there is such a job, until it is set to nil.
+func (s *Server) SetResponse(jobID string, r *Response) { s.entry(jobID).response.Store(r) }
+
+// SetFault plays r to every request, before anything in it is looked at, until
+// it is set to nil: a service that is down, or a proxy in between.
+func (s *Server) SetFault(r *Response) { s.fault.Store(r) }
+
+// entry is what the server holds about one job id, be there such a job or not.
+type entry struct {
+	job      atomic.Pointer[Job]
+	response atomic.Pointer[Response]
+	requests atomic.Int64
+
+	mu       sync.Mutex
+	arrivals []time.Time
+}
+
+// begun is the job, its life begun now if it was waiting to be asked about.
+func (e *entry) begun(now time.Time) *Job {
+	job := e.job.Load()
+	if job == nil || !job.Start.IsZero() {
+		return job
+	}
+	begun := *job
+	begun.Start = now
+	e.job.CompareAndSwap(job, &begun)
+	// Whoever came first has said when.
+	return e.job.Load()
+}
+
+func (s *Server) entry(id string) *entry {
+	if e, ok := s.jobs.Load(id); ok {
+		return e.(*entry)
+	}
+	e, _ := s.jobs.LoadOrStore(id, new(entry))
+	return e.(*entry)
+}
+
+// bodies are buffers for the JSON of an answer.
+var bodies = sync.Pool{New: func() any { return new([]byte) }}
+
+// ServeHTTP answers one request.
+func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	now := s.now()
+	s.counters.arrive(now)
+	defer s.counters.leave()
+
+	project, id, routed := route(r)
+	var e *entry
+	if routed {
+		e = s.entry(id)
+		e.arrive(now, s.log)
+	}
+	requestID := s.nextRequestID()
+	w.Header()["X-Request-Id"] = []string{requestID}
+
+	if !s.pause(r, s.latency) {
+		s.counters.answered(0)
+		panic(http.ErrAbortHandler)
+	}
+
+	buffer := bodies.Get().(*[]byte)
+	defer bodies.Put(buffer)
+	body, instead := s.answer((*buffer)[:0], r, project, id, e, now, requestID)
+	if instead != nil {
+		s.play(w, r, instead)
+		return
+	}
+	*buffer = body
+	s.counters.answered(http.StatusOK)
+	w.Header()["Content-Type"] = jsonContent
+	_, _ = w.Write(body)
+}
+
+// answer is the status of the job asked for, appended to body, or else the
+// response to play instead. Checks come in the order of the real thing: the
+// gateway's, then the service's.
+func (s *Server) answer(
+	body []byte, r *http.Request, project, id string, e *entry, now time.Time, requestID string,
+) ([]byte, *Response) {
+	if fault := s.fault.Load(); fault != nil {
+		return nil, fault
+	}
+	if s.unlucky() {
+		return nil, GatewayError(http.StatusBadGateway, "APIGW.0202", "Backend unavailable", requestID)
+	}
+	if e == nil {
+		return nil, GatewayError(http.StatusNotFound, "APIGW.0101",
+			"The API does not exist or has not been published in the environment", requestID)
+	}
+	account, refusal := s.authenticate(r, now, requestID)
+	if refusal != nil {
+		return nil, refusal
+	}
+	if n := account.caller.admitted.add(now); s.ratePerSec > 0 && n > s.ratePerSec {
+		return nil, s.throttled(requestID)
+	}
+	if refusal := malformed(r, project); refusal != nil {
+		return nil, refusal
+	}
+	if refusal := account.authorize(project); refusal != nil {
+		return nil, refusal
+	}
+
+	if response := e.response.Load(); response != nil {
+		return nil, response
+	}
+	job := e.begun(now)
+	if job == nil || job.Start.After(now) || job.ProjectID != "" && job.ProjectID != project {
+		return nil, DLIError(http.StatusNotFound, "DLI.0023", "The job "+id+" does not exist.")
+	}
+	phase := job.phaseAt(now)
+	if phase.Response != nil {
+		return nil, phase.Response
+	}
+	return job.appendStatus(body, phase, now), nil
+}
+
+// malformed refuses what the service's documentation does not allow.
+func malformed(r *http.Request, project string) *Response {
+	why := ""
+	header := r.Header.Get("X-Project-Id")
+	switch {
+	case r.ContentLength != 0 || r.Header.Get("Content-Length") != "":
+		why = "A GET has no body."
+	case !strings.HasPrefix(r.Header.Get("Content-Type"), "application/json"):
+		why = "Content-Type is not application/json."
+	case header != "" && header != project:
+		why = "X-Project-Id " + header + " is not the project of the path."
+	default:
+		return nil
+	}
+	return DLIError(http.StatusBadRequest, "DLI.0001", why)
+}
+
+func (s *Server) throttled(requestID string) *Response {
+	r := GatewayError(http.StatusTooManyRequests, "APIGW.0308", fmt.Sprintf(
+		"The throttling threshold has been reached: policy user over ratelimit,limit:%d,time:1 second",
+		s.ratePerSec), requestID)
+	if s.retryAfter > 0 {
+		// Whole seconds, rounded up: the header knows no others.
+		seconds := (s.retryAfter + time.Second - 1) / time.Second
+		r.Header.Set("Retry-After", strconv.Itoa(int(seconds)))
+	}
+	return r
+}
+
+func (s *Server) unlucky() bool {
+	if s.errorRate == 0 {
+		return false
+	}
+	s.diceMu.Lock()
+	defer s.diceMu.Unlock()
+	return s.dice.Float64() < s.errorRate
+}
+
+// route takes the project and the job out of a path. It reads the path as it
+// was sent, so that an escaped slash is part of an id and a dot segment of none.
+func route(r *http.Request) (project, id string, ok bool) {
+	if r.Method != http.MethodGet {
+		return "", "", false
+	}
+	rest, ok := strings.CutPrefix(r.URL.EscapedPath(), "/v1.0/")
+	if !ok {
+		return "", "", false
+	}
+	rest, ok = strings.CutSuffix(rest, "/status")
+	if !ok {
+		return "", "", false
+	}
+	project, id, ok = strings.Cut(rest, "/jobs/")
+	if !ok || !isSegment(project) || !isSegment(id) {
+		return "", "", false
+	}
+	project, errProject := url.PathUnescape(project)
+	id, errID := url.PathUnescape(id)
+	return project, id, errProject == nil && errID == nil
+}
+
+func isSegment(s string) bool {
+	return s != "" && s != "." && s != ".." && !strings.Contains(s, "/")
+}
+
+func (s *Server) nextRequestID() string {
+	const zeros = "00000000000000000000000000000000"
+	id := strconv.FormatUint(s.requestID.Add(1), 16)
+	return zeros[len(id):] + id
+}

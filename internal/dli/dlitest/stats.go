@@ -1,0 +1,144 @@
+/*
+Copyright 2026 The DLI Operator Authors.
+
+Licensed under the Apache License, Version 2.0 (the "License");
+you may not use this file except in compliance with the License.
+You may obtain a copy of the License at
+
+    http://www.apache.org/licenses/LICENSE-2.0
+
+Unless required by applicable law or agreed to in writing, software
+distributed under the License is distributed on an "AS IS" BASIS,
+WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+See the License for the specific language governing permissions and
+limitations under the License.
+*/
+
+package dlitest
+
+import (
+	"net/http"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// Stats counts what a server has seen since it started.
+type Stats struct {
+	// Requests is how many arrived; Authenticated is how many per access key
+	// were accepted as coming from its owner. Tokens are counted as "token".
+	Requests      int64            `json:"requests"`
+	Authenticated map[string]int64 `json:"authenticated,omitempty"`
+	// AuthFailures is how many per access key were not; "" stands for requests
+	// without one.
+	AuthFailures map[string]int64 `json:"authFailures,omitempty"`
+	// ByCode is the number of answers per HTTP status; 0 is no answer at all.
+	ByCode map[int]int64 `json:"byCode,omitempty"`
+	// Connections is how many were opened.
+	Connections int64 `json:"connections"`
+	// PeakPerSecond is the most requests that arrived in one second of the clock.
+	PeakPerSecond int64 `json:"peakPerSecond"`
+	// InFlight is how many are being answered now.
+	InFlight int64 `json:"inFlight"`
+}
+
+// Stats returns the counts so far.
+func (s *Server) Stats() Stats {
+	stats := Stats{
+		Requests:      s.counters.requests.Load(),
+		Authenticated: map[string]int64{},
+		AuthFailures:  map[string]int64{},
+		ByCode:        map[int]int64{},
+		Connections:   s.counters.connections.Load(),
+		PeakPerSecond: s.counters.arrivals.highest(),
+		InFlight:      s.counters.inFlight.Load(),
+	}
+	for code := range s.counters.byCode {
+		if n := s.counters.byCode[code].Load(); n > 0 {
+			stats.ByCode[code] = n
+		}
+	}
+	s.callers.Range(func(name, c any) bool {
+		if n := c.(*caller).authenticated.Load(); n > 0 {
+			stats.Authenticated[name.(string)] = n
+		}
+		if n := c.(*caller).failures.Load(); n > 0 {
+			stats.AuthFailures[name.(string)] = n
+		}
+		return true
+	})
+	return stats
+}
+
+// Requests is how many requests asked about a job, whatever they were answered.
+func (s *Server) Requests(jobID string) int { return int(s.entry(jobID).requests.Load()) }
+
+// Log is when the latest requests about a job arrived, at most 1000 of them, by
+// the server's clock. It is empty without WithRequestLog.
+func (s *Server) Log(jobID string) []time.Time {
+	e := s.entry(jobID)
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return slices.Clone(e.arrivals)
+}
+
+const logged = 1000
+
+func (e *entry) arrive(now time.Time, log bool) {
+	e.requests.Add(1)
+	if !log {
+		return
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if len(e.arrivals) == logged {
+		e.arrivals = slices.Delete(e.arrivals, 0, 1)
+	}
+	e.arrivals = append(e.arrivals, now)
+}
+
+type counters struct {
+	requests, connections, inFlight atomic.Int64
+	arrivals                        window
+	byCode                          [600]atomic.Int64
+}
+
+func (c *counters) arrive(now time.Time) {
+	c.requests.Add(1)
+	c.inFlight.Add(1)
+	c.arrivals.add(now)
+}
+
+func (c *counters) leave() { c.inFlight.Add(-1) }
+
+func (c *counters) answered(status int) {
+	if status < 0 || status >= len(c.byCode) {
+		status = http.StatusInternalServerError
+	}
+	c.byCode[status].Add(1)
+}
+
+// window counts what happens within one second of the clock.
+type window struct {
+	mu                  sync.Mutex
+	second, count, peak int64
+}
+
+// add counts one more and returns how many there were in this second.
+func (w *window) add(now time.Time) int64 {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if second := now.Unix(); second != w.second {
+		w.second, w.count = second, 0
+	}
+	w.count++
+	w.peak = max(w.peak, w.count)
+	return w.count
+}
+
+func (w *window) highest() int64 {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.peak
+}

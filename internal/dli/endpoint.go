@@ -1,0 +1,210 @@
+/*
+Copyright 2026 The DLI Operator Authors.
+
+Licensed under the Apache License, Version 2.0 (the "License");
+you may not use this file except in compliance with the License.
+You may obtain a copy of the License at
+
+    http://www.apache.org/licenses/LICENSE-2.0
+
+Unless required by applicable law or agreed to in writing, software
+distributed under the License is distributed on an "AS IS" BASIS,
+WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+See the License for the specific language governing permissions and
+limitations under the License.
+*/
+
+package dli
+
+import (
+	"net/netip"
+	"net/url"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+)
+
+// DefaultAllowedHosts are the hosts of the public clouds that offer this API.
+var DefaultAllowedHosts = []string{
+	"dli.*.myhuaweicloud.com",
+	"dli.*.myhuaweicloud.eu",
+	"dli.*.otc.t-systems.com",
+	"dli.*.prod-cloud-ocb.orange-business.com",
+}
+
+var (
+	regionForm = regexp.MustCompile(`^[a-z0-9]+(-[a-z0-9]+)*$`)
+	hostForm   = regexp.MustCompile(`^[a-z0-9]([a-z0-9_-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9_-]*[a-z0-9])?)*$`)
+	// pathForm admits only what no encoding changes, so that the path that is
+	// signed cannot differ from the path that is sent.
+	pathForm = regexp.MustCompile(`^(/[A-Za-z0-9._~-]+)*$`)
+)
+
+// ResolveEndpoint returns the base URL of the endpoint that exactly one of
+// region and endpoint names, without a slash at its end. A region is looked up
+// in the SDK's table. An endpoint is a URL, which may have a path; its host must
+// be one that allowedHosts admits or the host of a region.
+//
+// A pattern of allowedHosts is a host, of any port, in which a label may be *: it
+// stands for any one label, or for one or more labels at the pattern's
+// beginning. No patterns at all admit every host. allowInsecure admits every
+// host and address, and http.
+//
+// The error is an *Error of KindConfig.
+func ResolveEndpoint(region, endpoint string, allowedHosts []string, allowInsecure bool) (string, error) {
+	switch {
+	case region == "" && endpoint == "":
+		return "", misconfigured("neither a region nor an endpoint is given; give one of them")
+	case region != "" && endpoint != "":
+		return "", misconfigured("both a region and an endpoint are given; give one of them")
+	case region != "":
+		address, err := regionEndpoint(region)
+		if err != nil {
+			return "", err
+		}
+		base, err := parseEndpoint(address, allowInsecure)
+		if err != nil {
+			return "", err
+		}
+		return base.String(), nil
+	}
+	base, err := parseEndpoint(endpoint, allowInsecure)
+	if err != nil {
+		return "", err
+	}
+	if !allowInsecure && !hostAllowed(base.Hostname(), allowedHosts) {
+		return "", misconfigured("the endpoint's host %s is not one that the operator is allowed to ask; "+
+			"whoever runs the operator can add it to the allowed hosts", base.Hostname())
+	}
+	return base.String(), nil
+}
+
+// parseEndpoint takes an endpoint's URL apart and refuses one that cannot be a
+// base for signed requests. No error quotes the URL: it may hold a password.
+func parseEndpoint(endpoint string, allowInsecure bool) (*url.URL, error) {
+	u, err := url.Parse(endpoint)
+	if err != nil || u.Opaque != "" || u.Host == "" {
+		return nil, misconfigured("the endpoint is not a URL such as https://dli.cn-north-4.myhuaweicloud.com")
+	}
+	switch {
+	case u.Scheme == "http" && !allowInsecure:
+		return nil, misconfigured("the endpoint must begin with https://; http would show the credentials to everybody on the way")
+	case u.Scheme != "https" && u.Scheme != "http":
+		return nil, misconfigured("the endpoint must begin with https://")
+	case u.User != nil:
+		return nil, misconfigured("the endpoint must not hold a user or a password")
+	case strings.ContainsAny(endpoint, "?#"):
+		return nil, misconfigured("the endpoint must end with its host or path; it has a query or a fragment")
+	}
+
+	host := strings.ToLower(u.Hostname())
+	address, notAddress := netip.ParseAddr(host)
+	switch {
+	case notAddress != nil && !hostForm.MatchString(host), address.Zone() != "":
+		return nil, misconfigured("the endpoint's host is neither a name nor an address")
+	case !validPort(u):
+		return nil, misconfigured("the endpoint's port is not a number from 1 to 65535")
+	case notAddress == nil && !allowInsecure:
+		if err := checkAddress(host, netip.AddrPortFrom(address, 443).String()); err != nil {
+			return nil, err
+		}
+	}
+
+	path := strings.TrimRight(u.Path, "/")
+	if u.RawPath != "" || !pathForm.MatchString(path) || hasDots(path) {
+		return nil, misconfigured("the endpoint's path may only hold letters, digits and - . _ ~ between single slashes")
+	}
+	return &url.URL{Scheme: u.Scheme, Host: strings.ToLower(u.Host), Path: path}, nil
+}
+
+func validPort(u *url.URL) bool {
+	if u.Port() == "" {
+		return !strings.HasSuffix(u.Host, ":")
+	}
+	port, err := strconv.ParseUint(u.Port(), 10, 16)
+	return err == nil && port > 0
+}
+
+// hasDots tells whether a path leads elsewhere than it seems to.
+func hasDots(path string) bool {
+	return slices.ContainsFunc(strings.Split(path, "/"), func(segment string) bool {
+		return segment == "." || segment == ".."
+	})
+}
+
+func hostAllowed(host string, patterns []string) bool {
+	return len(patterns) == 0 || isRegionHost(host) || slices.ContainsFunc(patterns, func(pattern string) bool {
+		return hostMatches(host, strings.ToLower(pattern))
+	})
+}
+
+// hostMatches tells whether a pattern admits a host: see ResolveEndpoint.
+func hostMatches(host, pattern string) bool {
+	labels, wanted := strings.Split(host, "."), strings.Split(pattern, ".")
+	if wanted[0] == "*" && len(labels) > len(wanted) {
+		labels = labels[len(labels)-len(wanted):]
+	}
+	return slices.EqualFunc(labels, wanted, func(label, want string) bool {
+		return want == "*" || label == want
+	})
+}
+
+// isRegionHost tells whether host is that of a region in the SDK's table.
+func isRegionHost(host string) bool {
+	labels := strings.Split(host, ".")
+	if len(labels) < 3 || labels[0] != "dli" {
+		return false
+	}
+	endpoint, err := regionEndpoint(labels[1])
+	return err == nil && endpoint == "https://"+host
+}
+
+// regionTable guards the SDK's table of regions, which caches what it finds in
+// the environment in a map without a lock.
+var regionTable sync.Mutex
+
+// regionEndpoint returns the URL of a region's endpoint.
+func regionEndpoint(id string) (string, error) {
+	if len(id) > 64 || !regionForm.MatchString(id) {
+		return "", misconfigured("the region is not an id such as cn-north-4")
+	}
+	regionTable.Lock()
+	defer regionTable.Unlock()
+	known, ok := standInRegions[id]
+	if !ok {
+		return "", misconfigured("the region %s is not known; give its endpoint instead, such as https://dli.%s.myhuaweicloud.com", id, id)
+	}
+	return known, nil
+}
+
+var standInRegions = map[string]string{"eu-west-101": "https://dli.eu-west-101.myhuaweicloud.eu",
+	"af-north-1":       "https://dli.af-north-1.myhuaweicloud.com",
+	"af-south-1":       "https://dli.af-south-1.myhuaweicloud.com",
+	"ae-ad-1":          "https://dli.ae-ad-1.myhuaweicloud.com",
+	"ap-southeast-1":   "https://dli.ap-southeast-1.myhuaweicloud.com",
+	"ap-southeast-2":   "https://dli.ap-southeast-2.myhuaweicloud.com",
+	"ap-southeast-3":   "https://dli.ap-southeast-3.myhuaweicloud.com",
+	"ap-southeast-4":   "https://dli.ap-southeast-4.myhuaweicloud.com",
+	"cn-east-2":        "https://dli.cn-east-2.myhuaweicloud.com",
+	"cn-east-3":        "https://dli.cn-east-3.myhuaweicloud.com",
+	"cn-east-4":        "https://dli.cn-east-4.myhuaweicloud.com",
+	"cn-east-5":        "https://dli.cn-east-5.myhuaweicloud.com",
+	"cn-north-1":       "https://dli.cn-north-1.myhuaweicloud.com",
+	"cn-north-2":       "https://dli.cn-north-2.myhuaweicloud.com",
+	"cn-north-4":       "https://dli.cn-north-4.myhuaweicloud.com",
+	"cn-north-9":       "https://dli.cn-north-9.myhuaweicloud.com",
+	"cn-south-1":       "https://dli.cn-south-1.myhuaweicloud.com",
+	"cn-southwest-2":   "https://dli.cn-southwest-2.myhuaweicloud.com",
+	"eu-west-0":        "https://dli.eu-west-0.myhuaweicloud.com",
+	"la-north-2":       "https://dli.la-north-2.myhuaweicloud.com",
+	"la-south-2":       "https://dli.la-south-2.myhuaweicloud.com",
+	"me-east-1":        "https://dli.me-east-1.myhuaweicloud.com",
+	"my-kualalumpur-1": "https://dli.my-kualalumpur-1.myhuaweicloud.com",
+	"na-mexico-1":      "https://dli.na-mexico-1.myhuaweicloud.com",
+	"ru-moscow-1":      "https://dli.ru-moscow-1.myhuaweicloud.com",
+	"ru-northwest-2":   "https://dli.ru-northwest-2.myhuaweicloud.com",
+	"sa-brazil-1":      "https://dli.sa-brazil-1.myhuaweicloud.com",
+	"tr-west-1":        "https://dli.tr-west-1.myhuaweicloud.com",
+}

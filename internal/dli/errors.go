@@ -1,0 +1,236 @@
+/*
+Copyright 2026 The DLI Operator Authors.
+
+Licensed under the Apache License, Version 2.0 (the "License");
+you may not use this file except in compliance with the License.
+You may obtain a copy of the License at
+
+    http://www.apache.org/licenses/LICENSE-2.0
+
+Unless required by applicable law or agreed to in writing, software
+distributed under the License is distributed on an "AS IS" BASIS,
+WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+See the License for the specific language governing permissions and
+limitations under the License.
+*/
+
+package dli
+
+import (
+	"errors"
+	"fmt"
+	"mime"
+	"net/http"
+	"regexp"
+	"strings"
+)
+
+const (
+	maxErrorMessageBytes = 512
+	maxErrorCodeBytes    = 64
+	maxRequestIDBytes    = 128
+)
+
+// Error returns the HTTP status, the code, the message and the request's id, as
+// far as they are known.
+func (e *Error) Error() string {
+	var text strings.Builder
+	if e.HTTPStatus != 0 {
+		fmt.Fprintf(&text, "HTTP %d: ", e.HTTPStatus)
+	}
+	if e.Code != "" {
+		fmt.Fprintf(&text, "%s: ", e.Code)
+	}
+	text.WriteString(e.Message)
+	if e.RequestID != "" {
+		fmt.Fprintf(&text, " (request %s)", e.RequestID)
+	}
+	return text.String()
+}
+
+// Unwrap returns the cause; nil when there is none worth telling apart.
+func (e *Error) Unwrap() error { return e.Err }
+
+// AsError finds the *Error in err's chain.
+func AsError(err error) (*Error, bool) {
+	var e *Error
+	ok := errors.As(err, &e)
+	return e, ok
+}
+
+func invalid(message string) *Error {
+	return &Error{Kind: KindInvalid, HTTPStatus: http.StatusOK, Message: message}
+}
+
+func misconfigured(format string, args ...any) *Error {
+	return &Error{Kind: KindConfig, Message: cut(oneLine(fmt.Sprintf(format, args...)), maxErrorMessageBytes)}
+}
+
+// jobErrorCode is the form of DLI's own codes wherever they stand in a text.
+var jobErrorCode = regexp.MustCompile(`DLI\.\d{4,5}`)
+
+// ErrorCode returns the first of DLI's error codes in a job's message, such as
+// DLI.0999; "" when there is none. The message may be prose, with or without a
+// prefix before the code, or the JSON text of an error.
+func ErrorCode(message string) string {
+	return jobErrorCode.FindString(message)
+}
+
+// anyErrorCode is the form of the codes of DLI and of the gateway before it.
+var anyErrorCode = regexp.MustCompile(`(?:DLI\.\d{4,5}|APIGW?\.\d{4})`)
+
+// refusal is the error of an answer that says is_success: false. It describes
+// the question, never the job, whatever else is in the answer.
+func refusal(a answer, message string) *Error {
+	code := anyErrorCode.FindString(message)
+	kind := refusalKind(code)
+	e := &Error{
+		Kind:       kind,
+		HTTPStatus: a.status,
+		Code:       code,
+		Message:    cut(oneLine(message), maxErrorMessageBytes),
+		RetryAfter: retryAfter(a, kind, message),
+	}
+	if e.Message == "" {
+		e.Message = "DLI answered is_success: false and did not say why"
+	}
+	return e
+}
+
+// explanation is what the body of an error answer says.
+type explanation struct {
+	code, message, requestID string
+}
+
+// explain reads the body of an error answer. DLI and its gateway write
+//
+//	{"error_code":"DLI.0002","error_msg":"...","request_id":"..."}
+//
+// IAM writes {"error":{"code":401,"message":"..."}}, with a number or a string
+// for a code, and others code and message without more. Whatever else is in the
+// body, encoded_authorization_message and error_json_opt above all, is not for
+// people's eyes.
+func explain(body []byte) (e explanation, ok bool) {
+	text, ok := parseJSON(body)
+	if !ok || !text.isObject() {
+		return explanation{}, false
+	}
+	var dli, iam, other explanation
+	for name, member := range text.members() {
+		switch string(name) {
+		case "error_code":
+			dli.code = scalar(member)
+		case "error_msg":
+			dli.message = member.text()
+		case "error":
+			iam.message = member.text()
+			for name, member := range member.members() {
+				switch string(name) {
+				case "code":
+					iam.code = scalar(member)
+				case "message":
+					iam.message = member.text()
+				}
+			}
+		case "code":
+			other.code = scalar(member)
+		case "message":
+			other.message = member.text()
+		case "request_id":
+			e.requestID = member.text()
+		}
+	}
+	e.code = firstOf(dli.code, iam.code, other.code)
+	e.message = firstOf(dli.message, iam.message, other.message)
+	return e, true
+}
+
+// scalar is the text of a string or a number.
+func scalar(v value) string {
+	switch {
+	case v.isString():
+		return v.text()
+	case v.isObject(), v.isArray(), string(v) == "null", string(v) == "true", string(v) == "false":
+		return ""
+	}
+	return string(v)
+}
+
+func firstOf(texts ...string) string {
+	for _, text := range texts {
+		if text != "" {
+			return text
+		}
+	}
+	return ""
+}
+
+// errorFrom turns any answer but HTTP 200 into an error.
+func errorFrom(a answer, hide *secrets) *Error {
+	said, isJSON := explain(a.body)
+	code := errorCode(said.code, hide)
+	kind := classify(a.status, code)
+	e := &Error{
+		Kind:       kind,
+		HTTPStatus: a.status,
+		Code:       code,
+		Message:    cut(hide.in(oneLine(said.message)), maxErrorMessageBytes),
+		RequestID:  requestID(a, said.requestID, hide),
+		RetryAfter: retryAfter(a, kind, said.message),
+	}
+	switch {
+	case a.plain && a.status == http.StatusBadRequest && !isJSON:
+		// This is how servers of TLS answer those who do not speak it.
+		e.Kind = KindConfig
+		e.Message = describeBody(a) + "; the endpoint may want https"
+	case e.Message != "":
+	case 300 <= a.status && a.status < 400:
+		e.Message = fmt.Sprintf("HTTP %d: the endpoint redirects, which is not followed; name the endpoint of DLI itself", a.status)
+	case isJSON:
+		e.Message = fmt.Sprintf("HTTP %d without an explanation", a.status)
+	default:
+		e.Message = describeBody(a)
+	}
+	return e
+}
+
+// bodyTypes are the types of body that are named to people, with their article.
+// Any other one is the endpoint's own text, and not to be trusted.
+var bodyTypes = map[string]string{
+	"application/json": "an application/json",
+	"application/xml":  "an application/xml",
+	"text/html":        "a text/html",
+	"text/plain":       "a text/plain",
+	"text/xml":         "a text/xml",
+}
+
+// describeBody tells what kind of body came, for one that says nothing to
+// people or to this package. The body itself is not quoted: it may be a page, or
+// echo the request.
+func describeBody(a answer) string {
+	mediaType, _, _ := mime.ParseMediaType(a.header.Get("Content-Type"))
+	known, ok := bodyTypes[mediaType]
+	switch {
+	case len(a.body) == 0:
+		return fmt.Sprintf("HTTP %d with an empty body", a.status)
+	case ok:
+		return fmt.Sprintf("HTTP %d with %s body", a.status, known)
+	}
+	return fmt.Sprintf("HTTP %d with a body of unknown type", a.status)
+}
+
+// errorCode returns code if it looks like one.
+func errorCode(code string, hide *secrets) string {
+	code = strings.TrimSpace(code)
+	if !plain(code, maxErrorCodeBytes) {
+		return ""
+	}
+	return hide.in(code)
+}
+
+// requestID returns the service's id of the request: of the header, else of the
+// body.
+func requestID(a answer, inBody string, hide *secrets) string {
+	id := firstOf(a.header.Get("X-Request-Id"), inBody)
+	return cut(hide.in(oneLine(id)), maxRequestIDBytes)
+}

@@ -1,0 +1,205 @@
+/*
+Copyright 2026 The DLI Operator Authors.
+
+Licensed under the Apache License, Version 2.0 (the "License");
+you may not use this file except in compliance with the License.
+You may obtain a copy of the License at
+
+    http://www.apache.org/licenses/LICENSE-2.0
+
+Unless required by applicable law or agreed to in writing, software
+distributed under the License is distributed on an "AS IS" BASIS,
+WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+See the License for the specific language governing permissions and
+limitations under the License.
+*/
+
+package dli
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+)
+
+const (
+	projectID = "48cc2c48765f481480c7db940d6409d1"
+	jobID     = "208b08d4-0dc2-4dd7-8879-ddd4c020d7aa"
+)
+
+var (
+	accessKey = Credentials{AccessKeyID: "AKEXAMPLE", SecretAccessKey: "SKEXAMPLE"}
+	// noon is what the clock of every test's client says.
+	noon = time.Date(2026, 1, 1, 12, 0, 0, 0, time.UTC)
+)
+
+// finished is the answer about a job that succeeded; the document's fields all
+// have their values of the sample.
+const finished = `{"is_success":true,"message":"","job_id":"` + jobID + `","job_type":"QUERY","job_mode":"async",` +
+	`"queue_name":"default","owner":"test","start_time":1509335108918,"duration":2523,"status":"FINISHED","input_size":22,` +
+	`"result_count":4,"database_name":"dbtest","table_name":"tbtest","detail":"{\"type\":\"struct\",\"fields\":[` +
+	`{\"name\":\"id\",\"type\":\"integer\",\"nullable\":true,\"metadata\":{}},` +
+	`{\"name\":\"name\",\"type\":\"string\",\"nullable\":true,\"metadata\":{}}]}","statement":"select * from t1"}`
+
+// finishedStatus is what finished says, changed as a test wants.
+func finishedStatus(changes ...func(*JobStatus)) *JobStatus {
+	status := &JobStatus{
+		JobID:        jobID,
+		Status:       "FINISHED",
+		State:        StateFinished,
+		JobType:      "QUERY",
+		JobMode:      "async",
+		QueueName:    "default",
+		Owner:        "test",
+		DatabaseName: "dbtest",
+		TableName:    "tbtest",
+		StartTime:    time.UnixMilli(1509335108918).UTC(),
+		Duration:     ptr(2523 * time.Millisecond),
+		ResultCount:  ptr[int64](4),
+		InputBytes:   ptr[int64](22),
+		Columns:      []Column{{Name: "id", Type: "int", Nullable: true}, {Name: "name", Type: "string", Nullable: true}},
+		Statement:    "select * from t1",
+	}
+	for _, change := range changes {
+		change(status)
+	}
+	return status
+}
+
+// young is an answer with little in it, changed by the members given, each as
+// "name":value; a later one counts.
+func young(members ...string) string {
+	body := `{"is_success":true,"message":"","job_id":"` + jobID + `","status":"LAUNCHING","job_type":"QUERY","start_time":1509335108918`
+	for _, member := range members {
+		body += "," + member
+	}
+	return body + "}"
+}
+
+// youngStatus is what young says, changed as a test wants.
+func youngStatus(changes ...func(*JobStatus)) *JobStatus {
+	status := &JobStatus{
+		JobID:     jobID,
+		Status:    "LAUNCHING",
+		State:     StateLaunching,
+		JobType:   "QUERY",
+		StartTime: time.UnixMilli(1509335108918).UTC(),
+	}
+	for _, change := range changes {
+		change(status)
+	}
+	return status
+}
+
+func inState(word string, state State) func(*JobStatus) {
+	return func(status *JobStatus) { status.Status, status.State = word, state }
+}
+
+func withMessage(message string) func(*JobStatus) {
+	return func(status *JobStatus) { status.Message = message }
+}
+
+// change replaces part of a body, and fails the test if it is not there.
+func change(t *testing.T, body, old, new string) string {
+	t.Helper()
+	if !strings.Contains(body, old) {
+		t.Fatalf("%q is not in the body", old)
+	}
+	return strings.Replace(body, old, new, 1)
+}
+
+// reply answers every request alike.
+func reply(status int, body string, headers ...string) http.HandlerFunc {
+	return func(w http.ResponseWriter, _ *http.Request) {
+		for _, header := range headers {
+			name, value, _ := strings.Cut(header, ": ")
+			w.Header().Set(name, value)
+		}
+		if w.Header().Get("Content-Type") == "" {
+			w.Header().Set("Content-Type", "application/json")
+		}
+		w.WriteHeader(status)
+		fmt.Fprint(w, body)
+	}
+}
+
+// serve starts a server and a client of it.
+func serve(t testing.TB, handler http.Handler, changes ...func(*Config)) (*Client, *httptest.Server) {
+	t.Helper()
+	server := httptest.NewServer(handler)
+	t.Cleanup(server.Close)
+	return clientOf(t, server.URL, changes...), server
+}
+
+func clientOf(t testing.TB, endpoint string, changes ...func(*Config)) *Client {
+	t.Helper()
+	config := Config{
+		Endpoint:      endpoint,
+		ProjectID:     projectID,
+		AllowInsecure: true,
+		Now:           func() time.Time { return noon },
+	}
+	for _, change := range changes {
+		change(&config)
+	}
+	client, err := NewClient(config)
+	if err != nil {
+		t.Fatalf("making a client: %v", err)
+	}
+	t.Cleanup(client.CloseIdleConnections)
+	return client
+}
+
+// check compares an answer with the one that is wanted: a *JobStatus, or an
+// *Error, whose cause is not compared.
+func check(t *testing.T, status *JobStatus, err error, want any) {
+	t.Helper()
+	var got any = status
+	if err != nil {
+		if status != nil {
+			t.Errorf("a status came with the error %v", err)
+		}
+		got = err
+	}
+	if diff := cmp.Diff(want, got, cmpopts.IgnoreFields(Error{}, "Err")); diff != "" {
+		t.Errorf("not the answer that is wanted (-want +got):\n%s", diff)
+	}
+}
+
+// judge interprets a body as the answer of HTTP 200.
+func judge(body string) (*JobStatus, error) {
+	status, failure := interpret(answer{status: http.StatusOK, header: http.Header{}, body: []byte(body), now: noon}, jobID, &secrets{})
+	if failure != nil {
+		return nil, failure
+	}
+	return status, nil
+}
+
+func hostOf(server *httptest.Server) string {
+	u, err := url.Parse(server.URL)
+	if err != nil {
+		panic(err)
+	}
+	return u.Host
+}
+
+func quote(text string) string {
+	quoted, err := json.Marshal(text)
+	if err != nil {
+		panic(err)
+	}
+	return string(quoted)
+}
+
+func ptr[T any](v T) *T { return &v }
+
+var background = context.Background()

@@ -1,0 +1,179 @@
+/*
+Copyright 2026 The DLI Operator Authors.
+
+Licensed under the Apache License, Version 2.0 (the "License");
+you may not use this file except in compliance with the License.
+You may obtain a copy of the License at
+
+    http://www.apache.org/licenses/LICENSE-2.0
+
+Unless required by applicable law or agreed to in writing, software
+distributed under the License is distributed on an "AS IS" BASIS,
+WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+See the License for the specific language governing permissions and
+limitations under the License.
+*/
+
+package dli
+
+import (
+	"compress/flate"
+	"compress/gzip"
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+	"syscall"
+	"time"
+)
+
+// network explains why no whole answer came. Its messages become messages of
+// conditions, so one cause always has one message: no ports of this side, no
+// addresses that change from one resolution to the next, no text of the
+// endpoint's.
+type network struct {
+	endpoint *url.URL
+	proxy    *url.URL
+	timeout  time.Duration
+}
+
+// socketFailures are the failures of a connection that people can act upon.
+var socketFailures = []struct {
+	errno syscall.Errno
+	text  string
+}{
+	{syscall.ECONNREFUSED, "connection refused by %s"},
+	{syscall.ECONNRESET, "connection reset by %s"},
+	{syscall.EPIPE, "connection closed by %s"},
+	{syscall.EHOSTUNREACH, "no route to %s"},
+	{syscall.ENETUNREACH, "no network leads to %s"},
+	{syscall.EACCES, "this machine forbids connections to %s"},
+	{syscall.EPERM, "this machine forbids connections to %s"},
+}
+
+// failure turns the error of a request or of reading its answer into one for
+// people. status is the answer's, 0 if none came. ctx is the caller's: if it was
+// cancelled, nothing is wrong and ctx's error is returned as it is.
+func (n network) failure(ctx context.Context, status int, err error) error {
+	if errors.Is(ctx.Err(), context.Canceled) {
+		return ctx.Err()
+	}
+	e := n.explain(ctx, err)
+	if e.HTTPStatus == 0 {
+		e.HTTPStatus = status
+	}
+	return e
+}
+
+func (n network) explain(ctx context.Context, err error) *Error {
+	if e, ok := AsError(err); ok {
+		refused := *e
+		return &refused
+	}
+	if e := n.explainTLS(err); e != nil {
+		return e
+	}
+
+	var name *net.DNSError
+	var refusal proxyRefusal
+	switch {
+	case errors.Is(err, errBodyTooLarge):
+		return &Error{Kind: KindInvalid, Message: fmt.Sprintf("the answer is larger than %d MiB", maxBodyBytes>>20)}
+	case errors.Is(err, gzip.ErrHeader), errors.Is(err, gzip.ErrChecksum), errors.As(err, new(flate.CorruptInputError)):
+		return &Error{Kind: KindInvalid, Message: "the answer is compressed in a form that cannot be read"}
+	case errors.As(err, &refusal):
+		return n.explainProxy(refusal)
+	case errors.Is(ctx.Err(), context.DeadlineExceeded):
+		return unreachable(context.DeadlineExceeded, "no answer from %s within the caller's time", n.peer())
+	case errors.As(err, &name) && name.IsNotFound:
+		return unreachable(nil, "the name %s is not known to DNS; check the endpoint", n.peerName())
+	case errors.As(err, &name):
+		return unreachable(nil, "DNS does not resolve the name %s at present", n.peerName())
+	case errors.Is(err, context.DeadlineExceeded), timedOut(err):
+		return unreachable(context.DeadlineExceeded, "no answer from %s within %s", n.peer(), n.timeout)
+	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
+		return unreachable(io.ErrUnexpectedEOF, "the answer from %s broke off", n.peer())
+	}
+	for _, failure := range socketFailures {
+		if errors.Is(err, failure.errno) {
+			return unreachable(failure.errno, failure.text, n.peer())
+		}
+	}
+	return unreachable(nil, "the connection to %s failed before an answer came", n.peer())
+}
+
+// explainTLS explains an error in setting up TLS; nil if err is none.
+func (n network) explainTLS(err error) *Error {
+	var certificate *tls.CertificateVerificationError
+	var authority x509.UnknownAuthorityError
+	var otherName x509.HostnameError
+	var notTLS tls.RecordHeaderError
+	var remote *net.OpError
+	switch {
+	case errors.As(err, &authority):
+		return misconfigured("the certificate of %s is signed by an authority that is not trusted; put the authority's certificate into the CA bundle", n.endpoint.Host)
+	case errors.As(err, &otherName):
+		return misconfigured("the certificate of %s is not for this name; name the endpoint as its certificate does", n.endpoint.Host)
+	case errors.As(err, &certificate), isX509(err):
+		return misconfigured("the certificate of %s is not valid, or not yet, or no longer", n.endpoint.Host)
+	case errors.Is(err, http.ErrSchemeMismatch), errors.As(err, &notTLS):
+		return misconfigured("%s does not speak TLS; check the endpoint's port", n.endpoint.Host)
+	case errors.As(err, &remote) && remote.Op == "remote error":
+		// This is how crypto/tls wraps the alerts of the other side.
+		return misconfigured("%s refuses to speak TLS with this client, which speaks TLS 1.2 and later and has no certificate of its own", n.endpoint.Host)
+	}
+	return nil
+}
+
+func isX509(err error) bool {
+	var invalid x509.CertificateInvalidError
+	return errors.As(err, &invalid)
+}
+
+func (n network) explainProxy(refusal proxyRefusal) *Error {
+	if refusal.status >= 500 {
+		return unreachable(nil, "%s answered HTTP %d", n.peer(), refusal.status)
+	}
+	return misconfigured("%s answered HTTP %d; check the proxy of the operator's environment", n.peer(), refusal.status)
+}
+
+// peer is whom connections are made to. A proxy is named without its user and
+// password.
+func (n network) peer() string {
+	if n.proxy != nil {
+		return "the proxy " + n.proxy.Host
+	}
+	return withPort(n.endpoint)
+}
+
+// peerName is the name to be resolved for a connection.
+func (n network) peerName() string {
+	if n.proxy != nil {
+		return n.proxy.Hostname()
+	}
+	return n.endpoint.Hostname()
+}
+
+func withPort(u *url.URL) string {
+	switch {
+	case u.Port() != "":
+		return u.Host
+	case u.Scheme == "http":
+		return u.Host + ":80"
+	}
+	return u.Host + ":443"
+}
+
+func timedOut(err error) bool {
+	var timeout interface{ Timeout() bool }
+	return errors.As(err, &timeout) && timeout.Timeout()
+}
+
+func unreachable(cause error, format string, args ...any) *Error {
+	return &Error{Kind: KindUnreachable, Message: fmt.Sprintf(format, args...), Err: cause}
+}

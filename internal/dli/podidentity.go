@@ -1,0 +1,177 @@
+/*
+Copyright 2026 The DLI Operator Authors.
+
+Licensed under the Apache License, Version 2.0 (the "License");
+you may not use this file except in compliance with the License.
+You may obtain a copy of the License at
+
+    http://www.apache.org/licenses/LICENSE-2.0
+
+Unless required by applicable law or agreed to in writing, software
+distributed under the License is distributed on an "AS IS" BASIS,
+WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+See the License for the specific language governing permissions and
+limitations under the License.
+*/
+
+package dli
+
+import (
+	"bytes"
+	"context"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+	"os"
+	"strings"
+	"time"
+)
+
+const (
+	// podIdentityURI and podIdentityTokenFile are the environment variables that
+	// CCE sets in a pod that has an identity.
+	podIdentityURI       = "HC_CONTAINER_CREDENTIALS_FULL_URI"
+	podIdentityTokenFile = "HC_CONTAINER_AUTHORIZATION_TOKEN_FILE"
+
+	podIdentityTimeout = 10 * time.Second
+	// maxPodIdentityBytes bounds the token's file and the answer, each.
+	maxPodIdentityBytes = 64 << 10
+)
+
+// PodIdentity fetches the temporary credentials of the pod it runs in, as CCE
+// hands them out: the token in a file is sent to a URI, which answers with an
+// access key. It keeps nothing: each Fetch asks anew.
+type PodIdentity struct {
+	uri       *url.URL
+	tokenFile string
+	transport *http.Transport
+	now       func() time.Time
+}
+
+// PodIdentityFromEnv returns the identity that CCE announces in the environment.
+// Its error is an *Error of KindConfig: the pod has none, or one that cannot be
+// used.
+func PodIdentityFromEnv() (*PodIdentity, error) {
+	uri, tokenFile := os.Getenv(podIdentityURI), os.Getenv(podIdentityTokenFile)
+	if uri == "" || tokenFile == "" {
+		return nil, misconfigured("this pod has no identity: CCE sets %s and %s in a pod whose service account has one", podIdentityURI, podIdentityTokenFile)
+	}
+	return NewPodIdentity(uri, tokenFile)
+}
+
+// NewPodIdentity returns the identity that is handed out at a URI, http or https,
+// for the token in a file. Its error is an *Error of KindConfig.
+func NewPodIdentity(uri, tokenFile string) (*PodIdentity, error) {
+	u, err := url.Parse(uri)
+	switch {
+	case err != nil || u.Host == "" || (u.Scheme != "http" && u.Scheme != "https"):
+		return nil, misconfigured("the URI of the pod's identity is not one of http or https")
+	case u.User != nil || u.Fragment != "":
+		return nil, misconfigured("the URI of the pod's identity must not hold a user, a password or a fragment")
+	case tokenFile == "":
+		return nil, misconfigured("the pod's identity needs the file of its token")
+	}
+	return &PodIdentity{
+		uri:       u,
+		tokenFile: tokenFile,
+		now:       time.Now,
+		// A fetch is rare, so no connection is kept; and it never leaves the
+		// node's neighbourhood, so no proxy is asked.
+		transport: &http.Transport{
+			DisableKeepAlives:   true,
+			DialContext:         (&net.Dialer{Timeout: podIdentityTimeout}).DialContext,
+			TLSHandshakeTimeout: podIdentityTimeout,
+		},
+	}, nil
+}
+
+// Fetch returns temporary credentials and when they expire. It takes at most
+// 10 s. The error is an *Error, but for one case: when ctx is cancelled, it is
+// ctx's own.
+func (p *PodIdentity) Fetch(ctx context.Context) (Credentials, time.Time, error) {
+	token, err := p.token()
+	if err != nil {
+		return Credentials{}, time.Time{}, err
+	}
+	timed, cancel := context.WithTimeout(ctx, podIdentityTimeout)
+	defer cancel()
+	network := network{endpoint: p.uri, timeout: podIdentityTimeout}
+
+	r, err := http.NewRequestWithContext(timed, http.MethodPost, p.uri.String(), strings.NewReader("{}"))
+	if err != nil {
+		return Credentials{}, time.Time{}, misconfigured("the URI of the pod's identity cannot be asked")
+	}
+	r.Header.Set("Content-Type", "application/json; charset=utf-8")
+	r.Header.Set("Authorization", token)
+	response, err := p.transport.RoundTrip(r)
+	if err != nil {
+		return Credentials{}, time.Time{}, network.failure(ctx, 0, err)
+	}
+	defer response.Body.Close()
+	body, err := io.ReadAll(io.LimitReader(response.Body, maxPodIdentityBytes+1))
+	if err != nil {
+		return Credentials{}, time.Time{}, network.failure(ctx, response.StatusCode, err)
+	}
+
+	if response.StatusCode != http.StatusOK {
+		hide := secretsOf(Credentials{Token: token}, "")
+		return Credentials{}, time.Time{}, errorFrom(answer{
+			status: response.StatusCode, header: response.Header, body: body, now: p.now(),
+		}, &hide)
+	}
+	return p.read(body)
+}
+
+// token reads the token of the pod. The file is read for each fetch: the kubelet
+// replaces the token before it expires.
+func (p *PodIdentity) token() (string, error) {
+	file, err := os.Open(p.tokenFile)
+	if err != nil {
+		return "", misconfigured("the token of the pod's identity cannot be read: %s does not open", p.tokenFile)
+	}
+	defer file.Close()
+	text, err := io.ReadAll(io.LimitReader(file, maxPodIdentityBytes+1))
+	token := string(bytes.TrimSpace(text))
+	switch {
+	case err != nil:
+		return "", misconfigured("the token of the pod's identity cannot be read: %s does not read", p.tokenFile)
+	case token == "", len(text) > maxPodIdentityBytes, strings.ContainsFunc(token, unsendable):
+		return "", misconfigured("the token of the pod's identity cannot be used: %s holds no token", p.tokenFile)
+	}
+	return token, nil
+}
+
+// read reads the answer:
+//
+//	{"credentials":{"accessKeyId":"","secretAccessKey":"","securityToken":"","expiration":"2026-01-01T00:00:00Z"}}
+func (p *PodIdentity) read(body []byte) (creds Credentials, expiry time.Time, err error) {
+	text, ok := parseJSON(body)
+	if !ok || len(body) > maxPodIdentityBytes {
+		return Credentials{}, time.Time{}, invalid("the answer about the pod's identity is not one JSON value")
+	}
+	for name, member := range text.members() {
+		if string(name) != "credentials" {
+			continue
+		}
+		for name, member := range member.members() {
+			switch string(name) {
+			case "accessKeyId":
+				creds.AccessKeyID = member.text()
+			case "secretAccessKey":
+				creds.SecretAccessKey = member.text()
+			case "securityToken":
+				creds.SecurityToken = member.text()
+			case "expiration":
+				expiry, _ = time.Parse(time.RFC3339, member.text())
+			}
+		}
+	}
+	switch {
+	case creds.SecurityToken == "" || creds.check() != nil:
+		return Credentials{}, time.Time{}, invalid("the answer about the pod's identity holds no temporary access key")
+	case !expiry.After(p.now()):
+		return Credentials{}, time.Time{}, invalid("the answer about the pod's identity holds an access key that has expired, or does not say when it does")
+	}
+	return creds, expiry, nil
+}

@@ -1,0 +1,88 @@
+/*
+Copyright 2026 The DLI Operator Authors.
+
+Licensed under the Apache License, Version 2.0 (the "License");
+you may not use this file except in compliance with the License.
+You may obtain a copy of the License at
+
+    http://www.apache.org/licenses/LICENSE-2.0
+
+Unless required by applicable law or agreed to in writing, software
+distributed under the License is distributed on an "AS IS" BASIS,
+WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+See the License for the specific language governing permissions and
+limitations under the License.
+*/
+
+package dli
+
+import (
+	"net/http"
+	"regexp"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// maxRetryAfter bounds how long a service can silence its clients.
+const maxRetryAfter = 10 * time.Minute
+
+// retryAfter is how long the service asks to wait, at most maxRetryAfter; 0 when
+// it does not say. The header Retry-After counts first; a throttled request also
+// names its window in the message.
+func retryAfter(a answer, kind Kind, message string) time.Duration {
+	wait := headerWait(a.header.Get("Retry-After"), a.now)
+	if wait == 0 && kind == KindThrottle {
+		wait = windowWait(message)
+	}
+	return min(wait, maxRetryAfter)
+}
+
+// headerWait reads a Retry-After: seconds, or the date to wait for. What is
+// neither, or not in the future, is as good as absent.
+func headerWait(header string, now time.Time) time.Duration {
+	header = strings.TrimSpace(header)
+	if date, err := http.ParseTime(header); err == nil {
+		return max(0, date.Sub(now))
+	}
+	return times(header, time.Second)
+}
+
+// throttleWindow is how the gateway ends the message of a throttled request:
+// "policy user over ratelimit,limit:60,time:1 minute".
+var throttleWindow = regexp.MustCompile(`time:\s*(\d+)\s*(second|minute|hour|day)`)
+
+var windowUnits = map[string]time.Duration{
+	"second": time.Second,
+	"minute": time.Minute,
+	"hour":   time.Hour,
+	"day":    24 * time.Hour,
+}
+
+// windowWait reads the window out of a throttled request's message. After a
+// whole window the limit is certainly free again.
+func windowWait(message string) time.Duration {
+	window := throttleWindow.FindStringSubmatch(message)
+	if window == nil {
+		return 0
+	}
+	return times(window[1], windowUnits[window[2]])
+}
+
+// times multiplies unit by a number written in digits, and stops multiplying at
+// maxRetryAfter.
+func times(digits string, unit time.Duration) time.Duration {
+	for _, digit := range digits {
+		if digit < '0' || digit > '9' {
+			return 0
+		}
+	}
+	n, err := strconv.ParseUint(digits, 10, 64)
+	switch {
+	case digits == "":
+		return 0
+	case err != nil || n > uint64(maxRetryAfter/unit):
+		return maxRetryAfter
+	}
+	return time.Duration(n) * unit
+}

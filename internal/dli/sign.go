@@ -1,0 +1,114 @@
+/*
+Copyright 2026 The DLI Operator Authors.
+
+Licensed under the Apache License, Version 2.0 (the "License");
+you may not use this file except in compliance with the License.
+You may obtain a copy of the License at
+
+    http://www.apache.org/licenses/LICENSE-2.0
+
+Unless required by applicable law or agreed to in writing, software
+distributed under the License is distributed on an "AS IS" BASIS,
+WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+See the License for the specific language governing permissions and
+limitations under the License.
+*/
+
+package dli
+
+import (
+	"context"
+	"crypto/hmac"
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"net/http"
+	"net/url"
+	"strings"
+)
+
+const (
+	headerProjectID     = "X-Project-Id"
+	headerAuthToken     = "X-Auth-Token"
+	headerSecurityToken = "X-Security-Token"
+	headerDate          = "X-Sdk-Date"
+
+	dateForm = "20060102T150405Z"
+)
+
+// newRequest builds and authenticates the question about one job. The signature
+// is returned besides, "" for a token, for it must not be shown to anyone.
+func (c *Client) newRequest(ctx context.Context, creds Credentials, jobID string) (r *http.Request, signature string, err error) {
+	if err := creds.check(); err != nil {
+		return nil, "", err
+	}
+	target := *c.endpoint
+	target.Path += "/v1.0/" + url.PathEscape(c.projectID) + "/jobs/" + url.PathEscape(jobID) + "/status"
+	r, err = http.NewRequestWithContext(ctx, http.MethodGet, target.String(), nil)
+	if err != nil {
+		return nil, "", misconfigured("the endpoint and the job id make no URL")
+	}
+	r.Header.Set("Content-Type", "application/json")
+	r.Header.Set("User-Agent", c.userAgent)
+	// Without it, DLI may explain errors in Chinese.
+	r.Header.Set("X-Language", "en-us")
+
+	if creds.Token != "" {
+		r.Header.Set(headerProjectID, c.projectID)
+		r.Header.Set(headerAuthToken, creds.Token)
+		return r, "", nil
+	}
+	signature, err = c.sign(r, creds)
+	return r, signature, err
+}
+
+// sign adds to r the headers that the signature covers and the signature, which
+// it returns. The SDK's request is used for one signature only: signing it again
+// would keep the old date.
+func (c *Client) sign(r *http.Request, creds Credentials) (signature string, err error) {
+
+	r.Header.Set(headerProjectID, c.projectID)
+	r.Header.Set(headerDate, c.now().UTC().Format(dateForm))
+	headers, names := "", "x-project-id;x-sdk-date"
+	if creds.SecurityToken != "" {
+		r.Header.Set(headerSecurityToken, creds.SecurityToken)
+		headers, names = "x-security-token:"+creds.SecurityToken+"\n", "x-project-id;x-sdk-date;x-security-token"
+	}
+	hash := func(text string) string { sum := sha256.Sum256([]byte(text)); return hex.EncodeToString(sum[:]) }
+	canonical := r.Method + "\n" + r.URL.Path + "/\n\nx-project-id:" + c.projectID + "\nx-sdk-date:" + r.Header.Get(headerDate) + "\n" + headers + "\n" + names + "\n" + hash("")
+	mac := hmac.New(sha256.New, []byte(creds.SecretAccessKey))
+	mac.Write([]byte("SDK-HMAC-SHA256\n" + r.Header.Get(headerDate) + "\n" + hash(canonical)))
+	r.Header.Set("Authorization", "SDK-HMAC-SHA256 Access="+creds.AccessKeyID+", SignedHeaders="+names+", Signature="+hex.EncodeToString(mac.Sum(nil)))
+	_, signature, _ = strings.Cut(r.Header.Get("Authorization"), "Signature=")
+	return signature, nil
+}
+
+// check tells why credentials cannot be sent: nil if they can.
+func (creds Credentials) check() error {
+	key := creds.AccessKeyID != "" || creds.SecretAccessKey != "" || creds.SecurityToken != ""
+	switch {
+	case creds.Token != "" && key:
+		return unusable("they hold both a token and an access key")
+	case creds.Token == "" && (creds.AccessKeyID == "" || creds.SecretAccessKey == ""):
+		return unusable("they need a token, or an access key id with its secret access key")
+	}
+	for _, field := range []struct{ name, text string }{
+		{"access key id", creds.AccessKeyID},
+		{"secret access key", creds.SecretAccessKey},
+		{"security token", creds.SecurityToken},
+		{"token", creds.Token},
+	} {
+		if strings.ContainsFunc(field.text, unsendable) {
+			return unusable("the %s holds blanks, line ends or characters outside ASCII", field.name)
+		}
+	}
+	return nil
+}
+
+// unsendable tells whether r cannot be in a credential: most often it is the
+// line end of a file that a Secret was made from.
+func unsendable(r rune) bool { return r <= ' ' || r >= 0x7f }
+
+func unusable(format string, args ...any) error {
+	return &Error{Kind: KindAuth, Message: "the credentials cannot be used: " + fmt.Sprintf(format, args...)}
+}

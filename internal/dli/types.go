@@ -1,0 +1,138 @@
+/*
+Copyright 2026 The DLI Operator Authors.
+
+Licensed under the Apache License, Version 2.0 (the "License");
+you may not use this file except in compliance with the License.
+You may obtain a copy of the License at
+
+    http://www.apache.org/licenses/LICENSE-2.0
+
+Unless required by applicable law or agreed to in writing, software
+distributed under the License is distributed on an "AS IS" BASIS,
+WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+See the License for the specific language governing permissions and
+limitations under the License.
+*/
+
+// Package dli reads the status of SQL jobs from Huawei Cloud Data Lake Insight.
+//
+// It knows the wire and nothing of Kubernetes: one call,
+//
+//	GET {endpoint}/v1.0/{project_id}/jobs/{job_id}/status
+//
+// signed with an access key or carrying a token, whose every answer becomes
+// either a JobStatus or an *Error.
+package dli
+
+import "time"
+
+// State is what a job's status word means.
+type State int
+
+// The states of a job. Only the last three are final.
+const (
+	// StateUnrecognized is any word that this package does not know. The job is
+	// taken to be active: a new word of DLI's must not end a wait.
+	StateUnrecognized State = iota
+	StateLaunching
+	StateRunning
+	StateScaling
+	StateFinished
+	StateFailed
+	StateCancelled
+)
+
+// Terminal tells whether the job has ended.
+func (s State) Terminal() bool {
+	return s == StateFinished || s == StateFailed || s == StateCancelled
+}
+
+// JobStatus is a job as DLI described it in one answer. Fields that DLI left
+// out, or sent in a form that cannot be read, are zero or nil: only the status
+// word is indispensable.
+type JobStatus struct {
+	// JobID is the id in the answer; it equals the one asked for but for case.
+	JobID string
+	// Status is DLI's word as it came, blanks trimmed; State is what it means.
+	Status string
+	State  State
+
+	JobType, JobMode, QueueName, Owner, DatabaseName, TableName, ResultPath string
+
+	// StartTime is zero when unknown.
+	StartTime time.Time
+	// Duration is nil when unknown; never negative.
+	Duration *time.Duration
+
+	// InputRowCount, BadRowCount, ResultCount and InputBytes are nil when
+	// unknown, and exact for every int64.
+	InputRowCount, BadRowCount, ResultCount, InputBytes *int64
+
+	// Columns is the result's schema; nil when DLI gave none that can be read.
+	Columns []Column
+
+	// Statement and Message are as DLI sent them, of any length.
+	Statement, Message string
+}
+
+// Column is one column of a job's result. Type is in SQL form, such as
+// array<struct<a:int>>.
+type Column struct {
+	Name     string
+	Type     string
+	Nullable bool
+}
+
+// Kind classifies an error by who can do what about it.
+type Kind string
+
+// The kinds of errors.
+const (
+	// KindNotFound: DLI has no such job. One such answer may be early; believe
+	// several.
+	KindNotFound Kind = "NotFound"
+	// KindAuth: the access key, its signature or the token is not accepted.
+	KindAuth Kind = "Auth"
+	// KindPermission: the credentials are good but may not read this job.
+	KindPermission Kind = "Permission"
+	// KindConfig: the endpoint, region, project or its TLS must change.
+	KindConfig Kind = "Config"
+	// KindThrottle: too many requests of this user; wait, all of them.
+	KindThrottle Kind = "Throttle"
+	// KindRetry: the service failed; it may succeed next time.
+	KindRetry Kind = "Retry"
+	// KindSlow: like KindRetry, but it will take a while.
+	KindSlow Kind = "Slow"
+	// KindRejected: the request can never succeed as it is.
+	KindRejected Kind = "Rejected"
+	// KindUnreachable: no answer, or none that was whole, came in time.
+	KindUnreachable Kind = "Unreachable"
+	// KindInvalid: an answer came that is not a status of this job.
+	KindInvalid Kind = "Invalid"
+)
+
+// Error is an answer, or the lack of one, that is not a job's status. Its texts
+// are safe to show: bounded, free of control characters and of credentials.
+type Error struct {
+	Kind Kind
+	// HTTPStatus is 0 when there was no answer.
+	HTTPStatus int
+	// Code is DLI's or the gateway's error code, such as DLI.0015 or APIGW.0301;
+	// "" when there was none.
+	Code string
+	// Message is what went wrong in one line, at most 512 bytes.
+	Message string
+	// RequestID is the service's id of the request; "" when there was none.
+	RequestID string
+	// RetryAfter is how long the service asks to wait; 0 when it does not say.
+	RetryAfter time.Duration
+	// Err is the cause, where there is one.
+	Err error
+}
+
+// Credentials authenticate a request: either an access key, with a security
+// token if it is temporary, or an IAM token. The zero value is none.
+type Credentials struct {
+	AccessKeyID, SecretAccessKey, SecurityToken string
+	Token                                       string
+}

@@ -1,0 +1,232 @@
+/*
+Copyright 2026 The DLI Operator Authors.
+
+Licensed under the Apache License, Version 2.0 (the "License");
+you may not use this file except in compliance with the License.
+You may obtain a copy of the License at
+
+    http://www.apache.org/licenses/LICENSE-2.0
+
+Unless required by applicable law or agreed to in writing, software
+distributed under the License is distributed on an "AS IS" BASIS,
+WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+See the License for the specific language governing permissions and
+limitations under the License.
+*/
+
+// The DLI operator watches SQL jobs of Huawei Cloud Data Lake Insight on behalf
+// of DLIJob resources.
+package main
+
+import (
+	"context"
+	"crypto/tls"
+	"flag"
+	"fmt"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/go-logr/logr"
+	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/types"
+	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
+	"k8s.io/client-go/rest"
+	"k8s.io/klog/v2"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/cache"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/healthz"
+	"sigs.k8s.io/controller-runtime/pkg/log/zap"
+	"sigs.k8s.io/controller-runtime/pkg/metrics/filters"
+	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
+
+	"github.com/dli-operator/dli-operator/api/v1alpha1"
+	"github.com/dli-operator/dli-operator/controllers"
+	"github.com/dli-operator/dli-operator/internal/dli"
+)
+
+// version is set when the operator is built.
+var version = "dev"
+
+// +kubebuilder:rbac:groups=authentication.k8s.io,resources=tokenreviews,verbs=create
+// +kubebuilder:rbac:groups=authorization.k8s.io,resources=subjectaccessreviews,verbs=create
+
+// options is what the command line says.
+type options struct {
+	controllers controllers.Options
+
+	defaultConnection string
+	allowedHosts      string
+	watchNamespaces   string
+	watchSelector     string
+
+	leaderElect             bool
+	leaderElectionNamespace string
+	leaderElectionID        string
+
+	metricsAddress string
+	metricsSecure  bool
+	probeAddress   string
+	pprofAddress   string
+
+	showVersion bool
+	logging     zap.Options
+}
+
+func (o *options) bind(flags *flag.FlagSet) {
+	schedule := &o.controllers.Schedule
+	*schedule = controllers.DefaultSchedule()
+	flags.DurationVar(&schedule.PollIntervalMin, "poll-interval-min", schedule.PollIntervalMin, "Least time between two polls of a job without pollIntervalSeconds.")
+	flags.DurationVar(&schedule.PollIntervalMax, "poll-interval-max", schedule.PollIntervalMax, "Most time between two polls of a job without pollIntervalSeconds.")
+	flags.Float64Var(&schedule.PollIntervalFactor, "poll-interval-factor", schedule.PollIntervalFactor, "Time to the next poll, as a share of the time that the job has been running.")
+	flags.DurationVar(&schedule.StatusRefreshInterval, "status-refresh-interval", schedule.StatusRefreshInterval, "Least time between two writes of a running job's figures.")
+	flags.DurationVar(&schedule.StallAfter, "stall-after", schedule.StallAfter, "How long a job may be unreadable for a cause that somebody must act upon before its DLIJob is Stalled.")
+	flags.DurationVar(&schedule.NotFoundAfter, "not-found-after", schedule.NotFoundAfter, "How long DLI must answer that it has no such job before that is believed.")
+
+	flags.StringVar(&o.defaultConnection, "default-connection", "", "The DLIConnection, as namespace/name, of DLIJobs that name none and whose namespace has none named \"default\".")
+	flags.StringVar(&o.allowedHosts, "allowed-endpoint-hosts", strings.Join(dli.DefaultAllowedHosts, ","), "Comma-separated patterns of the hosts that a DLIConnection may name as its endpoint; a * stands for one or more labels.")
+	flags.BoolVar(&o.controllers.Connections.AllowInsecure, "allow-insecure-endpoints", false, "Allow http and any host and address as endpoint. For demos and tests only: credentials travel in the clear, and the operator can be made to call hosts of its own network.")
+	flags.IntVar(&o.controllers.MaxConcurrentReconciles, "max-concurrent-reconciles", 100, "How many jobs are polled at once.")
+	flags.StringVar(&o.watchNamespaces, "watch-namespaces", "", "Comma-separated namespaces to watch; empty for all.")
+	flags.StringVar(&o.watchSelector, "watch-label-selector", "", "Label selector of the DLIJobs to watch; empty for all.")
+
+	flags.BoolVar(&o.leaderElect, "leader-elect", false, "Work only while holding the lease, so that several replicas can run.")
+	flags.StringVar(&o.leaderElectionNamespace, "leader-election-namespace", "", "Namespace of the lease; the operator's own when empty.")
+	flags.StringVar(&o.leaderElectionID, "leader-election-id", "dli-operator", "Name of the lease.")
+	flags.StringVar(&o.metricsAddress, "metrics-bind-address", ":8443", "Address of the metrics endpoint; 0 turns it off.")
+	flags.BoolVar(&o.metricsSecure, "metrics-secure", true, "Serve metrics over TLS, to clients that the API server authenticates and authorizes.")
+	flags.StringVar(&o.probeAddress, "health-probe-bind-address", ":8081", "Address of /healthz and /readyz; 0 turns them off.")
+	flags.StringVar(&o.pprofAddress, "pprof-bind-address", "0", "Address of the profiler, such as localhost:6060; 0 turns it off.")
+	flags.BoolVar(&o.showVersion, "version", false, "Print the version and exit.")
+	o.logging.BindFlags(flags)
+}
+
+// complete derives what the flags say together, and refuses what cannot be.
+func (o *options) complete() error {
+	if err := o.controllers.Schedule.Validate(); err != nil {
+		return err
+	}
+	if o.controllers.MaxConcurrentReconciles < 1 {
+		return fmt.Errorf("--max-concurrent-reconciles=%d: must be at least 1", o.controllers.MaxConcurrentReconciles)
+	}
+	if o.defaultConnection != "" {
+		namespace, name, ok := strings.Cut(o.defaultConnection, "/")
+		if !ok || namespace == "" || name == "" || strings.Contains(name, "/") {
+			return fmt.Errorf("--default-connection=%s: must be namespace/name", o.defaultConnection)
+		}
+		o.controllers.Connections.Default = types.NamespacedName{Namespace: namespace, Name: name}
+	}
+	o.controllers.Connections.AllowedHosts = list(o.allowedHosts)
+	o.controllers.Connections.UserAgent = "dli-operator/" + version
+	return nil
+}
+
+// list splits a comma-separated flag.
+func list(text string) []string {
+	return strings.FieldsFunc(text, func(r rune) bool { return r == ',' || r == ' ' })
+}
+
+func main() {
+	var o options
+	o.bind(flag.CommandLine)
+	flag.Parse()
+	if o.showVersion {
+		fmt.Println(version)
+		return
+	}
+	log := zap.New(zap.UseFlagOptions(&o.logging))
+	ctrl.SetLogger(log)
+	klog.SetLogger(log)
+	if err := run(ctrl.SetupSignalHandler(), o, log); err != nil {
+		log.Error(err, "the operator has stopped")
+		os.Exit(1)
+	}
+}
+
+// run starts the operator and returns when ctx is done, or with what keeps it
+// from working.
+func run(ctx context.Context, o options, log logr.Logger) error {
+	if err := o.complete(); err != nil {
+		return err
+	}
+	if o.controllers.Connections.AllowInsecure {
+		log.Info("WARNING: --allow-insecure-endpoints is set: credentials may travel in the clear, and a DLIConnection can make the operator call any host of its network")
+	}
+	config, err := ctrl.GetConfig()
+	if err != nil {
+		return fmt.Errorf("finding the API server: %w", err)
+	}
+	mgr, err := newManager(config, o)
+	if err != nil {
+		return err
+	}
+	if err := controllers.Add(ctx, mgr, o.controllers); err != nil {
+		return err
+	}
+	log.Info("starting", "version", version)
+	return mgr.Start(ctx)
+}
+
+func newManager(config *rest.Config, o options) (ctrl.Manager, error) {
+	// The API server's own fairness is enough; the client's default would
+	// throttle status writes to tens a second.
+	config.QPS = -1
+
+	scheme := runtime.NewScheme()
+	if err := clientgoscheme.AddToScheme(scheme); err != nil {
+		return nil, err
+	}
+	if err := v1alpha1.AddToScheme(scheme); err != nil {
+		return nil, err
+	}
+	cacheOptions, err := cacheOptions(o)
+	if err != nil {
+		return nil, err
+	}
+	metrics := metricsserver.Options{BindAddress: o.metricsAddress, SecureServing: o.metricsSecure}
+	if o.metricsSecure {
+		metrics.FilterProvider = filters.WithAuthenticationAndAuthorization
+		metrics.TLSOpts = []func(*tls.Config){func(c *tls.Config) { c.MinVersion = tls.VersionTLS12 }}
+	}
+	shutdown := 30 * time.Second
+	mgr, err := ctrl.NewManager(config, ctrl.Options{
+		Scheme:                        scheme,
+		Cache:                         cacheOptions,
+		Metrics:                       metrics,
+		HealthProbeBindAddress:        o.probeAddress,
+		PprofBindAddress:              o.pprofAddress,
+		LeaderElection:                o.leaderElect,
+		LeaderElectionID:              o.leaderElectionID,
+		LeaderElectionNamespace:       o.leaderElectionNamespace,
+		LeaderElectionReleaseOnCancel: true,
+		GracefulShutdownTimeout:       &shutdown,
+	})
+	if err != nil {
+		return nil, fmt.Errorf("creating the manager: %w", err)
+	}
+	if err := mgr.AddHealthzCheck("ping", healthz.Ping); err != nil {
+		return nil, err
+	}
+	return mgr, mgr.AddReadyzCheck("ping", healthz.Ping)
+}
+
+// cacheOptions keeps in memory what the controllers read, and no more.
+func cacheOptions(o options) (cache.Options, error) {
+	selector, err := labels.Parse(o.watchSelector)
+	if err != nil {
+		return cache.Options{}, fmt.Errorf("--watch-label-selector=%s: %w", o.watchSelector, err)
+	}
+	jobs := cache.ByObject{Label: selector}
+	if namespaces := list(o.watchNamespaces); len(namespaces) > 0 {
+		jobs.Namespaces = map[string]cache.Config{}
+		for _, namespace := range namespaces {
+			jobs.Namespaces[namespace] = cache.Config{}
+		}
+	}
+	return cache.Options{
+		DefaultTransform: cache.TransformStripManagedFields(),
+		ByObject:         map[client.Object]cache.ByObject{&v1alpha1.DLIJob{}: jobs},
+	}, nil
+}
