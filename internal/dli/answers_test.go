@@ -287,7 +287,8 @@ func TestWhereNobodyAnswers(t *testing.T) {
 	}
 	closed := free.Addr().String()
 	_ = free.Close()
-	ok := httptest.NewTLSServer(reply(200, finished))
+	ok := httptest.NewUnstartedServer(reply(200, finished))
+	startTLS(ok)
 	defer ok.Close()
 	otherAuthority := string(pemOf(selfSigned(t, "127.0.0.1", noon.AddDate(-1, 0, 0), time.Now().AddDate(1, 0, 0)).Certificate))
 	plain := httptest.NewServer(reply(200, finished))
@@ -332,7 +333,7 @@ func TestWhereNobodyAnswers(t *testing.T) {
 		expired := selfSigned(t, "127.0.0.1", noon.AddDate(-2, 0, 0), noon.AddDate(-1, 0, 0))
 		server := httptest.NewUnstartedServer(reply(200, finished))
 		server.TLS = &tls.Config{Certificates: []tls.Certificate{expired.pair}}
-		server.StartTLS()
+		startTLS(server)
 		defer server.Close()
 		client := clientOf(t, server.URL, func(c *Config) { c.CABundle = pemOf(expired.Certificate) })
 		status, err := client.JobStatus(background, accessKey, jobID)
@@ -342,7 +343,7 @@ func TestWhereNobodyAnswers(t *testing.T) {
 	t.Run("TLS too old", func(t *testing.T) {
 		server := httptest.NewUnstartedServer(reply(200, finished))
 		server.TLS = &tls.Config{MinVersion: tls.VersionTLS10, MaxVersion: tls.VersionTLS11} //nolint:gosec // it is the point
-		server.StartTLS()
+		startTLS(server)
 		defer server.Close()
 		client := clientOf(t, server.URL)
 		status, err := client.JobStatus(background, accessKey, jobID)

@@ -60,8 +60,8 @@ var gatewayKinds = map[string]Kind{
 	"0107": KindRetry,      // internal error
 	"0202": KindRetry,      // backend unavailable
 	"0203": KindRetry,      // backend timeout
-	"0204": KindConfig,     //
-	"0205": KindConfig,     //
+	"0204": KindConfig,     // configuration, by the APIG list alone
+	"0205": KindConfig,     // configuration, by the APIG list alone
 	"0301": KindAuth,       // wrong signature, locked access key, token not decrypted
 	"0302": KindPermission, // IAM user not allowed
 	"0303": KindAuth,       // app authentication wrong, clock skew

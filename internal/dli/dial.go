@@ -94,8 +94,8 @@ func refusedAs(ip netip.Addr) string {
 func proxyFor(endpoint *url.URL) (*url.URL, error) {
 	proxy, err := httpproxy.FromEnvironment().ProxyFunc()(endpoint)
 	if err != nil {
-		// The URL may hold a password, and the error quotes it.
-		return nil, misconfigured("the proxy that the environment names for %s is not a URL", endpoint.Host)
+		// The error is not shown: it may quote a URL that holds a password.
+		return nil, misconfigured("the proxy that the environment names for %s cannot be used", endpoint.Host)
 	}
 	return proxy, nil
 }

@@ -147,13 +147,13 @@ func explain(body []byte) (e explanation, ok bool) {
 
 // scalar is the text of a string or a number.
 func scalar(v value) string {
-	switch {
-	case v.isString():
+	switch first := v.first(); {
+	case first == '"':
 		return v.text()
-	case v.isObject(), v.isArray(), string(v) == "null", string(v) == "true", string(v) == "false":
-		return ""
+	case first == '-', '0' <= first && first <= '9':
+		return string(v)
 	}
-	return string(v)
+	return ""
 }
 
 func firstOf(texts ...string) string {

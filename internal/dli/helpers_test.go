@@ -20,6 +20,8 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"io"
+	"log"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -182,6 +184,12 @@ func judge(body string) (*JobStatus, error) {
 		return nil, failure
 	}
 	return status, nil
+}
+
+// startTLS starts a server that does not log the clients that it turns away.
+func startTLS(server *httptest.Server) {
+	server.Config.ErrorLog = log.New(io.Discard, "", 0)
+	server.StartTLS()
 }
 
 func hostOf(server *httptest.Server) string {

@@ -39,40 +39,15 @@ func parseJSON(text []byte) (value, bool) {
 }
 
 // members yields the names and values of an object, and nothing if v is not an
-// object. Names are yielded without their quotes.
+// object.
 func (v value) members() iter.Seq2[[]byte, value] {
 	return func(yield func([]byte, value) bool) {
 		c := cursor{text: v}
-		if !c.take('{') {
-			return
-		}
-		for !c.take('}') {
-			name, ok := c.next()
-			if !ok || !c.take(':') {
-				return
-			}
+		for name := range c.members() {
 			member, ok := c.next()
-			if !ok || !yield(name.unquoted(), member) {
+			if !ok || !yield(name, member) {
 				return
 			}
-			c.take(',')
-		}
-	}
-}
-
-// elements yields the values of an array, and nothing if v is not an array.
-func (v value) elements() iter.Seq[value] {
-	return func(yield func(value) bool) {
-		c := cursor{text: v}
-		if !c.take('[') {
-			return
-		}
-		for !c.take(']') {
-			element, ok := c.next()
-			if !ok || !yield(element) {
-				return
-			}
-			c.take(',')
 		}
 	}
 }
@@ -87,7 +62,6 @@ func (v value) first() byte {
 
 func (v value) isString() bool { return v.first() == '"' }
 func (v value) isObject() bool { return v.first() == '{' }
-func (v value) isArray() bool  { return v.first() == '[' }
 
 // text is a string's text, as valid UTF-8; "" if v is not a string. The text
 // does not share memory with v.
@@ -182,6 +156,23 @@ func (c *cursor) take(b byte) bool {
 	return true
 }
 
+// members yields the names of an object, without their quotes, with the cursor
+// before their values, each of which must be read before the next name.
+func (c *cursor) members() iter.Seq[[]byte] {
+	return func(yield func([]byte) bool) {
+		if !c.take('{') {
+			return
+		}
+		for !c.take('}') {
+			name, ok := c.next()
+			if !ok || !c.take(':') || !yield(name.unquoted()) {
+				return
+			}
+			c.take(',')
+		}
+	}
+}
+
 // next skips blanks and cuts out the value that follows.
 func (c *cursor) next() (value, bool) {
 	c.skipBlanks()
@@ -235,7 +226,7 @@ func (c *cursor) skipNested() bool {
 
 func (c *cursor) skipWord() bool {
 	start := c.at
-	for c.at < len(c.text) && !bytes.ContainsRune([]byte(",:{}[]\" \t\r\n"), rune(c.text[c.at])) {
+	for c.at < len(c.text) && strings.IndexByte(",:{}[]\" \t\r\n", c.text[c.at]) < 0 {
 		c.at++
 	}
 	return c.at > start

@@ -54,145 +54,159 @@ func parseSchema(detail []byte, hide *secrets) []Column {
 	if !ok {
 		return nil
 	}
-	fields, ok := structFields(text)
-	if !ok {
+	r := schemaReader{cursor: cursor{text: text}}
+	schema := r.readObject(0)
+	if r.failed || schema.kind != "struct" {
 		return nil
 	}
-	var columns []Column
-	for field := range fields.elements() {
-		name, dataType, nullable, ok := parseField(field)
-		if !ok {
-			return nil
-		}
-		var sql strings.Builder
-		if !writeType(&sql, dataType, 1) {
-			return nil
-		}
-		columns = append(columns, Column{
-			Name:     cut(hide.in(oneLine(name)), maxColumnBytes),
-			Type:     cut(hide.in(oneLine(sql.String())), maxColumnBytes),
-			Nullable: nullable,
-		})
+	for i := range schema.fields {
+		column := &schema.fields[i]
+		column.Name = cut(hide.in(oneLine(column.Name)), maxColumnBytes)
+		column.Type = cut(hide.in(oneLine(column.Type)), maxColumnBytes)
 	}
-	return columns
+	return schema.fields
 }
 
-// structFields returns the fields of a struct type, the only type that has any.
-func structFields(object value) (fields value, ok bool) {
-	var kind string
-	for name, member := range object.members() {
+// schemaReader reads a text that is JSON once, from left to right: whatever is
+// nested in whatever, time grows with the text alone.
+type schemaReader struct {
+	cursor
+	// failed says that the text is no schema.
+	failed bool
+}
+
+// dataType is a type that is an object. Which of its members count depends on
+// its kind, which may come last.
+type dataType struct {
+	kind string
+	// The types of its parts, as SQL.
+	element, key, value, underlying string
+	fields                          []Column
+	hasFields                       bool
+}
+
+// readType reads a type, a name or an object, and returns it as SQL.
+func (r *schemaReader) readType(depth int) string {
+	r.skipBlanks()
+	switch r.peek() {
+	case '"':
+		return sqlName(r.readString())
+	case '{':
+		if depth <= maxTypeDepth {
+			return r.sql(r.readObject(depth))
+		}
+	}
+	r.failed = true
+	return ""
+}
+
+func (r *schemaReader) readObject(depth int) (t dataType) {
+	for name := range r.members() {
 		switch string(name) {
 		case "type":
-			kind = member.text()
-		case "fields":
-			fields = member
-		}
-	}
-	return fields, kind == "struct" && fields.isArray()
-}
-
-// parseField takes a struct's field apart. As in Spark, a field is nullable
-// unless it says otherwise.
-func parseField(field value) (name string, dataType value, nullable, ok bool) {
-	named := false
-	nullable = true
-	for key, member := range field.members() {
-		switch string(key) {
-		case "name":
-			name, named = member.text(), member.isString()
-		case "type":
-			dataType = member
-		case "nullable":
-			if set, ok := member.flag(); ok {
-				nullable = set
-			}
-		}
-	}
-	return name, dataType, nullable, named && dataType != nil
-}
-
-// writeType writes dataType as SQL. It tells whether it could.
-func writeType(sql *strings.Builder, dataType value, depth int) bool {
-	switch {
-	case depth > maxTypeDepth:
-		return false
-	case dataType.isString():
-		return writePrimitive(sql, dataType.text())
-	case !dataType.isObject():
-		return false
-	}
-
-	var kind string
-	var element, key, mapped, underlying, fields value
-	for name, member := range dataType.members() {
-		switch string(name) {
-		case "type":
-			kind = member.text()
+			t.kind = r.readString()
 		case "elementType":
-			element = member
+			t.element = r.readType(depth + 1)
 		case "keyType":
-			key = member
+			t.key = r.readType(depth + 1)
 		case "valueType":
-			mapped = member
+			t.value = r.readType(depth + 1)
 		case "sqlType":
-			underlying = member
+			t.underlying = r.readType(depth + 1)
 		case "fields":
-			fields = member
+			t.fields, t.hasFields = r.readFields(depth+1), true
+		default:
+			r.next()
+		}
+		if r.failed {
+			break
 		}
 	}
+	return t
+}
 
-	switch kind {
-	case "array":
-		sql.WriteString("array<")
-		ok := writeType(sql, element, depth+1)
-		sql.WriteByte('>')
-		return ok
-	case "map":
-		sql.WriteString("map<")
-		ok := writeType(sql, key, depth+1)
-		sql.WriteByte(',')
-		ok = ok && writeType(sql, mapped, depth+1)
-		sql.WriteByte('>')
-		return ok
-	case "struct":
-		return writeStruct(sql, fields, depth)
-	case "udt":
-		if underlying == nil {
-			sql.WriteString("udt")
-			return true
+func (r *schemaReader) readFields(depth int) (fields []Column) {
+	if !r.take('[') {
+		r.failed = true
+	}
+	for !r.failed && !r.take(']') {
+		fields = append(fields, r.readField(depth))
+		r.take(',')
+	}
+	return fields
+}
+
+// readField reads a column, or a field of a nested struct. As in Spark, it is
+// nullable unless it says otherwise.
+func (r *schemaReader) readField(depth int) Column {
+	field := Column{Nullable: true}
+	named := false
+	for name := range r.members() {
+		switch string(name) {
+		case "name":
+			field.Name, named = r.readString(), true
+		case "type":
+			field.Type = r.readType(depth)
+		case "nullable":
+			member, _ := r.next()
+			if set, ok := member.flag(); ok {
+				field.Nullable = set
+			}
+		default:
+			r.next()
 		}
-		return writeType(sql, underlying, depth+1)
+		if r.failed {
+			break
+		}
 	}
-	return false
+	if !named || field.Type == "" {
+		r.failed = true
+	}
+	return field
 }
 
-func writePrimitive(sql *strings.Builder, name string) bool {
-	if short, ok := sqlNames[name]; ok {
-		name = short
+func (r *schemaReader) readString() string {
+	text, ok := r.next()
+	if !ok || !text.isString() {
+		r.failed = true
 	}
-	sql.WriteString(name)
-	return name != ""
+	return text.text()
 }
 
-func writeStruct(sql *strings.Builder, fields value, depth int) bool {
-	if !fields.isArray() {
-		return false
+// sql names a type. A part that is missing makes it no type.
+func (r *schemaReader) sql(t dataType) string {
+	switch {
+	case t.kind == "array" && t.element != "":
+		return "array<" + t.element + ">"
+	case t.kind == "map" && t.key != "" && t.value != "":
+		return "map<" + t.key + "," + t.value + ">"
+	case t.kind == "struct" && t.hasFields:
+		return sqlStruct(t.fields)
+	case t.kind == "udt":
+		return firstOf(t.underlying, "udt")
 	}
+	r.failed = true
+	return ""
+}
+
+func sqlStruct(fields []Column) string {
+	var sql strings.Builder
 	sql.WriteString("struct<")
-	separator := ""
-	for field := range fields.elements() {
-		name, dataType, _, ok := parseField(field)
-		if !ok {
-			return false
+	for i, field := range fields {
+		if i > 0 {
+			sql.WriteByte(',')
 		}
-		sql.WriteString(separator)
-		sql.WriteString(name)
+		sql.WriteString(field.Name)
 		sql.WriteByte(':')
-		if !writeType(sql, dataType, depth+1) {
-			return false
-		}
-		separator = ","
+		sql.WriteString(field.Type)
 	}
 	sql.WriteByte('>')
-	return true
+	return sql.String()
+}
+
+func sqlName(name string) string {
+	if short, ok := sqlNames[name]; ok {
+		return short
+	}
+	return name
 }

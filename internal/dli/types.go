@@ -21,7 +21,22 @@ limitations under the License.
 //	GET {endpoint}/v1.0/{project_id}/jobs/{job_id}/status
 //
 // signed with an access key or carrying a token, whose every answer becomes
-// either a JobStatus or an *Error.
+// either a JobStatus or an *Error. What the call, ShowSqlJobStatus, answers:
+//
+//	HTTP 200, a JSON object with this job's id and a status word   JobStatus
+//	HTTP 200, is_success: false                                    the code in its message, else Retry
+//	HTTP 200 and anything else                                     Invalid
+//	any other HTTP status                                          its code, else its HTTP status
+//	no answer, or not all of it                                    Unreachable; Config if TLS or a setting is why
+//
+// A job that failed is a JobStatus: an *Error is about the question, never about
+// the job. Nobody else's mistakes end a wait: a word that is not known is an
+// active job, an answer that cannot be read is no answer.
+//
+// The files follow an answer's way: endpoint.go and dial.go say whom to ask,
+// sign.go how, client.go asks, decode.go, json.go and schema.go read a status,
+// errors.go, classify.go and retryafter.go an error, network.go the lack of an
+// answer. secrets.go and text.go make both safe to show.
 package dli
 
 import "time"
@@ -48,35 +63,45 @@ func (s State) Terminal() bool {
 }
 
 // JobStatus is a job as DLI described it in one answer. Fields that DLI left
-// out, or sent in a form that cannot be read, are zero or nil: only the status
-// word is indispensable.
+// out, or sent in a form that cannot be read, are zero or nil: only the job's id
+// and the status word are indispensable. Its texts are valid UTF-8 and hold none
+// of the credentials that were sent.
 type JobStatus struct {
 	// JobID is the id in the answer; it equals the one asked for but for case.
 	JobID string
-	// Status is DLI's word as it came, blanks trimmed; State is what it means.
+	// Status is DLI's word as it came, blanks trimmed, at most 64 characters that
+	// print; State is what it means.
 	Status string
 	State  State
 
+	// The names of the job and of what it belongs to: job_type, job_mode,
+	// queue_name, owner, database_name, table_name, result_path. One that is
+	// longer than 1024 bytes or holds what does not print is taken for absent.
 	JobType, JobMode, QueueName, Owner, DatabaseName, TableName, ResultPath string
 
-	// StartTime is zero when unknown.
+	// StartTime is start_time, in UTC, to the millisecond; zero when unknown.
 	StartTime time.Time
-	// Duration is nil when unknown; never negative.
+	// Duration is duration, to the millisecond; nil when unknown, never negative.
 	Duration *time.Duration
 
-	// InputRowCount, BadRowCount, ResultCount and InputBytes are nil when
-	// unknown, and exact for every int64.
+	// InputRowCount, BadRowCount, ResultCount and InputBytes are
+	// input_row_count, bad_row_count, result_count and input_size: nil when
+	// unknown, exact for every int64, never negative.
 	InputRowCount, BadRowCount, ResultCount, InputBytes *int64
 
-	// Columns is the result's schema; nil when DLI gave none that can be read.
+	// Columns is the result's schema, from detail; nil when DLI gave none that
+	// can be read, or one without columns.
 	Columns []Column
 
-	// Statement and Message are as DLI sent them, of any length.
+	// Statement and Message are as DLI sent them, of any length up to 4 MiB, line
+	// ends and control characters included. ErrorCode finds the job's own error
+	// in the message of one that failed.
 	Statement, Message string
 }
 
 // Column is one column of a job's result. Type is in SQL form, such as
-// array<struct<a:int>>.
+// array<struct<a:int>>. Name and Type are one line of at most 1024 bytes each,
+// longer ones end in "…".
 type Column struct {
 	Name     string
 	Type     string
@@ -124,9 +149,12 @@ type Error struct {
 	Message string
 	// RequestID is the service's id of the request; "" when there was none.
 	RequestID string
-	// RetryAfter is how long the service asks to wait; 0 when it does not say.
+	// RetryAfter is how long the service asks to wait, at most 10 min; 0 when it
+	// does not say.
 	RetryAfter time.Duration
-	// Err is the cause, where there is one.
+	// Err is the cause where it can be told apart: context.DeadlineExceeded,
+	// io.ErrUnexpectedEOF or a syscall.Errno. It never holds text of the
+	// endpoint's.
 	Err error
 }
 

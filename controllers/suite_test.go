@@ -1,0 +1,381 @@
+/*
+Copyright 2026 The DLI Operator Authors.
+
+Licensed under the Apache License, Version 2.0 (the "License");
+you may not use this file except in compliance with the License.
+You may obtain a copy of the License at
+
+    http://www.apache.org/licenses/LICENSE-2.0
+
+Unless required by applicable law or agreed to in writing, software
+distributed under the License is distributed on an "AS IS" BASIS,
+WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+See the License for the specific language governing permissions and
+limitations under the License.
+*/
+
+package controllers
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	kstatus "github.com/fluxcd/cli-utils/pkg/kstatus/status"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/types"
+	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
+	"k8s.io/client-go/rest"
+	"k8s.io/utils/ptr"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/cache"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/config"
+	"sigs.k8s.io/controller-runtime/pkg/envtest"
+	"sigs.k8s.io/controller-runtime/pkg/log/zap"
+	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
+
+	"github.com/dli-operator/dli-operator/api/v1alpha1"
+	"github.com/dli-operator/dli-operator/internal/dli/dlitest"
+)
+
+// One real API server serves all tests of the package; each works in a
+// namespace of its own.
+var (
+	apiServer *rest.Config
+	scheme    = runtime.NewScheme()
+)
+
+func TestMain(m *testing.M) { os.Exit(runTests(m)) }
+
+func runTests(m *testing.M) int {
+	ctrl.SetLogger(zap.New(zap.WriteTo(&operatorLog), zap.UseDevMode(true)))
+	must(clientgoscheme.AddToScheme(scheme))
+	must(v1alpha1.AddToScheme(scheme))
+	environment := &envtest.Environment{
+		CRDDirectoryPaths:     []string{filepath.Join("..", "config", "crd", "bases")},
+		ErrorIfCRDPathMissing: true,
+	}
+	started, err := environment.Start()
+	if err != nil {
+		fmt.Fprintf(os.Stderr, "starting the control plane: %v\nrun the tests with make test, which builds it\n", err)
+		return 1
+	}
+	started.QPS = -1
+	apiServer = started
+	code := m.Run()
+	must(environment.Stop())
+	return code
+}
+
+func must(err error) {
+	if err != nil {
+		panic(err)
+	}
+}
+
+// operatorLog keeps what the operators under test log, for tests that look
+// into it.
+var operatorLog logBuffer
+
+type logBuffer struct {
+	mu   sync.Mutex
+	text strings.Builder
+}
+
+func (b *logBuffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.text.Write(p)
+}
+
+func (b *logBuffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.text.String()
+}
+
+// world is a namespace with a DLI of its own and an operator that watches it.
+type world struct {
+	*testing.T
+	client.WithWatch
+	dli       *dlitest.Server
+	namespace string
+	options   Options
+	// namespaces are those that the operator watches.
+	namespaces []string
+	stop       func()
+}
+
+// quick is a schedule that lets a test see in seconds what takes minutes.
+func quick() Schedule {
+	return Schedule{
+		PollIntervalMin:       100 * time.Millisecond,
+		PollIntervalMax:       200 * time.Millisecond,
+		PollIntervalFactor:    0.1,
+		StatusRefreshInterval: time.Minute,
+		StallAfter:            time.Second,
+		NotFoundAfter:         3 * time.Second,
+	}
+}
+
+// newWorld makes a namespace with a connection named default to a simulated
+// DLI. The operator is not started yet.
+func newWorld(t *testing.T, simulation ...dlitest.Option) *world {
+	t.Helper()
+	w := newBareWorld(t, simulation...)
+	w.create(w.secret("credentials", dlitest.SampleUser()))
+	w.create(w.connection("default", "credentials"))
+	return w
+}
+
+// newBareWorld makes a namespace without any connection.
+func newBareWorld(t *testing.T, simulation ...dlitest.Option) *world {
+	t.Helper()
+	t.Parallel()
+	server, err := dlitest.NewServer(simulation...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(server.Close)
+	c, err := client.NewWithWatch(apiServer, client.Options{Scheme: scheme})
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := &world{T: t, WithWatch: c, dli: server, options: Options{
+		Schedule:                quick(),
+		Connections:             ConnectionOptions{AllowInsecure: true, UserAgent: "dli-operator/test"},
+		MaxConcurrentReconciles: 20,
+	}}
+	w.namespace = w.newNamespace(nil)
+	w.namespaces = []string{w.namespace}
+	return w
+}
+
+func (w *world) newNamespace(labels map[string]string) string {
+	w.Helper()
+	namespace := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{GenerateName: "test-", Labels: labels}}
+	w.create(namespace)
+	return namespace.Name
+}
+
+// start runs an operator until the test ends, or until stop.
+func (w *world) start() *world {
+	w.Helper()
+	ctx, cancel := context.WithCancel(context.Background())
+	watched := map[string]cache.Config{}
+	for _, namespace := range w.namespaces {
+		watched[namespace] = cache.Config{}
+	}
+	mgr, err := ctrl.NewManager(rest.CopyConfig(apiServer), ctrl.Options{
+		Scheme:  scheme,
+		Metrics: metricsserver.Options{BindAddress: "0"},
+		Cache: cache.Options{ByObject: map[client.Object]cache.ByObject{
+			&v1alpha1.DLIJob{}:        {Namespaces: watched},
+			&v1alpha1.DLIConnection{}: {Namespaces: watched},
+		}},
+		Controller: config.Controller{SkipNameValidation: ptr.To(true)},
+	})
+	if err != nil {
+		w.Fatal(err)
+	}
+	if err := Add(ctx, mgr, w.options); err != nil {
+		w.Fatal(err)
+	}
+	done := make(chan error, 1)
+	go func() { done <- mgr.Start(ctx) }()
+	w.stop = sync.OnceFunc(func() {
+		cancel()
+		if err := <-done; err != nil {
+			w.Errorf("the operator stopped with an error: %v", err)
+		}
+	})
+	w.Cleanup(w.stop)
+	return w
+}
+
+func (w *world) create(object client.Object) {
+	w.Helper()
+	if err := w.Create(w.Context(), object); err != nil {
+		w.Fatal(err)
+	}
+}
+
+func (w *world) secret(name string, user dlitest.User) *corev1.Secret {
+	return &corev1.Secret{
+		ObjectMeta: metav1.ObjectMeta{Namespace: w.namespace, Name: name},
+		StringData: map[string]string{"accessKeyID": user.AccessKeyID, "secretAccessKey": user.SecretAccessKey},
+	}
+}
+
+func (w *world) connection(name, secret string, changes ...func(*v1alpha1.DLIConnectionSpec)) *v1alpha1.DLIConnection {
+	connection := &v1alpha1.DLIConnection{
+		ObjectMeta: metav1.ObjectMeta{Namespace: w.namespace, Name: name},
+		Spec: v1alpha1.DLIConnectionSpec{
+			Endpoint:    w.dli.URL(),
+			ProjectID:   dlitest.SampleUser().ProjectID,
+			Credentials: v1alpha1.Credentials{SecretRef: &v1alpha1.SecretReference{Name: secret}},
+			RateLimit:   v1alpha1.RateLimit{RequestsPerSecond: 1000, Burst: 1000},
+		},
+	}
+	for _, change := range changes {
+		change(&connection.Spec)
+	}
+	return connection
+}
+
+// watch creates a DLIJob that watches a job.
+func (w *world) watch(jobID string, changes ...func(*v1alpha1.DLIJobSpec)) *v1alpha1.DLIJob {
+	w.Helper()
+	job := &v1alpha1.DLIJob{
+		ObjectMeta: metav1.ObjectMeta{Namespace: w.namespace, GenerateName: "job-"},
+		Spec:       v1alpha1.DLIJobSpec{JobID: jobID},
+	}
+	for _, change := range changes {
+		change(&job.Spec)
+	}
+	w.create(job)
+	return job
+}
+
+// reload reads a DLIJob back from the API server.
+func (w *world) reload(job *v1alpha1.DLIJob) *v1alpha1.DLIJob {
+	w.Helper()
+	current := &v1alpha1.DLIJob{}
+	if err := w.Get(w.Context(), client.ObjectKeyFromObject(job), current); err != nil {
+		w.Fatal(err)
+	}
+	return current
+}
+
+// await waits until a DLIJob is as asked for, and returns it.
+func (w *world) await(job *v1alpha1.DLIJob, what string, is func(*v1alpha1.DLIJob) bool) *v1alpha1.DLIJob {
+	w.Helper()
+	var current *v1alpha1.DLIJob
+	if !eventually(func() bool { current = w.reload(job); return is(current) }) {
+		w.Fatalf("DLIJob %s is not %s:\n%s\n%+v", job.Name, what, row(current), current.Status)
+	}
+	return current
+}
+
+// awaitReason waits until a DLIJob's Ready condition has a reason.
+func (w *world) awaitReason(job *v1alpha1.DLIJob, reason string) *v1alpha1.DLIJob {
+	w.Helper()
+	return w.await(job, reason, func(job *v1alpha1.DLIJob) bool { return reasonOf(job) == reason })
+}
+
+func reasonOf(job *v1alpha1.DLIJob) string {
+	for _, c := range job.Status.Conditions {
+		if c.Type == v1alpha1.ReadyCondition {
+			return c.Reason
+		}
+	}
+	return ""
+}
+
+// awaitRequests waits until DLI was asked for a job that often.
+func (w *world) awaitRequests(jobID string, n int) {
+	w.Helper()
+	if !eventually(func() bool { return w.dli.Requests(jobID) >= n }) {
+		w.Fatalf("DLI was asked %d times for %s, want %d", w.dli.Requests(jobID), jobID, n)
+	}
+}
+
+// deadlineOfWaits is far beyond what any wait takes on a busy machine.
+const deadlineOfWaits = 60 * time.Second
+
+func eventually(is func() bool) bool {
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	timeout := time.After(deadlineOfWaits)
+	for {
+		if is() {
+			return true
+		}
+		select {
+		case <-tick.C:
+		case <-timeout:
+			return is()
+		}
+	}
+}
+
+// update changes an object on the API server, again if somebody else did.
+func update[T client.Object](w *world, object T, change func(T)) {
+	w.Helper()
+	if !eventually(func() bool {
+		if err := w.Get(w.Context(), client.ObjectKeyFromObject(object), object); err != nil {
+			w.Fatal(err)
+		}
+		change(object)
+		err := w.Update(w.Context(), object)
+		return err == nil
+	}) {
+		w.Fatalf("cannot update %s", object.GetName())
+	}
+}
+
+// flux says what Flux would make of an object: kstatus, computed from what the
+// API server returns.
+func (w *world) flux(key types.NamespacedName) kstatus.Status {
+	w.Helper()
+	object := &unstructured.Unstructured{}
+	object.SetGroupVersionKind(v1alpha1.GroupVersion.WithKind("DLIJob"))
+	if err := w.Get(w.Context(), key, object); err != nil {
+		w.Fatal(err)
+	}
+	return fluxStatus(w.T, object)
+}
+
+func fluxStatus(t *testing.T, object *unstructured.Unstructured) kstatus.Status {
+	t.Helper()
+	result, err := kstatus.Compute(object)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return result.Status
+}
+
+// history records every watch event of a DLIJob.
+type history struct {
+	mu     sync.Mutex
+	states []*unstructured.Unstructured
+}
+
+func (h *history) all() []*unstructured.Unstructured {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return slices.Clone(h.states)
+}
+
+// record starts recording the DLIJobs of the namespace.
+func (w *world) record() *history {
+	w.Helper()
+	list := &unstructured.UnstructuredList{}
+	list.SetGroupVersionKind(v1alpha1.GroupVersion.WithKind("DLIJobList"))
+	watcher, err := w.Watch(w.Context(), list, client.InNamespace(w.namespace))
+	if err != nil {
+		w.Fatal(err)
+	}
+	w.Cleanup(watcher.Stop)
+	h := &history{}
+	go func() {
+		for e := range watcher.ResultChan() {
+			if object, ok := e.Object.(*unstructured.Unstructured); ok {
+				h.mu.Lock()
+				h.states = append(h.states, object)
+				h.mu.Unlock()
+			}
+		}
+	}()
+	return h
+}

@@ -1,0 +1,73 @@
+/*
+Copyright 2026 The DLI Operator Authors.
+
+Licensed under the Apache License, Version 2.0 (the "License");
+you may not use this file except in compliance with the License.
+You may obtain a copy of the License at
+
+    http://www.apache.org/licenses/LICENSE-2.0
+
+Unless required by applicable law or agreed to in writing, software
+distributed under the License is distributed on an "AS IS" BASIS,
+WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+See the License for the specific language governing permissions and
+limitations under the License.
+*/
+
+// Command apiserver runs etcd and kube-apiserver on free ports of this machine
+// until it is interrupted. Once they are ready it writes an administrator's
+// kubeconfig to the file that it is given:
+//
+//	KUBEBUILDER_ASSETS=$(hack/controlplane/build.sh) go run ./hack/demo/apiserver kubeconfig
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/go-logr/logr"
+	"k8s.io/utils/ptr"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/envtest"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	ctrl.SetLogger(logr.Discard())
+	if err := run(ctx, os.Args[1:]); err != nil {
+		fmt.Fprintln(os.Stderr, "apiserver:", err)
+		os.Exit(1)
+	}
+}
+
+func run(ctx context.Context, args []string) (err error) {
+	if len(args) != 1 {
+		return errors.New("name the file to write the kubeconfig to")
+	}
+	controlPlane := &envtest.Environment{UseExistingCluster: ptr.To(false)}
+	// Also after a failed start, which may have left etcd running.
+	defer func() { err = errors.Join(err, controlPlane.Stop()) }()
+	if _, err := controlPlane.Start(); err != nil {
+		return fmt.Errorf("starting etcd and kube-apiserver: %w", err)
+	}
+	if err := publish(args[0], controlPlane.KubeConfig); err != nil {
+		return err
+	}
+	<-ctx.Done()
+	return nil
+}
+
+// publish makes a file appear whole, since its appearance is the sign that the
+// API server is ready.
+func publish(file string, content []byte) error {
+	partial := file + ".partial"
+	if err := os.WriteFile(partial, content, 0o600); err != nil {
+		return err
+	}
+	return os.Rename(partial, file)
+}

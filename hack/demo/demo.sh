@@ -1,0 +1,214 @@
+#!/usr/bin/env bash
+# Shows the operator at work on this machine: a real API server, a simulated
+# DLI, the jobs of config/samples, and what kubectl says of them. It fails unless
+# every job comes to what it should.
+#
+#   make demo          show it and clean up
+#   KEEP=1 make demo   show it and leave everything running
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+
+# What the samples name as the endpoint of DLI.
+readonly sample_address=127.0.0.1:18080
+
+# With job control every command that is started below has a process group of its
+# own: Ctrl-C reaches this script alone, which then ends what it has started.
+set -m
+started=()  # process groups, in the order in which they were started
+current=    # the process group of the command that is waited for
+work=$(mktemp -d "${TMPDIR:-/tmp}/dli-demo.XXXXXX")
+trap cleanup EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM HUP
+
+cleanup() {
+  local status=$? i
+  trap '' INT TERM HUP
+  if [[ $status -eq 0 && -n "${KEEP:-}" ]]; then
+    farewell
+    return
+  fi
+  [[ -z "$current" ]] || end "$current"
+  for ((i = ${#started[@]} - 1; i >= 0; i--)); do
+    end "${started[i]}"
+  done
+  if [[ $status -eq 0 || $status -ge 128 ]]; then
+    rm -rf "$work"
+  else
+    find "$work" -mindepth 1 ! -name '*.log' -delete 2>/dev/null || true
+    printf '\nThe demo failed. Logs: %s\n' "$work/*.log" >&2
+  fi
+}
+
+# end GROUP: ends a process group and waits until it is gone.
+end() {
+  kill -TERM -- "-$1" 2>/dev/null || true
+  wait "$1" 2>/dev/null || true
+}
+
+# start NAME COMMAND...: runs a command in the background, with NAME.log.
+start() {
+  local name=$1
+  shift
+  "$@" </dev/null >"$work/$name.log" 2>&1 &
+  started+=("$!")
+}
+
+# await COMMAND...: runs a command to its end, or until a signal comes.
+await() {
+  local status=0
+  "$@" </dev/null &
+  current=$!
+  wait "$current" || status=$?
+  current=
+  return "$status"
+}
+
+heading() { printf '\n== %s\n\n' "$*"; }
+
+# typed TEXT: shows a command as a person would type it.
+typed() { printf '$ %s\n' "$*"; }
+
+run() {
+  typed "$@"
+  await "$@"
+}
+
+fail() {
+  printf 'demo: %s\n' "$*" >&2
+  exit 1
+}
+
+# until_ready NAME CONDITION...: waits for a condition that the command of
+# NAME.log, the latest that was started, brings about.
+until_ready() {
+  local name=$1 tries=0
+  shift
+  until "$@" 2>/dev/null; do
+    if ! kill -0 "${started[-1]}" 2>/dev/null || ((++tries > 600)); then
+      cat "$work/$name.log" >&2
+      fail "$name did not start"
+    fi
+    await sleep 0.1
+  done
+}
+
+# start_simulator ADDRESS: fails if the address is taken.
+start_simulator() {
+  start dlisim dlisim -addr "$1"
+  until grep -q '^endpoint:' "$work/dlisim.log"; do
+    kill -0 "${started[-1]}" 2>/dev/null || return 1
+    await sleep 0.1
+  done
+  address=$(sed -n 's|^endpoint: *http://||p' "$work/dlisim.log")
+}
+
+farewell() {
+  cat <<END
+
+Everything is left running. To look around:
+
+  export KUBECONFIG=$KUBECONFIG PATH="$assets:\$PATH"
+  kubectl get dlijobs
+  less $work/operator.log
+
+To stop it:
+
+  kill ${started[*]}; rm -r $work
+
+END
+}
+
+heading "Preparing"
+echo "etcd, kube-apiserver and kubectl ..."
+await hack/controlplane/build.sh >"$work/assets"
+assets=$(<"$work/assets")
+export PATH="$PWD/bin/demo:$assets:$PATH" KUBECONFIG="$work/kubeconfig" KUBECACHEDIR="$work/cache"
+echo "the operator and the simulator of DLI ..."
+await go build -ldflags='-s -w' -o bin/demo/ . ./hack/dlisim ./hack/demo/apiserver
+SECONDS=0
+
+heading "A control plane, and a DLI to ask"
+TMPDIR=$work KUBEBUILDER_ASSETS=$assets start apiserver apiserver "$KUBECONFIG"
+until_ready apiserver test -e "$KUBECONFIG"
+echo "kube-apiserver is ready after $SECONDS s."
+start_simulator "$sample_address" || start_simulator 127.0.0.1:0 || fail "the simulator did not start: $(<"$work/dlisim.log")"
+echo "DLI is simulated at http://$address."
+
+heading "The operator"
+run kubectl apply -k config/crd
+await kubectl wait --for=condition=Established crd --all >/dev/null
+# A demo has no two minutes to wait for what may yet change.
+operator=(dli-operator --allow-insecure-endpoints
+  --poll-interval-min=1s --stall-after=5s --not-found-after=5s)
+typed "${operator[*]} &"
+start operator "${operator[@]}" --metrics-bind-address=0 --health-probe-bind-address=0
+until_ready operator grep -q 'Starting workers' "$work/operator.log"
+
+heading "Seven jobs"
+if [[ "$address" == "$sample_address" ]]; then
+  run kubectl apply -k config/samples
+else
+  echo "Port ${sample_address#*:} is taken, so the samples get another endpoint."
+  typed "kubectl kustomize config/samples | sed s/$sample_address/$address/ | kubectl apply -f -"
+  kubectl kustomize config/samples | sed "s/$sample_address/$address/" | kubectl apply -f -
+fi
+
+heading "The table as it changes"
+typed kubectl get dlijobs --watch
+kubectl get dlijobs --watch </dev/null 2>>"$work/watch.log" &
+started+=("$!")
+settled=yes
+await kubectl wait --for=condition=Completed --timeout=60s \
+  dlijob/{finished,inserted,failed,cancelled,not-found} >"$work/wait.log" 2>&1 &&
+  await kubectl wait --for=condition=Stalled --timeout=30s dlijob/wrong-credentials >>"$work/wait.log" 2>&1 ||
+  settled=
+await sleep 0.5 # for the last line of the table
+end "${started[-1]}"
+unset 'started[-1]'
+
+heading "How a pipeline waits for a job"
+# gate NAME: the recipe of docs/gating.md.
+gate() {
+  local status=0
+  run kubectl wait --for=condition=Completed --timeout=2h "dlijob/$1" || status=$?
+  if [[ $status -eq 0 ]]; then
+    run kubectl wait --for=condition=Succeeded --timeout=0 "dlijob/$1" 2>&1 || status=$?
+  fi
+  printf '=> exit code %d\n' "$status"
+  return "$status"
+}
+if [[ -n "$settled" ]]; then
+  gate finished || fail "the gate of a job that finished is shut"
+  echo
+  ! gate failed || fail "the gate of a job that failed is open"
+fi
+
+heading "All there is to know"
+run kubectl get dlijobs -o wide
+echo
+run kubectl describe dlijob failed
+
+heading "What should have become of each job"
+wrong=0
+# expect NAME WANTED JSONPATH
+expect() {
+  local is
+  is=$(kubectl get dlijob "$1" -o "jsonpath=$3")
+  if [[ "$is" == "$2" ]]; then
+    printf '  %-18s %s\n' "$1" "$2"
+  else
+    printf '  %-18s %s, but it is: %s\n' "$1" "$2" "${is:-nothing}"
+    wrong=$((wrong + 1))
+  fi
+}
+reason() { printf '{.status.conditions[?(@.type=="%s")].reason}' "$1"; }
+expect finished Succeeded '{.status.outcome}'
+expect inserted Succeeded '{.status.outcome}'
+expect failed Failed '{.status.outcome}'
+expect cancelled Cancelled '{.status.outcome}'
+expect not-found NotFound '{.status.outcome}'
+expect wrong-credentials CredentialsRejected "$(reason Stalled)"
+expect suspended Suspended "$(reason Ready)"
+((wrong == 0)) || fail "$wrong of 7 jobs are not what they should be"
+printf '\nAll as it should be, after %d s.\n' "$SECONDS"

@@ -1,0 +1,68 @@
+/*
+Copyright 2026 The DLI Operator Authors.
+
+Licensed under the Apache License, Version 2.0 (the "License");
+you may not use this file except in compliance with the License.
+You may obtain a copy of the License at
+
+    http://www.apache.org/licenses/LICENSE-2.0
+
+Unless required by applicable law or agreed to in writing, software
+distributed under the License is distributed on an "AS IS" BASIS,
+WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+See the License for the specific language governing permissions and
+limitations under the License.
+*/
+
+package dli
+
+import (
+	"net/http"
+	"testing"
+)
+
+func BenchmarkDecode(b *testing.B) {
+	a := answer{status: 200, header: http.Header{}, body: []byte(finished), now: noon}
+	hide := secretsOf(accessKey, "d747ab87a1f7ae2e8d1978f270aacb7ae8a641b0fb43062cbe7f4059ab5ca546")
+	b.ReportAllocs()
+	b.SetBytes(int64(len(a.body)))
+	for b.Loop() {
+		if _, failure := interpret(a, jobID, &hide); failure != nil {
+			b.Fatal(failure)
+		}
+	}
+}
+
+func BenchmarkSchema(b *testing.B) {
+	detail := []byte(`{"type":"struct","fields":[{"name":"id","type":"integer","nullable":true,"metadata":{}},` +
+		`{"name":"tags","type":{"type":"map","keyType":"string","valueType":{"type":"array","elementType":"string","containsNull":true},"valueContainsNull":true},"nullable":true,"metadata":{}},` +
+		`{"name":"price","type":"decimal(38,18)","nullable":false,"metadata":{}}]}`)
+	b.ReportAllocs()
+	for b.Loop() {
+		if parseSchema(detail, &secrets{}) == nil {
+			b.Fatal("no schema")
+		}
+	}
+}
+
+func BenchmarkSign(b *testing.B) {
+	client := clientOf(b, "https://dli.cn-north-4.myhuaweicloud.com")
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, _, err := client.newRequest(background, accessKey, jobID); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+// BenchmarkJobStatus includes the server's half of the work.
+func BenchmarkJobStatus(b *testing.B) {
+	answer := []byte(finished)
+	client, _ := serve(b, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write(answer) }))
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, err := client.JobStatus(background, accessKey, jobID); err != nil {
+			b.Fatal(err)
+		}
+	}
+}

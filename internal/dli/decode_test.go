@@ -1,0 +1,155 @@
+/*
+Copyright 2026 The DLI Operator Authors.
+
+Licensed under the Apache License, Version 2.0 (the "License");
+you may not use this file except in compliance with the License.
+You may obtain a copy of the License at
+
+    http://www.apache.org/licenses/LICENSE-2.0
+
+Unless required by applicable law or agreed to in writing, software
+distributed under the License is distributed on an "AS IS" BASIS,
+WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+See the License for the specific language governing permissions and
+limitations under the License.
+*/
+
+package dli
+
+import (
+	"strings"
+	"testing"
+	"time"
+)
+
+func TestDecode(t *testing.T) {
+	const aboutNoJob = "the answer is about no job, or about another one than was asked for"
+	refuse := func(message string) *Error { return &Error{Kind: KindInvalid, HTTPStatus: 200, Message: message} }
+	notJSON := refuse("HTTP 200 with a body of unknown type instead of one JSON value")
+
+	for _, tc := range []struct {
+		name string
+		body string
+		want any
+	}{
+		{"reads past blanks around the value", " \r\n\t" + finished + "\n\n", finishedStatus()},
+		{"does not read past a byte order mark", "\uFEFF" + finished, notJSON},
+		{"reads names that are escaped", change(t, finished, `"job_id"`, `"job\u005fid"`), finishedStatus()},
+		{"tells names apart by case", change(t, finished, `"job_id"`, `"JOB_ID":"x","job_id"`), finishedStatus()},
+		{"ignores members nobody reads", young(`"user_conf":{"a":[1,{"status":"FAILED"}]},"status_":"FAILED"`), youngStatus()},
+		{"reads quoted integers", young(`"result_count":"9223372036854775807","start_time":"1509335108918"`), youngStatus(func(s *JobStatus) { s.ResultCount = ptr[int64](9223372036854775807) })},
+		{"drops an integer beyond int64", young(`"result_count":9223372036854775808`), youngStatus()},
+		{"drops fractions, exponents and words", young(`"result_count":4.5,"input_size":1e3,"input_row_count":"many","bad_row_count":true`), youngStatus()},
+		{"drops negative figures", young(`"result_count":-1,"input_size":-1,"input_row_count":-1,"bad_row_count":-1,"duration":-1,"start_time":-1`),
+			youngStatus(func(s *JobStatus) { s.StartTime = time.Time{} })},
+		{"drops figures of other types", young(`"result_count":[],"input_size":{},"duration":"","start_time":"soon"`),
+			youngStatus(func(s *JobStatus) { s.StartTime = time.Time{} })},
+		{"drops a duration that overflows", young(`"duration":9223372036855`), youngStatus()},
+		{"keeps the longest duration", young(`"duration":9223372036854`), youngStatus(func(s *JobStatus) { s.Duration = ptr(9223372036854 * time.Millisecond) })},
+		{"drops a start time after the year 9999", young(`"start_time":253402300800000`), youngStatus(func(s *JobStatus) { s.StartTime = time.Time{} })},
+		{"takes a start time of 0 for none", young(`"start_time":0`), youngStatus(func(s *JobStatus) { s.StartTime = time.Time{} })},
+		{"drops texts of other types", young(`"owner":5,"queue_name":{"a":"b"},"statement":["x"],"message":{"error_code":"DLI.0999"},"job_type":null`),
+			youngStatus(func(s *JobStatus) { s.JobType = "" })},
+		{"drops names that do not print or are endless", young(`"owner":"a\u0000b","queue_name":"` + strings.Repeat("q", 1025) + `","table_name":"\u202eevil"`), youngStatus()},
+		{"mends what is not UTF-8", young("\"owner\":\"a\xffb\",\"statement\":\"\\ud800\""), youngStatus(func(s *JobStatus) { s.Owner, s.Statement = "a\uFFFDb", "\uFFFD" })},
+		{"trims a status word and knows it in lower case", young(`"status":" finished "`), youngStatus(inState("finished", StateFinished))},
+		{"keeps a status word of 64 runes", young(`"status":"` + strings.Repeat("启", 64) + `"`), youngStatus(inState(strings.Repeat("启", 64), StateUnrecognized))},
+		{"takes a status of 65 runes for none", young(`"status":"` + strings.Repeat("A", 65) + `"`), refuse("the answer's status is not a word")},
+		{"takes a status with control characters for none", young(`"status":"FINISHED\u0007"`), refuse("the answer's status is not a word")},
+		{"takes a status of blanks for none", young(`"status":"  "`), refuse("the answer has no status word")},
+		{"does not accept an answer without an id", `{"is_success":true,"status":"FINISHED"}`, refuse(aboutNoJob)},
+		{"does not accept an id that is a number", young(`"job_id":5`), refuse(aboutNoJob)},
+		{"does not accept an id with more around it", young(`"job_id":" ` + jobID + `"`), refuse(aboutNoJob)},
+		{"does not accept an error in place of a status", `{"error_code":"DLI.0999","error_msg":"busy"}`, refuse(aboutNoJob)},
+		{"takes a success that is null or odd for absent", young(`"is_success":null`), youngStatus()},
+		{"takes a success of no boolean for absent", young(`"is_success":0`), youngStatus()},
+		{"takes false in quotes for false", young(`"is_success":"False","message":"no"`), &Error{Kind: KindRetry, HTTPStatus: 200, Message: "no"}},
+		{"believes is_success before the id", `{"is_success":false,"message":"DLI.12004: gone"}`, &Error{Kind: KindNotFound, HTTPStatus: 200, Code: "DLI.12004", Message: "DLI.12004: gone"}},
+		{"does not accept nesting without end", strings.Repeat(`{"a":`, 20000) + "1" + strings.Repeat("}", 20000), notJSON},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			status, err := judge(tc.body)
+			check(t, status, err, tc.want)
+		})
+	}
+}
+
+func TestRepairsOneFaultOnly(t *testing.T) {
+	const asPrinted = `"message": "{"error_code":"DLI.0999"}"`
+	notJSON := &Error{Kind: KindInvalid, HTTPStatus: 200, Message: "HTTP 200 with a body of unknown type instead of one JSON value"}
+	withText := func(text string) *JobStatus {
+		status := sampleStatus()
+		status.Message = text
+		return status
+	}
+
+	for _, tc := range []struct {
+		name string
+		body string
+		want any
+	}{
+		{"in a message with more in it", change(t, sample, asPrinted, `"message": "{"error_code":"DLI.0999","error_msg":"a {b} c"}"`),
+			withText(`{"error_code":"DLI.0999","error_msg":"a {b} c"}`)},
+		{"in a message without a value", change(t, sample, asPrinted, `"message": "{""}"`), withText(`{""}`)},
+		{"in the last member", `{"job_id":"` + jobID + `","status":"RUNNING","message":"{"a":"b"}"}`,
+			&JobStatus{JobID: jobID, Status: "RUNNING", State: StateRunning, Message: `{"a":"b"}`}},
+		{"but not in another member", change(t, sample, `"test"`, `"{"a":"b"}"`), notJSON},
+		{"but not an unescaped quote", change(t, sample, asPrinted, `"message": "say "hi""`), notJSON},
+		{"but not an unescaped array", change(t, sample, asPrinted, `"message": "["a"]"`), notJSON},
+		{"but not with text around the object", change(t, sample, asPrinted, `"message": "x {"a":"b"}"`), notJSON},
+		{"but not with text behind the object", change(t, sample, asPrinted, `"message": "{"a":"b"} x"`), notJSON},
+		{"but not without the object's end", change(t, sample, asPrinted, `"message": "{"error_code":"DLI.0999""`), notJSON},
+		{"but not without the end quote", change(t, sample, asPrinted, `"message": "{"error_code":"DLI.0999"}`), notJSON},
+		{"but not when half of it is escaped", change(t, sample, asPrinted, `"message": "{\"error_code":"DLI.0999"}"`), notJSON},
+		{"but not over two lines", change(t, sample, asPrinted, "\"message\": \"{\n\"error_code\":\"DLI.0999\"}\""), notJSON},
+		{"but not with another fault before", change(t, sample, `"is_success": true`, `"is_success": yes`), notJSON},
+		{"but not with another fault behind", strings.TrimSuffix(strings.TrimSpace(sample), "}") + ",}", notJSON},
+		{"but not with a second value behind", sample + "{}", notJSON},
+		{"but not when the message is in another object", `{"a":{"message":"{"b":"c"}"},"job_id":"` + jobID + `","status":"FINISHED"}`, notJSON},
+		{"but not for an answer that is not successful", change(t, sample, `"is_success": true`, `"is_success": false`), notJSON},
+		{"but not for one without a status", change(t, sample, `"status": "FINISHED",`, ``), notJSON},
+		{"and not twice", change(t, sample, asPrinted, asPrinted+", "+asPrinted), notJSON},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			status, err := judge(tc.body)
+			check(t, status, err, tc.want)
+		})
+	}
+
+	t.Run("and nothing of the sample cut anywhere", func(t *testing.T) {
+		whole := strings.TrimSpace(sample)
+		for end := range whole {
+			if status, err := judge(whole[:end]); err == nil {
+				t.Fatalf("the first %d bytes read as %v", end, status)
+			}
+		}
+	})
+}
+
+func TestParseState(t *testing.T) {
+	for word, want := range map[string]State{
+		"LAUNCHING": StateLaunching, "RUNNING": StateRunning, "SCALING": StateScaling,
+		"FINISHED": StateFinished, "FAILED": StateFailed, "CANCELLED": StateCancelled,
+		" Failed\n": StateFailed, "FINISH": StateUnrecognized, "CANCELED": StateUnrecognized, "": StateUnrecognized,
+	} {
+		if got := ParseState(word); got != want {
+			t.Errorf("%q is %v, want %v", word, got, want)
+		}
+	}
+}
+
+func TestErrorCode(t *testing.T) {
+	for message, want := range map[string]string{
+		"DLI.0999: busy": "DLI.0999",
+		"Please contact DLI service. DLI.0002: x":  "DLI.0002",
+		"error.DLI.0001: IllegalArgument DLI.0002": "DLI.0001",
+		`{"error_code":"DLI.10001"}`:               "DLI.10001",
+		"DLI.099":                                  "",
+		"Execution Timeout":                        "",
+		"":                                         "",
+	} {
+		if got := ErrorCode(message); got != want {
+			t.Errorf("%q holds %q, want %q", message, got, want)
+		}
+	}
+}

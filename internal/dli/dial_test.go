@@ -1,0 +1,169 @@
+/*
+Copyright 2026 The DLI Operator Authors.
+
+Licensed under the Apache License, Version 2.0 (the "License");
+you may not use this file except in compliance with the License.
+You may obtain a copy of the License at
+
+    http://www.apache.org/licenses/LICENSE-2.0
+
+Unless required by applicable law or agreed to in writing, software
+distributed under the License is distributed on an "AS IS" BASIS,
+WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+See the License for the specific language governing permissions and
+limitations under the License.
+*/
+
+package dli
+
+import (
+	"context"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+)
+
+func TestAddressesThatAreRefused(t *testing.T) {
+	for address, what := range map[string]string{
+		"127.0.0.1":              "a loopback",
+		"127.8.8.8":              "a loopback",
+		"::1":                    "a loopback",
+		"::ffff:127.0.0.1":       "a loopback",
+		"169.254.169.254":        "a link-local",
+		"::ffff:169.254.169.254": "a link-local",
+		"fe80::1":                "a link-local",
+		"fe80::1%eth0":           "a link-local",
+		"0.0.0.0":                "an unspecified",
+		"::":                     "an unspecified",
+		"::ffff:0.0.0.0":         "an unspecified",
+		"224.0.0.1":              "a multicast",
+		"239.255.255.250":        "a multicast",
+		"ff02::1":                "a multicast",
+		"ff0e::1":                "a multicast",
+		"10.1.2.3":               "",
+		"192.168.1.1":            "",
+		"100.64.0.1":             "",
+		"fd00::1":                "",
+		"8.8.8.8":                "",
+		"2001:db8::1":            "",
+	} {
+		err := checkAddress("dli.example.com", net.JoinHostPort(address, "443"))
+		switch e, ok := AsError(err); {
+		case what == "" && err != nil:
+			t.Errorf("%s is refused: %v", address, err)
+		case what != "" && (!ok || e.Kind != KindConfig || !strings.Contains(e.Message, what)):
+			t.Errorf("want %s refused as %s address, got %v", address, what, err)
+		}
+	}
+}
+
+func TestNamesThatLeadToRefusedAddresses(t *testing.T) {
+	server := httptest.NewTLSServer(reply(200, finished))
+	defer server.Close()
+	_, port, err := net.SplitHostPort(hostOf(server))
+	if err != nil {
+		t.Fatal(err)
+	}
+	client := clientOf(t, "https://localhost:"+port, func(c *Config) { c.AllowInsecure = false })
+	_, err = client.JobStatus(background, accessKey, jobID)
+	e, ok := AsError(err)
+	if !ok || e.Kind != KindConfig || !strings.Contains(e.Message, "the endpoint localhost leads to ") ||
+		!strings.Contains(e.Message, "let the operator allow insecure endpoints") {
+		t.Errorf("want an error of KindConfig, got %v", err)
+	}
+	if opened := client.OpenedConnections(); opened != 0 {
+		t.Errorf("%d connections were opened", opened)
+	}
+}
+
+// TestAProxyOfTheEnvironment has a proxy on a loopback address, which is not
+// refused, and which decides itself what it connects to.
+func TestAProxyOfTheEnvironment(t *testing.T) {
+	target := httptest.NewTLSServer(reply(200, finished))
+	defer target.Close()
+	tunnel := func(w http.ResponseWriter, r *http.Request) {
+		if r.Method != http.MethodConnect || r.Host != "example.com:443" || r.Header.Get("Proxy-Authorization") == "" {
+			t.Errorf("asked for %s %s", r.Method, r.Host)
+		}
+		if r.Header.Get("Authorization") != "" {
+			t.Error("the proxy saw the signature")
+		}
+		there, err := net.Dial("tcp", hostOf(target))
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		w.WriteHeader(200)
+		here, _, err := http.NewResponseController(w).Hijack()
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		go pipe(there, here)
+		pipe(here, there)
+	}
+	for _, tc := range []struct {
+		name  string
+		proxy http.HandlerFunc
+		want  any
+	}{
+		{"that lets us through", tunnel, finishedStatus()},
+		{"that forbids", reply(403, "no"), &Error{Kind: KindConfig, Message: "the proxy HOST answered HTTP 403; check the proxy of the operator's environment"}},
+		{"that wants a password", reply(407, "no"), &Error{Kind: KindConfig, Message: "the proxy HOST answered HTTP 407; check the proxy of the operator's environment"}},
+		{"that finds nobody", reply(502, "no"), &Error{Kind: KindUnreachable, Message: "the proxy HOST answered HTTP 502"}},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			proxy := httptest.NewServer(tc.proxy)
+			defer proxy.Close()
+			t.Setenv("HTTPS_PROXY", "http://user:pass1234@"+hostOf(proxy))
+			t.Setenv("NO_PROXY", "")
+			// The test server's certificate is for example.com.
+			client := clientOf(t, "https://example.com", func(c *Config) {
+				c.AllowInsecure = false
+				c.CABundle = pemOf(target.Certificate())
+			})
+			if want, ok := tc.want.(*Error); ok {
+				want.Message = strings.Replace(want.Message, "HOST", hostOf(proxy), 1)
+			}
+			status, err := client.JobStatus(background, accessKey, jobID)
+			check(t, status, err, tc.want)
+			client.CloseIdleConnections()
+		})
+	}
+
+	t.Run("does not lead to an address that is refused", func(t *testing.T) {
+		t.Setenv("HTTPS_PROXY", "http://proxy.corp.example:3128")
+		if _, err := NewClient(Config{Endpoint: "https://169.254.169.254", ProjectID: projectID}); err == nil {
+			t.Error("the endpoint is not refused")
+		}
+	})
+}
+
+func pipe(to, from net.Conn) {
+	defer to.Close()
+	buffer := make([]byte, 4096)
+	for {
+		n, err := from.Read(buffer)
+		if _, failed := to.Write(buffer[:n]); err != nil || failed != nil {
+			return
+		}
+	}
+}
+
+// TestSocketFailures has the kernel fail in every way that has a message.
+func TestSocketFailures(t *testing.T) {
+	endpoint, err := parseEndpoint("https://dli.example.com/path", false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	n := network{endpoint: endpoint, timeout: defaultTimeout}
+	for _, failure := range socketFailures {
+		cause := &net.OpError{Op: "dial", Net: "tcp", Source: &net.TCPAddr{Port: 40000}, Err: failure.errno}
+		e, ok := AsError(n.failure(context.Background(), 0, cause))
+		if !ok || e.Kind != KindUnreachable || !strings.HasSuffix(e.Message, " dli.example.com:443") || e.Err != failure.errno {
+			t.Errorf("%v: got %v", failure.errno, e)
+		}
+	}
+}

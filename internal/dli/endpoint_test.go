@@ -1,0 +1,104 @@
+/*
+Copyright 2026 The DLI Operator Authors.
+
+Licensed under the Apache License, Version 2.0 (the "License");
+you may not use this file except in compliance with the License.
+You may obtain a copy of the License at
+
+    http://www.apache.org/licenses/LICENSE-2.0
+
+Unless required by applicable law or agreed to in writing, software
+distributed under the License is distributed on an "AS IS" BASIS,
+WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+See the License for the specific language governing permissions and
+limitations under the License.
+*/
+
+package dli
+
+import (
+	"strings"
+	"sync"
+	"testing"
+)
+
+func TestResolveEndpoint(t *testing.T) {
+	private := []string{"DLI.corp.example", "*.cloud.example"}
+	for _, tc := range []struct {
+		name             string
+		region, endpoint string
+		allowed          []string
+		insecure         bool
+		want             string
+		refusal          string
+	}{
+		{name: "a region", region: "cn-north-4", want: "https://dli.cn-north-4.myhuaweicloud.com"},
+		{name: "the region of another domain", region: "eu-west-101", want: "https://dli.eu-west-101.myhuaweicloud.eu"},
+		{name: "a region whatever hosts are allowed", region: "cn-north-4", allowed: private, want: "https://dli.cn-north-4.myhuaweicloud.com"},
+		{name: "no such region", region: "mars-1", refusal: "the region mars-1 is not known; give its endpoint instead, such as https://dli.mars-1.myhuaweicloud.com"},
+		{name: "a region that is none", region: "../x", refusal: "not an id"},
+		{name: "neither", refusal: "give one of them"},
+		{name: "both", region: "cn-north-4", endpoint: "https://dli.corp.example", refusal: "give one of them"},
+		{name: "an endpoint", endpoint: "https://dli.corp.example", want: "https://dli.corp.example"},
+		{name: "capitals, a port, a path and slashes", endpoint: "https://DLI.corp.example:8443/api/v2.x//", want: "https://dli.corp.example:8443/api/v2.x"},
+		{name: "a private address", endpoint: "https://10.1.2.3", want: "https://10.1.2.3"},
+		{name: "a private IPv6 address", endpoint: "https://[FD00::1]:8443", want: "https://[fd00::1]:8443"},
+		{name: "an allowed host", endpoint: "https://dli.corp.example:8443", allowed: private, want: "https://dli.corp.example:8443"},
+		{name: "a host under an allowed one", endpoint: "https://dli.region-1.cloud.example", allowed: private, want: "https://dli.region-1.cloud.example"},
+		{name: "a wildcard is not the host without it", endpoint: "https://cloud.example", allowed: private, refusal: "not one that the operator is allowed to ask"},
+		{name: "a wildcard is whole labels", endpoint: "https://evilcloud.example", allowed: private, refusal: "not one that the operator is allowed to ask"},
+		{name: "a region's host is always allowed", endpoint: "https://dli.cn-north-4.myhuaweicloud.com", allowed: private, want: "https://dli.cn-north-4.myhuaweicloud.com"},
+		{name: "a name like a region's is not", endpoint: "https://dli.cn-north-4.myhuaweicloud.com.evil.example", allowed: private, refusal: "not one that the operator is allowed to ask"},
+		{name: "a public cloud's host", endpoint: "https://dli.new-region-1.myhuaweicloud.com", allowed: DefaultAllowedHosts, want: "https://dli.new-region-1.myhuaweicloud.com"},
+		{name: "Open Telekom Cloud", endpoint: "https://dli.eu-de.otc.t-systems.com", allowed: DefaultAllowedHosts, want: "https://dli.eu-de.otc.t-systems.com"},
+		{name: "Flexible Engine", endpoint: "https://dli.eu-west-0.prod-cloud-ocb.orange-business.com", allowed: DefaultAllowedHosts, want: "https://dli.eu-west-0.prod-cloud-ocb.orange-business.com"},
+		{name: "a bucket that calls itself dli", endpoint: "https://dli.obs.cn-north-4.myhuaweicloud.com", allowed: DefaultAllowedHosts, refusal: "not one that the operator is allowed to ask"},
+		{name: "any host if insecure", endpoint: "http://127.0.0.1:8080/", allowed: DefaultAllowedHosts, insecure: true, want: "http://127.0.0.1:8080"},
+		{name: "http", endpoint: "http://dli.corp.example", refusal: "must begin with https://"},
+		{name: "another scheme", endpoint: "ftp://dli.corp.example", insecure: true, refusal: "must begin with https://"},
+		{name: "no scheme", endpoint: "dli.corp.example", refusal: "not a URL"},
+		{name: "no host", endpoint: "https:///path", refusal: "not a URL"},
+		{name: "a user", endpoint: "https://user:pass1234@dli.corp.example", refusal: "must not hold a user or a password"},
+		{name: "a query", endpoint: "https://dli.corp.example/?", refusal: "query or a fragment"},
+		{name: "a fragment", endpoint: "https://dli.corp.example/#", refusal: "query or a fragment"},
+		{name: "a port that is none", endpoint: "https://dli.corp.example:99999", refusal: "port"},
+		{name: "an empty port", endpoint: "https://dli.corp.example:", refusal: "port"},
+		{name: "a path that leads back", endpoint: "https://dli.corp.example/a/../b", refusal: "path"},
+		{name: "a path that is escaped", endpoint: "https://dli.corp.example/a%2Fb", refusal: "path"},
+		{name: "a path with blanks", endpoint: "https://dli.corp.example/a b", refusal: "path"},
+		{name: "a path with an empty segment", endpoint: "https://dli.corp.example/a//b", refusal: "path"},
+		{name: "a host with odd letters", endpoint: "https://dli.cörp.example", refusal: "neither a name nor an address"},
+		{name: "a host that ends in a dot", endpoint: "https://dli.corp.example.", refusal: "neither a name nor an address"},
+		{name: "a zone", endpoint: "https://[fe80::1%25eth0]", refusal: "neither a name nor an address"},
+		{name: "the metadata service", endpoint: "https://169.254.169.254", refusal: "leads to 169.254.169.254, a link-local address"},
+		{name: "the metadata service in disguise", endpoint: "https://[::ffff:169.254.169.254]", refusal: "leads to 169.254.169.254, a link-local address"},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			got, err := ResolveEndpoint(tc.region, tc.endpoint, tc.allowed, tc.insecure)
+			if got != tc.want {
+				t.Errorf("want %q, got %q", tc.want, got)
+			}
+			switch e, ok := AsError(err); {
+			case tc.refusal == "" && err != nil:
+				t.Errorf("refused: %v", err)
+			case tc.refusal != "" && (!ok || e.Kind != KindConfig || !strings.Contains(e.Message, tc.refusal)):
+				t.Errorf("want a refusal for %q, got %v", tc.refusal, err)
+			case ok && strings.Contains(e.Message, "pass1234"):
+				t.Errorf("the refusal shows the password: %v", err)
+			}
+		})
+	}
+}
+
+func TestRegionsAreResolvedConcurrently(t *testing.T) {
+	t.Setenv("HUAWEICLOUD_SDK_REGION_DLI_TEST_REGION_9", "https://dli.test-region-9.example")
+	var all sync.WaitGroup
+	for range 16 {
+		all.Go(func() {
+			if got, err := ResolveEndpoint("test-region-9", "", nil, false); got != "https://dli.test-region-9.example" {
+				t.Errorf("got %q, %v", got, err)
+			}
+		})
+	}
+	all.Wait()
+}

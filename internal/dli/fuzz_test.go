@@ -1,0 +1,201 @@
+/*
+Copyright 2026 The DLI Operator Authors.
+
+Licensed under the Apache License, Version 2.0 (the "License");
+you may not use this file except in compliance with the License.
+You may obtain a copy of the License at
+
+    http://www.apache.org/licenses/LICENSE-2.0
+
+Unless required by applicable law or agreed to in writing, software
+distributed under the License is distributed on an "AS IS" BASIS,
+WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+See the License for the specific language governing permissions and
+limitations under the License.
+*/
+
+package dli
+
+import (
+	"bytes"
+	"encoding/json"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+	"unicode/utf8"
+)
+
+// FuzzDecode holds for any body of an HTTP 200 answer: it is a status of the job
+// that was asked for or an error, never both; texts are valid UTF-8 and bounded;
+// and what encoding/json does not accept is a status only if its message was
+// repaired.
+func FuzzDecode(f *testing.F) {
+	for _, body := range []string{
+		finished, sample, young(), young(`"status":"FAILED","message":"DLI.0002: gone"`),
+		young(`"duration":null,"detail":null`), young(`"result_count":"7","is_success":"true"`),
+		`{"is_success":false,"message":"DLI.0999: busy"}`, "null", "[]", `""`, "", " ", finished + finished,
+		strings.Replace(sample, `{"error_code":"DLI.0999"}`, `{""}`, 1), sample[:100],
+		`{"job_id":"` + jobID + `","status":"RUNNING","message":"{"a":{"b":"}"}}"}`,
+	} {
+		f.Add([]byte(body))
+	}
+	f.Fuzz(func(t *testing.T, body []byte) {
+		before := bytes.Clone(body)
+		status, failure := interpret(answer{status: 200, header: http.Header{}, body: body, now: noon}, jobID, &secrets{})
+		if !bytes.Equal(before, body) {
+			t.Error("the body was written to")
+		}
+		if failure != nil {
+			if status != nil {
+				t.Error("both a status and an error")
+			}
+			checkError(t, failure)
+			return
+		}
+		checkStatus(t, status)
+		if !json.Valid(body) {
+			repaired, ok := repairMessage(body)
+			if !ok || !json.Valid(repaired) || !strings.HasPrefix(status.Message, "{") || !bytes.Contains(body, []byte(`"`+status.Message+`"`)) {
+				t.Errorf("not JSON, and yet %v", status)
+			}
+		}
+	})
+}
+
+func checkStatus(t *testing.T, status *JobStatus) {
+	t.Helper()
+	if !strings.EqualFold(status.JobID, jobID) {
+		t.Errorf("a status of the job %q", status.JobID)
+	}
+	if status.Status == "" || utf8.RuneCountInString(status.Status) > maxStatusRunes {
+		t.Errorf("the status word %q", status.Status)
+	}
+	for _, text := range []string{
+		status.Status, status.JobType, status.JobMode, status.QueueName, status.Owner,
+		status.DatabaseName, status.TableName, status.ResultPath,
+	} {
+		if len(text) > maxNameBytes || !plain(text, maxNameBytes) {
+			t.Errorf("the name %q", text)
+		}
+	}
+	if !utf8.ValidString(status.Statement) || !utf8.ValidString(status.Message) {
+		t.Error("a text that is not UTF-8")
+	}
+	for _, count := range []*int64{status.InputRowCount, status.BadRowCount, status.ResultCount, status.InputBytes} {
+		if count != nil && *count < 0 {
+			t.Errorf("the count %d", *count)
+		}
+	}
+	if status.Duration != nil && *status.Duration < 0 {
+		t.Errorf("the duration %v", *status.Duration)
+	}
+	if _, err := status.StartTime.MarshalJSON(); err != nil {
+		t.Error(err)
+	}
+	checkColumns(t, status.Columns)
+}
+
+func checkColumns(t *testing.T, columns []Column) {
+	t.Helper()
+	for _, column := range columns {
+		if !plain(column.Name, maxColumnBytes) || !plain(column.Type, maxColumnBytes) || !utf8.ValidString(column.Name+column.Type) {
+			t.Errorf("the column %v", column)
+		}
+	}
+}
+
+func checkError(t *testing.T, e *Error) {
+	t.Helper()
+	if e.Message == "" || !plain(e.Message, maxErrorMessageBytes) || !plain(e.Code, maxErrorCodeBytes) || !plain(e.RequestID, maxRequestIDBytes) {
+		t.Errorf("the error %+v", *e)
+	}
+	if !utf8.ValidString(e.Message + e.Code + e.RequestID) {
+		t.Error("a text that is not UTF-8")
+	}
+	if e.Kind == "" || e.RetryAfter < 0 || e.RetryAfter > maxRetryAfter {
+		t.Errorf("the error %+v", *e)
+	}
+}
+
+// FuzzSchema holds for any detail: columns are bounded and no longer than what
+// they were read from.
+func FuzzSchema(f *testing.F) {
+	for _, dataType := range []string{
+		`"integer"`, `"decimal(38,18)"`, `{"type":"array","elementType":"long"}`, nested(70),
+		`{"type":"map","keyType":"string","valueType":{"type":"struct","fields":[{"name":"a","type":"byte"}]}}`,
+		`{"type":"udt","class":"C","sqlType":"binary"}`, `{"type":"udt"}`, `[]`, `null`,
+	} {
+		f.Add([]byte(field(dataType)))
+	}
+	f.Add([]byte("[]"))
+	f.Add([]byte(`{"type":"struct","fields":[1,2`))
+	f.Fuzz(func(t *testing.T, detail []byte) {
+		columns := parseSchema(detail, &secrets{})
+		checkColumns(t, columns)
+		size := 0
+		for _, column := range columns {
+			size += len(column.Name) + len(column.Type)
+		}
+		// A byte that is not UTF-8 becomes a mark of three.
+		if len(columns) > len(detail) || size > 3*len(detail) {
+			t.Errorf("%d columns of %d bytes out of %d bytes", len(columns), size, len(detail))
+		}
+		if columns != nil && !json.Valid(detail) {
+			t.Error("columns of what is not JSON")
+		}
+	})
+}
+
+// FuzzError holds for any answer but HTTP 200: the error is bounded, and the
+// unreadable parts of known bodies stay out of it.
+func FuzzError(f *testing.F) {
+	for _, body := range []string{
+		`{"error_code":"DLI.0002","error_msg":"There is no queue named testqueue"}`,
+		`{"error_msg":"m,time:1 minute","error_code":"APIGW.0308","request_id":"r2"}`,
+		`{"error":{"code":401,"message":"wrong"}}`, `{"error":"m"}`, `{"code":"c","message":"m"}`,
+		`<html>`, ``, `null`, `[1]`, `{"error_code":1e400,"error_msg":"\ud800"}`,
+	} {
+		f.Add(400, []byte(body), "text/html", "7", "r1")
+	}
+	f.Add(429, []byte(`{}`), "application/json", "Thu, 01 Jan 2026 12:00:09 GMT", "")
+	f.Add(302, []byte(``), ";", "-1", "\xff")
+	f.Fuzz(func(t *testing.T, status int, body []byte, contentType, retryAfter, requestID string) {
+		if status == http.StatusOK || status < 100 || status > 999 {
+			t.Skip("no error answer")
+		}
+		header := http.Header{"Content-Type": {contentType}, "Retry-After": {retryAfter}, "X-Request-Id": {requestID}}
+		got, e := interpret(answer{status: status, header: header, body: body, now: noon}, jobID, &secrets{})
+		if got != nil || e == nil {
+			t.Fatal("no error")
+		}
+		checkError(t, e)
+		if e.HTTPStatus != status {
+			t.Errorf("HTTP %d became %d", status, e.HTTPStatus)
+		}
+		if e.Kind == KindNotFound && status >= 500 {
+			t.Error("a failing server told that a job is gone")
+		}
+	})
+}
+
+// FuzzRetryAfter holds for any header and message: the wait is between nothing
+// and the bound, and a header of plain digits counts.
+func FuzzRetryAfter(f *testing.F) {
+	for _, header := range []string{"7", "0", "-1", "abc", "99999999", "Thu, 01 Jan 2026 12:00:09 GMT", "1e3", " 7 "} {
+		f.Add(header, "limit:60,time:1 minute")
+	}
+	f.Add("", "time:99999999999999999999 day")
+	f.Fuzz(func(t *testing.T, header, message string) {
+		a := answer{header: http.Header{"Retry-After": {header}}, now: noon}
+		throttled, other := retryAfter(a, KindThrottle, message), retryAfter(a, KindRetry, message)
+		for _, wait := range []time.Duration{throttled, other} {
+			if wait < 0 || wait > maxRetryAfter {
+				t.Errorf("a wait of %v", wait)
+			}
+		}
+		if other != 0 && throttled != other {
+			t.Error("the header did not come first")
+		}
+	})
+}

@@ -1,0 +1,121 @@
+/*
+Copyright 2026 The DLI Operator Authors.
+
+Licensed under the Apache License, Version 2.0 (the "License");
+you may not use this file except in compliance with the License.
+You may obtain a copy of the License at
+
+    http://www.apache.org/licenses/LICENSE-2.0
+
+Unless required by applicable law or agreed to in writing, software
+distributed under the License is distributed on an "AS IS" BASIS,
+WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+See the License for the specific language governing permissions and
+limitations under the License.
+*/
+
+package dli
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+// field is a schema of one column of the given type, in JSON.
+func field(dataType string) string {
+	return `{"type":"struct","fields":[{"name":"c","type":` + dataType + `,"nullable":true,"metadata":{}}]}`
+}
+
+func nested(depth int) string {
+	return strings.Repeat(`{"type":"array","elementType":`, depth-1) + `"int"` + strings.Repeat(`}`, depth-1)
+}
+
+func TestTypesAreNamedAsInSQL(t *testing.T) {
+	for _, tc := range []struct{ json, sql string }{
+		{`"integer"`, "int"},
+		{`"long"`, "bigint"},
+		{`"short"`, "smallint"},
+		{`"byte"`, "tinyint"},
+		{`"null"`, "void"},
+		{`"void"`, "void"},
+		{`"string"`, "string"},
+		{`"timestamp_ntz"`, "timestamp_ntz"},
+		{`"decimal(38,18)"`, "decimal(38,18)"},
+		{`"interval day to second"`, "interval day to second"},
+		{`"geometry"`, "geometry"},
+		{`{"type":"array","elementType":"integer","containsNull":true}`, "array<int>"},
+		{`{"type":"map","keyType":"string","valueType":{"type":"array","elementType":"byte"}}`, "map<string,array<tinyint>>"},
+		{`{"type":"struct","fields":[{"name":"a","type":"integer"},{"name":"b","type":"string"}]}`, "struct<a:int,b:string>"},
+		{`{"type":"struct","fields":[]}`, "struct<>"},
+		{`{"type":"udt","class":"C","sqlType":{"type":"array","elementType":"double"}}`, "array<double>"},
+		{`{"type":"udt","class":"C","pyClass":null}`, "udt"},
+		{nested(maxTypeDepth), strings.Repeat("array<", maxTypeDepth-1) + "int" + strings.Repeat(">", maxTypeDepth-1)},
+		{`"` + strings.Repeat("语", 400) + `"`, strings.Repeat("语", 340) + "…"},
+	} {
+		want := []Column{{Name: "c", Type: tc.sql, Nullable: true}}
+		if diff := cmp.Diff(want, parseSchema([]byte(field(tc.json)), &secrets{})); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", tc.json, diff)
+		}
+	}
+}
+
+func TestWhatIsNoSchemaIsDropped(t *testing.T) {
+	for name, detail := range map[string]string{
+		"nothing":                    ``,
+		"prose":                      `Spark`,
+		"an empty object":            `{}`,
+		"no fields":                  `{"type":"struct"}`,
+		"empty fields":               `{"type":"struct","fields":[]}`,
+		"fields that are no array":   `{"type":"struct","fields":{}}`,
+		"not a struct":               `{"type":"array","elementType":"integer"}`,
+		"a field that is a string":   `{"type":"struct","fields":["a"]}`,
+		"a field without a name":     `{"type":"struct","fields":[{"type":"integer"}]}`,
+		"a name that is no string":   `{"type":"struct","fields":[{"name":1,"type":"integer"}]}`,
+		"a field without a type":     `{"type":"struct","fields":[{"name":"a"}]}`,
+		"a type that is null":        field(`null`),
+		"a type that is empty":       field(`""`),
+		"a type of no kind":          field(`{"type":"tuple"}`),
+		"an array of nothing":        field(`{"type":"array"}`),
+		"a map without values":       field(`{"type":"map","keyType":"string"}`),
+		"a struct without fields":    field(`{"type":"struct"}`),
+		"one level too deep":         field(nested(maxTypeDepth + 1)),
+		"more than JSON can nest":    field(nested(100000)),
+		"two values":                 field(`"integer"`) + "{}",
+		"more than anybody can read": field(`"` + strings.Repeat("x", maxDetailBytes) + `"`),
+	} {
+		if columns := parseSchema([]byte(detail), &secrets{}); columns != nil {
+			t.Errorf("%s: read as %v", name, columns)
+		}
+	}
+}
+
+func TestSchemaKeepsEveryColumn(t *testing.T) {
+	var fields []string
+	for i := range 5000 {
+		fields = append(fields, fmt.Sprintf(`{"name":"c%d","type":"long","nullable":%v}`, i, i%2 == 0))
+	}
+	columns := parseSchema([]byte(`{"type":"struct","fields":[`+strings.Join(fields, ",")+`]}`), &secrets{})
+	if len(columns) != 5000 {
+		t.Fatalf("want 5000 columns, got %d", len(columns))
+	}
+	if want := (Column{Name: "c4999", Type: "bigint"}); columns[4999] != want {
+		t.Errorf("want %v, got %v", want, columns[4999])
+	}
+}
+
+func TestHostileSchemasTakeLittleTime(t *testing.T) {
+	filler := strings.Repeat(`{"name":"a","type":"x"},`, maxDetailBytes/24-200) + `{"name":"a","type":"x"}`
+	wide := `{"type":"struct","fields":[` + filler + `]}`
+	for range maxTypeDepth - 4 {
+		wide = `{"type":"array","elementType":` + wide + `}`
+	}
+	start := time.Now()
+	parseSchema([]byte(field(wide)), &secrets{})
+	if took := time.Since(start); took > 5*time.Second {
+		t.Errorf("a schema of a megabyte took %v", took)
+	}
+}

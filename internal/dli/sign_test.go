@@ -1,0 +1,75 @@
+/*
+Copyright 2026 The DLI Operator Authors.
+
+Licensed under the Apache License, Version 2.0 (the "License");
+you may not use this file except in compliance with the License.
+You may obtain a copy of the License at
+
+    http://www.apache.org/licenses/LICENSE-2.0
+
+Unless required by applicable law or agreed to in writing, software
+distributed under the License is distributed on an "AS IS" BASIS,
+WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+See the License for the specific language governing permissions and
+limitations under the License.
+*/
+
+package dli
+
+import (
+	"crypto/hmac"
+	"crypto/sha256"
+	"encoding/hex"
+	"testing"
+	"time"
+)
+
+// signatureOf is the contract's arithmetic, written down a second time, for a
+// request without a body whose path needs no escapes.
+func signatureOf(path, date string, creds Credentials) string {
+	headers, names := "x-project-id:"+projectID+"\nx-sdk-date:"+date+"\n", "x-project-id;x-sdk-date"
+	if creds.SecurityToken != "" {
+		headers += "x-security-token:" + creds.SecurityToken + "\n"
+		names += ";x-security-token"
+	}
+	canonical := "GET\n" + path + "/\n\n" + headers + "\n" + names + "\n" + hexSHA256("")
+	mac := hmac.New(sha256.New, []byte(creds.SecretAccessKey))
+	mac.Write([]byte("SDK-HMAC-SHA256\n" + date + "\n" + hexSHA256(canonical)))
+	return hex.EncodeToString(mac.Sum(nil))
+}
+
+func hexSHA256(text string) string {
+	sum := sha256.Sum256([]byte(text))
+	return hex.EncodeToString(sum[:])
+}
+
+func TestSignaturesAreThoseOfTheContract(t *testing.T) {
+	midnight := time.Date(2026, 1, 1, 8, 0, 0, 0, time.FixedZone("CST", 8*60*60))
+	client := clientOf(t, "https://dli.cn-north-4.myhuaweicloud.com", func(c *Config) {
+		c.Now = func() time.Time { return midnight }
+	})
+	const job = "6d2146a0-c2d5-41bd-8ca0-ca9694ada992"
+
+	for range 2 {
+		r, signature, err := client.newRequest(background, accessKey, job)
+		if err != nil {
+			t.Fatal(err)
+		}
+		const want = "d747ab87a1f7ae2e8d1978f270aacb7ae8a641b0fb43062cbe7f4059ab5ca546"
+		if signature != want {
+			t.Errorf("want the signature of the contract's vector, got %s", signature)
+		}
+		if got := r.Header.Get("Authorization"); got != "SDK-HMAC-SHA256 Access=AKEXAMPLE, SignedHeaders=x-project-id;x-sdk-date, Signature="+want {
+			t.Errorf("got Authorization: %s", got)
+		}
+	}
+
+	temporary := Credentials{AccessKeyID: "AKEXAMPLE", SecretAccessKey: "SKEXAMPLE", SecurityToken: "STEXAMPLE"}
+	r, signature, err := client.newRequest(background, temporary, job)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if want := signatureOf(r.URL.Path, "20260101T000000Z", temporary); signature != want {
+		t.Errorf("want %s, got %s", want, signature)
+	}
+}
