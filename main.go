@@ -39,6 +39,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/healthz"
 	"sigs.k8s.io/controller-runtime/pkg/log/zap"
+	"sigs.k8s.io/controller-runtime/pkg/metrics"
 	"sigs.k8s.io/controller-runtime/pkg/metrics/filters"
 	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
 
@@ -49,9 +50,6 @@ import (
 
 // version is set when the operator is built.
 var version = "dev"
-
-// +kubebuilder:rbac:groups=authentication.k8s.io,resources=tokenreviews,verbs=create
-// +kubebuilder:rbac:groups=authorization.k8s.io,resources=subjectaccessreviews,verbs=create
 
 // options is what the command line says.
 type options struct {
@@ -120,6 +118,8 @@ func (o *options) complete() error {
 	}
 	o.controllers.Connections.AllowedHosts = list(o.allowedHosts)
 	o.controllers.Connections.UserAgent = "dli-operator/" + version
+	o.controllers.Version = version
+	o.controllers.Registry = metrics.Registry
 	return nil
 }
 
@@ -139,7 +139,11 @@ func main() {
 	log := zap.New(zap.UseFlagOptions(&o.logging))
 	ctrl.SetLogger(log)
 	klog.SetLogger(log)
-	if err := run(ctrl.SetupSignalHandler(), o, log); err != nil {
+	config, err := ctrl.GetConfig()
+	if err == nil {
+		err = run(ctrl.SetupSignalHandler(), config, o, log)
+	}
+	if err != nil {
 		log.Error(err, "the operator has stopped")
 		os.Exit(1)
 	}
@@ -147,16 +151,12 @@ func main() {
 
 // run starts the operator and returns when ctx is done, or with what keeps it
 // from working.
-func run(ctx context.Context, o options, log logr.Logger) error {
+func run(ctx context.Context, config *rest.Config, o options, log logr.Logger) error {
 	if err := o.complete(); err != nil {
 		return err
 	}
 	if o.controllers.Connections.AllowInsecure {
 		log.Info("WARNING: --allow-insecure-endpoints is set: credentials may travel in the clear, and a DLIConnection can make the operator call any host of its network")
-	}
-	config, err := ctrl.GetConfig()
-	if err != nil {
-		return fmt.Errorf("finding the API server: %w", err)
 	}
 	mgr, err := newManager(config, o)
 	if err != nil {
@@ -185,16 +185,16 @@ func newManager(config *rest.Config, o options) (ctrl.Manager, error) {
 	if err != nil {
 		return nil, err
 	}
-	metrics := metricsserver.Options{BindAddress: o.metricsAddress, SecureServing: o.metricsSecure}
+	metricsOptions := metricsserver.Options{BindAddress: o.metricsAddress, SecureServing: o.metricsSecure}
 	if o.metricsSecure {
-		metrics.FilterProvider = filters.WithAuthenticationAndAuthorization
-		metrics.TLSOpts = []func(*tls.Config){func(c *tls.Config) { c.MinVersion = tls.VersionTLS12 }}
+		metricsOptions.FilterProvider = filters.WithAuthenticationAndAuthorization
+		metricsOptions.TLSOpts = []func(*tls.Config){func(c *tls.Config) { c.MinVersion = tls.VersionTLS12 }}
 	}
 	shutdown := 30 * time.Second
 	mgr, err := ctrl.NewManager(config, ctrl.Options{
 		Scheme:                        scheme,
 		Cache:                         cacheOptions,
-		Metrics:                       metrics,
+		Metrics:                       metricsOptions,
 		HealthProbeBindAddress:        o.probeAddress,
 		PprofBindAddress:              o.pprofAddress,
 		LeaderElection:                o.leaderElect,

@@ -36,9 +36,9 @@ import (
 // Bounds of one connection.
 const (
 	// An endpoint that failed this often in a row is probed by one request at a
-	// time, this often.
+	// time, this often. So are credentials that were rejected.
 	breakerFailures = 5
-	breakerProbe    = 30 * time.Second
+	defaultProbe    = 30 * time.Second
 	// While requests are held back, a few jobs wait for the next probe; the rest
 	// is called when one has succeeded, or comes by itself after this time.
 	probeCandidates = 3
@@ -54,6 +54,9 @@ const (
 // never blocks: a job that may not ask yet is told when to come back.
 type connection struct {
 	key        types.NamespacedName
+	label      string // the key, as metrics write it
+	metrics    *Metrics
+	probe      time.Duration
 	uid        types.UID
 	generation int64
 
@@ -67,7 +70,7 @@ type connection struct {
 	// broken says why the connection cannot be used at all; nil when it can.
 	broken *failure
 	// gates finds the gate of credentials, which connections share.
-	gates func(fingerprint string) *gate
+	gates func(fingerprint string, probe time.Duration) *gate
 	// endpoint is the URL that is asked.
 	endpoint string
 	// changed reports that the connection's health may have, and, with woken,
@@ -153,7 +156,7 @@ func (c *connection) admit(ctx context.Context, now time.Time, t *turn) (admissi
 	}
 	if c.breaker.State() == gobreaker.StateOpen {
 		*t = turn{}
-		return c.hold(now, c.opened.Add(breakerProbe), c.lastFailure), nil
+		return c.hold(now, c.opened.Add(c.probe), c.lastFailure), nil
 	}
 	if wait := c.takeTurn(now, t); wait > 0 {
 		return admission{wait: wait}, nil
@@ -169,7 +172,7 @@ func (c *connection) admit(ctx context.Context, now time.Time, t *turn) (admissi
 	done, err := c.breaker.Allow()
 	if err != nil {
 		snap.gate.leave(unverified, now, 0)
-		return c.hold(now, now.Add(breakerProbe), c.lastFailure), nil
+		return c.hold(now, now.Add(c.probe), c.lastFailure), nil
 	}
 	c.inFlight++
 	return admission{granted: true, snapshot: snap, done: done}, nil
@@ -197,7 +200,7 @@ func (c *connection) afterFailure(now time.Time, a admission, retry time.Duratio
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.breaker.State() == gobreaker.StateOpen {
-		opens = later(opens, c.opened.Add(breakerProbe))
+		opens = later(opens, c.opened.Add(c.probe))
 	}
 	if now.Before(c.pausedUntil) {
 		opens = later(opens, c.pausedUntil)
@@ -247,6 +250,7 @@ func (c *connection) read(ctx context.Context, a admission, jobID string, clock 
 		c.finish(ctx, now, a, now.Sub(began), nil, unverified, nil)
 		return nil, nil, fmt.Errorf("polling job %q: %w", jobID, err)
 	}
+	c.metrics.requested(c.label, now.Sub(began), failed)
 	if failed == nil {
 		c.finish(ctx, now, a, now.Sub(began), nil, accepted, nil)
 		return answer, nil, nil
@@ -422,7 +426,7 @@ func (c *connection) fetch(ctx context.Context, now time.Time) error {
 	case c.credentials != nil && c.credentials.creds == creds:
 		c.rejection = nil
 	default:
-		next := &snapshot{creds: creds, expires: expires, gate: c.gates(fingerprint(c.endpoint, creds))}
+		next := &snapshot{creds: creds, expires: expires, gate: c.gates(fingerprint(c.endpoint, creds), c.probe)}
 		if !expires.IsZero() {
 			next.renewAt = renewal(now, expires)
 		}
@@ -452,6 +456,13 @@ func (c *connection) healthAt(now time.Time) health {
 	return c.health(now)
 }
 
+// observe returns what metrics tell of the connection at now.
+func (c *connection) observe(now time.Time) (h health, inFlight int) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.health(now), c.inFlight
+}
+
 func (c *connection) health(now time.Time) health {
 	not := func(f *failure) health { return health{metav1.ConditionFalse, f.Reason, f.Message} }
 	switch {
@@ -463,7 +474,7 @@ func (c *connection) health(now time.Time) health {
 		return not(c.rejectedCredentials(c.credentials))
 	case c.breaker.State() != gobreaker.StateClosed && c.lastFailure != nil:
 		return health{metav1.ConditionFalse, v1alpha1.ReasonCircuitOpen,
-			fmt.Sprintf("requests are held back but for a probe every %v: %s", breakerProbe, c.lastFailure.Message)}
+			fmt.Sprintf("requests are held back but for a probe every %v: %s", c.probe, c.lastFailure.Message)}
 	case now.Before(c.pausedUntil) && c.lastFailure != nil:
 		return not(c.lastFailure)
 	case c.connected:

@@ -18,11 +18,12 @@ package controllers
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"maps"
+	"slices"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/sony/gobreaker/v2"
 	"golang.org/x/time/rate"
@@ -32,7 +33,6 @@ import (
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/utils/clock"
-	"k8s.io/utils/ptr"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/dli-operator/dli-operator/api/v1alpha1"
@@ -51,6 +51,9 @@ type ConnectionOptions struct {
 	AllowInsecure bool
 	// UserAgent is sent with every request.
 	UserAgent string
+	// ProbeInterval is how often an endpoint or credentials that have failed are
+	// tried; 30 s when it is zero.
+	ProbeInterval time.Duration
 }
 
 // Connections finds the connection of a job and keeps those in use open. It
@@ -63,8 +66,9 @@ type Connections struct {
 	Options ConnectionOptions
 
 	// News is told of what changes.
-	News  *News
-	Clock clock.PassiveClock
+	News    *News
+	Clock   clock.PassiveClock
+	Metrics *Metrics
 
 	epochs atomic.Uint64
 	mu     sync.Mutex
@@ -150,7 +154,7 @@ func (c *Connections) get(ctx context.Context, key types.NamespacedName) (*v1alp
 }
 
 // sharedObject spares a copy of what is only read.
-var sharedObject = &client.GetOptions{UnsafeDisableDeepCopy: ptr.To(true)}
+var sharedObject = &client.GetOptions{UnsafeDisableDeepCopy: new(true)}
 
 // allows tells whether a connection may be used from another namespace.
 func (c *Connections) allows(ctx context.Context, object *v1alpha1.DLIConnection, namespace string) (bool, error) {
@@ -163,7 +167,7 @@ func (c *Connections) allows(ctx context.Context, object *v1alpha1.DLIConnection
 	}
 	selector, err := metav1.LabelSelectorAsSelector(object.Spec.AllowedNamespaces.Selector)
 	if err != nil {
-		return false, nil // the connection's own status says what is wrong with it
+		return false, nil //nolint:nilerr // the connection's own status says what is wrong with it
 	}
 	meta := &metav1.PartialObjectMetadata{}
 	meta.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind("Namespace"))
@@ -203,6 +207,28 @@ func (c *Connections) forget(key types.NamespacedName) {
 	}
 }
 
+// all returns the connections in use.
+func (c *Connections) all() []*connection {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return slices.Collect(maps.Values(c.open))
+}
+
+// openName returns the name of the connection that a job names or implies, if
+// it is in use; else "".
+func (c *Connections) openName(job *v1alpha1.DLIJob) string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	conn := c.open[referencedConnection(job)]
+	if conn == nil && job.Spec.ConnectionRef == nil {
+		conn = c.open[c.Options.Default]
+	}
+	if conn == nil {
+		return ""
+	}
+	return conn.label
+}
+
 func (c *Connections) build(key types.NamespacedName, object *v1alpha1.DLIConnection) *connection {
 	spec := object.Spec
 	perSecond, burst := int(spec.RateLimit.RequestsPerSecond), int(spec.RateLimit.Burst)
@@ -215,6 +241,8 @@ func (c *Connections) build(key types.NamespacedName, object *v1alpha1.DLIConnec
 	}
 	conn := &connection{
 		key:        key,
+		label:      key.String(),
+		metrics:    c.Metrics,
 		uid:        object.UID,
 		generation: object.Generation,
 		limiter:    rate.NewLimiter(rate.Limit(perSecond), burst),
@@ -226,10 +254,14 @@ func (c *Connections) build(key types.NamespacedName, object *v1alpha1.DLIConnec
 		// by a predecessor is not held by this one.
 		epoch: c.epochs.Add(1) << 32,
 	}
+	conn.probe = c.Options.ProbeInterval
+	if conn.probe <= 0 {
+		conn.probe = defaultProbe
+	}
 	conn.breaker = gobreaker.NewTwoStepCircuitBreaker[struct{}](gobreaker.Settings{
 		Name:        key.String(),
 		MaxRequests: 1,
-		Timeout:     breakerProbe,
+		Timeout:     conn.probe,
 		ReadyToTrip: func(counts gobreaker.Counts) bool { return counts.ConsecutiveFailures >= breakerFailures },
 	})
 	conn.broken = c.equip(conn, spec)
@@ -268,8 +300,7 @@ func (c *Connections) equip(conn *connection, spec v1alpha1.DLIConnectionSpec) *
 }
 
 func misconfigured(conn *connection, err error) *failure {
-	var known *dli.Error
-	if errors.As(err, &known) {
+	if known, ok := dli.AsError(err); ok {
 		return failf(v1alpha1.ReasonEndpointMisconfigured, "%s: %s", conn.name(), known.Message)
 	}
 	return failf(v1alpha1.ReasonEndpointMisconfigured, "%s: %v", conn.name(), err)
@@ -277,7 +308,7 @@ func misconfigured(conn *connection, err error) *failure {
 
 // gateOf returns the gate of credentials, the same for all connections that use
 // the same ones at the same endpoint.
-func (c *Connections) gateOf(fingerprint string) *gate {
+func (c *Connections) gateOf(fingerprint string, probe time.Duration) *gate {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if known := c.gates[fingerprint]; known != nil {
@@ -289,6 +320,6 @@ func (c *Connections) gateOf(fingerprint string) *gate {
 	// A gate with nothing to remember can be made anew at any time.
 	now := c.Clock.Now()
 	maps.DeleteFunc(c.gates, func(_ string, g *gate) bool { return g.forgettable(now) })
-	c.gates[fingerprint] = &gate{}
+	c.gates[fingerprint] = &gate{probe: probe}
 	return c.gates[fingerprint]
 }

@@ -25,7 +25,6 @@ import (
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/utils/clock"
-	"k8s.io/utils/ptr"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/builder"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -74,7 +73,7 @@ func (r *DLIConnectionReconciler) Reconcile(ctx context.Context, req ctrl.Reques
 	if refreshErr != nil {
 		return ctrl.Result{}, refreshErr
 	}
-	return ctrl.Result{RequeueAfter: next, Priority: ptr.To(0)}, nil
+	return ctrl.Result{RequeueAfter: next, Priority: new(0)}, nil
 }
 
 // describe sets the status of a connection's object at now.

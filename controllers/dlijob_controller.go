@@ -27,7 +27,6 @@ import (
 	"k8s.io/apimachinery/pkg/util/resourceversion"
 	"k8s.io/client-go/tools/events"
 	"k8s.io/utils/clock"
-	"k8s.io/utils/ptr"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -48,6 +47,7 @@ type DLIJobReconciler struct {
 	Recorder    events.EventRecorder
 	Clock       clock.PassiveClock
 	News        *News
+	Metrics     *Metrics
 	// MaxConcurrentReconciles bounds the jobs that are polled at once.
 	MaxConcurrentReconciles int
 
@@ -161,12 +161,13 @@ func (r *DLIJobReconciler) poll(ctx context.Context, job *v1alpha1.DLIJob, w *wa
 		default:
 			// The job was well when last read, and a probe may tell in a moment that
 			// the endpoint is: nobody is told before that.
-			wait = min(wait, breakerProbe+time.Second)
+			wait = min(wait, conn.probe+time.Second)
 		}
 		w.held, w.heldAt, w.due = a.held, state, now.Add(wait)
 		return nil
 	}
 
+	r.Metrics.pollLateness.Observe(max(0, now.Sub(w.due).Seconds()))
 	request := job.Annotations[v1alpha1.PollRequestedAtAnnotation]
 	answer, why, err := conn.read(ctx, a, job.Spec.JobID, r.Clock.Now)
 	if err != nil {
@@ -184,7 +185,9 @@ func (r *DLIJobReconciler) poll(ctx context.Context, job *v1alpha1.DLIJob, w *wa
 		return nil
 	}
 	w.run, w.held = streak{}, false
+	before := *job
 	record(job, answer, now)
+	r.Metrics.sawEnd(&before, job, answer, now)
 	job.Status.LastHandledPollRequest = clip(request, maxName)
 	w.due = now.Add(r.Schedule.interval(job, now, jitter()))
 	return nil
@@ -201,7 +204,9 @@ func (r *DLIJobReconciler) holdBack(job *v1alpha1.DLIJob, w *watch, why *failure
 // lease and does not know it yet.
 func (r *DLIJobReconciler) write(ctx context.Context, stored, job *v1alpha1.DLIJob, w *watch) error {
 	patch := client.MergeFromWithOptions(stored, client.MergeFromWithOptimisticLock{})
-	if err := r.Status().Patch(ctx, job, patch); err != nil {
+	err := r.Status().Patch(ctx, job, patch)
+	r.Metrics.wrote(err)
+	if err != nil {
 		// What the poll brought is lost. The next one must not wait for its time,
 		// and an API server that is down must not become a storm on DLI either.
 		w.due = r.Clock.Now().Add(r.Schedule.PollIntervalMin)
@@ -289,7 +294,7 @@ const cacheLag = 50 * time.Millisecond
 // comeBack asks for another reconcile. It sets the priority because that of the
 // initial list, which is low, would otherwise stay with the job for ever.
 func comeBack(after time.Duration) ctrl.Result {
-	return ctrl.Result{RequeueAfter: after, Priority: ptr.To(0)}
+	return ctrl.Result{RequeueAfter: after, Priority: new(0)}
 }
 
 // jitter is a random number in [-1, 1).

@@ -33,12 +33,8 @@ import (
 	"github.com/dli-operator/dli-operator/internal/dli"
 )
 
-var (
-	// noon is now in all tests of pure functions.
-	noon = time.Date(2026, 1, 1, 12, 0, 0, 0, time.UTC)
-
-	unknown, yes, no = metav1.ConditionUnknown, metav1.ConditionTrue, metav1.ConditionFalse
-)
+// noon is now in all tests of pure functions.
+var noon = time.Date(2026, 1, 1, 12, 0, 0, 0, time.UTC)
 
 const stallAfter = 2 * time.Minute
 
@@ -270,7 +266,7 @@ func TestRecord(t *testing.T) {
 				t.Errorf("%s changed the outcome: %+v", later, job.Status)
 			}
 			synced := meta.FindStatusCondition(job.Status.Conditions, "Synced")
-			if synced.Status != yes || synced.Reason != "OutcomeContradicted" || !strings.Contains(synced.Message, later) {
+			if synced.Status != metav1.ConditionTrue || synced.Reason != "OutcomeContradicted" || !strings.Contains(synced.Message, later) {
 				t.Errorf("Synced does not tell of %s: %+v", later, synced)
 			}
 		}

@@ -26,13 +26,15 @@ import (
 const (
 	gateWindow   = 5 * time.Minute
 	gateFailures = 5
-	gateProbe    = 30 * time.Second
 )
 
 // gate guards one set of credentials at one endpoint. Credentials that were
 // never accepted, or were rejected last, are tried by one request at a time;
-// rejected ones at most every 30 s, and at most five times in any five minutes.
+// rejected ones once in a probe interval, and at most five times in any five
+// minutes.
 type gate struct {
+	probe time.Duration
+
 	mu       sync.Mutex
 	proven   bool
 	inFlight int
@@ -65,7 +67,7 @@ func (g *gate) opensAt() time.Time {
 	if len(g.rejected) == 0 {
 		return g.lockedUntil
 	}
-	opens := g.rejected[len(g.rejected)-1].Add(gateProbe)
+	opens := g.rejected[len(g.rejected)-1].Add(g.probe)
 	if len(g.rejected) == gateFailures {
 		opens = later(opens, g.rejected[0].Add(gateWindow+time.Second))
 	}

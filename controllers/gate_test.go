@@ -23,7 +23,7 @@ import (
 
 func TestGate(t *testing.T) {
 	t.Run("lets one request try credentials that were never accepted", func(t *testing.T) {
-		var g gate
+		g := gate{probe: defaultProbe}
 		if passed, _ := g.enter(noon); !passed {
 			t.Fatal("the first request is refused")
 		}
@@ -39,7 +39,7 @@ func TestGate(t *testing.T) {
 	})
 
 	t.Run("lets rejected credentials pass at most five times in any five minutes, and keeps trying", func(t *testing.T) {
-		var g gate
+		g := gate{probe: defaultProbe}
 		var tries []time.Time
 		for at := noon; at.Before(noon.Add(time.Hour)); at = at.Add(time.Second) {
 			if passed, _ := g.enter(at); passed {
@@ -58,7 +58,7 @@ func TestGate(t *testing.T) {
 	})
 
 	t.Run("counts those that were in flight when a key was revoked", func(t *testing.T) {
-		var g gate
+		g := gate{probe: defaultProbe}
 		g.enter(noon)
 		g.leave(accepted, noon, 0)
 		for range 4 {
@@ -80,7 +80,7 @@ func TestGate(t *testing.T) {
 	})
 
 	t.Run("rests for as long as the service locks the key", func(t *testing.T) {
-		var g gate
+		g := gate{probe: defaultProbe}
 		g.enter(noon)
 		g.leave(rejected, noon, 5*time.Minute)
 		if passed, _ := g.enter(noon.Add(5*time.Minute - 1)); passed {

@@ -14,12 +14,15 @@ See the License for the specific language governing permissions and
 limitations under the License.
 */
 
+// Package controllers reconciles DLIJobs and DLIConnections: when a job is
+// polled, what an answer means for its status, and who may ask as whom.
 package controllers
 
 import (
 	"context"
 	"fmt"
 
+	"github.com/prometheus/client_golang/prometheus"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/utils/clock"
@@ -59,6 +62,10 @@ type Options struct {
 	Connections ConnectionOptions
 	// MaxConcurrentReconciles bounds the jobs that are polled at once.
 	MaxConcurrentReconciles int
+	// Version is told by a metric.
+	Version string
+	// Registry takes the metrics.
+	Registry prometheus.Registerer
 }
 
 // Add adds the controllers of DLIJobs and DLIConnections to a manager.
@@ -71,7 +78,13 @@ func Add(ctx context.Context, mgr ctrl.Manager, o Options) error {
 		News:    news,
 		Clock:   clock.RealClock{},
 	}
+	metrics, err := NewMetrics(o.Registry, o.Version, mgr.GetClient(), connections)
+	if err != nil {
+		return fmt.Errorf("registering metrics: %w", err)
+	}
+	connections.Metrics = metrics
 	jobs := &DLIJobReconciler{
+		Metrics:                 metrics,
 		Client:                  mgr.GetClient(),
 		Connections:             connections,
 		Schedule:                o.Schedule,

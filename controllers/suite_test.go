@@ -28,6 +28,7 @@ import (
 	"time"
 
 	kstatus "github.com/fluxcd/cli-utils/pkg/kstatus/status"
+	"github.com/prometheus/client_golang/prometheus"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -35,7 +36,6 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
 	"k8s.io/client-go/rest"
-	"k8s.io/utils/ptr"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -113,6 +113,7 @@ type world struct {
 	options   Options
 	// namespaces are those that the operator watches.
 	namespaces []string
+	metrics    *prometheus.Registry
 	stop       func()
 }
 
@@ -183,11 +184,13 @@ func (w *world) start() *world {
 			&v1alpha1.DLIJob{}:        {Namespaces: watched},
 			&v1alpha1.DLIConnection{}: {Namespaces: watched},
 		}},
-		Controller: config.Controller{SkipNameValidation: ptr.To(true)},
+		Controller: config.Controller{SkipNameValidation: new(true)},
 	})
 	if err != nil {
 		w.Fatal(err)
 	}
+	w.metrics = prometheus.NewRegistry()
+	w.options.Registry = w.metrics
 	if err := Add(ctx, mgr, w.options); err != nil {
 		w.Fatal(err)
 	}

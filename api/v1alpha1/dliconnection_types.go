@@ -54,7 +54,7 @@ type DLIConnectionSpec struct {
 	// unless it runs with --allow-insecure-endpoints.
 	// +optional
 	// +kubebuilder:validation:MaxLength=2048
-	// +kubebuilder:validation:XValidation:rule="isURL(self) && url(self).getScheme() in ['https', 'http'] && url(self).getHostname() != ''",message="endpoint must be a URL such as https://dli.cn-north-4.myhuaweicloud.com"
+	// +kubebuilder:validation:XValidation:rule="isURL(self) && url(self).getScheme() in ['https', 'http'] && url(self).getHostname() != '' && !self.matches('[@?#]')",message="endpoint must be a URL such as https://dli.cn-north-4.myhuaweicloud.com, without user, query or fragment"
 	Endpoint string `json:"endpoint,omitempty"`
 
 	// projectID is the id of the project that the jobs belong to (DLI: project_id).
@@ -202,7 +202,7 @@ type DLIConnection struct {
 
 	// status says whether the connection can be used.
 	// +optional
-	// +kubebuilder:default={observedGeneration: -1}
+	// +kubebuilder:default={"observedGeneration":-1}
 	Status DLIConnectionStatus `json:"status,omitempty"`
 }
 

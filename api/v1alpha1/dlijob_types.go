@@ -78,12 +78,14 @@ type ConnectionReference struct {
 	// +required
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=253
+	// +kubebuilder:validation:Pattern=`^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$`
 	Name string `json:"name"`
 
 	// namespace of the DLIConnection; the DLIJob's own when absent. A connection
 	// in another namespace must allow the DLIJob's namespace.
 	// +optional
 	// +kubebuilder:validation:MaxLength=63
+	// +kubebuilder:validation:Pattern=`^[a-z0-9]([-a-z0-9]*[a-z0-9])?$`
 	Namespace string `json:"namespace,omitempty"`
 }
 
@@ -258,7 +260,7 @@ type Column struct {
 	// +kubebuilder:validation:MaxLength=256
 	Name string `json:"name"`
 
-	// type of the column in SQL form, such as int or array<struct<a:int>>.
+	// type of the column in SQL form, such as `int` or `array<struct<a:int>>`.
 	// +required
 	// +kubebuilder:validation:MaxLength=1024
 	Type string `json:"type"`
@@ -315,7 +317,7 @@ type DLIJob struct {
 
 	// status is what DLI last said of the job.
 	// +optional
-	// +kubebuilder:default={observedGeneration: -1}
+	// +kubebuilder:default={"observedGeneration":-1}
 	Status DLIJobStatus `json:"status,omitempty"`
 }
 

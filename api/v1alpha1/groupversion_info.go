@@ -22,6 +22,7 @@ limitations under the License.
 // controllers can import it without pulling in the operator.
 //
 // +kubebuilder:object:generate=true
+// +kubebuilder:ac:generate=true
 // +groupName=dli.huaweicloud.com
 package v1alpha1
 
@@ -33,6 +34,9 @@ import (
 
 // GroupVersion is the group and version of every type in this package.
 var GroupVersion = schema.GroupVersion{Group: "dli.huaweicloud.com", Version: "v1alpha1"}
+
+// SchemeGroupVersion is GroupVersion by the name that generated code expects.
+var SchemeGroupVersion = GroupVersion
 
 var schemeBuilder = runtime.NewSchemeBuilder(func(scheme *runtime.Scheme) error {
 	scheme.AddKnownTypes(GroupVersion,

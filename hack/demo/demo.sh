@@ -14,8 +14,10 @@ readonly sample_address=127.0.0.1:18080
 # With job control every command that is started below has a process group of its
 # own: Ctrl-C reaches this script alone, which then ends what it has started.
 set -m
-started=()  # process groups, in the order in which they were started
+started=()  # process groups that run until the end, oldest first
+latest=     # the newest of them
 current=    # the process group of the command that is waited for
+table=      # the process group that prints the table
 work=$(mktemp -d "${TMPDIR:-/tmp}/dli-demo.XXXXXX")
 trap cleanup EXIT
 trap 'exit 130' INT
@@ -28,7 +30,8 @@ cleanup() {
     farewell
     return
   fi
-  [[ -z "$current" ]] || end "$current"
+  end "$current"
+  end "$table"
   for ((i = ${#started[@]} - 1; i >= 0; i--)); do
     end "${started[i]}"
   done
@@ -40,8 +43,9 @@ cleanup() {
   fi
 }
 
-# end GROUP: ends a process group and waits until it is gone.
+# end GROUP: ends a process group, if there is one, and waits until it is gone.
 end() {
+  [[ -n "$1" ]] || return 0
   kill -TERM -- "-$1" 2>/dev/null || true
   wait "$1" 2>/dev/null || true
 }
@@ -51,7 +55,8 @@ start() {
   local name=$1
   shift
   "$@" </dev/null >"$work/$name.log" 2>&1 &
-  started+=("$!")
+  latest=$!
+  started+=("$latest")
 }
 
 # await COMMAND...: runs a command to its end, or until a signal comes.
@@ -85,7 +90,7 @@ until_ready() {
   local name=$1 tries=0
   shift
   until "$@" 2>/dev/null; do
-    if ! kill -0 "${started[-1]}" 2>/dev/null || ((++tries > 600)); then
+    if ! kill -0 "$latest" 2>/dev/null || ((++tries > 600)); then
       cat "$work/$name.log" >&2
       fail "$name did not start"
     fi
@@ -97,7 +102,10 @@ until_ready() {
 start_simulator() {
   start dlisim dlisim -addr "$1"
   until grep -q '^endpoint:' "$work/dlisim.log"; do
-    kill -0 "${started[-1]}" 2>/dev/null || return 1
+    if ! kill -0 "$latest" 2>/dev/null; then
+      started=("${started[@]:0:${#started[@]}-1}")
+      return 1
+    fi
     await sleep 0.1
   done
   address=$(sed -n 's|^endpoint: *http://||p' "$work/dlisim.log")
@@ -114,7 +122,7 @@ Everything is left running. To look around:
 
 To stop it:
 
-  kill ${started[*]}; rm -r $work
+  kill ${started[*]} && sleep 5 && rm -r $work
 
 END
 }
@@ -156,16 +164,16 @@ fi
 
 heading "The table as it changes"
 typed kubectl get dlijobs --watch
-kubectl get dlijobs --watch </dev/null 2>>"$work/watch.log" &
-started+=("$!")
+kubectl get dlijobs --watch </dev/null 2>"$work/watch.log" &
+table=$!
 settled=yes
 await kubectl wait --for=condition=Completed --timeout=60s \
   dlijob/{finished,inserted,failed,cancelled,not-found} >"$work/wait.log" 2>&1 &&
   await kubectl wait --for=condition=Stalled --timeout=30s dlijob/wrong-credentials >>"$work/wait.log" 2>&1 ||
   settled=
 await sleep 0.5 # for the last line of the table
-end "${started[-1]}"
-unset 'started[-1]'
+end "$table"
+table=
 
 heading "How a pipeline waits for a job"
 # gate NAME: the recipe of docs/gating.md.

@@ -24,6 +24,8 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+
+	"github.com/huaweicloud/huaweicloud-sdk-go-v3/services/dli/v1/region"
 )
 
 // DefaultAllowedHosts are the hosts of the public clouds that offer this API.
@@ -172,39 +174,9 @@ func regionEndpoint(id string) (string, error) {
 	}
 	regionTable.Lock()
 	defer regionTable.Unlock()
-	known, ok := standInRegions[id]
-	if !ok {
+	known, err := region.SafeValueOf(id)
+	if err != nil || len(known.Endpoints) == 0 {
 		return "", misconfigured("the region %s is not known; give its endpoint instead, such as https://dli.%s.myhuaweicloud.com", id, id)
 	}
-	return known, nil
-}
-
-var standInRegions = map[string]string{"eu-west-101": "https://dli.eu-west-101.myhuaweicloud.eu",
-	"af-north-1":       "https://dli.af-north-1.myhuaweicloud.com",
-	"af-south-1":       "https://dli.af-south-1.myhuaweicloud.com",
-	"ae-ad-1":          "https://dli.ae-ad-1.myhuaweicloud.com",
-	"ap-southeast-1":   "https://dli.ap-southeast-1.myhuaweicloud.com",
-	"ap-southeast-2":   "https://dli.ap-southeast-2.myhuaweicloud.com",
-	"ap-southeast-3":   "https://dli.ap-southeast-3.myhuaweicloud.com",
-	"ap-southeast-4":   "https://dli.ap-southeast-4.myhuaweicloud.com",
-	"cn-east-2":        "https://dli.cn-east-2.myhuaweicloud.com",
-	"cn-east-3":        "https://dli.cn-east-3.myhuaweicloud.com",
-	"cn-east-4":        "https://dli.cn-east-4.myhuaweicloud.com",
-	"cn-east-5":        "https://dli.cn-east-5.myhuaweicloud.com",
-	"cn-north-1":       "https://dli.cn-north-1.myhuaweicloud.com",
-	"cn-north-2":       "https://dli.cn-north-2.myhuaweicloud.com",
-	"cn-north-4":       "https://dli.cn-north-4.myhuaweicloud.com",
-	"cn-north-9":       "https://dli.cn-north-9.myhuaweicloud.com",
-	"cn-south-1":       "https://dli.cn-south-1.myhuaweicloud.com",
-	"cn-southwest-2":   "https://dli.cn-southwest-2.myhuaweicloud.com",
-	"eu-west-0":        "https://dli.eu-west-0.myhuaweicloud.com",
-	"la-north-2":       "https://dli.la-north-2.myhuaweicloud.com",
-	"la-south-2":       "https://dli.la-south-2.myhuaweicloud.com",
-	"me-east-1":        "https://dli.me-east-1.myhuaweicloud.com",
-	"my-kualalumpur-1": "https://dli.my-kualalumpur-1.myhuaweicloud.com",
-	"na-mexico-1":      "https://dli.na-mexico-1.myhuaweicloud.com",
-	"ru-moscow-1":      "https://dli.ru-moscow-1.myhuaweicloud.com",
-	"ru-northwest-2":   "https://dli.ru-northwest-2.myhuaweicloud.com",
-	"sa-brazil-1":      "https://dli.sa-brazil-1.myhuaweicloud.com",
-	"tr-west-1":        "https://dli.tr-west-1.myhuaweicloud.com",
+	return known.Endpoints[0], nil
 }

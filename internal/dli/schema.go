@@ -88,13 +88,12 @@ type dataType struct {
 // readType reads a type, a name or an object, and returns it as SQL.
 func (r *schemaReader) readType(depth int) string {
 	r.skipBlanks()
-	switch r.peek() {
-	case '"':
+	switch first := r.peek(); {
+	case depth > maxTypeDepth:
+	case first == '"':
 		return sqlName(r.readString())
-	case '{':
-		if depth <= maxTypeDepth {
-			return r.sql(r.readObject(depth))
-		}
+	case first == '{':
+		return r.sql(r.readObject(depth))
 	}
 	r.failed = true
 	return ""

@@ -18,13 +18,13 @@ package dli
 
 import (
 	"context"
-	"crypto/hmac"
-	"crypto/sha256"
-	"encoding/hex"
 	"fmt"
 	"net/http"
 	"net/url"
 	"strings"
+
+	"github.com/huaweicloud/huaweicloud-sdk-go-v3/core/auth/signer"
+	"github.com/huaweicloud/huaweicloud-sdk-go-v3/core/request"
 )
 
 const (
@@ -66,19 +66,27 @@ func (c *Client) newRequest(ctx context.Context, creds Credentials, jobID string
 // it returns. The SDK's request is used for one signature only: signing it again
 // would keep the old date.
 func (c *Client) sign(r *http.Request, creds Credentials) (signature string, err error) {
-
-	r.Header.Set(headerProjectID, c.projectID)
-	r.Header.Set(headerDate, c.now().UTC().Format(dateForm))
-	headers, names := "", "x-project-id;x-sdk-date"
+	builder := request.NewHttpRequestBuilder().
+		WithEndpoint(c.endpoint.Scheme+"://"+c.endpoint.Host).
+		WithPath(r.URL.Path).
+		WithMethod(r.Method).
+		AddHeaderParam("Content-Type", r.Header.Get("Content-Type")).
+		AddHeaderParam(headerProjectID, c.projectID).
+		AddHeaderParam(headerDate, c.now().UTC().Format(dateForm))
 	if creds.SecurityToken != "" {
-		r.Header.Set(headerSecurityToken, creds.SecurityToken)
-		headers, names = "x-security-token:"+creds.SecurityToken+"\n", "x-project-id;x-sdk-date;x-security-token"
+		builder.AddHeaderParam(headerSecurityToken, creds.SecurityToken)
 	}
-	hash := func(text string) string { sum := sha256.Sum256([]byte(text)); return hex.EncodeToString(sum[:]) }
-	canonical := r.Method + "\n" + r.URL.Path + "/\n\nx-project-id:" + c.projectID + "\nx-sdk-date:" + r.Header.Get(headerDate) + "\n" + headers + "\n" + names + "\n" + hash("")
-	mac := hmac.New(sha256.New, []byte(creds.SecretAccessKey))
-	mac.Write([]byte("SDK-HMAC-SHA256\n" + r.Header.Get(headerDate) + "\n" + hash(canonical)))
-	r.Header.Set("Authorization", "SDK-HMAC-SHA256 Access="+creds.AccessKeyID+", SignedHeaders="+names+", Signature="+hex.EncodeToString(mac.Sum(nil)))
+	unsigned := builder.Build()
+	signed, err := signer.Sign(unsigned, creds.AccessKeyID, creds.SecretAccessKey)
+	if err != nil {
+		return "", &Error{Kind: KindAuth, Message: "the request cannot be signed with this access key"}
+	}
+	for name, value := range unsigned.GetHeaderParams() {
+		r.Header.Set(name, value)
+	}
+	for name, value := range signed {
+		r.Header.Set(name, value)
+	}
 	_, signature, _ = strings.Cut(r.Header.Get("Authorization"), "Signature=")
 	return signature, nil
 }

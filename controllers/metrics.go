@@ -1,0 +1,192 @@
+/*
+Copyright 2026 The DLI Operator Authors.
+
+Licensed under the Apache License, Version 2.0 (the "License");
+you may not use this file except in compliance with the License.
+You may obtain a copy of the License at
+
+    http://www.apache.org/licenses/LICENSE-2.0
+
+Unless required by applicable law or agreed to in writing, software
+distributed under the License is distributed on an "AS IS" BASIS,
+WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+See the License for the specific language governing permissions and
+limitations under the License.
+*/
+
+package controllers
+
+import (
+	"context"
+	"strconv"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/dli-operator/dli-operator/api/v1alpha1"
+	"github.com/dli-operator/dli-operator/internal/dli"
+)
+
+// Metrics counts and times what the controllers do. The only label with values
+// of the users' making is connection, the namespace/name of a DLIConnection
+// that exists: nothing that the author of a DLIJob writes becomes a series.
+type Metrics struct {
+	requests     *prometheus.CounterVec
+	latency      *prometheus.HistogramVec
+	pollLateness prometheus.Histogram
+	endLateness  prometheus.Histogram
+	writes       *prometheus.CounterVec
+}
+
+// NewMetrics registers the metrics of one operator with a registry. jobs lists
+// the DLIJobs, from a cache, whenever the registry is read.
+func NewMetrics(registry prometheus.Registerer, version string, jobs client.Reader, connections *Connections) (*Metrics, error) {
+	m := &Metrics{
+		requests: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "dli_operator_requests_total",
+			Help: "Requests to DLI, by connection, by what came of them (Success or the kind of error), and by HTTP status (0: no answer).",
+		}, []string{"connection", "result", "code"}),
+		latency: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Name:    "dli_operator_request_duration_seconds",
+			Help:    "Time from sending a request to DLI until its answer was read.",
+			Buckets: []float64{.005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10},
+		}, []string{"connection"}),
+		pollLateness: prometheus.NewHistogram(prometheus.HistogramOpts{
+			Name:    "dli_operator_poll_lateness_seconds",
+			Help:    "Time from when a poll was due until it was begun.",
+			Buckets: []float64{.01, .05, .1, .5, 1, 5, 10, 30, 60, 300},
+		}),
+		endLateness: prometheus.NewHistogram(prometheus.HistogramOpts{
+			Name:    "dli_operator_job_end_lateness_seconds",
+			Help:    "Time from the end of a job, by DLI's clock (start plus duration), until it was seen. Only jobs that were seen active before.",
+			Buckets: []float64{.5, 1, 2.5, 5, 10, 20, 30, 60, 120, 300, 600},
+		}),
+		writes: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "dli_operator_status_writes_total",
+			Help: "Writes of the status of DLIJobs, by result: written, conflict or error.",
+		}, []string{"result"}),
+	}
+	build := prometheus.NewGauge(prometheus.GaugeOpts{
+		Name: "dli_operator_build_info", Help: "1, labelled with the operator's version.",
+		ConstLabels: prometheus.Labels{"version": version},
+	})
+	build.Set(1)
+	for _, c := range []prometheus.Collector{
+		m.requests, m.latency, m.pollLateness, m.endLateness, m.writes, build,
+		&jobCollector{jobs: jobs, connections: connections}, &connectionCollector{connections: connections},
+	} {
+		if err := registry.Register(c); err != nil {
+			return nil, err
+		}
+	}
+	return m, nil
+}
+
+// requested counts one request and its time.
+func (m *Metrics) requested(connection string, took time.Duration, err *dli.Error) {
+	result, code := "Success", 200
+	if err != nil {
+		result, code = string(err.Kind), err.HTTPStatus
+	}
+	m.requests.WithLabelValues(connection, result, strconv.Itoa(code)).Inc()
+	m.latency.WithLabelValues(connection).Observe(took.Seconds())
+}
+
+// wrote counts one write of a status.
+func (m *Metrics) wrote(err error) {
+	result := "written"
+	switch {
+	case apierrors.IsConflict(err):
+		result = "conflict"
+	case err != nil:
+		result = "error"
+	}
+	m.writes.WithLabelValues(result).Inc()
+}
+
+// sawEnd measures how late the end of a job was seen that was seen active.
+func (m *Metrics) sawEnd(before, after *v1alpha1.DLIJob, answer *dli.JobStatus, now time.Time) {
+	watched := before.Status.LastPollTime != nil && !before.IsCompleted()
+	if watched && after.IsCompleted() && !answer.StartTime.IsZero() && answer.Duration != nil {
+		m.endLateness.Observe(max(0, now.Sub(answer.StartTime.Add(*answer.Duration)).Seconds()))
+	}
+}
+
+// jobCollector counts the DLIJobs in the cache when it is asked: nothing has to
+// be kept in step with them.
+type jobCollector struct {
+	jobs        client.Reader
+	connections *Connections
+}
+
+var jobsDesc = prometheus.NewDesc("dli_operator_jobs",
+	"DLIJobs by connection (empty: none that exists), by the reason of their condition Ready, and by that of Synced.", []string{"connection", "reason", "synced"}, nil)
+
+func (c *jobCollector) Describe(ch chan<- *prometheus.Desc) { ch <- jobsDesc }
+
+func (c *jobCollector) Collect(ch chan<- prometheus.Metric) {
+	// A scrape has no context of its own, and a cache answers at once.
+	list := &v1alpha1.DLIJobList{}
+	if err := c.jobs.List(context.TODO(), list, client.UnsafeDisableDeepCopy); err != nil {
+		ch <- prometheus.NewInvalidMetric(jobsDesc, err)
+		return
+	}
+	type series struct{ connection, reason, synced string }
+	counts := map[series]int{}
+	for i := range list.Items {
+		job := &list.Items[i]
+		s := series{connection: c.connections.openName(job)}
+		if ready := meta.FindStatusCondition(job.Status.Conditions, v1alpha1.ReadyCondition); ready != nil {
+			s.reason = ready.Reason
+		}
+		if synced := meta.FindStatusCondition(job.Status.Conditions, v1alpha1.SyncedCondition); synced != nil {
+			s.synced = string(synced.Status)
+		}
+		counts[s]++
+	}
+	for s, n := range counts {
+		ch <- prometheus.MustNewConstMetric(jobsDesc, prometheus.GaugeValue, float64(n), s.connection, s.reason, s.synced)
+	}
+}
+
+// connectionCollector describes the connections in use when it is asked.
+type connectionCollector struct{ connections *Connections }
+
+var (
+	connectionReadyDesc = prometheus.NewDesc("dli_operator_connection_ready",
+		"1 when a connection can be used, else 0, labelled with the reason.", []string{"connection", "reason"}, nil)
+	connectionTokensDesc = prometheus.NewDesc("dli_operator_connection_rate_limit_tokens",
+		"Requests that a connection's rate limit admits at once; negative while jobs wait for their turn.", []string{"connection"}, nil)
+	connectionInFlightDesc = prometheus.NewDesc("dli_operator_connection_requests_in_flight",
+		"Requests of a connection that wait for DLI's answer.", []string{"connection"}, nil)
+	connectionDialsDesc = prometheus.NewDesc("dli_operator_connection_dials_total",
+		"TCP connections that a connection has opened.", []string{"connection"}, nil)
+)
+
+func (c *connectionCollector) Describe(ch chan<- *prometheus.Desc) {
+	for _, desc := range []*prometheus.Desc{connectionReadyDesc, connectionTokensDesc, connectionInFlightDesc, connectionDialsDesc} {
+		ch <- desc
+	}
+}
+
+func (c *connectionCollector) Collect(ch chan<- prometheus.Metric) {
+	now := c.connections.Clock.Now()
+	for _, conn := range c.connections.all() {
+		name := conn.key.String()
+		h, inFlight := conn.observe(now)
+		ready := 0.0
+		if h.status == metav1.ConditionTrue {
+			ready = 1
+		}
+		ch <- prometheus.MustNewConstMetric(connectionReadyDesc, prometheus.GaugeValue, ready, name, h.reason)
+		ch <- prometheus.MustNewConstMetric(connectionTokensDesc, prometheus.GaugeValue, conn.limiter.TokensAt(now), name)
+		ch <- prometheus.MustNewConstMetric(connectionInFlightDesc, prometheus.GaugeValue, float64(inFlight), name)
+		if conn.client != nil {
+			ch <- prometheus.MustNewConstMetric(connectionDialsDesc, prometheus.CounterValue, float64(conn.client.OpenedConnections()), name)
+		}
+	}
+}
