@@ -129,8 +129,8 @@ var jobsDesc = prometheus.NewDesc("dli_operator_jobs",
 func (c *jobCollector) Describe(ch chan<- *prometheus.Desc) { ch <- jobsDesc }
 
 func (c *jobCollector) Collect(ch chan<- prometheus.Metric) {
-	// A scrape has no context of its own, and a cache answers at once.
 	list := &v1alpha1.DLIJobList{}
+	//nolint:forbidigo // a scrape has no context to hand on, and the cache answers at once
 	if err := c.jobs.List(context.TODO(), list, client.UnsafeDisableDeepCopy); err != nil {
 		ch <- prometheus.NewInvalidMetric(jobsDesc, err)
 		return

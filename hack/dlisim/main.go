@@ -73,6 +73,7 @@ import (
 	"net/http"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
 	"text/tabwriter"
 	"time"
@@ -327,13 +328,14 @@ func describe(out io.Writer, o options, server *dlitest.Server, controlURL strin
 
 // life is a job's timeline in a few words.
 func life(job dlitest.Job) string {
-	words := job.Type
+	var words strings.Builder
+	words.WriteString(job.Type)
 	for _, phase := range job.Timeline {
 		status := phase.Status
 		if phase.Response != nil {
 			status = "a response of its own"
 		}
-		words += fmt.Sprintf(", %s at %v", status, phase.After)
+		fmt.Fprintf(&words, ", %s at %v", status, phase.After)
 	}
-	return words
+	return words.String()
 }

@@ -20,6 +20,7 @@ import (
 	"context"
 	"crypto/tls"
 	_ "embed"
+	"errors"
 	"fmt"
 	"net"
 	"net/http"
@@ -69,7 +70,7 @@ func TestAnswers(t *testing.T) {
 		{"4: launching", reply(200, young()), youngStatus()},
 		{"5: launching with null figures", reply(200, young(`"duration":null,"detail":null,"result_count":null,"input_size":null,"tags":null,"message":null`)), youngStatus()},
 		{"6: running", reply(200, young(`"status":"RUNNING","duration":0,"detail":"","job_mode":"async"`)),
-			youngStatus(inState("RUNNING", StateRunning), func(s *JobStatus) { s.Duration, s.JobMode = ptr(time.Duration(0)), "async" })},
+			youngStatus(inState("RUNNING", StateRunning), func(s *JobStatus) { s.Duration, s.JobMode = new(time.Duration(0)), "async" })},
 		{"8: cancelled", reply(200, young(`"status":"CANCELLED","message":"Execution Timeout"`)),
 			youngStatus(inState("CANCELLED", StateCancelled), withMessage("Execution Timeout"))},
 		{"9: a failed job's code does not describe the request", reply(200, young(`"status":"FAILED","message":"Please contact DLI service. DLI.0002: FileNotFoundException: getFileStatus on obs://b/x: status [404]\nCause by: ..."`)),
@@ -79,7 +80,7 @@ func TestAnswers(t *testing.T) {
 		{"11: failed without a message", reply(200, young(`"status":"FAILED"`)), youngStatus(inState("FAILED", StateFailed))},
 		{"12: counts are exact", reply(200, young(`"job_type":"INSERT","input_row_count":9007199254740993,"bad_row_count":2,"result_count":3000000000`)),
 			youngStatus(func(s *JobStatus) {
-				s.JobType, s.InputRowCount, s.BadRowCount, s.ResultCount = "INSERT", ptr[int64](9007199254740993), ptr[int64](2), ptr[int64](3000000000)
+				s.JobType, s.InputRowCount, s.BadRowCount, s.ResultCount = "INSERT", new(int64(9007199254740993)), new(int64(2)), new(int64(3000000000))
 			})},
 		{"15: a status nobody knows", reply(200, young(`"status":"SUSPENDED"`)), youngStatus(inState("SUSPENDED", StateUnrecognized))},
 		{"17: no status", reply(200, change(t, finished, `"status":"FINISHED",`, ``)), noStatus},
@@ -145,7 +146,7 @@ func TestAnswers(t *testing.T) {
 		{"47: a wrong signature", reply(401, `{"error_msg":"Incorrect IAM authentication information: verify aksk signature fail","error_code":"APIGW.0301","request_id":"r1"}`),
 			&Error{Kind: KindAuth, HTTPStatus: 401, Code: "APIGW.0301", Message: "Incorrect IAM authentication information: verify aksk signature fail", RequestID: "r1"}},
 		{"48: a locked access key", reply(401, `{"error_msg":"Incorrect IAM authentication information: AK access failed to reach the limit,forbidden.","error_code":"APIG.0301","request_id":"r1"}`),
-			&Error{Kind: KindAuth, HTTPStatus: 401, Code: "APIG.0301", Message: "Incorrect IAM authentication information: AK access failed to reach the limit,forbidden.", RequestID: "r1"}},
+			&Error{Kind: KindAuth, HTTPStatus: 401, Code: "APIG.0301", Message: "Incorrect IAM authentication information: AK access failed to reach the limit,forbidden.", RequestID: "r1", RetryAfter: 5 * time.Minute}},
 		{"49: a token that cannot be decrypted", reply(401, `{"error_msg":"Incorrect IAM authentication information: decrypt token fail","error_code":"APIGW.0301","request_id":"r1"}`),
 			&Error{Kind: KindAuth, HTTPStatus: 401, Code: "APIGW.0301", Message: "Incorrect IAM authentication information: decrypt token fail", RequestID: "r1"}},
 		{"49: a token that is too old", reply(401, `{"error_msg":"The token must be updated.","error_code":"APIGW.0307","request_id":"r1"}`, "X-Request-Id: r0"),
@@ -270,7 +271,7 @@ func TestACallersDeadlineIsAnErrorAndItsCancellationIsNot(t *testing.T) {
 		<-asked
 		cancel()
 	}()
-	if status, err := client.JobStatus(cancelled, accessKey, jobID); err != context.Canceled || status != nil {
+	if status, err := client.JobStatus(cancelled, accessKey, jobID); !errors.Is(err, context.Canceled) || status != nil {
 		t.Errorf("want context.Canceled as it is, got %v, %v", status, err)
 	}
 

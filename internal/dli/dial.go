@@ -100,14 +100,14 @@ func proxyFor(endpoint *url.URL) (*url.URL, error) {
 	return proxy, nil
 }
 
-// proxyRefusal is a proxy's answer that is not a tunnel.
-type proxyRefusal struct{ status int }
+// proxyRefusalError is a proxy's answer that is not a tunnel.
+type proxyRefusalError struct{ status int }
 
-func (proxyRefusal) Error() string { return "the proxy refused the connection" }
+func (proxyRefusalError) Error() string { return "the proxy refused the connection" }
 
 func checkProxy(_ context.Context, _ *url.URL, _ *http.Request, response *http.Response) error {
 	if response.StatusCode != http.StatusOK {
-		return proxyRefusal{status: response.StatusCode}
+		return proxyRefusalError{status: response.StatusCode}
 	}
 	return nil
 }

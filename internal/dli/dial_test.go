@@ -18,6 +18,7 @@ package dli
 
 import (
 	"context"
+	"errors"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -162,7 +163,7 @@ func TestSocketFailures(t *testing.T) {
 	for _, failure := range socketFailures {
 		cause := &net.OpError{Op: "dial", Net: "tcp", Source: &net.TCPAddr{Port: 40000}, Err: failure.errno}
 		e, ok := AsError(n.failure(context.Background(), 0, cause))
-		if !ok || e.Kind != KindUnreachable || !strings.HasSuffix(e.Message, " dli.example.com:443") || e.Err != failure.errno {
+		if !ok || e.Kind != KindUnreachable || !strings.HasSuffix(e.Message, " dli.example.com:443") || !errors.Is(e.Err, failure.errno) {
 			t.Errorf("%v: got %v", failure.errno, e)
 		}
 	}

@@ -35,7 +35,7 @@ const (
 // far as they are known.
 func (e *Error) Error() string {
 	var text strings.Builder
-	if e.HTTPStatus != 0 {
+	if e.HTTPStatus != 0 && !strings.HasPrefix(e.Message, "HTTP ") {
 		fmt.Fprintf(&text, "HTTP %d: ", e.HTTPStatus)
 	}
 	if e.Code != "" {

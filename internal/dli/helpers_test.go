@@ -65,9 +65,9 @@ func finishedStatus(changes ...func(*JobStatus)) *JobStatus {
 		DatabaseName: "dbtest",
 		TableName:    "tbtest",
 		StartTime:    time.UnixMilli(1509335108918).UTC(),
-		Duration:     ptr(2523 * time.Millisecond),
-		ResultCount:  ptr[int64](4),
-		InputBytes:   ptr[int64](22),
+		Duration:     new(2523 * time.Millisecond),
+		ResultCount:  new(int64(4)),
+		InputBytes:   new(int64(22)),
 		Columns:      []Column{{Name: "id", Type: "int", Nullable: true}, {Name: "name", Type: "string", Nullable: true}},
 		Statement:    "select * from t1",
 	}
@@ -111,12 +111,12 @@ func withMessage(message string) func(*JobStatus) {
 }
 
 // change replaces part of a body, and fails the test if it is not there.
-func change(t *testing.T, body, old, new string) string {
+func change(t *testing.T, body, from, to string) string {
 	t.Helper()
-	if !strings.Contains(body, old) {
-		t.Fatalf("%q is not in the body", old)
+	if !strings.Contains(body, from) {
+		t.Fatalf("%q is not in the body", from)
 	}
-	return strings.Replace(body, old, new, 1)
+	return strings.Replace(body, from, to, 1)
 }
 
 // reply answers every request alike.
@@ -207,7 +207,5 @@ func quote(text string) string {
 	}
 	return string(quoted)
 }
-
-func ptr[T any](v T) *T { return &v }
 
 var background = context.Background()

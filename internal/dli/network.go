@@ -80,7 +80,7 @@ func (n network) explain(ctx context.Context, err error) *Error {
 	}
 
 	var name *net.DNSError
-	var refusal proxyRefusal
+	var refusal proxyRefusalError
 	switch {
 	case errors.Is(err, errBodyTooLarge):
 		return &Error{Kind: KindInvalid, Message: fmt.Sprintf("the answer is larger than %d MiB", maxBodyBytes>>20)}
@@ -135,7 +135,7 @@ func isX509(err error) bool {
 	return errors.As(err, &invalid)
 }
 
-func (n network) explainProxy(refusal proxyRefusal) *Error {
+func (n network) explainProxy(refusal proxyRefusalError) *Error {
 	if refusal.status >= 500 {
 		return unreachable(nil, "%s answered HTTP %d", n.peer(), refusal.status)
 	}

@@ -18,6 +18,7 @@ package dli
 
 import (
 	"context"
+	"errors"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -120,7 +121,7 @@ func TestPodIdentityHonoursItsContext(t *testing.T) {
 		<-asked
 		cancel()
 	}()
-	if _, _, err := identity(t, server.URL, "POD-TOKEN").Fetch(ctx); err != context.Canceled {
+	if _, _, err := identity(t, server.URL, "POD-TOKEN").Fetch(ctx); !errors.Is(err, context.Canceled) {
 		t.Errorf("want context.Canceled as it is, got %v", err)
 	}
 }

@@ -27,13 +27,24 @@ import (
 // maxRetryAfter bounds how long a service can silence its clients.
 const maxRetryAfter = 10 * time.Minute
 
+// An access key with too many wrong signatures is locked for all its users, and
+// the gateway says so in these words. Requests only make it last.
+const (
+	lockedKey = "failed to reach the limit"
+	keyLock   = 5 * time.Minute
+)
+
 // retryAfter is how long the service asks to wait, at most maxRetryAfter; 0 when
 // it does not say. The header Retry-After counts first; a throttled request also
-// names its window in the message.
+// names its window in the message, and a locked key's lock has a known length.
 func retryAfter(a answer, kind Kind, message string) time.Duration {
 	wait := headerWait(a.header.Get("Retry-After"), a.now)
-	if wait == 0 && kind == KindThrottle {
+	switch {
+	case wait > 0:
+	case kind == KindThrottle:
 		wait = windowWait(message)
+	case kind == KindAuth && strings.Contains(message, lockedKey):
+		wait = keyLock
 	}
 	return min(wait, maxRetryAfter)
 }

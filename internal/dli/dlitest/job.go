@@ -159,9 +159,9 @@ func (j Job) ordered() Job {
 
 func (j *Job) phaseAt(now time.Time) Phase {
 	age := now.Sub(j.Start)
-	for i := len(j.Timeline) - 1; i >= 0; i-- {
-		if j.Timeline[i].After <= age {
-			return j.Timeline[i]
+	for _, phase := range slices.Backward(j.Timeline) {
+		if phase.After <= age {
+			return phase
 		}
 	}
 	return Phase{Status: launching}

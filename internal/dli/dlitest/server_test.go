@@ -412,6 +412,7 @@ func ask(t *testing.T, client *http.Client, s *Server, id string) (*http.Respons
 }
 
 func newClient(t *testing.T, s *Server) *http.Client {
+	t.Helper()
 	transport := &http.Transport{ForceAttemptHTTP2: true}
 	if s.CABundle() != nil {
 		pool := x509.NewCertPool()
