@@ -90,6 +90,8 @@ func (o *options) bind(flags *flag.FlagSet) {
 	flags.StringVar(&o.watchNamespaces, "watch-namespaces", "", "Comma-separated namespaces to watch; empty for all.")
 	flags.StringVar(&o.watchSelector, "watch-label-selector", "", "Label selector of the DLIJobs to watch; empty for all.")
 
+	flags.BoolVar(&o.controllers.ReportConnections, "report-connections", true, "Write the status of DLIConnections. Of several operators that share the DLIJobs between them by --watch-label-selector, one should.")
+
 	flags.BoolVar(&o.leaderElect, "leader-elect", false, "Work only while holding the lease, so that several replicas can run.")
 	flags.StringVar(&o.leaderElectionNamespace, "leader-election-namespace", "", "Namespace of the lease; the operator's own when empty.")
 	flags.StringVar(&o.leaderElectionID, "leader-election-id", "dli-operator", "Name of the lease.")

@@ -48,16 +48,8 @@ import (
 // applied by kubectl to a real API server, and the operator then runs with the
 // arguments of its Deployment as its ServiceAccount.
 func TestInstalledAsDocumented(t *testing.T) {
-	environment := &envtest.Environment{}
-	admin, err := environment.Start()
-	if err != nil {
-		t.Fatalf("starting the control plane: %v; run the tests with make test, which builds it", err)
-	}
-	t.Cleanup(func() {
-		if err := environment.Stop(); err != nil {
-			t.Error(err)
-		}
-	})
+	environment := startControlPlane(t)
+	admin := environment.Config
 	kubectl(t, environment, "apply", "-k", "config/default")
 
 	c := newClient(t, admin)
@@ -95,6 +87,29 @@ func TestInstalledAsDocumented(t *testing.T) {
 		t.Errorf("nobody holds the lease:\n%s", lease)
 	}
 
+	t.Run("config/sharded adds two more operators", func(t *testing.T) {
+		kubectl(t, environment, "apply", "-k", "config/sharded", "--server-side", "--force-conflicts")
+		deployments := &appsv1.DeploymentList{}
+		if err := c.List(t.Context(), deployments, client.InNamespace(namespace)); err != nil {
+			t.Fatal(err)
+		}
+		leases, selectors := map[string]bool{}, map[string]bool{}
+		for _, deployment := range deployments.Items {
+			pod := deployment.Spec.Template.Spec
+			o := parse(t, pod.Containers[0].Args)
+			leases[o.leaderElectionID], selectors[o.watchSelector] = true, true
+			if _, err := cacheOptions(o); err != nil {
+				t.Errorf("%s: %v", deployment.Name, err)
+			}
+			if o.controllers.ReportConnections != (deployment.Name == "dli-operator-controller-manager") {
+				t.Errorf("%s reports connections: %v", deployment.Name, o.controllers.ReportConnections)
+			}
+		}
+		if len(leases) != 3 || len(selectors) != 3 {
+			t.Errorf("want three operators with a lease and a selector each, got %v and %v", leases, selectors)
+		}
+	})
+
 	t.Run("the ServiceAccount can do no more than that", func(t *testing.T) {
 		as := "--as=system:serviceaccount:" + namespace + ":" + deployment.ServiceAccountName
 		for _, forbidden := range [][]string{
@@ -107,6 +122,20 @@ func TestInstalledAsDocumented(t *testing.T) {
 			}
 		}
 	})
+}
+
+func startControlPlane(t *testing.T) *envtest.Environment {
+	t.Helper()
+	environment := &envtest.Environment{}
+	if _, err := environment.Start(); err != nil {
+		t.Fatalf("starting the control plane: %v; run the tests with make test, which builds it", err)
+	}
+	t.Cleanup(func() {
+		if err := environment.Stop(); err != nil {
+			t.Error(err)
+		}
+	})
+	return environment
 }
 
 const namespace = "dli-operator-system"
@@ -138,13 +167,18 @@ func canI(t *testing.T, environment *envtest.Environment, args ...string) string
 
 func kubectlCommand(t *testing.T, environment *envtest.Environment, args ...string) *exec.Cmd {
 	t.Helper()
+	command := exec.CommandContext(t.Context(), filepath.Join(os.Getenv("KUBEBUILDER_ASSETS"), "kubectl"), args...)
+	command.Env = append(os.Environ(), "KUBECONFIG="+writeKubeconfig(t, environment))
+	return command
+}
+
+func writeKubeconfig(t *testing.T, environment *envtest.Environment) string {
+	t.Helper()
 	config := filepath.Join(t.TempDir(), "kubeconfig")
 	if err := os.WriteFile(config, environment.KubeConfig, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	command := exec.CommandContext(t.Context(), filepath.Join(os.Getenv("KUBEBUILDER_ASSETS"), "kubectl"), args...)
-	command.Env = append(os.Environ(), "KUBECONFIG="+config)
-	return command
+	return config
 }
 
 func newClient(t *testing.T, config *rest.Config) client.Client {
@@ -203,20 +237,13 @@ func startJob(t *testing.T, c client.Client) *v1alpha1.DLIJob {
 	t.Cleanup(server.Close)
 	const id = "208b08d4-0dc2-4dd7-8879-ddd4c020d7aa"
 	server.SetJob(dlitest.Query(id).Finishes(4))
-	user, ttl := dlitest.SampleUser(), int32(1)
-	meta := func(name string) metav1.ObjectMeta { return metav1.ObjectMeta{Namespace: "default", Name: name} }
-	job := &v1alpha1.DLIJob{ObjectMeta: meta("report"), Spec: v1alpha1.DLIJobSpec{JobID: id, TTLSecondsAfterFinished: &ttl}}
-	for _, object := range []client.Object{
-		&corev1.Secret{ObjectMeta: meta("credentials"), StringData: map[string]string{"token": user.Token}},
-		&v1alpha1.DLIConnection{ObjectMeta: meta("default"), Spec: v1alpha1.DLIConnectionSpec{
-			Endpoint: server.URL(), ProjectID: user.ProjectID,
-			Credentials: v1alpha1.Credentials{SecretRef: &v1alpha1.SecretReference{Name: "credentials"}},
-		}},
-		job,
-	} {
-		if err := c.Create(t.Context(), object); err != nil {
-			t.Fatal(err)
-		}
+	connect(t, c, server)
+	job := &v1alpha1.DLIJob{
+		ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: "report"},
+		Spec:       v1alpha1.DLIJobSpec{JobID: id, TTLSecondsAfterFinished: new(int32(1))},
+	}
+	if err := c.Create(t.Context(), job); err != nil {
+		t.Fatal(err)
 	}
 	return job
 }

@@ -45,6 +45,9 @@ type DLIConnectionReconciler struct {
 	Connections *Connections
 	Clock       clock.PassiveClock
 	News        *News
+	// Report says whether to write the status: of several operators that share the
+	// DLIJobs between them, one does.
+	Report bool
 }
 
 // Reconcile refreshes a connection's credentials, writes its status if that
@@ -65,7 +68,7 @@ func (r *DLIConnectionReconciler) Reconcile(ctx context.Context, req ctrl.Reques
 
 	object := stored.DeepCopy()
 	describe(object, conn, r.Clock.Now())
-	if !equality.Semantic.DeepEqual(stored.Status, object.Status) {
+	if r.Report && !equality.Semantic.DeepEqual(stored.Status, object.Status) {
 		if err := r.Status().Patch(ctx, object, client.MergeFromWithOptions(stored, client.MergeFromWithOptimisticLock{})); err != nil {
 			return ctrl.Result{}, fmt.Errorf("writing the status of DLIConnection %s: %w", req.NamespacedName, client.IgnoreNotFound(err))
 		}

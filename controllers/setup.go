@@ -62,6 +62,8 @@ type Options struct {
 	Connections ConnectionOptions
 	// MaxConcurrentReconciles bounds the jobs that are polled at once.
 	MaxConcurrentReconciles int
+	// ReportConnections says whether to write the status of DLIConnections.
+	ReportConnections bool
 	// Version is told by a metric.
 	Version string
 	// Registry takes the metrics.
@@ -101,6 +103,7 @@ func Add(ctx context.Context, mgr ctrl.Manager, o Options) error {
 		Connections: connections,
 		Clock:       clock.RealClock{},
 		News:        news,
+		Report:      o.ReportConnections,
 	}
 	if err := connectionReconciler.SetupWithManager(mgr); err != nil {
 		return fmt.Errorf("setting up the DLIConnection controller: %w", err)
