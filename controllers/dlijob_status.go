@@ -19,6 +19,7 @@ package controllers
 import (
 	"fmt"
 	"math"
+	"slices"
 	"strings"
 	"time"
 	"unicode"
@@ -217,10 +218,19 @@ func summarize(job *v1alpha1.DLIJob, run streak, now time.Time, stallAfter time.
 	setCondition(job, v1alpha1.CompletedCondition, completed, v.reason, end, now)
 	present(job, v1alpha1.ReconcilingCondition, v.reconciling, v, now)
 	present(job, v1alpha1.StalledCondition, v.stalled, v, now)
+	slices.SortFunc(job.Status.Conditions, func(a, b metav1.Condition) int {
+		return slices.Index(conditionOrder, a.Type) - slices.Index(conditionOrder, b.Type)
+	})
 	for i := range job.Status.Conditions {
 		job.Status.Conditions[i].ObservedGeneration = job.Generation
 	}
 	job.Status.ObservedGeneration = job.Generation
+}
+
+// conditionOrder is the order in which people read the conditions.
+var conditionOrder = []string{
+	v1alpha1.ReadyCondition, v1alpha1.SucceededCondition, v1alpha1.CompletedCondition,
+	v1alpha1.SyncedCondition, v1alpha1.ReconcilingCondition, v1alpha1.StalledCondition,
 }
 
 // judge is the table of the API's documentation, one case a row.

@@ -19,6 +19,7 @@ package controllers
 import (
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/dli-operator/dli-operator/api/v1alpha1"
@@ -98,7 +99,7 @@ func explain(err *dli.Error, connection string) *failure {
 	}
 	return &failure{
 		Reason:     reading.reason,
-		Message:    fmt.Sprintf("%s: %s; "+reading.remedy, reading.meaning, sayWithoutID(err), connection),
+		Message:    fmt.Sprintf("%s: %s; "+reading.remedy, reading.meaning, strings.TrimSuffix(sayWithoutID(err), "."), connection),
 		RequestID:  err.RequestID,
 		RetryAfter: err.RetryAfter,
 		Kind:       err.Kind,

@@ -241,8 +241,9 @@ type DLIJobStatus struct {
 	// +optional
 	Error *JobError `json:"error,omitempty"`
 
-	// lastPollTime is when DLI last answered with a status. While a job runs it
-	// is refreshed at most once a minute.
+	// lastPollTime is when DLI last answered with a status, as of the last write.
+	// While a job runs it is written with its figures, at most once a minute, and
+	// not at all while nothing changes.
 	// +optional
 	LastPollTime *metav1.Time `json:"lastPollTime,omitempty"`
 

@@ -98,8 +98,9 @@ type DLIJobStatusApplyConfiguration struct {
 	Message *string `json:"message,omitempty"`
 	// error is the job's own error. Present only when it failed or was cancelled.
 	Error *JobErrorApplyConfiguration `json:"error,omitempty"`
-	// lastPollTime is when DLI last answered with a status. While a job runs it
-	// is refreshed at most once a minute.
+	// lastPollTime is when DLI last answered with a status, as of the last write.
+	// While a job runs it is written with its figures, at most once a minute, and
+	// not at all while nothing changes.
 	LastPollTime *metav1.Time `json:"lastPollTime,omitempty"`
 	// lastHandledPollRequest is the value of the annotation
 	// dli.huaweicloud.com/poll-requested-at that was last acted upon.
