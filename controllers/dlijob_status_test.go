@@ -18,6 +18,7 @@ package controllers
 
 import (
 	"math"
+	"reflect"
 	"strings"
 	"testing"
 	"time"
@@ -434,6 +435,50 @@ func TestWorthWriting(t *testing.T) {
 			t.Error("not written")
 		}
 	})
+}
+
+// A field that worthWriting does not know would never be written by itself.
+func TestEveryFieldOfTheStatusIsWorthWriting(t *testing.T) {
+	alone := map[string]bool{
+		"LastPollTime":         false, // comes along with what is news
+		"DurationMilliseconds": false, // duration says it of a job that has ended
+	}
+	kind := reflect.TypeFor[v1alpha1.DLIJobStatus]()
+	for i := range kind.NumField() {
+		name := kind.Field(i).Name
+		t.Run(name, func(t *testing.T) {
+			stored := newJob(read(answering("FAILED")))
+			current := stored.DeepCopy()
+			change(t, reflect.ValueOf(&current.Status).Elem().Field(i))
+			want, exempt := alone[name]
+			if got := worthWriting(stored, current, noon, time.Minute); got != (want || !exempt) {
+				t.Errorf("worth writing: %v", got)
+			}
+		})
+	}
+}
+
+// change gives a field another value.
+func change(t *testing.T, field reflect.Value) {
+	t.Helper()
+	switch field.Kind() {
+	case reflect.String:
+		field.SetString(field.String() + "x")
+	case reflect.Int32, reflect.Int64:
+		field.SetInt(field.Int() + 1)
+	case reflect.Bool:
+		field.SetBool(!field.Bool())
+	case reflect.Slice:
+		field.Set(reflect.Append(field, reflect.Zero(field.Type().Elem())))
+	case reflect.Pointer:
+		if field.IsNil() {
+			field.Set(reflect.New(field.Type().Elem()))
+			return
+		}
+		field.SetZero()
+	default:
+		t.Fatalf("do not know how to change a %s", field.Kind())
+	}
 }
 
 func TestHumanDuration(t *testing.T) {

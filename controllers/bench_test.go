@@ -1,0 +1,59 @@
+/*
+Copyright 2026 The DLI Operator Authors.
+
+Licensed under the Apache License, Version 2.0 (the "License");
+you may not use this file except in compliance with the License.
+You may obtain a copy of the License at
+
+    http://www.apache.org/licenses/LICENSE-2.0
+
+Unless required by applicable law or agreed to in writing, software
+distributed under the License is distributed on an "AS IS" BASIS,
+WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+See the License for the specific language governing permissions and
+limitations under the License.
+*/
+
+package controllers
+
+import (
+	"testing"
+	"time"
+
+	"k8s.io/utils/ptr"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/dli-operator/dli-operator/internal/dli"
+)
+
+// What a poll costs beside the request: most polls find a running job as it was.
+func BenchmarkRecord(b *testing.B) {
+	stored := newJob(read(answering("RUNNING")))
+	summarize(stored, streak{}, noon, stallAfter)
+	answer := answering("RUNNING", func(a *dli.JobStatus) { a.Duration, a.ResultCount = ptr.To(10*time.Minute), ptr.To[int64](4) })
+	b.ReportAllocs()
+	for b.Loop() {
+		job := stored.DeepCopy()
+		record(job, answer, noon)
+		summarize(job, streak{}, noon, stallAfter)
+		worthWriting(stored, job, noon, time.Minute)
+	}
+}
+
+func BenchmarkSchedule(b *testing.B) {
+	job, s := startedAgo("RUNNING", time.Hour), DefaultSchedule()
+	b.ReportAllocs()
+	for b.Loop() {
+		s.interval(job, noon, 0.5)
+	}
+}
+
+func BenchmarkWatches(b *testing.B) {
+	var w watches
+	job := newJob()
+	key := client.ObjectKeyFromObject(job)
+	b.ReportAllocs()
+	for b.Loop() {
+		w.of(key, job.UID)
+	}
+}
