@@ -57,6 +57,7 @@ type options struct {
 
 	defaultConnection string
 	allowedHosts      string
+	podIdentity       string
 	watchNamespaces   string
 	watchSelector     string
 
@@ -85,6 +86,7 @@ func (o *options) bind(flags *flag.FlagSet) {
 
 	flags.StringVar(&o.defaultConnection, "default-connection", "", "The DLIConnection, as namespace/name, of DLIJobs that name none and whose namespace has none named \"default\".")
 	flags.StringVar(&o.allowedHosts, "allowed-endpoint-hosts", strings.Join(dli.DefaultAllowedHosts, ","), "Comma-separated patterns of the hosts that a DLIConnection may name as its endpoint; a * stands for one or more labels.")
+	flags.StringVar(&o.podIdentity, "pod-identity-namespaces", "", "Comma-separated namespaces whose DLIConnections may use podIdentity, which asks DLI with the operator's own rights; empty for all.")
 	flags.BoolVar(&o.controllers.Connections.AllowInsecure, "allow-insecure-endpoints", false, "Allow http and any host and address as endpoint. For demos and tests only: credentials travel in the clear, and the operator can be made to call hosts of its own network.")
 	flags.IntVar(&o.controllers.MaxConcurrentReconciles, "max-concurrent-reconciles", 100, "How many jobs are polled at once.")
 	flags.StringVar(&o.watchNamespaces, "watch-namespaces", "", "Comma-separated namespaces to watch; empty for all.")
@@ -119,6 +121,7 @@ func (o *options) complete() error {
 		o.controllers.Connections.Default = types.NamespacedName{Namespace: namespace, Name: name}
 	}
 	o.controllers.Connections.AllowedHosts = list(o.allowedHosts)
+	o.controllers.Connections.PodIdentityNamespaces = list(o.podIdentity)
 	o.controllers.Connections.UserAgent = "dli-operator/" + version
 	o.controllers.Version = version
 	o.controllers.Registry = metrics.Registry
@@ -228,7 +231,7 @@ func cacheOptions(o options) (cache.Options, error) {
 		}
 	}
 	return cache.Options{
-		DefaultTransform: cache.TransformStripManagedFields(),
+		DefaultTransform: controllers.Trim(),
 		ByObject:         map[client.Object]cache.ByObject{&v1alpha1.DLIJob{}: jobs},
 	}, nil
 }

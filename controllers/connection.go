@@ -20,8 +20,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"math/rand/v2"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/sony/gobreaker/v2"
@@ -39,14 +41,28 @@ const (
 	// time, this often. So are credentials that were rejected.
 	breakerFailures = 5
 	defaultProbe    = 30 * time.Second
+	// How long a request may take, from its first byte to the answer's last.
+	requestTimeout = 10 * time.Second
 	// While requests are held back, a few jobs wait for the next probe; the rest
 	// is called when one has succeeded, or comes by itself after this time.
 	probeCandidates = 3
 	heldAtMost      = 5 * time.Minute
-	// The longest wait for one of the connection's places.
-	placeWaitMax = 30 * time.Second
-	// A throttled connection rests for at most this long.
-	pauseMax = 10 * time.Minute
+	// When those come again who find a probe on its way, or no credentials yet.
+	probeRetry = time.Second
+	// How often a job looks whether a new connection has credentials, and for how
+	// long before it says that it waits.
+	prepareRetry = 20 * time.Millisecond
+	prepareMax   = time.Second
+	// The longest wait for one of the connection's places. After as long one is
+	// free, or the circuit has opened.
+	placeWaitMax = requestTimeout
+	// How often a job in a long line looks whether the line has become shorter.
+	lineCheck = time.Minute
+	// A throttled connection rests for at most this long, and says that it is
+	// throttled until it was not for throttleMemory: else its status would change
+	// with every second window.
+	pauseMax       = 10 * time.Minute
+	throttleMemory = 30 * time.Second
 )
 
 // connection is a DLIConnection at work: one client, one rate limit, one set of
@@ -59,14 +75,19 @@ type connection struct {
 	probe      time.Duration
 	uid        types.UID
 	generation int64
+	built      time.Time
 
-	client  *dli.Client
-	limiter *rate.Limiter
-	source  credentialSource
-	breaker *gobreaker.TwoStepCircuitBreaker[struct{}]
-	// places bounds the requests in flight, so that a slow endpoint takes no more
-	// than its share of the workers.
-	places int
+	client *dli.Client
+	// limiter hands out turns: its tokens are a line in which jobs wait. pace
+	// counts the requests themselves, so that jobs whose turn came while nobody
+	// could serve them do not all ask at once.
+	limiter, pace *rate.Limiter
+	source        credentialSource
+	breaker       *gobreaker.TwoStepCircuitBreaker[struct{}]
+	// places bounds the requests in flight, and so do the workers, so that a slow
+	// endpoint takes no more than its share of them.
+	places  int
+	workers *workers
 	// broken says why the connection cannot be used at all; nil when it can.
 	broken *failure
 	// gates finds the gate of credentials, which connections share.
@@ -77,26 +98,45 @@ type connection struct {
 	// that jobs which were held back may ask again.
 	changed func(ctx context.Context, key types.NamespacedName, woken bool)
 
-	// reading lets one caller at a time fetch credentials; the others go on with
-	// those that there are.
-	reading sync.Mutex
-
 	mu          sync.Mutex
+	closed      bool
 	epoch       uint64
 	credentials *snapshot
+	fetchedAt   time.Time
 	rejection   *failure // why there are no credentials to use
 	lastFailure *failure // of the endpoint
-	opened      time.Time
+	// probeAt is when an endpoint is probed whose circuit has opened. It counts
+	// from when the last request began, not from when that was given up.
+	probeAt     time.Time
 	pausedUntil time.Time
+	throttled   *failure // why it paused last
 	connected   bool
 	inFlight    int
 	latency     time.Duration // a moving average
+	answered    time.Time     // when a request last came back, or the first one left
 	placeAt     time.Time     // when the next place is expected
-	// holding says that jobs are held back; candidates counts those of them that
-	// come back by themselves at roundEnds.
+	// holding says that jobs are held back, and heldFor with which reason, ""
+	// with none; candidates counts those that come back by themselves at
+	// roundEnds.
 	holding    bool
+	heldFor    string
 	candidates int
 	roundEnds  time.Time
+}
+
+// workers are what all connections share: as many requests as jobs are polled at
+// once. A connection takes no more of them than it leaves free, so one that hangs
+// takes half, two a third each, and there are always some for the others.
+type workers struct {
+	total int // 0: nothing bounds them
+	busy  atomic.Int64
+}
+
+func (w *workers) free() int {
+	if w.total == 0 {
+		return math.MaxInt
+	}
+	return w.total - int(w.busy.Load())
 }
 
 // snapshot is one immutable set of credentials.
@@ -107,8 +147,12 @@ type snapshot struct {
 	expires time.Time
 }
 
+func (s *snapshot) expired(now time.Time) bool {
+	return !s.expires.IsZero() && !now.Before(s.expires)
+}
+
 // name is how messages call the connection.
-func (c *connection) name() string { return "DLIConnection " + c.key.String() }
+func (c *connection) name() string { return "DLIConnection " + c.label }
 
 // state numbers what a job that is held back waits for: it is worth asking
 // again once the number is another.
@@ -118,9 +162,17 @@ func (c *connection) state() uint64 {
 	return c.epoch
 }
 
+// preparing tells whether the first credentials are just being fetched: that
+// takes a moment, which is worth waiting for before anything is said of a job.
+func (c *connection) preparing(now time.Time) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.broken == nil && c.fetchedAt.IsZero() && now.Sub(c.built) < prepareMax
+}
+
 // admission is a connection's answer to a job that wants to ask.
 type admission struct {
-	// granted says that the job may ask now; it must then call read.
+	// granted says that the job may ask now; it must then call read, once.
 	granted bool
 	// wait is when to come back otherwise.
 	wait time.Duration
@@ -130,58 +182,85 @@ type admission struct {
 	// longer does.
 	held bool
 
+	entered  time.Time
 	snapshot *snapshot
 	done     func(error)
 }
 
 // admit decides whether a job may ask at now. t is the job's turn at the rate
 // limit, kept between two calls.
-func (c *connection) admit(ctx context.Context, now time.Time, t *turn) (admission, error) {
+func (c *connection) admit(now time.Time, t *turn) admission {
 	if c.broken != nil {
-		return admission{wait: heldAtMost, why: c.broken, held: true}, nil
-	}
-	snap, why, err := c.current(ctx, now)
-	if err != nil {
-		return admission{}, err
+		return admission{wait: heldAtMost, why: c.broken, held: true}
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if why != nil {
-		*t = turn{}
-		return c.hold(now, now.Add(blockedRetry), why), nil
+	if c.closed {
+		// Another one has taken its place, or none, which the job finds out.
+		return admission{wait: time.Millisecond}
 	}
-	if now.Before(c.pausedUntil) {
-		*t = turn{}
-		return c.hold(now, c.pausedUntil, c.lastFailure), nil
-	}
-	if c.breaker.State() == gobreaker.StateOpen {
-		*t = turn{}
-		return c.hold(now, c.opened.Add(c.probe), c.lastFailure), nil
+	if until, why := c.obstacle(now); now.Before(until) {
+		t.leave(now)
+		return c.hold(now, until, why)
 	}
 	if wait := c.takeTurn(now, t); wait > 0 {
-		return admission{wait: wait}, nil
+		return admission{wait: wait}
 	}
-	if c.inFlight >= c.places {
-		return admission{wait: c.expectPlace(now)}, nil
+	if c.inFlight >= min(c.places, c.workers.free()) {
+		return admission{wait: c.expectPlace(now)}
+	}
+	if wait := c.keepPace(now, t); wait > 0 {
+		return admission{wait: wait}
 	}
 	*t = turn{}
+	snap := c.credentials
 	passed, retryAt := snap.gate.enter(now)
 	if !passed {
-		return c.hold(now, retryAt, c.rejectedCredentials(snap)), nil
+		return c.hold(now, retryAt, c.rejectedCredentials(snap))
 	}
 	done, err := c.breaker.Allow()
 	if err != nil {
-		snap.gate.leave(unverified, now, 0)
-		return c.hold(now, now.Add(c.probe), c.lastFailure), nil
+		snap.gate.leave(unverified, now, now, 0)
+		return c.hold(now, now.Add(probeRetry), c.lastFailure)
+	}
+	if c.inFlight == 0 {
+		c.answered = now
 	}
 	c.inFlight++
-	return admission{granted: true, snapshot: snap, done: done}, nil
+	c.workers.busy.Add(1)
+	return admission{granted: true, entered: now, snapshot: snap, done: done}
+}
+
+// obstacle returns what keeps every job of the connection from asking at now,
+// and until when at least; the zero time when nothing does.
+func (c *connection) obstacle(now time.Time) (until time.Time, why *failure) {
+	snap, circuit := c.credentials, c.breaker.State()
+	switch {
+	case c.rejection != nil:
+		return now.Add(blockedRetry), c.rejection
+	case snap == nil:
+		return now.Add(probeRetry), nil
+	case snap.expired(now):
+		return now.Add(blockedRetry), c.expired()
+	case now.Before(c.pausedUntil):
+		return c.pausedUntil, c.throttled
+	case circuit == gobreaker.StateOpen:
+		return later(c.probeAt, now.Add(time.Millisecond)), c.lastFailure
+	case circuit == gobreaker.StateHalfOpen && now.Before(c.probeAt):
+		return c.probeAt, c.lastFailure
+	case circuit == gobreaker.StateHalfOpen && c.inFlight > 0:
+		return now.Add(probeRetry), c.lastFailure
+	}
+	if opens := snap.gate.opens(now); now.Before(opens) {
+		return opens, c.rejectedCredentials(snap)
+	}
+	return time.Time{}, nil
 }
 
 // hold keeps a job waiting until at, if it is among the few that may probe
 // then; else until it is called.
 func (c *connection) hold(now, at time.Time, why *failure) admission {
-	c.holding = true
+	c.holding, c.heldFor = true, reasonOfHold(why)
 	if !now.Before(c.roundEnds) {
 		c.candidates, c.roundEnds = 0, at
 	}
@@ -195,36 +274,54 @@ func (c *connection) hold(now, at time.Time, why *failure) admission {
 
 // afterFailure returns when a job comes back whose poll has just failed, and
 // that would by itself come back after retry.
-func (c *connection) afterFailure(now time.Time, a admission, retry time.Duration) (wait time.Duration, held bool) {
-	opens := a.snapshot.gate.opens()
+func (c *connection) afterFailure(now time.Time, retry time.Duration) (wait time.Duration, held bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.breaker.State() == gobreaker.StateOpen {
-		opens = later(opens, c.opened.Add(c.probe))
-	}
-	if now.Before(c.pausedUntil) {
-		opens = later(opens, c.pausedUntil)
-	}
-	if !now.Before(opens) {
+	until, why := c.obstacle(now)
+	if !now.Before(until) {
 		return retry, false
 	}
-	return c.hold(now, opens, nil).wait, true
+	return c.hold(now, until, why).wait, true
 }
 
 // takeTurn returns how long the job's turn at the rate limit is away, and
-// reserves one if it has none.
+// puts it in line if it has none.
 func (c *connection) takeTurn(now time.Time, t *turn) time.Duration {
-	if t.at.IsZero() || t.limiter != c.limiter {
+	if t.limiter != c.limiter {
 		*t = turn{limiter: c.limiter, at: now.Add(c.limiter.ReserveN(now, 1).DelayFrom(now))}
 	}
-	return t.at.Sub(now)
+	if !t.paced {
+		// The line counts this job, so its turn is no later than the line's end,
+		// which may have moved up since: jobs leave, deleted or suspended.
+		t.at = earlier(t.at, lineEnd(c.limiter, now))
+	}
+	return min(t.at.Sub(now), lineCheck)
+}
+
+// lineEnd is when the last one in line has its turn.
+func lineEnd(limiter *rate.Limiter, now time.Time) time.Time {
+	waiting := max(0, -limiter.TokensAt(now))
+	return now.Add(time.Duration(waiting / float64(limiter.Limit()) * float64(time.Second)))
+}
+
+// keepPace returns how long a job whose turn has come still has to wait: jobs
+// come late after a stall of the operator or the endpoint, and then all at once.
+func (c *connection) keepPace(now time.Time, t *turn) time.Duration {
+	if t.paced {
+		return 0
+	}
+	wait := c.pace.ReserveN(now, 1).DelayFrom(now)
+	t.paced, t.at = true, now.Add(wait)
+	return wait
 }
 
 // expectPlace returns when a place is expected to be free, one caller after
 // another.
 func (c *connection) expectPlace(now time.Time) time.Duration {
-	c.placeAt = later(c.placeAt, now).Add(c.latency/time.Duration(c.places) + time.Millisecond)
-	return min(c.placeAt.Sub(now), placeWaitMax)
+	// What has not been answered for a while will likely take as long again.
+	each := max(c.latency, now.Sub(c.answered))/time.Duration(max(c.inFlight, 1)) + time.Millisecond
+	c.placeAt = earlier(later(c.placeAt, now).Add(each), now.Add(placeWaitMax))
+	return c.placeAt.Sub(now)
 }
 
 func (c *connection) rejectedCredentials(snap *snapshot) *failure {
@@ -237,39 +334,59 @@ func (c *connection) rejectedCredentials(snap *snapshot) *failure {
 	return failf(v1alpha1.ReasonCredentialsRejected, "DLI rejects the credentials of %s; put valid ones into its Secret", c.name())
 }
 
+func (c *connection) expired() *failure {
+	return failf(v1alpha1.ReasonCredentialsRejected, "the temporary credentials of %s have expired and could not be renewed", c.name())
+}
+
+// outcome is what a request says of the connection.
+type outcome struct {
+	why      *failure     // nil when it brought a status
+	verified verification // of the credentials
+	fault    error        // of the endpoint
+}
+
+// errNoVerdict is the fault of a request that was broken off by the operator
+// itself: it says nothing of the endpoint.
+var errNoVerdict = errors.New("broken off")
+
 // read asks DLI for a job, as an admission allows, and draws from the answer
 // what it says of the connection.
 func (c *connection) read(ctx context.Context, a admission, jobID string, clock func() time.Time) (*dli.JobStatus, *failure, error) {
 	began := clock()
+	said := outcome{fault: errNoVerdict}
+	// Deferred, for a panic must not keep what the admission took.
+	defer func() { c.finish(ctx, began, clock(), a, said) }()
+
 	answer, err := c.client.JobStatus(ctx, a.snapshot.creds, jobID)
-	now := clock()
 	var failed *dli.Error
 	if err != nil && !errors.As(err, &failed) {
-		// The operator is being stopped, or the reconcile took too long: that says
-		// nothing of the connection.
-		c.finish(ctx, now, a, now.Sub(began), nil, unverified, nil)
+		// The operator is being stopped, or the reconcile took too long.
 		return nil, nil, fmt.Errorf("polling job %q: %w", jobID, err)
 	}
-	c.metrics.requested(c.label, now.Sub(began), failed)
+	c.metrics.requested(c.label, clock().Sub(began), failed)
 	if failed == nil {
-		c.finish(ctx, now, a, now.Sub(began), nil, accepted, nil)
+		said = outcome{verified: accepted}
 		return answer, nil, nil
 	}
-	why := explain(failed, c.name())
-	c.finish(ctx, now, a, now.Sub(began), why, verify(failed), faultOf(failed))
-	return nil, why, nil
+	said = outcome{why: explain(failed, c.name()), verified: verify(failed), fault: faultOf(failed)}
+	return nil, said.why, nil
 }
 
-// verify says what an error tells of the credentials it was asked with.
+// verify says what an error tells of the credentials it was asked with: an
+// answer about anything else comes from behind the check of them.
 func verify(err *dli.Error) verification {
-	switch {
-	case err.Kind == dli.KindAuth:
+	switch err.Kind {
+	case dli.KindAuth:
 		return rejected
-	case err.Code != "" && err.Kind != dli.KindConfig && err.Kind != dli.KindThrottle && err.HTTPStatus < 500:
+	case dli.KindNotFound, dli.KindPermission, dli.KindRejected, dli.KindSlow:
 		return accepted
-	default:
-		return unverified
+	case dli.KindRetry:
+		if err.Code != "" && err.HTTPStatus < 500 {
+			return accepted
+		}
+	case dli.KindConfig, dli.KindThrottle, dli.KindUnreachable, dli.KindInvalid:
 	}
+	return unverified
 }
 
 // faultOf returns an error if it is the endpoint's, so that other jobs would
@@ -284,45 +401,63 @@ func faultOf(err *dli.Error) error {
 }
 
 // finish gives back what the admission took, and learns.
-func (c *connection) finish(ctx context.Context, now time.Time, a admission, took time.Duration, why *failure, v verification, fault error) {
-	var locked time.Duration
-	if why != nil && v == rejected {
-		locked = why.RetryAfter
-	}
-	a.snapshot.gate.leave(v, now, locked)
-
+func (c *connection) finish(ctx context.Context, began, now time.Time, a admission, said outcome) {
 	c.mu.Lock()
 	before := c.health(now)
-	c.inFlight--
-	c.latency += (took - c.latency) / 5
-	wasOpen := c.breaker.State() == gobreaker.StateOpen
-	if why != nil && needsToKnow(why) {
-		c.lastFailure = why
+	c.returned(began, now, a, said)
+	if said.why != nil && needsToKnow(said.why) {
+		c.lastFailure = said.why
 	}
-	a.done(fault)
-	if !wasOpen && c.breaker.State() == gobreaker.StateOpen {
-		c.opened = now
-	}
-	if why != nil && why.Kind == dli.KindThrottle {
-		pause := why.RetryAfter
+	if said.why != nil && said.why.Kind == dli.KindThrottle {
+		pause := said.why.RetryAfter
 		if pause <= 0 {
 			pause = throttleRetry
 		}
+		c.throttled = said.why
 		c.pausedUntil = later(c.pausedUntil, now.Add(min(pause, pauseMax)))
 	}
-	woken := false
-	if v == accepted {
+	if said.verified == accepted {
 		c.connected = true
-		if c.holding && fault == nil && !now.Before(c.pausedUntil) {
-			c.release()
-			woken = true
-		}
 	}
+	woken := c.reconsider(now)
 	news := woken || c.health(now) != before
 	c.mu.Unlock()
 	if news {
 		c.changed(ctx, c.key, woken)
 	}
+}
+
+// returned gives back the place, the pass of the gate and that of the breaker.
+func (c *connection) returned(began, now time.Time, a admission, said outcome) {
+	c.inFlight--
+	c.workers.busy.Add(-1)
+	c.answered = now
+	c.latency += (now.Sub(began) - c.latency) / 5
+	if c.inFlight == 0 {
+		c.placeAt = time.Time{} // whoever waits for a place need not
+	}
+	var locked time.Duration
+	if said.why != nil && said.verified == rejected {
+		locked = said.why.RetryAfter
+	}
+	a.snapshot.gate.leave(said.verified, a.entered, now, locked)
+	wasOpen := c.breaker.State() == gobreaker.StateOpen
+	a.done(said.fault)
+	if !wasOpen && c.breaker.State() == gobreaker.StateOpen {
+		c.probeAt = began.Add(c.probe)
+	}
+}
+
+// newBreaker makes the circuit breaker of an endpoint. It opens itself early,
+// by as much as the last request may have taken: probeAt decides.
+func newBreaker(name string, probe time.Duration) *gobreaker.TwoStepCircuitBreaker[struct{}] {
+	return gobreaker.NewTwoStepCircuitBreaker[struct{}](gobreaker.Settings{
+		Name:        name,
+		MaxRequests: 1,
+		Timeout:     max(probe-requestTimeout, probe/10),
+		ReadyToTrip: func(counts gobreaker.Counts) bool { return counts.ConsecutiveFailures >= breakerFailures },
+		IsExcluded:  func(err error) bool { return errors.Is(err, errNoVerdict) },
+	})
 }
 
 // needsToKnow tells whether a failure is the connection's rather than the job's.
@@ -335,79 +470,95 @@ func needsToKnow(f *failure) bool {
 	}
 }
 
+// reconsider releases the jobs that are held back if nothing holds them any
+// more, or if something else does, so that they say so.
+func (c *connection) reconsider(now time.Time) (released bool) {
+	until, why := c.obstacle(now)
+	if !c.holding || now.Before(until) && reasonOfHold(why) == c.heldFor {
+		return false
+	}
+	c.release()
+	return true
+}
+
+func reasonOfHold(why *failure) string {
+	if why == nil {
+		return ""
+	}
+	return why.Reason
+}
+
 // release lets all jobs ask again that were held back.
 func (c *connection) release() {
 	c.holding, c.roundEnds = false, time.Time{}
 	c.epoch++
 }
 
-// current returns the credentials to use at now, fetching them if there are
-// none yet.
-func (c *connection) current(ctx context.Context, now time.Time) (*snapshot, *failure, error) {
-	if snap, why := c.known(now); snap != nil || why != nil {
-		return snap, why, nil
-	}
-	c.reading.Lock()
-	defer c.reading.Unlock()
-	if snap, why := c.known(now); snap != nil || why != nil {
-		return snap, why, nil
-	}
-	if err := c.fetch(ctx, now); err != nil {
-		return nil, nil, err
-	}
-	snap, why := c.known(now)
-	return snap, why, nil
-}
-
-func (c *connection) known(now time.Time) (*snapshot, *failure) {
+// revive calls the jobs that are held back if none of those came that were to
+// probe: they may be gone.
+func (c *connection) revive(ctx context.Context, now time.Time) {
 	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.credentials != nil && !c.credentials.expires.IsZero() && !now.Before(c.credentials.expires) {
-		return nil, failf(v1alpha1.ReasonCredentialsRejected, "the temporary credentials of %s have expired and could not be renewed", c.name())
+	lost := c.holding && c.inFlight == 0 && now.Sub(c.roundEnds) > c.probe/6
+	if lost {
+		c.release()
 	}
-	return c.credentials, c.rejection
+	c.mu.Unlock()
+	if lost {
+		c.changed(ctx, c.key, true)
+	}
 }
 
-// refresh fetches the credentials again if they are due at now, and says when
-// they are due next. One set replaces another at once and whole.
+// refresh fetches the credentials if they are due at now, and says when to come
+// again. One set replaces another at once and whole. Nobody else fetches, and
+// no key is reconciled twice at a time, so there is one fetch at a time.
 func (c *connection) refresh(ctx context.Context, now time.Time) (next time.Duration, err error) {
 	if c.broken != nil {
 		return heldAtMost, nil
 	}
-	c.reading.Lock()
-	defer c.reading.Unlock()
-	if renewAt := c.renewAt(); now.Before(renewAt) {
-		return renewAt.Sub(now), nil
+	if !now.Before(c.fetchDue(now)) {
+		if err := c.fetch(ctx, now); err != nil {
+			return 0, err
+		}
 	}
-	if err := c.fetch(ctx, now); err != nil {
-		return 0, err
-	}
-	if renewAt := c.renewAt(); now.Before(renewAt) {
-		return min(renewAt.Sub(now), heldAtMost), nil
-	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.health(now).status == metav1.ConditionTrue {
-		return secretRefresh, nil
-	}
-	return secretRetry, nil
+	c.revive(ctx, now)
+	return c.untilRefresh(now), nil
 }
 
-// Secrets are read again within a minute, and within 30 s while they do not
-// work.
-const (
-	secretRefresh = 45 * time.Second
-	secretRetry   = 20 * time.Second
-)
-
-func (c *connection) renewAt() time.Time {
+// fetchDue is when the credentials are to be fetched again: temporary ones when
+// they are to be renewed, others within a minute, and those that do not work
+// within half of one.
+func (c *connection) fetchDue(now time.Time) time.Time {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.credentials == nil {
-		return time.Time{}
+	retry := c.fetchedAt.Add(c.retryInterval())
+	switch snap := c.credentials; {
+	case c.fetchedAt.IsZero():
+		return now
+	case snap == nil || snap.expired(now) || snap.gate.closed():
+		return retry
+	case snap.renewAt.IsZero():
+		return c.fetchedAt.Add(c.refreshInterval())
+	default:
+		return later(snap.renewAt, retry)
 	}
-	return c.credentials.renewAt
 }
+
+// untilRefresh is when refresh wants to be called again, for the credentials,
+// for jobs that are held back, or for what changes by the mere passing of time.
+func (c *connection) untilRefresh(now time.Time) time.Duration {
+	due := c.fetchDue(now)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	longest := c.refreshInterval()
+	if c.holding || c.health(now).status != metav1.ConditionTrue {
+		longest = c.retryInterval()
+	}
+	return max(min(due.Sub(now), longest), time.Millisecond)
+}
+
+// With probes every 30 s, these are 45 s and 20 s.
+func (c *connection) refreshInterval() time.Duration { return c.probe * 3 / 2 }
+func (c *connection) retryInterval() time.Duration   { return c.probe * 2 / 3 }
 
 // fetch replaces the credentials by what their source holds. Old ones of which
 // the end is known are used until then if no new ones can be had.
@@ -416,20 +567,24 @@ func (c *connection) fetch(ctx context.Context, now time.Time) error {
 	if err != nil {
 		return err
 	}
+	next := &snapshot{creds: creds, expires: expires}
+	if why == nil {
+		next.gate = c.gates(fingerprint(c.endpoint, creds), c.probe)
+	}
+	if !expires.IsZero() {
+		next.renewAt = renewal(now, expires)
+	}
 	c.mu.Lock()
 	before, woken := c.health(now), false
-	switch {
-	case why != nil && c.credentials != nil && now.Before(c.credentials.expires):
+	c.fetchedAt = now
+	switch old := c.credentials; {
+	case why != nil && old != nil && now.Before(old.expires):
 		// The next refresh tries again.
 	case why != nil:
 		c.credentials, c.rejection = nil, why
-	case c.credentials != nil && c.credentials.creds == creds:
-		c.rejection = nil
+		woken = c.reconsider(now)
+	case old != nil && old.creds == creds && old.expires.Equal(expires):
 	default:
-		next := &snapshot{creds: creds, expires: expires, gate: c.gates(fingerprint(c.endpoint, creds), c.probe)}
-		if !expires.IsZero() {
-			next.renewAt = renewal(now, expires)
-		}
 		c.credentials, c.rejection = next, nil
 		c.release()
 		woken = true
@@ -440,6 +595,13 @@ func (c *connection) fetch(ctx context.Context, now time.Time) error {
 		c.changed(ctx, c.key, woken)
 	}
 	return nil
+}
+
+// uses tells whether the connection's credentials are those of a gate.
+func (c *connection) uses(g *gate) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.credentials != nil && c.credentials.gate == g
 }
 
 // health is what the Ready condition of the DLIConnection says.
@@ -470,13 +632,15 @@ func (c *connection) health(now time.Time) health {
 		return not(c.broken)
 	case c.rejection != nil:
 		return not(c.rejection)
+	case c.credentials != nil && c.credentials.expired(now):
+		return not(c.expired())
 	case c.credentials != nil && c.credentials.gate.closed():
 		return not(c.rejectedCredentials(c.credentials))
 	case c.breaker.State() != gobreaker.StateClosed && c.lastFailure != nil:
 		return health{metav1.ConditionFalse, v1alpha1.ReasonCircuitOpen,
 			fmt.Sprintf("requests are held back but for a probe every %v: %s", c.probe, c.lastFailure.Message)}
-	case now.Before(c.pausedUntil) && c.lastFailure != nil:
-		return not(c.lastFailure)
+	case c.throttled != nil && now.Before(c.pausedUntil.Add(throttleMemory)):
+		return not(c.throttled)
 	case c.connected:
 		return health{metav1.ConditionTrue, v1alpha1.ReasonConnected, "DLI accepts the credentials"}
 	default:
@@ -485,8 +649,11 @@ func (c *connection) health(now time.Time) health {
 }
 
 // close ends the connection's idle TCP connections. Requests in flight end by
-// themselves.
+// themselves; no other is admitted.
 func (c *connection) close() {
+	c.mu.Lock()
+	c.closed = true
+	c.mu.Unlock()
 	if c.client != nil {
 		c.client.CloseIdleConnections()
 	}

@@ -25,7 +25,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/sony/gobreaker/v2"
 	"golang.org/x/time/rate"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -52,8 +51,12 @@ type ConnectionOptions struct {
 	// UserAgent is sent with every request.
 	UserAgent string
 	// ProbeInterval is how often an endpoint or credentials that have failed are
-	// tried; 30 s when it is zero.
+	// tried; 30 s when it is zero. Secrets are read again after one and a half of
+	// it, and after two thirds while they do not work.
 	ProbeInterval time.Duration
+	// PodIdentityNamespaces are the namespaces whose DLIConnections may use
+	// podIdentity, which asks with the operator's own rights; empty for all.
+	PodIdentityNamespaces []string
 }
 
 // Connections finds the connection of a job and keeps those in use open. It
@@ -70,10 +73,11 @@ type Connections struct {
 	Clock   clock.PassiveClock
 	Metrics *Metrics
 
-	epochs atomic.Uint64
-	mu     sync.Mutex
-	open   map[types.NamespacedName]*connection
-	gates  map[string]*gate
+	workers workers
+	epochs  atomic.Uint64
+	mu      sync.Mutex
+	open    map[types.NamespacedName]*connection
+	gates   map[string]*gate
 }
 
 // find returns the connection that a job may use, or why there is none.
@@ -94,7 +98,7 @@ func (c *Connections) find(ctx context.Context, job *v1alpha1.DLIJob) (*connecti
 	}
 	switch {
 	case object != nil:
-		return c.opened(object), nil, nil
+		return c.opened(ctx, object), nil, nil
 	case key == types.NamespacedName{}:
 		return nil, failf(v1alpha1.ReasonConnectionNotFound,
 			"there is no DLIConnection named %s in namespace %s; create it, or name another in spec.connectionRef", v1alpha1.DefaultConnectionName, job.Namespace), nil
@@ -179,22 +183,43 @@ func (c *Connections) allows(ctx context.Context, object *v1alpha1.DLIConnection
 
 // opened returns the connection that works as an object says, opening it if
 // there is none or it works as an older one said.
-func (c *Connections) opened(object *v1alpha1.DLIConnection) *connection {
+func (c *Connections) opened(ctx context.Context, object *v1alpha1.DLIConnection) *connection {
+	conn, isNew := c.openedOrBuilt(object)
+	if isNew {
+		// Its reconciler fetches the credentials, and forgets it if the object is
+		// gone by now.
+		c.News.changed(ctx, conn.key, false)
+	}
+	return conn
+}
+
+func (c *Connections) openedOrBuilt(object *v1alpha1.DLIConnection) (conn *connection, isNew bool) {
 	key := client.ObjectKeyFromObject(object)
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	known := c.open[key]
 	if known != nil && known.uid == object.UID && known.generation >= object.Generation {
-		return known
+		return known, false
 	}
+	next := c.build(key, object)
 	if known != nil {
 		known.close()
+		next.takeOver(known)
 	}
 	if c.open == nil {
 		c.open = map[types.NamespacedName]*connection{}
 	}
-	c.open[key] = c.build(key, object)
-	return c.open[key]
+	c.open[key] = next
+	return next, true
+}
+
+// takeOver lets the jobs keep their turns that wait at a predecessor with the
+// same rate limit.
+func (c *connection) takeOver(predecessor *connection) {
+	same := c.limiter.Limit() == predecessor.limiter.Limit() && c.limiter.Burst() == predecessor.limiter.Burst()
+	if same && c.uid == predecessor.uid {
+		c.limiter, c.pace = predecessor.limiter, predecessor.pace
+	}
 }
 
 // forget closes a connection whose object is gone.
@@ -204,6 +229,7 @@ func (c *Connections) forget(key types.NamespacedName) {
 	if known := c.open[key]; known != nil {
 		known.close()
 		delete(c.open, key)
+		c.Metrics.forget(known.label)
 	}
 }
 
@@ -245,9 +271,12 @@ func (c *Connections) build(key types.NamespacedName, object *v1alpha1.DLIConnec
 		metrics:    c.Metrics,
 		uid:        object.UID,
 		generation: object.Generation,
+		built:      c.Clock.Now(),
 		limiter:    rate.NewLimiter(rate.Limit(perSecond), burst),
+		pace:       rate.NewLimiter(rate.Limit(perSecond), burst),
 		// Enough to keep the rate at 200 ms a request; four, at least, and by default.
 		places:  max(perSecond/5, 4),
+		workers: &c.workers,
 		gates:   c.gateOf,
 		changed: c.News.changed,
 		// A number that no other connection has, so that a job which was held back
@@ -258,12 +287,7 @@ func (c *Connections) build(key types.NamespacedName, object *v1alpha1.DLIConnec
 	if conn.probe <= 0 {
 		conn.probe = defaultProbe
 	}
-	conn.breaker = gobreaker.NewTwoStepCircuitBreaker[struct{}](gobreaker.Settings{
-		Name:        key.String(),
-		MaxRequests: 1,
-		Timeout:     conn.probe,
-		ReadyToTrip: func(counts gobreaker.Counts) bool { return counts.ConsecutiveFailures >= breakerFailures },
-	})
+	conn.breaker = newBreaker(conn.label, conn.probe)
 	conn.broken = c.equip(conn, spec)
 	return conn
 }
@@ -282,6 +306,7 @@ func (c *Connections) equip(conn *connection, spec v1alpha1.DLIConnectionSpec) *
 		CABundle:      []byte(spec.CABundle),
 		AllowInsecure: c.Options.AllowInsecure,
 		MaxIdleConns:  conn.places,
+		Timeout:       requestTimeout,
 		UserAgent:     c.Options.UserAgent,
 	})
 	if err != nil {
@@ -291,9 +316,13 @@ func (c *Connections) equip(conn *connection, spec v1alpha1.DLIConnectionSpec) *
 		conn.source = secretSource{reader: c.Secrets, key: types.NamespacedName{Namespace: conn.key.Namespace, Name: ref.Name}}
 		return nil
 	}
+	if allowed := c.Options.PodIdentityNamespaces; len(allowed) > 0 && !slices.Contains(allowed, conn.key.Namespace) {
+		return failf(v1alpha1.ReasonCredentialsRejected,
+			"%s may not use podIdentity, which asks with the operator's own rights: use a secretRef, or have namespace %s added to the operator's --pod-identity-namespaces", conn.name(), conn.key.Namespace)
+	}
 	identity, err := dli.PodIdentityFromEnv()
 	if err != nil {
-		return failf(v1alpha1.ReasonCredentialsRejected, "%s asks with the pod's identity, which this pod does not have: %v", conn.name(), err)
+		return failf(v1alpha1.ReasonCredentialsRejected, "%s cannot ask with the pod's identity: %v", conn.name(), err)
 	}
 	conn.source = podIdentitySource{identity: identity}
 	return nil
@@ -311,15 +340,32 @@ func misconfigured(conn *connection, err error) *failure {
 func (c *Connections) gateOf(fingerprint string, probe time.Duration) *gate {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if known := c.gates[fingerprint]; known != nil {
-		return known
+	now := c.Clock.Now()
+	found := c.gates[fingerprint]
+	if found == nil {
+		c.dropGates(now)
+		found = &gate{probe: probe}
+		c.gates[fingerprint] = found
 	}
+	found.touch(now)
+	return found
+}
+
+// dropGates forgets the gates of credentials that nobody uses, once there is
+// nothing left to remember of them.
+func (c *Connections) dropGates(now time.Time) {
 	if c.gates == nil {
 		c.gates = map[string]*gate{}
 	}
-	// A gate with nothing to remember can be made anew at any time.
-	now := c.Clock.Now()
-	maps.DeleteFunc(c.gates, func(_ string, g *gate) bool { return g.forgettable(now) })
-	c.gates[fingerprint] = &gate{probe: probe}
-	return c.gates[fingerprint]
+	maps.DeleteFunc(c.gates, func(_ string, g *gate) bool {
+		if !g.forgettable(now) {
+			return false
+		}
+		for _, conn := range c.open {
+			if conn.uses(g) {
+				return false
+			}
+		}
+		return true
+	})
 }

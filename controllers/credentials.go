@@ -24,6 +24,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/go-logr/logr"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/types"
@@ -50,7 +51,8 @@ type secretSource struct {
 
 func (s secretSource) fetch(ctx context.Context) (dli.Credentials, time.Time, *failure, error) {
 	secret := &corev1.Secret{}
-	err := s.reader.Get(ctx, s.key, secret)
+	// A client logs the bodies of answers when it is asked to log everything.
+	err := s.reader.Get(logr.NewContext(ctx, logr.Discard()), s.key, secret)
 	switch {
 	case apierrors.IsNotFound(err):
 		return dli.Credentials{}, time.Time{}, failf(v1alpha1.ReasonSecretNotFound,
@@ -111,6 +113,9 @@ type podIdentitySource struct {
 
 func (s podIdentitySource) fetch(ctx context.Context) (dli.Credentials, time.Time, *failure, error) {
 	creds, expires, err := s.identity.Fetch(ctx)
+	if ctx.Err() != nil {
+		return dli.Credentials{}, time.Time{}, nil, fmt.Errorf("fetching the pod's credentials: %w", ctx.Err())
+	}
 	if err != nil {
 		return dli.Credentials{}, time.Time{}, failf(v1alpha1.ReasonCredentialsRejected,
 			"the pod's identity cannot be had: %v; bind an agency to the operator's ServiceAccount in CCE, or use a secretRef", err), nil

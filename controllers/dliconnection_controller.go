@@ -22,12 +22,14 @@ import (
 	"time"
 
 	"k8s.io/apimachinery/pkg/api/equality"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/utils/clock"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/builder"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/controller"
 	"sigs.k8s.io/controller-runtime/pkg/predicate"
 	"sigs.k8s.io/controller-runtime/pkg/source"
 
@@ -60,21 +62,22 @@ func (r *DLIConnectionReconciler) Reconcile(ctx context.Context, req ctrl.Reques
 		}
 		return ctrl.Result{}, client.IgnoreNotFound(err)
 	}
-	if !stored.DeletionTimestamp.IsZero() {
-		return ctrl.Result{}, nil
+	conn := r.Connections.opened(ctx, stored)
+	next, err := conn.refresh(ctx, r.Clock.Now())
+	if err != nil {
+		return ctrl.Result{}, err
 	}
-	conn := r.Connections.opened(stored)
-	next, refreshErr := conn.refresh(ctx, r.Clock.Now())
-
 	object := stored.DeepCopy()
 	describe(object, conn, r.Clock.Now())
 	if r.Report && !equality.Semantic.DeepEqual(stored.Status, object.Status) {
-		if err := r.Status().Patch(ctx, object, client.MergeFromWithOptions(stored, client.MergeFromWithOptimisticLock{})); err != nil {
-			return ctrl.Result{}, fmt.Errorf("writing the status of DLIConnection %s: %w", req.NamespacedName, client.IgnoreNotFound(err))
-		}
+		err = r.Status().Patch(ctx, object, client.MergeFromWithOptions(stored, client.MergeFromWithOptimisticLock{}))
 	}
-	if refreshErr != nil {
-		return ctrl.Result{}, refreshErr
+	switch {
+	case apierrors.IsConflict(err):
+		// The cache is a moment behind, or somebody has changed the object.
+		next = min(next, cacheLag)
+	case client.IgnoreNotFound(err) != nil:
+		return ctrl.Result{}, fmt.Errorf("writing the status of DLIConnection %s: %w", req.NamespacedName, err)
 	}
 	return ctrl.Result{RequeueAfter: next, Priority: new(0)}, nil
 }
@@ -91,7 +94,7 @@ func describe(object *v1alpha1.DLIConnection, conn *connection, now time.Time) {
 		Type:               v1alpha1.ReadyCondition,
 		Status:             h.status,
 		Reason:             h.reason,
-		Message:            clip(h.message, maxConditionMessage),
+		Message:            clip(oneLine(h.message), maxConditionMessage),
 		ObservedGeneration: object.Generation,
 		LastTransitionTime: *seconds(now),
 	})
@@ -104,5 +107,10 @@ func (r *DLIConnectionReconciler) SetupWithManager(mgr ctrl.Manager) error {
 	return ctrl.NewControllerManagedBy(mgr).
 		For(&v1alpha1.DLIConnection{}, builder.WithPredicates(predicate.GenerationChangedPredicate{})).
 		WatchesRawSource(source.Func(r.News.toConnections)).
+		WithOptions(controller.Options{
+			// Where the pod's identity comes from may hang, for some seconds.
+			MaxConcurrentReconciles: 10,
+			RateLimiter: retries(),
+		}).
 		Complete(r)
 }

@@ -59,11 +59,11 @@ type DLIJobReconciler struct {
 func (r *DLIJobReconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Result, error) {
 	stored := &v1alpha1.DLIJob{}
 	if err := r.Get(ctx, req.NamespacedName, stored, sharedObject); err != nil {
-		r.watches.forget(req.NamespacedName)
+		r.watches.forget(req.NamespacedName, r.Clock.Now())
 		return ctrl.Result{}, client.IgnoreNotFound(err)
 	}
 	if !stored.DeletionTimestamp.IsZero() {
-		r.watches.forget(req.NamespacedName)
+		r.watches.forget(req.NamespacedName, r.Clock.Now())
 		return ctrl.Result{}, nil
 	}
 	w := r.watchOf(stored)
@@ -97,7 +97,8 @@ func (r *DLIJobReconciler) advance(ctx context.Context, job *v1alpha1.DLIJob, w 
 		r.conclude(job, w, now)
 		return untilExpired(job, now), nil
 	case job.Spec.Suspend:
-		w.due, w.turn, w.run, w.held = time.Time{}, turn{}, streak{}, false
+		w.turn.leave(now)
+		w.due, w.run, w.held = time.Time{}, streak{}, false
 		suspended(job, now)
 		r.conclude(job, w, now)
 		return 0, nil
@@ -108,9 +109,12 @@ func (r *DLIJobReconciler) advance(ctx context.Context, job *v1alpha1.DLIJob, w 
 	case err != nil:
 		return 0, err
 	case why != nil:
-		w.held, w.heldAt, w.turn = true, noConnection, turn{}
+		w.turn.leave(now)
+		w.held, w.heldAt = true, noConnection
 		r.holdBack(job, w, why, now)
 		w.due = now.Add(heldAtMost)
+	case conn.preparing(now):
+		return prepareRetry, nil
 	case !w.isDue(job, conn, now):
 	default:
 		if err := r.poll(ctx, job, w, conn); err != nil {
@@ -148,10 +152,7 @@ func (r *DLIJobReconciler) conclude(job *v1alpha1.DLIJob, w *watch, now time.Tim
 func (r *DLIJobReconciler) poll(ctx context.Context, job *v1alpha1.DLIJob, w *watch, conn *connection) error {
 	now := r.Clock.Now()
 	state := conn.state()
-	a, err := conn.admit(ctx, now, &w.turn)
-	if err != nil {
-		return err
-	}
+	a := conn.admit(now, &w.turn)
 	if !a.granted {
 		wait := a.wait
 		switch {
@@ -177,7 +178,7 @@ func (r *DLIJobReconciler) poll(ctx context.Context, job *v1alpha1.DLIJob, w *wa
 	if why != nil {
 		w.run = w.run.after(why, now)
 		recordFailure(job, why, w.run, now, r.Schedule.NotFoundAfter)
-		wait, held := conn.afterFailure(now, a, r.Schedule.retry(why, w.run, now, jitter()))
+		wait, held := conn.afterFailure(now, r.Schedule.retry(why, w.run, now, jitter()))
 		w.held, w.heldAt, w.due = held, state, now.Add(wait)
 		if job.IsCompleted() && meta.IsStatusConditionTrue(job.Status.Conditions, v1alpha1.SyncedCondition) {
 			job.Status.LastHandledPollRequest = clip(request, maxName)
@@ -240,10 +241,11 @@ func (r *DLIJobReconciler) watchOf(job *v1alpha1.DLIJob) *watch {
 const noConnection = 0
 
 // isDue tells whether a job is polled at now: its time has come, somebody asks
-// for it, or what held it back is gone.
+// for it, what held it back is gone, or the line in which it waits.
 func (w *watch) isDue(job *v1alpha1.DLIJob, conn *connection, now time.Time) bool {
 	return !now.Before(w.due) ||
 		w.held && w.heldAt != conn.state() ||
+		w.turn.limiter != nil && w.turn.limiter != conn.limiter ||
 		!w.held && w.turn.at.IsZero() && pollRequested(job)
 }
 

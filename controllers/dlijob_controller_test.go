@@ -41,7 +41,7 @@ import (
 const jobID = "208b08d4-0dc2-4dd7-8879-ddd4c020d7aa"
 
 func TestAJobIsWatchedFromLaunchToEnd(t *testing.T) {
-	w := newWorld(t)
+	w := newWorld(t, dlitest.WithStartOnRequest())
 	w.dli.SetJob(dlitest.Query(jobID).Launching(time.Second).Running(2 * time.Second).Finishes(4))
 	seen := w.record()
 	job := w.watch(jobID)
@@ -402,7 +402,7 @@ func TestFailedPollsLoseNothingAndHeal(t *testing.T) {
 }
 
 func TestADeadlineDoesNotEndTheWatch(t *testing.T) {
-	w := newWorld(t)
+	w := newWorld(t, dlitest.WithStartOnRequest())
 	w.dli.SetJob(dlitest.Query(jobID).Running(4 * time.Second).Finishes(4))
 	job := w.watch(jobID, func(spec *v1alpha1.DLIJobSpec) { spec.ActiveDeadlineSeconds = ptr.To[int64](1) })
 	w.start().awaitReason(job, "DeadlineExceeded")
@@ -431,7 +431,7 @@ func TestSuspendAndResume(t *testing.T) {
 }
 
 func TestATTLDeletesWhatHasEnded(t *testing.T) {
-	w := newWorld(t)
+	w := newWorld(t, dlitest.WithStartOnRequest())
 	w.dli.SetJob(dlitest.Query(jobID).Running(time.Second).Finishes(4))
 	job := w.watch(jobID, func(spec *v1alpha1.DLIJobSpec) { spec.TTLSecondsAfterFinished = ptr.To[int32](1) })
 	w.start()
@@ -443,7 +443,7 @@ func TestATTLDeletesWhatHasEnded(t *testing.T) {
 }
 
 func TestEventsTellOfEachTransitionOnce(t *testing.T) {
-	w := newWorld(t)
+	w := newWorld(t, dlitest.WithStartOnRequest())
 	w.dli.SetJob(dlitest.Query(jobID).Launching(time.Second).Running(2 * time.Second).Fails("DLI.0005: " + strings.Repeat("错误", 1000)))
 	job := w.watch(jobID)
 	w.start().awaitReason(job, "JobFailed")

@@ -156,7 +156,7 @@ func recordFailure(job *v1alpha1.DLIJob, f *failure, run streak, now time.Time, 
 		case run.confirmedNotFound(now, notFoundAfter):
 			job.Status.Outcome = v1alpha1.OutcomeNotFound
 			job.Status.CompletionTime = seconds(now)
-			setCondition(job, v1alpha1.SyncedCondition, metav1.ConditionTrue, f.Reason, f.Message, now)
+			setCondition(job, v1alpha1.SyncedCondition, metav1.ConditionTrue, f.Reason, messageOf(job, f), now)
 			return
 		}
 	}
@@ -262,7 +262,7 @@ func judge(job *v1alpha1.DLIJob, run streak, now time.Time, stallAfter time.Dura
 	case dli.StateRunning:
 		return waiting(v1alpha1.ReasonJobRunning, "the job is running"+onQueue(job))
 	case dli.StateScaling:
-		return waiting(v1alpha1.ReasonJobScaling, "the job changes its queue's size"+onQueue(job))
+		return waiting(v1alpha1.ReasonJobScaling, "the job is being scaled"+onQueue(job))
 	default:
 		return waiting(v1alpha1.ReasonJobStatusUnrecognized, fmt.Sprintf("DLI reports %q, which this version does not know; the job is taken to be active", job.Status.JobStatus))
 	}
@@ -431,9 +431,12 @@ func nearly(was, is *int64) bool {
 	return max(difference, -difference) <= *was/10
 }
 
-// humanDuration writes a duration as people do: 2.523s, 1m33s.
+// humanDuration writes a duration as people do: 2.523s, 1m33s, 30h30m.
 func humanDuration(d time.Duration) string {
-	if d >= time.Minute {
+	switch {
+	case d >= time.Hour:
+		return strings.TrimSuffix(d.Round(time.Minute).String(), "0s")
+	case d >= time.Minute:
 		return d.Round(time.Second).String()
 	}
 	return d.Round(time.Millisecond).String()

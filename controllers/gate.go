@@ -17,6 +17,7 @@ limitations under the License.
 package controllers
 
 import (
+	"slices"
 	"sync"
 	"time"
 )
@@ -42,6 +43,8 @@ type gate struct {
 	// since the credentials were last accepted.
 	rejected    []time.Time
 	lockedUntil time.Time
+	// touched is when the gate was last used.
+	touched time.Time
 }
 
 // enter lets a request pass, or says when to try again. Each that passes must
@@ -49,13 +52,11 @@ type gate struct {
 func (g *gate) enter(now time.Time) (passed bool, retryAt time.Time) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if retryAt := g.opensAt(); now.Before(retryAt) {
+	if retryAt := g.opensAt(now); now.Before(retryAt) {
 		return false, retryAt
 	}
-	if !g.proven && g.inFlight > 0 {
-		return false, now.Add(unprovenRetry)
-	}
 	g.inFlight++
+	g.touched = now
 	return true, time.Time{}
 }
 
@@ -63,43 +64,62 @@ func (g *gate) enter(now time.Time) (passed bool, retryAt time.Time) {
 // for the first time; the rest is called when that went well.
 const unprovenRetry = 100 * time.Millisecond
 
-func (g *gate) opensAt() time.Time {
-	if len(g.rejected) == 0 {
-		return g.lockedUntil
+func (g *gate) opensAt(now time.Time) time.Time {
+	opens := g.lockedUntil
+	if n := len(g.rejected); n > 0 {
+		opens = later(opens, g.rejected[n-1].Add(g.probe))
+		if n == gateFailures {
+			opens = later(opens, g.rejected[0].Add(gateWindow+time.Second))
+		}
 	}
-	opens := g.rejected[len(g.rejected)-1].Add(g.probe)
-	if len(g.rejected) == gateFailures {
-		opens = later(opens, g.rejected[0].Add(gateWindow+time.Second))
+	if !g.proven && g.inFlight > 0 {
+		opens = later(opens, now.Add(unprovenRetry))
 	}
-	return later(opens, g.lockedUntil)
+	return opens
 }
 
-// opens is when the next request may pass; in the past when any may.
-func (g *gate) opens() time.Time {
+// opens is when the next request may pass; in the past when one may at now.
+func (g *gate) opens(now time.Time) time.Time {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	return g.opensAt()
+	return g.opensAt(now)
 }
 
-// leave reports what became of a request that had passed.
-func (g *gate) leave(v verification, now time.Time, locked time.Duration) {
+// leave reports what became of a request that had entered and came back at now.
+func (g *gate) leave(v verification, entered, now time.Time, locked time.Duration) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.inFlight--
-	switch v {
-	case accepted:
+	g.touched = now
+	// What was sent before the last rejection came back proves nothing: the
+	// credentials may have been revoked in between.
+	last, closed := g.lastRejection()
+	stale := closed && !entered.After(last)
+	switch {
+	case v == accepted && !stale:
 		g.proven, g.rejected, g.lockedUntil = true, nil, time.Time{}
-	case rejected:
+	case v == rejected:
 		g.proven = false
-		g.rejected = append(g.rejected, now)
-		if surplus := len(g.rejected) - gateFailures; surplus > 0 {
-			g.rejected = g.rejected[surplus:]
-		}
-		if locked > 0 {
-			g.lockedUntil = later(g.lockedUntil, now.Add(locked))
-		}
-	case unverified:
+		g.lockedUntil = later(g.lockedUntil, now.Add(locked))
+		g.reject(now)
+	case v == unverified && closed && !stale:
+		// The service may have counted it, too.
+		g.reject(now)
 	}
+}
+
+func (g *gate) reject(now time.Time) {
+	g.rejected = append(g.rejected, now)
+	if surplus := len(g.rejected) - gateFailures; surplus > 0 {
+		g.rejected = slices.Delete(g.rejected, 0, surplus)
+	}
+}
+
+func (g *gate) lastRejection() (at time.Time, any bool) {
+	if len(g.rejected) == 0 {
+		return time.Time{}, false
+	}
+	return g.rejected[len(g.rejected)-1], true
 }
 
 // closed tells whether the credentials were rejected last.
@@ -109,12 +129,18 @@ func (g *gate) closed() bool {
 	return len(g.rejected) > 0
 }
 
+// touch notes that the gate is in use at now.
+func (g *gate) touch(now time.Time) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.touched = later(g.touched, now)
+}
+
 // forgettable tells whether a gate has nothing to remember that matters at now.
 func (g *gate) forgettable(now time.Time) bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	quiet := len(g.rejected) == 0 || now.Sub(g.rejected[len(g.rejected)-1]) > gateWindow
-	return quiet && g.inFlight == 0 && now.After(g.lockedUntil)
+	return g.inFlight == 0 && now.Sub(g.touched) > gateWindow && now.After(g.lockedUntil)
 }
 
 // verification is what an answer says of the credentials.

@@ -30,7 +30,7 @@ func TestGate(t *testing.T) {
 		if passed, _ := g.enter(noon); passed {
 			t.Error("a second request passes before the first was answered")
 		}
-		g.leave(accepted, noon, 0)
+		g.leave(accepted, noon, noon, 0)
 		for range 10 {
 			if passed, _ := g.enter(noon); !passed {
 				t.Error("a request is refused after the credentials were accepted")
@@ -44,7 +44,7 @@ func TestGate(t *testing.T) {
 		for at := noon; at.Before(noon.Add(time.Hour)); at = at.Add(time.Second) {
 			if passed, _ := g.enter(at); passed {
 				tries = append(tries, at)
-				g.leave(rejected, at, 0)
+				g.leave(rejected, at, at, 0)
 			}
 		}
 		for i := range tries {
@@ -60,12 +60,12 @@ func TestGate(t *testing.T) {
 	t.Run("counts those that were in flight when a key was revoked", func(t *testing.T) {
 		g := gate{probe: defaultProbe}
 		g.enter(noon)
-		g.leave(accepted, noon, 0)
+		g.leave(accepted, noon, noon, 0)
 		for range 4 {
 			g.enter(noon)
 		}
 		for range 4 {
-			g.leave(rejected, noon, 0)
+			g.leave(rejected, noon, noon, 0)
 		}
 		if passed, retryAt := g.enter(noon.Add(29 * time.Second)); passed || !retryAt.Equal(noon.Add(30*time.Second)) {
 			t.Errorf("passed %v, retry at %v; want refused until 30 s have passed", passed, retryAt)
@@ -73,7 +73,7 @@ func TestGate(t *testing.T) {
 		if passed, _ := g.enter(noon.Add(30 * time.Second)); !passed {
 			t.Fatal("the probe is refused")
 		}
-		g.leave(rejected, noon.Add(30*time.Second), 0)
+		g.leave(rejected, noon.Add(30*time.Second), noon.Add(30*time.Second), 0)
 		if passed, _ := g.enter(noon.Add(5 * time.Minute)); passed {
 			t.Error("a sixth request within five minutes passes")
 		}
@@ -82,7 +82,7 @@ func TestGate(t *testing.T) {
 	t.Run("rests for as long as the service locks the key", func(t *testing.T) {
 		g := gate{probe: defaultProbe}
 		g.enter(noon)
-		g.leave(rejected, noon, 5*time.Minute)
+		g.leave(rejected, noon, noon, 5*time.Minute)
 		if passed, _ := g.enter(noon.Add(5*time.Minute - 1)); passed {
 			t.Error("passes while the key is locked")
 		}

@@ -96,6 +96,13 @@ func (m *Metrics) requested(connection string, took time.Duration, err *dli.Erro
 	m.latency.WithLabelValues(connection).Observe(took.Seconds())
 }
 
+// forget drops the series of a connection that is gone.
+func (m *Metrics) forget(connection string) {
+	gone := prometheus.Labels{"connection": connection}
+	m.requests.DeletePartialMatch(gone)
+	m.latency.DeletePartialMatch(gone)
+}
+
 // wrote counts one write of a status.
 func (m *Metrics) wrote(err error) {
 	result := "written"

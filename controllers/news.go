@@ -55,14 +55,15 @@ func (n *News) toConnections(_ context.Context, q queue) error {
 // blocks.
 func (n *News) changed(ctx context.Context, connection types.NamespacedName, woken bool) {
 	n.mu.Lock()
-	defer n.mu.Unlock()
-	if n.connections != nil {
-		n.connections.Add(reconcile.Request{NamespacedName: connection})
+	jobs, connections := n.jobs, n.connections
+	n.mu.Unlock()
+	if connections != nil {
+		connections.Add(reconcile.Request{NamespacedName: connection})
 	}
-	if !woken || n.jobs == nil {
+	if !woken || jobs == nil {
 		return
 	}
 	for _, job := range n.Jobs(ctx, connection) {
-		n.jobs.Add(job)
+		jobs.Add(job)
 	}
 }

@@ -21,10 +21,12 @@ package controllers
 import (
 	"context"
 	"fmt"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/util/workqueue"
 	"k8s.io/utils/clock"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/builder"
@@ -77,6 +79,7 @@ func Add(ctx context.Context, mgr ctrl.Manager, o Options) error {
 		Reader:  mgr.GetClient(),
 		Secrets: mgr.GetAPIReader(),
 		Options: o.Connections,
+		workers: workers{total: o.MaxConcurrentReconciles},
 		News:    news,
 		Clock:   clock.RealClock{},
 	}
@@ -128,8 +131,15 @@ func (r *DLIJobReconciler) SetupWithManager(ctx context.Context, mgr ctrl.Manage
 			handler.EnqueueRequestsFromMapFunc(r.jobsOfNamespace),
 			builder.WithPredicates(labelsChange())).
 		WatchesRawSource(source.Func(r.News.toJobs)).
-		WithOptions(controller.Options{MaxConcurrentReconciles: r.MaxConcurrentReconciles}).
+		WithOptions(controller.Options{MaxConcurrentReconciles: r.MaxConcurrentReconciles, RateLimiter: retries()}).
 		Complete(r)
+}
+
+// retries is how soon a reconcile that returned an error, which only the API
+// server causes, is tried again: the default goes up to a quarter of an hour,
+// long after the API server is well again.
+func retries() workqueue.TypedRateLimiter[reconcile.Request] {
+	return workqueue.NewTypedItemExponentialFailureRateLimiter[reconcile.Request](100*time.Millisecond, 20*time.Second)
 }
 
 // asksForWork lets pass what may change when or how a job is polled. The

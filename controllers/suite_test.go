@@ -18,6 +18,7 @@ package controllers
 
 import (
 	"context"
+	"flag"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -28,6 +29,7 @@ import (
 	"time"
 
 	kstatus "github.com/fluxcd/cli-utils/pkg/kstatus/status"
+	"github.com/go-logr/logr"
 	"github.com/prometheus/client_golang/prometheus"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -58,6 +60,9 @@ var (
 func TestMain(m *testing.M) { os.Exit(runTests(m)) }
 
 func runTests(m *testing.M) int {
+	flag.Parse()
+	// The tests wait more than they work.
+	must(flag.Set("test.parallel", "4"))
 	ctrl.SetLogger(zap.New(zap.WriteTo(&operatorLog), zap.UseDevMode(true)))
 	must(clientgoscheme.AddToScheme(scheme))
 	must(v1alpha1.AddToScheme(scheme))
@@ -72,6 +77,7 @@ func runTests(m *testing.M) int {
 	}
 	started.QPS = -1
 	apiServer = started
+	defer servePodIdentity()()
 	code := m.Run()
 	must(environment.Stop())
 	return code
@@ -114,7 +120,9 @@ type world struct {
 	// namespaces are those that the operator watches.
 	namespaces []string
 	metrics    *prometheus.Registry
-	stop       func()
+	// log takes what the operator logs; operatorLog when it is zero.
+	log  logr.Logger
+	stop func()
 }
 
 // quick is a schedule that lets a test see in seconds what takes minutes.
@@ -156,6 +164,7 @@ func newBareWorld(t *testing.T, simulation ...dlitest.Option) *world {
 		Schedule:                quick(),
 		Connections:             ConnectionOptions{AllowInsecure: true, UserAgent: "dli-operator/test"},
 		MaxConcurrentReconciles: 20,
+		ReportConnections:       true,
 	}}
 	w.namespace = w.newNamespace(nil)
 	w.namespaces = []string{w.namespace}
@@ -179,6 +188,7 @@ func (w *world) start() *world {
 	}
 	mgr, err := ctrl.NewManager(rest.CopyConfig(apiServer), ctrl.Options{
 		Scheme:  scheme,
+		Logger:  w.log,
 		Metrics: metricsserver.Options{BindAddress: "0"},
 		Cache: cache.Options{ByObject: map[client.Object]cache.ByObject{
 			&v1alpha1.DLIJob{}:        {Namespaces: watched},

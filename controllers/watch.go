@@ -20,6 +20,7 @@ import (
 	"sync"
 	"time"
 
+	"golang.org/x/time/rate"
 	"k8s.io/apimachinery/pkg/types"
 )
 
@@ -43,11 +44,22 @@ type watch struct {
 	written string
 }
 
-// turn is a reservation at a rate limiter: the right to one request from at on.
-// It is void once the connection has another limiter.
+// turn is a place in the line at a rate limiter: the right to one request from
+// at on. It is void once the connection has another limiter.
 type turn struct {
 	at      time.Time
-	limiter any
+	limiter *rate.Limiter
+	// paced says that the turn has come, and was moved to keep the pace.
+	paced bool
+}
+
+// leave gives up a turn. One that has not come yet goes back to the line: else
+// those who stay would wait for those who left.
+func (t *turn) leave(now time.Time) {
+	if t.limiter != nil && !t.paced && now.Before(t.at) {
+		t.limiter.ReserveN(now, -1)
+	}
+	*t = turn{}
 }
 
 // watches holds the watch of every job.
@@ -72,8 +84,12 @@ func (w *watches) of(key types.NamespacedName, uid types.UID) (found *watch, isN
 	return created, true
 }
 
-func (w *watches) forget(key types.NamespacedName) {
+// forget drops the watch of a job that is gone at now.
+func (w *watches) forget(key types.NamespacedName, now time.Time) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	delete(w.byKey, key)
+	if known := w.byKey[key]; known != nil {
+		known.turn.leave(now)
+		delete(w.byKey, key)
+	}
 }

@@ -128,7 +128,8 @@ type DLIJobStatus struct {
 	JobStatus string `json:"jobStatus,omitempty"`
 
 	// outcome is how the job ended: Succeeded, Failed, Cancelled or NotFound.
-	// Absent until it has. Once set it stays, whatever DLI answers later.
+	// Absent until it has. Once set it stays, whatever DLI answers later; but
+	// NotFound is lifted if a poll on request finds the job after all.
 	// +optional
 	// +kubebuilder:validation:MaxLength=64
 	Outcome Outcome `json:"outcome,omitempty"`

@@ -257,8 +257,9 @@ func newTransport(dial dialFunc, proxy *url.URL, tlsConfig *tls.Config, maxIdle 
 		ForceAttemptHTTP2:   true,
 		MaxIdleConns:        maxIdle,
 		MaxIdleConnsPerHost: maxIdle,
-		// Longer than the longest usual time between two polls.
-		IdleConnTimeout: 90 * time.Second,
+		// Polls come in bursts, some minutes apart: what one has opened is kept for
+		// the next.
+		IdleConnTimeout: 5 * time.Minute,
 		// An answer has few headers; what sends more is not DLI.
 		MaxResponseHeaderBytes: 64 << 10,
 		// All requests share one HTTP/2 connection: without pings they would

@@ -235,6 +235,8 @@ type entry struct {
 	job      atomic.Pointer[Job]
 	response atomic.Pointer[Response]
 	requests atomic.Int64
+	// last is when the latest request arrived, in nanoseconds.
+	last atomic.Int64
 
 	mu       sync.Mutex
 	arrivals []time.Time

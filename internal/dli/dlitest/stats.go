@@ -83,10 +83,48 @@ func (s *Server) Log(jobID string) []time.Time {
 	return slices.Clone(e.arrivals)
 }
 
+// Attention is how well somebody looks after the jobs that have begun and not
+// ended.
+type Attention struct {
+	// Active is how many these are, and Waiting how many of them nobody asked
+	// about since a given time.
+	Active  int `json:"active"`
+	Waiting int `json:"waiting"`
+	// Oldest is when the job was asked about that waits longest, or when it began
+	// if it never was.
+	Oldest time.Time `json:"oldest,omitzero"`
+}
+
+// Attention looks through all jobs.
+func (s *Server) Attention(since time.Time) (a Attention) {
+	now := s.now()
+	s.jobs.Range(func(_, value any) bool {
+		e := value.(*entry)
+		job := e.job.Load()
+		if job == nil || job.Start.IsZero() || job.Start.After(now) || job.phaseAt(now).ends() {
+			return true
+		}
+		last := job.Start
+		if asked := e.last.Load(); asked > 0 {
+			last = time.Unix(0, asked)
+		}
+		a.Active++
+		if last.Before(since) {
+			a.Waiting++
+		}
+		if a.Oldest.IsZero() || last.Before(a.Oldest) {
+			a.Oldest = last
+		}
+		return true
+	})
+	return a
+}
+
 const logged = 1000
 
 func (e *entry) arrive(now time.Time, log bool) {
 	e.requests.Add(1)
+	e.last.Store(now.UnixNano())
 	if !log {
 		return
 	}

@@ -42,7 +42,8 @@ type DLIJobStatusApplyConfiguration struct {
 	// open: DLI may add words. Absent until the first successful poll.
 	JobStatus *string `json:"jobStatus,omitempty"`
 	// outcome is how the job ended: Succeeded, Failed, Cancelled or NotFound.
-	// Absent until it has. Once set it stays, whatever DLI answers later.
+	// Absent until it has. Once set it stays, whatever DLI answers later; but
+	// NotFound is lifted if a poll on request finds the job after all.
 	Outcome *apiv1alpha1.Outcome `json:"outcome,omitempty"`
 	// jobType is the kind of the job (DLI: job_type), such as QUERY or INSERT.
 	JobType *string `json:"jobType,omitempty"`

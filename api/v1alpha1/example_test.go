@@ -1,0 +1,84 @@
+/*
+Copyright 2026 The DLI Operator Authors.
+
+Licensed under the Apache License, Version 2.0 (the "License");
+you may not use this file except in compliance with the License.
+You may obtain a copy of the License at
+
+    http://www.apache.org/licenses/LICENSE-2.0
+
+Unless required by applicable law or agreed to in writing, software
+distributed under the License is distributed on an "AS IS" BASIS,
+WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+See the License for the specific language governing permissions and
+limitations under the License.
+*/
+
+package v1alpha1_test
+
+import (
+	"context"
+	"fmt"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+
+	"github.com/dli-operator/dli-operator/api/v1alpha1"
+)
+
+// Reports starts a report once the job that loads its data has succeeded.
+//
+// A program adds it to its manager as usual:
+//
+//	ctrl.NewControllerManagedBy(mgr).
+//		For(&v1alpha1.DLIJob{}).
+//		Complete(reconcile.AsReconciler(mgr.GetClient(), &Reports{...}))
+type Reports struct {
+	// Start starts the report, unless it has been started before: the same DLIJob
+	// is reconciled again after each of its changes.
+	Start func(ctx context.Context, rows int64) error
+}
+
+var _ reconcile.ObjectReconciler[*v1alpha1.DLIJob] = &Reports{}
+
+// Reconcile looks at a DLIJob after it has changed.
+func (r *Reports) Reconcile(ctx context.Context, job *v1alpha1.DLIJob) (ctrl.Result, error) {
+	switch {
+	case !job.IsCompleted():
+		fmt.Printf("%s: not yet\n", job.Name)
+	case job.IsSucceeded():
+		var rows int64
+		if count := job.Status.ResultCount; count != nil {
+			rows = *count
+		}
+		return ctrl.Result{}, r.Start(ctx, rows)
+	default:
+		fmt.Printf("%s: no report, the job's outcome is %s\n", job.Name, job.Status.Outcome)
+	}
+	// The next change of the DLIJob brings it here again.
+	return ctrl.Result{}, nil
+}
+
+// A controller that goes on when a job has succeeded.
+func Example() {
+	reports := &Reports{Start: func(_ context.Context, rows int64) error {
+		fmt.Printf("starting the report on %d rows\n", rows)
+		return nil
+	}}
+	rows := int64(998)
+	for _, status := range []v1alpha1.DLIJobStatus{
+		{JobStatus: "RUNNING"},
+		{JobStatus: "FINISHED", Outcome: v1alpha1.OutcomeSucceeded, ResultCount: &rows},
+		{JobStatus: "FAILED", Outcome: v1alpha1.OutcomeFailed},
+	} {
+		job := &v1alpha1.DLIJob{ObjectMeta: metav1.ObjectMeta{Name: "nightly-load"}, Status: status}
+		if _, err := reports.Reconcile(context.Background(), job); err != nil {
+			fmt.Println(err)
+		}
+	}
+	// Output:
+	// nightly-load: not yet
+	// starting the report on 998 rows
+	// nightly-load: no report, the job's outcome is Failed
+}

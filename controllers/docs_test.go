@@ -1,0 +1,88 @@
+/*
+Copyright 2026 The DLI Operator Authors.
+
+Licensed under the Apache License, Version 2.0 (the "License");
+you may not use this file except in compliance with the License.
+You may obtain a copy of the License at
+
+    http://www.apache.org/licenses/LICENSE-2.0
+
+Unless required by applicable law or agreed to in writing, software
+distributed under the License is distributed on an "AS IS" BASIS,
+WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+See the License for the specific language governing permissions and
+limitations under the License.
+*/
+
+package controllers
+
+import (
+	"io/fs"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	rbacv1 "k8s.io/api/rbac/v1"
+	"k8s.io/apimachinery/pkg/util/yaml"
+)
+
+// The page on security names a test for what it says.
+func TestTheTestsThatTheSecurityPageNamesExist(t *testing.T) {
+	page, err := os.ReadFile("../docs/security.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defined := map[string]bool{}
+	err = filepath.WalkDir("..", func(path string, _ fs.DirEntry, err error) error {
+		if err != nil || !strings.HasSuffix(path, "_test.go") {
+			return err
+		}
+		text, err := os.ReadFile(path)
+		for _, match := range regexp.MustCompile(`(?m)^func (Test\w+)\(t \*testing\.T\)`).FindAllStringSubmatch(string(text), -1) {
+			defined[match[1]] = true
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	named := regexp.MustCompile("`(Test\\w+)`").FindAllStringSubmatch(string(page), -1)
+	if len(named) < 20 {
+		t.Errorf("the page names %d tests", len(named))
+	}
+	for _, match := range named {
+		if !defined[match[1]] {
+			t.Errorf("there is no %s", match[1])
+		}
+	}
+}
+
+func TestTheOperatorsRightsAreThoseThatAreDocumented(t *testing.T) {
+	file, err := os.Open("../config/rbac/role.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer file.Close()
+	role := &rbacv1.ClusterRole{}
+	if err := yaml.NewYAMLOrJSONDecoder(file, 4096).Decode(role); err != nil {
+		t.Fatal(err)
+	}
+	var rights []string
+	for _, rule := range role.Rules {
+		for _, resource := range rule.Resources {
+			rights = append(rights, resource+": "+strings.Join(slices.Sorted(slices.Values(rule.Verbs)), " "))
+		}
+	}
+	slices.Sort(rights)
+	want := []string{
+		"dliconnections/status: get patch", "dliconnections: get list watch",
+		"dlijobs/status: get patch", "dlijobs: delete get list watch",
+		"events: create patch", "namespaces: get list watch", "secrets: get",
+	}
+	if !slices.Equal(rights, want) {
+		t.Errorf("the operator may %q, want %q", rights, want)
+	}
+}

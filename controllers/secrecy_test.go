@@ -1,0 +1,207 @@
+/*
+Copyright 2026 The DLI Operator Authors.
+
+Licensed under the Apache License, Version 2.0 (the "License");
+you may not use this file except in compliance with the License.
+You may obtain a copy of the License at
+
+    http://www.apache.org/licenses/LICENSE-2.0
+
+Unless required by applicable law or agreed to in writing, software
+distributed under the License is distributed on an "AS IS" BASIS,
+WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+See the License for the specific language governing permissions and
+limitations under the License.
+*/
+
+package controllers
+
+import (
+	"encoding/base64"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"regexp"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/go-logr/logr/funcr"
+	corev1 "k8s.io/api/core/v1"
+	eventsv1 "k8s.io/api/events/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/dli-operator/dli-operator/api/v1alpha1"
+)
+
+// echo is an endpoint that tells everything it knows of its clients, in every
+// field that an answer has. Which kind of answer it gives is in the path.
+type echo struct {
+	key, token []string // what it knows of those who ask with either
+
+	mu       sync.Mutex
+	asked    map[string]int
+	captured []string // what authenticated requests
+}
+
+var answersOfEcho = map[string]int{
+	"runs": 200, "fails": 200, "refuses": 200, "is-html": 200, "redirects": 302, "rejects": 401, "forbids": 403,
+	"has-nothing": 404, "throttles": 429, "stumbles": 500,
+}
+
+func (e *echo) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	kind := strings.Split(r.URL.Path, "/")[1]
+	authorization := r.Header.Get("Authorization")
+	_, signature, _ := strings.Cut(authorization, "Signature=")
+	e.mu.Lock()
+	e.asked[kind]++
+	for _, secret := range []string{authorization, signature} {
+		if secret != "" {
+			e.captured = append(e.captured, secret)
+		}
+	}
+	e.mu.Unlock()
+
+	known := e.token
+	if authorization != "" {
+		known = append(slices.Clone(e.key), authorization, signature)
+	}
+	told := strings.Join(known, " ")
+	for _, header := range []string{"X-Request-Id", "X-Trace", "Server", "Location", "Www-Authenticate"} {
+		w.Header().Set(header, told)
+	}
+	id := strings.Split(r.URL.Path, "/jobs/")[1]
+	answer := map[string]any{
+		"is_success": kind != "refuses", "job_id": strings.TrimSuffix(id, "/status"), "status": "RUNNING", "message": told,
+		"error_msg": told, "request_id": told, "error_code": known[0], "error": map[string]any{"code": known[0], "message": told},
+		"detail": `{"type":"struct","fields":[{"name":"` + told + `","type":"` + known[0] + `","nullable":true,"metadata":{}}]}`,
+	}
+	for _, field := range []string{"job_type", "job_mode", "queue_name", "owner", "database_name", "table_name", "statement", "result_path"} {
+		answer[field] = told
+	}
+	switch kind {
+	case "runs":
+		answer["status"] = known[0] // a word that is not known
+	case "fails":
+		answer["status"], answer["duration"], answer["start_time"] = "FAILED", 1000, 1509335108918
+	}
+	body, _ := json.Marshal(answer)
+	if kind == "is-html" {
+		body = []byte("<html>" + told)
+		w.Header().Set("Content-Type", told)
+	}
+	w.WriteHeader(answersOfEcho[kind])
+	_, _ = w.Write(body)
+}
+
+func TestNoSecretIsShownAnywhere(t *testing.T) {
+	w := newBareWorld(t)
+	brisk(w)
+	const key, secret, securityToken, token = "HIDDENACCESSKEYID01", "HIDDENsecretACCESSkey02", "HIDDENsecurityTOKEN03", "HIDDENiamTOKEN04"
+	odd := map[string]map[string]string{
+		"odd-line-end": {"accessKeyID": "HIDDENodd05", "secretAccessKey": "HIDDENodd06\nHIDDENodd07"},
+		"odd-control":  {"token": "HIDDENodd08\x00\x1b[31m"},
+		"odd-both":     {"accessKeyID": "HIDDENodd09", "secretAccessKey": "HIDDENodd10", "token": "HIDDENodd11"},
+		"odd-half":     {"secretAccessKey": "HIDDENodd12"},
+		"odd-keys":     {"HIDDENkey13": "HIDDENodd14"},
+	}
+	endpoint := &echo{key: []string{key, secret, securityToken}, token: []string{token}, asked: map[string]int{}}
+	server := httptest.NewServer(endpoint)
+	t.Cleanup(server.Close)
+
+	secrets := map[string]map[string]string{
+		"key":   {"accessKeyID": key, "secretAccessKey": secret, "securityToken": securityToken},
+		"token": {"token": token},
+	}
+	var jobs []*v1alpha1.DLIJob
+	connect := func(name, secret, kind string) {
+		w.create(w.connection(name, secret, func(spec *v1alpha1.DLIConnectionSpec) { spec.Endpoint = server.URL + "/" + kind }))
+		jobs = append(jobs, w.watch("job", referring("", name)))
+	}
+	for name, data := range secrets {
+		w.create(&corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: w.namespace, Name: name}, StringData: data})
+		for kind := range answersOfEcho {
+			connect(name+"-"+kind, name, kind)
+		}
+	}
+	for name, data := range odd {
+		w.create(&corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: w.namespace, Name: name}, StringData: data})
+		connect(name, name, "runs")
+	}
+	var log logBuffer
+	w.log = funcr.New(func(prefix, args string) { fmt.Fprintln(&log, prefix, args) }, funcr.Options{Verbosity: 10})
+	w.start()
+	for _, job := range jobs {
+		w.await(job, "told of", func(job *v1alpha1.DLIJob) bool { return reasonOf(job) != "" && reasonOf(job) != "Pending" })
+	}
+	for kind := range answersOfEcho {
+		if !eventually(func() bool { endpoint.mu.Lock(); defer endpoint.mu.Unlock(); return endpoint.asked[kind] >= 2 }) {
+			t.Fatalf("the endpoint that %s was asked %d times", kind, endpoint.asked[kind])
+		}
+	}
+	w.stop()
+
+	shown := map[string]string{"the log": log.String(), "the log of all": operatorLog.String()}
+	for name, list := range map[string]client.ObjectList{
+		"DLIJobs": &v1alpha1.DLIJobList{}, "DLIConnections": &v1alpha1.DLIConnectionList{}, "Events": &eventsv1.EventList{},
+	} {
+		if err := w.List(t.Context(), list, client.InNamespace(w.namespace)); err != nil {
+			t.Fatal(err)
+		}
+		text, err := json.Marshal(list)
+		if err != nil {
+			t.Fatal(err)
+		}
+		shown[name] = string(text)
+	}
+	families, err := w.metrics.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	shown["the metrics"] = fmt.Sprint(families)
+
+	// Whoever finds nothing must have looked: each text has what it should have.
+	for where, has := range map[string]string{
+		"the log": "Response Body", "DLIJobs": "[redacted]", "DLIConnections": "[redacted]", "Events": "[redacted]", "the metrics": "dli_operator_requests_total",
+	} {
+		if !strings.Contains(shown[where], has) {
+			t.Errorf("%s do not hold %q", where, has)
+		}
+	}
+	hidden := append([]string{key, secret, securityToken, token}, endpoint.captured...)
+	for _, data := range odd {
+		for name, value := range data {
+			hidden = append(hidden, value)
+			if strings.HasPrefix(name, "HIDDEN") {
+				hidden = append(hidden, name)
+			}
+			for part := range strings.FieldsFuncSeq(value, func(r rune) bool { return r <= ' ' }) {
+				hidden = append(hidden, part)
+			}
+		}
+	}
+	for where, text := range shown {
+		text += dumped(text)
+		for _, secret := range hidden {
+			for _, form := range []string{secret, base64.StdEncoding.EncodeToString([]byte(secret))} {
+				if at := strings.Index(text, form); at >= 0 {
+					t.Errorf("%s hold %q: %.300s", where, secret, text[max(0, at-100):])
+				}
+			}
+		}
+	}
+	t.Logf("%d texts looked for, in %d bytes of log", len(hidden), len(shown["the log"]))
+}
+
+// dumped is what a text holds in the form of hexadecimal dumps, which is how a
+// client logs the bodies of answers.
+func dumped(text string) string {
+	var plain strings.Builder
+	for _, line := range regexp.MustCompile(`(?:[0-9a-f]{2} ){8}.{0,30}?\|(.{1,16}?)\|\\n`).FindAllStringSubmatch(text, -1) {
+		plain.WriteString(line[1])
+	}
+	return plain.String()
+}

@@ -1,0 +1,93 @@
+/*
+Copyright 2026 The DLI Operator Authors.
+
+Licensed under the Apache License, Version 2.0 (the "License");
+you may not use this file except in compliance with the License.
+You may obtain a copy of the License at
+
+    http://www.apache.org/licenses/LICENSE-2.0
+
+Unless required by applicable law or agreed to in writing, software
+distributed under the License is distributed on an "AS IS" BASIS,
+WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+See the License for the specific language governing permissions and
+limitations under the License.
+*/
+
+package controllers
+
+import (
+	"sync"
+
+	corev1 "k8s.io/api/core/v1"
+	"sigs.k8s.io/controller-runtime/pkg/cache"
+
+	"github.com/dli-operator/dli-operator/api/v1alpha1"
+)
+
+// Trim returns a transform for the cache: what is kept of each DLIJob is what
+// the controllers read, and texts that many jobs share are kept once. The cache
+// holds every job that is watched, so this is most of the operator's memory.
+func Trim() func(any) (any, error) {
+	strip := cache.TransformStripManagedFields()
+	texts := &interned{}
+	return func(object any) (any, error) {
+		object, err := strip(object)
+		if job, ok := object.(*v1alpha1.DLIJob); ok {
+			// A copy of the whole manifest, which kubectl keeps for itself.
+			delete(job.Annotations, corev1.LastAppliedConfigAnnotation)
+			texts.share(job)
+		}
+		return object, err
+	}
+}
+
+// interned keeps one copy of each text that was seen lately.
+type interned struct {
+	mu    sync.Mutex
+	texts map[string]string
+}
+
+// Bounds of what is kept: reasons and messages repeat, ids do not.
+const (
+	maxInterned       = 10_000
+	maxInternedLength = 512
+)
+
+func (i *interned) share(job *v1alpha1.DLIJob) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	if i.texts == nil || len(i.texts) > maxInterned {
+		i.texts = map[string]string{}
+	}
+	status := &job.Status
+	for _, text := range []*string{
+		&job.Kind, &job.APIVersion, &job.Namespace,
+		&status.JobStatus, &status.JobType, &status.JobMode, &status.QueueName, &status.Owner,
+		&status.DatabaseName, &status.TableName, &status.Statement, &status.Message,
+	} {
+		i.keepOne(text)
+	}
+	for n := range status.Conditions {
+		c := &status.Conditions[n]
+		i.keepOne(&c.Type)
+		i.keepOne((*string)(&c.Status))
+		i.keepOne(&c.Reason)
+		i.keepOne(&c.Message)
+	}
+	for n := range status.Columns {
+		i.keepOne(&status.Columns[n].Name)
+		i.keepOne(&status.Columns[n].Type)
+	}
+}
+
+func (i *interned) keepOne(text *string) {
+	if *text == "" || len(*text) > maxInternedLength {
+		return
+	}
+	if known, ok := i.texts[*text]; ok {
+		*text = known
+		return
+	}
+	i.texts[*text] = *text
+}

@@ -1,0 +1,65 @@
+/*
+Copyright 2026 The DLI Operator Authors.
+
+Licensed under the Apache License, Version 2.0 (the "License");
+you may not use this file except in compliance with the License.
+You may obtain a copy of the License at
+
+    http://www.apache.org/licenses/LICENSE-2.0
+
+Unless required by applicable law or agreed to in writing, software
+distributed under the License is distributed on an "AS IS" BASIS,
+WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+See the License for the specific language governing permissions and
+limitations under the License.
+*/
+
+package controllers
+
+import (
+	"testing"
+	"unsafe"
+
+	"github.com/google/go-cmp/cmp"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/dli-operator/dli-operator/api/v1alpha1"
+)
+
+func TestTrim(t *testing.T) {
+	// Two decodings of the same JSON share no memory.
+	decoded := func() *v1alpha1.DLIJob {
+		job := newJob(read(answering(string([]byte("RUNNING")))))
+		summarize(job, streak{}, noon, stallAfter)
+		job.ManagedFields = []metav1.ManagedFieldsEntry{{Manager: "kubectl"}}
+		job.Annotations = map[string]string{corev1.LastAppliedConfigAnnotation: "{}", v1alpha1.PollRequestedAtAnnotation: "1"}
+		return job
+	}
+	trim := Trim()
+	trimmed := func(job *v1alpha1.DLIJob) *v1alpha1.DLIJob {
+		object, err := trim(job)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return object.(*v1alpha1.DLIJob)
+	}
+
+	a, b := trimmed(decoded()), trimmed(decoded())
+	want := decoded()
+	want.ManagedFields = nil
+	delete(want.Annotations, corev1.LastAppliedConfigAnnotation)
+	if diff := cmp.Diff(want, a); diff != "" {
+		t.Errorf("more than what nobody reads is gone: %s", diff)
+	}
+	if unsafe.StringData(a.Status.JobStatus) != unsafe.StringData(b.Status.JobStatus) {
+		t.Error("two jobs in the same state keep a text each")
+	}
+
+	t.Run("leaves other objects as they are", func(t *testing.T) {
+		connection := &v1alpha1.DLIConnection{Spec: v1alpha1.DLIConnectionSpec{ProjectID: "a"}}
+		if object, err := trim(connection); err != nil || object != connection {
+			t.Errorf("got %v, %v", object, err)
+		}
+	})
+}

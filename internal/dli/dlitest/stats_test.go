@@ -1,0 +1,43 @@
+/*
+Copyright 2026 The DLI Operator Authors.
+
+Licensed under the Apache License, Version 2.0 (the "License");
+you may not use this file except in compliance with the License.
+You may obtain a copy of the License at
+
+    http://www.apache.org/licenses/LICENSE-2.0
+
+Unless required by applicable law or agreed to in writing, software
+distributed under the License is distributed on an "AS IS" BASIS,
+WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+See the License for the specific language governing permissions and
+limitations under the License.
+*/
+
+package dlitest
+
+import (
+	"testing"
+	"time"
+)
+
+func TestAttention(t *testing.T) {
+	server, err := NewServer()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(server.Close)
+	now := time.Now()
+	for id, start := range map[string]time.Time{"asked": now.Add(-time.Hour), "waiting": now.Add(-time.Minute)} {
+		job := Query(id).Running(0)
+		job.Start = start
+		server.SetJob(job)
+	}
+	server.SetJob(Query("ended").Finishes(1))
+	server.entry("asked").arrive(now, false)
+
+	a := server.Attention(now.Add(-time.Second))
+	if a.Active != 2 || a.Waiting != 1 || !a.Oldest.Equal(now.Add(-time.Minute)) {
+		t.Errorf("got %+v, want two active jobs, one waiting since it began a minute ago", a)
+	}
+}

@@ -1,0 +1,108 @@
+/*
+Copyright 2026 The DLI Operator Authors.
+
+Licensed under the Apache License, Version 2.0 (the "License");
+you may not use this file except in compliance with the License.
+You may obtain a copy of the License at
+
+    http://www.apache.org/licenses/LICENSE-2.0
+
+Unless required by applicable law or agreed to in writing, software
+distributed under the License is distributed on an "AS IS" BASIS,
+WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+See the License for the specific language governing permissions and
+limitations under the License.
+*/
+
+package test
+
+import (
+	"os/exec"
+	"strings"
+	"testing"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/dli-operator/dli-operator/api/v1alpha1"
+	apply "github.com/dli-operator/dli-operator/api/v1alpha1/applyconfiguration/api/v1alpha1"
+)
+
+// Other controllers import the API: it must not bring the operator along, nor a
+// version of controller-runtime or client-go that is not theirs.
+func TestTheAPIPullsInNothingButApimachinery(t *testing.T) {
+	const self = "github.com/dli-operator/dli-operator/api/v1alpha1"
+	command := exec.CommandContext(t.Context(), "go", "list", "-deps", self)
+	command.Stderr = testWriter{t}
+	out, err := command.Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	dependencies := strings.Fields(string(out))
+	var apimachinery bool
+	for _, dependency := range dependencies {
+		apimachinery = apimachinery || strings.HasPrefix(dependency, "k8s.io/apimachinery/")
+		for _, unwanted := range []string{
+			"github.com/dli-operator/", "github.com/huaweicloud/", "github.com/prometheus/",
+			"sigs.k8s.io/controller-runtime", "k8s.io/client-go", "k8s.io/api/", "k8s.io/apiserver", "k8s.io/apiextensions-apiserver",
+		} {
+			if strings.HasPrefix(dependency, unwanted) && dependency != self {
+				t.Errorf("api/v1alpha1 pulls in %s", dependency)
+			}
+		}
+	}
+	if !apimachinery {
+		t.Errorf("go list names no package of apimachinery: %q", dependencies)
+	}
+}
+
+// testWriter shows what a command complains about.
+type testWriter struct{ t *testing.T }
+
+func (w testWriter) Write(p []byte) (int, error) {
+	w.t.Logf("%s", p)
+	return len(p), nil
+}
+
+func TestAnotherControllerAppliesADLIJob(t *testing.T) {
+	owner := client.FieldOwner("another-controller")
+	wanted := apply.DLIJob("applied", "default").
+		WithLabels(map[string]string{"team": "reports"}).
+		WithSpec(apply.DLIJobSpec().
+			WithJobID("208b08d4-0dc2-4dd7-8879-ddd4c020d7aa").
+			WithConnectionRef(apply.ConnectionReference().WithName("default")).
+			WithActiveDeadlineSeconds(3600))
+	// A second time changes nothing.
+	for range 2 {
+		if err := admin.Apply(t.Context(), wanted, owner); err != nil {
+			t.Fatal(err)
+		}
+	}
+	job := &v1alpha1.DLIJob{}
+	if err := admin.Get(t.Context(), client.ObjectKey{Namespace: "default", Name: "applied"}, job); err != nil {
+		t.Fatal(err)
+	}
+	if job.Spec.JobID != *wanted.Spec.JobID || *job.Spec.ActiveDeadlineSeconds != 3600 || job.Generation != 1 || job.Labels["team"] != "reports" {
+		t.Errorf("applied %+v", job)
+	}
+	if job.Status.ObservedGeneration != -1 {
+		t.Errorf("before the operator has seen it observedGeneration is %d, want -1", job.Status.ObservedGeneration)
+	}
+
+	// What is no longer applied goes away.
+	if err := admin.Apply(t.Context(), apply.DLIJob("applied", "default").WithSpec(apply.DLIJobSpec().WithJobID(*wanted.Spec.JobID)), owner); err != nil {
+		t.Fatal(err)
+	}
+	job = &v1alpha1.DLIJob{}
+	if err := admin.Get(t.Context(), client.ObjectKey{Namespace: "default", Name: "applied"}, job); err != nil {
+		t.Fatal(err)
+	}
+	if job.Spec.ActiveDeadlineSeconds != nil || job.Spec.ConnectionRef != nil {
+		t.Errorf("what was taken back is still there: %+v", job.Spec)
+	}
+
+	err := admin.Apply(t.Context(), apply.DLIJob("applied", "default").WithSpec(apply.DLIJobSpec().WithJobID("another")), owner)
+	if !apierrors.IsInvalid(err) || !strings.Contains(err.Error(), "create another DLIJob") {
+		t.Errorf("another jobID: error is %v", err)
+	}
+}

@@ -1,0 +1,322 @@
+/*
+Copyright 2026 The DLI Operator Authors.
+
+Licensed under the Apache License, Version 2.0 (the "License");
+you may not use this file except in compliance with the License.
+You may obtain a copy of the License at
+
+    http://www.apache.org/licenses/LICENSE-2.0
+
+Unless required by applicable law or agreed to in writing, software
+distributed under the License is distributed on an "AS IS" BASIS,
+WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+See the License for the specific language governing permissions and
+limitations under the License.
+*/
+
+package test
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	lua "github.com/yuin/gopher-lua"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/yaml"
+)
+
+const (
+	argoConfigMap  = "../config/argocd/argocd-cm.yaml"
+	customizations = "../config/argocd/resource_customizations/dli.huaweicloud.com"
+)
+
+// health is what a script returns.
+type health struct {
+	Status  string `json:"status"`
+	Message string `json:"message"`
+}
+
+// healthTests is the form of health_test.yaml in Argo CD's repository.
+type healthTests struct {
+	Tests []healthTest `json:"tests"`
+}
+
+type healthTest struct {
+	HealthStatus health `json:"healthStatus"`
+	InputPath    string `json:"inputPath"`
+}
+
+func TestArgoCDJudgesEveryStateOfADLIJob(t *testing.T) {
+	everyState.reach(t)
+	script := scriptOf(t, "DLIJob")
+	var tests healthTests
+	for _, state := range states() {
+		t.Run(state.name, func(t *testing.T) {
+			object := fetch(t, "DLIJob", state.name)
+			got := judge(t, script, object)
+			if got.Status != state.argoCD || got.Message == "" {
+				t.Errorf("health is %+v, want %s and a message", got, state.argoCD)
+			}
+			tests.Tests = append(tests.Tests, testdata(t, object, got))
+		})
+	}
+	golden(t, customizations+"/DLIJob/health_test.yaml", asYAML(t, tests))
+}
+
+func TestArgoCDJudgesEveryStateOfADLIConnection(t *testing.T) {
+	everyState.reach(t)
+	script := scriptOf(t, "DLIConnection")
+	var tests healthTests
+	for _, test := range []struct{ name, want string }{
+		{"unseen", progressing},
+		{"default", healthy},
+		{"unused", healthy},
+		{"unreachable", progressing},
+		{"throttled", progressing},
+		{"no-secret", progressing},
+		{"empty-secret", degraded},
+		{"unknown-key", degraded},
+		{"no-region", degraded},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			object := fetch(t, "DLIConnection", test.name)
+			got := judge(t, script, object)
+			if got.Status != test.want || got.Message == "" {
+				t.Errorf("health is %+v, want %s and a message", got, test.want)
+			}
+			tests.Tests = append(tests.Tests, testdata(t, object, got))
+		})
+	}
+	golden(t, customizations+"/DLIConnection/health_test.yaml", asYAML(t, tests))
+}
+
+// testdata holds the file of an object against what the API server returns, but
+// for what differs from run to run.
+func testdata(t *testing.T, object *unstructured.Unstructured, judged health) healthTest {
+	t.Helper()
+	path := "testdata/" + strings.ToLower(judged.Status) + "_" + object.GetName() + ".yaml"
+	object.SetManagedFields(nil)
+	object.SetLabels(nil)
+	object.SetResourceVersion("1234")
+	object.SetUID("01234567-89ab-cdef-0123-456789abcdef")
+	// Before it is YAML, whose lines break where their length wants it.
+	text, err := object.MarshalJSON()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := object.UnmarshalJSON([]byte(steady(string(text)))); err != nil {
+		t.Fatal(err)
+	}
+	golden(t, filepath.Join(customizations, object.GetKind(), path), asYAML(t, object.Object))
+	judged.Message = steady(judged.Message)
+	return healthTest{HealthStatus: judged, InputPath: path}
+}
+
+// Argo CD's own tests run scripts with all libraries of Lua, and a script of
+// argocd-cm runs with few: the files must pass with both.
+func TestTheFolderForArgoCDsRepositoryPassesItsTests(t *testing.T) {
+	for _, kind := range []string{"DLIJob", "DLIConnection"} {
+		folder := filepath.Join(customizations, kind)
+		var tests healthTests
+		readYAML(t, filepath.Join(folder, "health_test.yaml"), &tests)
+		var used []string
+		for _, test := range tests.Tests {
+			used = append(used, test.InputPath)
+			t.Run(kind+"/"+test.InputPath, func(t *testing.T) {
+				object := &unstructured.Unstructured{}
+				readYAML(t, filepath.Join(folder, test.InputPath), &object.Object)
+				for _, all := range []bool{true, false} {
+					got, err := run(scriptOf(t, kind), object, all)
+					if err != nil || got != test.HealthStatus {
+						t.Errorf("health is %+v and error %v, want %+v (all libraries: %v)", got, err, test.HealthStatus, all)
+					}
+				}
+			})
+		}
+		files, err := filepath.Glob(filepath.Join(folder, "testdata", "*"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i, file := range files {
+			files[i] = "testdata/" + filepath.Base(file)
+		}
+		slices.Sort(used)
+		if diff := cmp.Diff(files, used); diff != "" {
+			t.Errorf("%s: files (-) and tests (+) differ:\n%s", kind, diff)
+		}
+	}
+}
+
+// People patch their argocd-cm with the file; it must bring the scripts, word
+// for word, and leave the rest alone.
+func TestThePatchOfArgocdCmBringsTheScripts(t *testing.T) {
+	const namespace = "argocd"
+	for _, object := range []client.Object{
+		namespaceNamed(namespace),
+		&corev1.ConfigMap{
+			ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: "argocd-cm", Labels: map[string]string{"app.kubernetes.io/part-of": "argocd"}},
+			Data:       map[string]string{"url": "https://argocd.example.com"},
+		},
+	} {
+		if err := admin.Create(t.Context(), object); err != nil {
+			t.Fatal(err)
+		}
+	}
+	kubectl(t, namespace, "patch", "configmap", "argocd-cm", "--patch-file="+argoConfigMap)
+	patched := &corev1.ConfigMap{}
+	if err := admin.Get(t.Context(), client.ObjectKey{Namespace: namespace, Name: "argocd-cm"}, patched); err != nil {
+		t.Fatal(err)
+	}
+	want := map[string]string{
+		"url": "https://argocd.example.com",
+		"resource.customizations.health.dli.huaweicloud.com_DLIJob":        scriptOf(t, "DLIJob"),
+		"resource.customizations.health.dli.huaweicloud.com_DLIConnection": scriptOf(t, "DLIConnection"),
+	}
+	if diff := cmp.Diff(want, patched.Data); diff != "" {
+		t.Error(diff)
+	}
+	if patched.Labels["app.kubernetes.io/part-of"] != "argocd" {
+		t.Error("the patch took the label without which Argo CD does not see its ConfigMap")
+	}
+}
+
+// What the other tests rely on: they run scripts with no more than Argo CD has.
+func TestScriptsRunAsInArgoCD(t *testing.T) {
+	object := &unstructured.Unstructured{Object: map[string]any{}}
+	for script, says := range map[string]string{
+		`return { status = string.upper("x") }`: "non-table object(nil)",
+		`return { status = ("x"):upper() }`:     "non-table object",
+		`return { status = math.floor(1) }`:     "non-table object(nil)",
+		`return { status = os.time() }`:         "non-table object(nil)",
+		`os.execute("true")`:                    "non-table object(nil)",
+		`while true do end`:                     "deadline exceeded",
+	} {
+		if got, err := run(script, object, false); err == nil || !strings.Contains(err.Error(), says) {
+			t.Errorf("%s: returns %v and error %v, want one that says %q", script, got, err, says)
+		}
+	}
+	if _, err := run(`local os = require("os"); os.time(); return { status = "Healthy" }`, object, false); err != nil {
+		t.Errorf("the safe os library is missing: %v", err)
+	}
+}
+
+func scriptOf(t *testing.T, kind string) string {
+	t.Helper()
+	script, err := os.ReadFile(filepath.Join(customizations, kind, "health.lua"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(script)
+}
+
+func judge(t *testing.T, script string, object *unstructured.Unstructured) health {
+	t.Helper()
+	got, err := run(script, object, false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return got
+}
+
+// run runs a script as Argo CD does: in gopher-lua, for at most a second, with
+// all libraries or, as a script of argocd-cm, with base, package and table only
+// and an os, to be required, that knows just the time.
+func run(script string, object *unstructured.Unstructured, allLibraries bool) (health, error) {
+	state := lua.NewState(lua.Options{SkipOpenLibs: !allLibraries})
+	defer state.Close()
+	for name, open := range map[string]lua.LGFunction{
+		lua.LoadLibName: lua.OpenPackage,
+		lua.BaseLibName: lua.OpenBase,
+		lua.TabLibName:  lua.OpenTable,
+	} {
+		if allLibraries {
+			break
+		}
+		if err := state.CallByParam(lua.P{Fn: state.NewFunction(open), Protect: true}, lua.LString(name)); err != nil {
+			return health{}, err
+		}
+	}
+	state.PreloadModule(lua.OsLibName, func(l *lua.LState) int {
+		l.Push(l.SetFuncs(l.NewTable(), map[string]lua.LGFunction{"time": luaTime, "date": luaTime}))
+		return 1
+	})
+	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+	defer cancel()
+	state.SetContext(ctx)
+	state.SetGlobal("obj", luaValue(state, object.Object))
+	if err := state.DoString(script); err != nil {
+		return health{}, err
+	}
+	table, ok := state.Get(-1).(*lua.LTable)
+	if !ok {
+		return health{}, fmt.Errorf("the script returns a %s, not a table", state.Get(-1).Type())
+	}
+	return health{
+		Status:  lua.LVAsString(table.RawGetString("status")),
+		Message: lua.LVAsString(table.RawGetString("message")),
+	}, nil
+}
+
+func luaTime(l *lua.LState) int {
+	l.Push(lua.LNumber(time.Now().Unix()))
+	return 1
+}
+
+// luaValue is a value of an object as scripts see it: numbers of all kinds are
+// Lua's one kind.
+func luaValue(state *lua.LState, value any) lua.LValue {
+	switch v := value.(type) {
+	case bool:
+		return lua.LBool(v)
+	case string:
+		return lua.LString(v)
+	case int64:
+		return lua.LNumber(v)
+	case float64:
+		return lua.LNumber(v)
+	case []any:
+		list := state.NewTable()
+		for _, item := range v {
+			list.Append(luaValue(state, item))
+		}
+		return list
+	case map[string]any:
+		table := state.NewTable()
+		for key, item := range v {
+			table.RawSetString(key, luaValue(state, item))
+		}
+		return table
+	default:
+		return lua.LNil
+	}
+}
+
+func readYAML(t *testing.T, path string, into any) {
+	t.Helper()
+	text, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := yaml.Unmarshal(text, into); err != nil {
+		t.Fatalf("%s: %v", path, err)
+	}
+}
+
+func asYAML(t *testing.T, value any) string {
+	t.Helper()
+	text, err := yaml.Marshal(value)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
+}

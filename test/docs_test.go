@@ -1,0 +1,188 @@
+/*
+Copyright 2026 The DLI Operator Authors.
+
+Licensed under the Apache License, Version 2.0 (the "License");
+you may not use this file except in compliance with the License.
+You may obtain a copy of the License at
+
+    http://www.apache.org/licenses/LICENSE-2.0
+
+Unless required by applicable law or agreed to in writing, software
+distributed under the License is distributed on an "AS IS" BASIS,
+WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+See the License for the specific language governing permissions and
+limitations under the License.
+*/
+
+package test
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+
+	"sigs.k8s.io/controller-runtime/pkg/cache"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/dli-operator/dli-operator/api/v1alpha1"
+	"github.com/dli-operator/dli-operator/internal/dli/dlitest"
+)
+
+// documents returns the project's pages by their path from here.
+func documents(t *testing.T) map[string]string {
+	t.Helper()
+	paths, err := filepath.Glob("../docs/*.md")
+	if err != nil || len(paths) == 0 {
+		t.Fatalf("no documents: %v", err)
+	}
+	pages := map[string]string{}
+	for _, path := range append(paths, "../README.md") {
+		text, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		pages[path] = string(text)
+	}
+	return pages
+}
+
+// A block that begins with ```sh is for readers to copy, so it must work as it
+// stands, with the objects of config/samples. What needs a registry or builds
+// something begins with ```shell.
+func TestCommandsInTheDocumentsWork(t *testing.T) {
+	const namespace = "documents"
+	server, err := dlitest.NewServer()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(server.Close)
+	for _, job := range dlitest.SampleJobs() {
+		job.Timeline = job.Timeline[len(job.Timeline)-1:] // at their end
+		server.SetJob(job)
+	}
+	if err := admin.Create(t.Context(), namespaceNamed(namespace)); err != nil {
+		t.Fatal(err)
+	}
+	applySamples(t, namespace, server.URL())
+	watched := map[string]cache.Config{namespace: {}}
+	stop, err := operator{schedule: quick(), reports: true, cache: cache.Options{ByObject: map[client.Object]cache.ByObject{
+		&v1alpha1.DLIJob{}:        {Namespaces: watched},
+		&v1alpha1.DLIConnection{}: {Namespaces: watched},
+	}}}.start()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := stop(); err != nil {
+			t.Error(err)
+		}
+	})
+
+	block := regexp.MustCompile("(?ms)^```sh\n(.*?)^```$")
+	config := kubeconfig(t, namespace, "")
+	ran := 0
+	for path, text := range documents(t) {
+		for _, found := range block.FindAllStringSubmatch(text, -1) {
+			ran++
+			t.Run(filepath.Base(path)+": "+strings.SplitN(found[1], "\n", 2)[0], func(t *testing.T) {
+				shell := exec.CommandContext(t.Context(), "bash", "-euo", "pipefail", "-c", found[1])
+				shell.Dir = ".."
+				shell.Env = append(os.Environ(), "KUBECONFIG="+config, "PATH="+os.Getenv("KUBEBUILDER_ASSETS")+":"+os.Getenv("PATH"))
+				if out, err := shell.CombinedOutput(); err != nil {
+					t.Errorf("%v\n%s\n%s", err, found[1], out)
+				}
+			})
+		}
+	}
+	if ran == 0 {
+		t.Error("no commands found")
+	}
+}
+
+// applySamples applies config/samples with the endpoint of a simulator.
+func applySamples(t *testing.T, namespace, endpoint string) {
+	t.Helper()
+	samples := kubectl(t, namespace, "kustomize", "../config/samples")
+	if !strings.Contains(samples, sampleEndpoint) {
+		t.Fatalf("the samples do not name %s", sampleEndpoint)
+	}
+	path := filepath.Join(t.TempDir(), "samples.yaml")
+	if err := os.WriteFile(path, []byte(strings.ReplaceAll(samples, sampleEndpoint, endpoint)), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	kubectl(t, namespace, "apply", "-f", path)
+}
+
+const sampleEndpoint = "http://127.0.0.1:18080"
+
+func TestLinksInTheDocumentsLeadSomewhere(t *testing.T) {
+	link := regexp.MustCompile(`\]\(([^)\s]+)\)`)
+	heading := regexp.MustCompile(`(?m)^#+ (.+)$`)
+	anchors := func(text string) map[string]bool {
+		found := map[string]bool{}
+		for _, h := range heading.FindAllStringSubmatch(text, -1) {
+			anchor := strings.ReplaceAll(strings.ToLower(h[1]), " ", "-")
+			found[regexp.MustCompile("[`,.:()'’?!/]").ReplaceAllString(anchor, "")] = true
+		}
+		return found
+	}
+	for path, text := range documents(t) {
+		if filepath.Base(path) == "api.md" {
+			continue // generated, with links to the documentation of Kubernetes
+		}
+		for _, found := range link.FindAllStringSubmatch(text, -1) {
+			target, anchor, _ := strings.Cut(found[1], "#")
+			if strings.Contains(target, "://") {
+				continue // not to be reached from everywhere
+			}
+			page := path
+			if target != "" {
+				page = filepath.Join(filepath.Dir(path), target)
+			}
+			if _, err := os.Stat(page); err != nil {
+				t.Errorf("%s links to %s, which does not exist", path, found[1])
+				continue
+			}
+			if anchor == "" {
+				continue
+			}
+			if linked, err := os.ReadFile(page); err != nil || !anchors(string(linked))[anchor] {
+				t.Errorf("%s links to %s, which has no such heading", path, found[1])
+			}
+		}
+	}
+}
+
+func TestEveryReasonIsExplained(t *testing.T) {
+	source, err := os.ReadFile("../api/v1alpha1/conditions.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	reasons := regexp.MustCompile(`(?m)^\tReason\w+ += "(\w+)"$`).FindAllStringSubmatch(string(source), -1)
+	if len(reasons) < 20 {
+		t.Fatalf("found %d reasons only", len(reasons))
+	}
+	explained := documents(t)["../docs/reasons.md"]
+	for _, reason := range reasons {
+		if !regexp.MustCompile(`(?m)^### ` + reason[1] + `$`).MatchString(explained) {
+			t.Errorf("docs/reasons.md does not explain %s", reason[1])
+		}
+	}
+}
+
+func TestEveryFlagIsDocumented(t *testing.T) {
+	source, err := os.ReadFile("../main.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	documented := documents(t)["../docs/operations.md"]
+	for _, flag := range regexp.MustCompile(`Var\(&[\w.]+, "([\w-]+)"`).FindAllStringSubmatch(string(source), -1) {
+		name := "--" + flag[1]
+		if !strings.Contains(documented, name) {
+			t.Errorf("docs/operations.md does not name %s", name)
+		}
+	}
+}

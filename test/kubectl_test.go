@@ -1,0 +1,143 @@
+/*
+Copyright 2026 The DLI Operator Authors.
+
+Licensed under the Apache License, Version 2.0 (the "License");
+you may not use this file except in compliance with the License.
+You may obtain a copy of the License at
+
+    http://www.apache.org/licenses/LICENSE-2.0
+
+Unless required by applicable law or agreed to in writing, software
+distributed under the License is distributed on an "AS IS" BASIS,
+WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+See the License for the specific language governing permissions and
+limitations under the License.
+*/
+
+package test
+
+import (
+	"fmt"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+	"text/tabwriter"
+)
+
+// described are the DLIJobs that kubectl describe is tried with: events tell of
+// each.
+var described = []string{"finished", "failed", "not-found", "secret-not-found", "rate-limited", "deadline-exceeded"}
+
+func TestKubectlShowsWhatPeopleNeed(t *testing.T) {
+	everyState.reach(t)
+	commands := map[string][]string{
+		"get-dlijobs":             {"get", "dlijobs"},
+		"get-dlijobs-wide":        {"get", "dlijobs", "-o", "wide"},
+		"get-dli":                 {"get", "dli", "--field-selector=metadata.name!=failing,metadata.name!=garbled,metadata.name!=slow"},
+		"get-dliconnections-wide": {"get", "dliconnections", "-o", "wide", "--field-selector=metadata.name!=failing,metadata.name!=garbled,metadata.name!=slow"},
+		"explain-jobID":           {"explain", "dlijob.spec.jobID"},
+		"explain-outcome":         {"explain", "dlijob.status.outcome"},
+		"describe-suspended":      {"describe", "dlijob", "suspended"},
+		"describe-unseen":         {"describe", "dlijob", "unseen"},
+	}
+	for _, name := range described {
+		commands["describe-"+name] = []string{"describe", "dlijob", name}
+	}
+	for name, args := range commands {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			text := kubectl(t, namespace, args...)
+			for line := range strings.Lines(text) {
+				if badly.MatchString(line) && !mayBeNone.MatchString(line) {
+					t.Errorf("reads badly: %s", line)
+				}
+			}
+			golden(t, "testdata/kubectl/"+name+".txt", tidy(text))
+		})
+	}
+
+	t.Run("the short name means the same", func(t *testing.T) {
+		t.Parallel()
+		// By name only: ages may differ between two commands.
+		if long, short := kubectl(t, namespace, "get", "dlijobs", "-o", "name"), kubectl(t, namespace, "get", "dlij", "-o", "name"); long != short {
+			t.Errorf("get dlijobs:\n%s\nget dlij:\n%s", long, short)
+		}
+	})
+}
+
+// badly is what kubectl writes for a time in the future and for what is missing.
+var badly = regexp.MustCompile(`<(invalid|none|unknown|nil)>`)
+
+// mayBeNone are the lines of kubectl describe that say <none> of any object.
+var mayBeNone = regexp.MustCompile(`^(Labels|Annotations|Events): +<none>\s*$`)
+
+func TestTablesShowNoRawMilliseconds(t *testing.T) {
+	everyState.reach(t)
+	for _, args := range [][]string{{"get", "dlijobs"}, {"get", "dlijobs", "-o", "wide"}} {
+		table := kubectl(t, namespace, args...)
+		if number := regexp.MustCompile(`\b\d{5,}\b`).FindString(table); number != "" {
+			t.Errorf("%s shows %s:\n%s", strings.Join(args, " "), number, table)
+		}
+	}
+}
+
+// tidy makes the output of kubectl the same in every run.
+func tidy(text string) string {
+	lines := strings.Split(steady(text), "\n")
+	var out []string
+	for len(lines) > 0 {
+		n := 1
+		if tableHeader.MatchString(lines[0]) {
+			n = len(lines)
+			if end := slices.Index(lines, ""); end > 0 {
+				n = end
+			}
+			out = append(out, sameAges(lines[:n])...)
+		} else {
+			out = append(out, lines[0])
+		}
+		lines = lines[n:]
+	}
+	return strings.Join(out, "\n")
+}
+
+// tableHeader is the first line of a table of kubectl get, or of the events that
+// kubectl describe shows.
+var tableHeader = regexp.MustCompile(`^NAME +READY|^NAME +STATUS|^  Type +Reason +Age`)
+
+// sameAges sets a table anew, with one age for all objects that were made, ends
+// that were seen, and events that were sent in this run.
+func sameAges(lines []string) []string {
+	columns := regexp.MustCompile(`\S+`).FindAllStringIndex(lines[0], -1)
+	indent := lines[0][:columns[0][0]]
+	var text strings.Builder
+	table := tabwriter.NewWriter(&text, 0, 8, 3, ' ', 0)
+	for _, line := range lines {
+		var cells []string
+		for i, column := range columns {
+			end := len(line)
+			if i+1 < len(columns) {
+				end = min(columns[i+1][0], len(line))
+			}
+			cell := strings.TrimSpace(line[min(column[0], end):end])
+			switch strings.ToUpper(lines[0][column[0]:column[1]]) {
+			case "AGE", "STARTED", "COMPLETED":
+				cell = recent.ReplaceAllString(cell, "5s")
+			}
+			cells = append(cells, cell)
+		}
+		fmt.Fprintln(table, strings.Join(cells, "\t"))
+	}
+	if err := table.Flush(); err != nil {
+		panic(err) // a strings.Builder takes everything
+	}
+	lines = strings.Split(strings.TrimSuffix(text.String(), "\n"), "\n")
+	for i, line := range lines {
+		lines[i] = indent + strings.TrimRight(line, " ")
+	}
+	return lines
+}
+
+// recent is an age of less than ten minutes.
+var recent = regexp.MustCompile(`^(\d{1,3}s|\dm\d{0,2}s?)$`)

@@ -1,0 +1,247 @@
+/*
+Copyright 2026 The DLI Operator Authors.
+
+Licensed under the Apache License, Version 2.0 (the "License");
+you may not use this file except in compliance with the License.
+You may obtain a copy of the License at
+
+    http://www.apache.org/licenses/LICENSE-2.0
+
+Unless required by applicable law or agreed to in writing, software
+distributed under the License is distributed on an "AS IS" BASIS,
+WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+See the License for the specific language governing permissions and
+limitations under the License.
+*/
+
+// Package test tests what people and pipelines see of the operator: the tables
+// of kubectl, the health that Argo CD computes, and the recipes of the examples.
+// A real API server, the real kubectl and the operator itself take part; only
+// DLI is simulated.
+package test
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/go-logr/logr"
+	"github.com/google/go-cmp/cmp"
+	"github.com/prometheus/client_golang/prometheus"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
+	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/clientcmd"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/cache"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/config"
+	"sigs.k8s.io/controller-runtime/pkg/envtest"
+	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
+
+	"github.com/dli-operator/dli-operator/api/v1alpha1"
+	"github.com/dli-operator/dli-operator/controllers"
+	"github.com/dli-operator/dli-operator/internal/dli/dlitest"
+)
+
+var update = flag.Bool("update", false, "write the golden files anew; look at what git says has changed")
+
+// One API server serves all tests of the package.
+var (
+	environment = &envtest.Environment{
+		CRDDirectoryPaths:     []string{"../config/crd/bases"},
+		ErrorIfCRDPathMissing: true,
+	}
+	scheme = runtime.NewScheme()
+	admin  client.Client
+)
+
+func TestMain(m *testing.M) {
+	flag.Parse()
+	os.Exit(runTests(m))
+}
+
+func runTests(m *testing.M) int {
+	ctrl.SetLogger(logr.Discard())
+	must(clientgoscheme.AddToScheme(scheme))
+	must(v1alpha1.AddToScheme(scheme))
+	if _, err := environment.Start(); err != nil {
+		fmt.Fprintf(os.Stderr, "starting the control plane: %v\nrun the tests with make test, which builds it\n", err)
+		return 1
+	}
+	environment.Config.QPS = -1
+	var err error
+	admin, err = client.New(environment.Config, client.Options{Scheme: scheme})
+	must(err)
+	code := m.Run()
+	everyState.close()
+	must(environment.Stop())
+	return code
+}
+
+func must(err error) {
+	if err != nil {
+		panic(err)
+	}
+}
+
+// operator is the part of the world that one operator watches, and its pace.
+type operator struct {
+	schedule controllers.Schedule
+	cache    cache.Options
+	// reports says whether it writes the status of DLIConnections.
+	reports bool
+}
+
+// quick is a schedule that lets a test see in seconds what takes minutes.
+func quick() controllers.Schedule {
+	return controllers.Schedule{
+		PollIntervalMin:       100 * time.Millisecond,
+		PollIntervalMax:       200 * time.Millisecond,
+		PollIntervalFactor:    0.1,
+		StatusRefreshInterval: time.Minute,
+		NotFoundAfter:         time.Second,
+	}
+}
+
+// start runs an operator until stop is called.
+func (o operator) start() (stop func() error, err error) {
+	ctx, cancel := context.WithCancel(context.Background())
+	mgr, err := ctrl.NewManager(rest.CopyConfig(environment.Config), ctrl.Options{
+		Scheme:     scheme,
+		Metrics:    metricsserver.Options{BindAddress: "0"},
+		Cache:      o.cache,
+		Controller: config.Controller{SkipNameValidation: new(true)},
+	})
+	if err == nil {
+		err = controllers.Add(ctx, mgr, controllers.Options{
+			Schedule:                o.schedule,
+			Connections:             controllers.ConnectionOptions{AllowInsecure: true, UserAgent: "dli-operator/test"},
+			MaxConcurrentReconciles: 20,
+			ReportConnections:       o.reports,
+			Registry:                prometheus.NewRegistry(),
+		})
+	}
+	if err != nil {
+		cancel()
+		return nil, err
+	}
+	stopped := make(chan error, 1)
+	go func() { stopped <- mgr.Start(ctx) }()
+	return func() error { cancel(); return <-stopped }, nil
+}
+
+func namespaceNamed(name string) *corev1.Namespace {
+	return &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: name}}
+}
+
+func secretOf(namespace, name string, user dlitest.User) *corev1.Secret {
+	return &corev1.Secret{
+		ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: name},
+		StringData: map[string]string{"accessKeyID": user.AccessKeyID, "secretAccessKey": user.SecretAccessKey},
+	}
+}
+
+func connectionTo(endpoint, namespace, name, secret string) *v1alpha1.DLIConnection {
+	return &v1alpha1.DLIConnection{
+		ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: name},
+		Spec: v1alpha1.DLIConnectionSpec{
+			Endpoint:    endpoint,
+			ProjectID:   dlitest.SampleUser().ProjectID,
+			Credentials: v1alpha1.Credentials{SecretRef: &v1alpha1.SecretReference{Name: secret}},
+			RateLimit:   v1alpha1.RateLimit{RequestsPerSecond: 1000, Burst: 1000},
+		},
+	}
+}
+
+// eventually waits until something is so, for far longer than it takes on a
+// busy machine.
+func eventually(is func() bool) bool {
+	tick, timeout := time.NewTicker(20*time.Millisecond), time.After(time.Minute)
+	defer tick.Stop()
+	for !is() {
+		select {
+		case <-tick.C:
+		case <-timeout:
+			return is()
+		}
+	}
+	return true
+}
+
+// kubeconfig writes one whose user is the cluster's administrator, or whom it
+// acts as, and whose commands work in a namespace.
+func kubeconfig(t *testing.T, namespace, as string) string {
+	t.Helper()
+	config, err := clientcmd.Load(environment.KubeConfig)
+	if err != nil {
+		t.Fatal(err)
+	}
+	config.Contexts[config.CurrentContext].Namespace = namespace
+	config.AuthInfos[config.Contexts[config.CurrentContext].AuthInfo].Impersonate = as
+	path := filepath.Join(t.TempDir(), "kubeconfig")
+	if err := clientcmd.WriteToFile(*config, path); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+// kubectl runs the real one in a namespace.
+func kubectl(t *testing.T, namespace string, args ...string) string {
+	t.Helper()
+	command := exec.CommandContext(t.Context(), filepath.Join(os.Getenv("KUBEBUILDER_ASSETS"), "kubectl"), args...)
+	command.Env = append(os.Environ(), "KUBECONFIG="+kubeconfig(t, namespace, ""))
+	out, err := command.CombinedOutput()
+	if err != nil {
+		t.Fatalf("kubectl %s: %v\n%s", strings.Join(args, " "), err, out)
+	}
+	return string(out)
+}
+
+// golden compares a text with a file, or writes the file with -update.
+func golden(t *testing.T, path, got string) {
+	t.Helper()
+	if *update {
+		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(path, []byte(got), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(string(want), got); diff != "" {
+		t.Errorf("%s differs (-file +now); if it shall, write it with go test ./test -update:\n%s", path, diff)
+	}
+}
+
+// What differs from run to run, and what stands for it in golden files.
+var varying = []struct {
+	pattern *regexp.Regexp
+	instead string
+}{
+	{regexp.MustCompile(`\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ`), "2026-01-02T03:04:05Z"},
+	{regexp.MustCompile(`http://127\.0\.0\.1:\d{5}`), "https://dli.example.com"},
+	{regexp.MustCompile(`\(request [0-9a-f]{32}\)`), "(request 0123456789abcdef0123456789abcdef)"},
+	{regexp.MustCompile(`(UID: +)[0-9a-f-]{36}`), "${1}01234567-89ab-cdef-0123-456789abcdef"},
+	{regexp.MustCompile(`(Resource Version: +)\d+`), "${1}1234"},
+}
+
+func steady(text string) string {
+	for _, v := range varying {
+		text = v.pattern.ReplaceAllString(text, v.instead)
+	}
+	return text
+}
