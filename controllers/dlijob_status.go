@@ -367,7 +367,7 @@ func present(job *v1alpha1.DLIJob, kind string, is bool, v verdict, now time.Tim
 
 // worthWriting tells whether a reader cares about what changed since the
 // stored status. While a job runs, figures that merely move are written at most
-// once in every refresh, and a duration not before it grew by a tenth: a write
+// once in every refresh, and a duration not before it grew by a quarter: a write
 // per poll would cost the API server far more than the poll costs. That DLI was
 // asked again is no news by itself.
 func worthWriting(stored, current *v1alpha1.DLIJob, now time.Time, refresh time.Duration) bool {
@@ -422,13 +422,13 @@ func sameFigures(a, b *v1alpha1.DLIJobStatus) bool {
 		a.Message == b.Message
 }
 
-// nearly tells whether a duration is within a tenth of what it was.
+// nearly tells whether a duration is within a quarter of what it was.
 func nearly(was, is *int64) bool {
 	if was == nil || is == nil {
 		return was == is
 	}
 	difference := *is - *was
-	return max(difference, -difference) <= *was/10
+	return max(difference, -difference) <= *was/4
 }
 
 // humanDuration writes a duration as people do: 2.523s, 1m33s, 30h30m.

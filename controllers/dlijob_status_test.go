@@ -406,14 +406,14 @@ func TestWorthWriting(t *testing.T) {
 		after  time.Duration
 		want   bool
 	}{
-		"nothing changed":                              {answer: answering("RUNNING"), after: time.Hour},
-		"the state changed":                            {answer: answering("FINISHED"), after: time.Second, want: true},
-		"rows moved a second later":                    {answer: answering("RUNNING", func(a *dli.JobStatus) { a.ResultCount = ptr.To[int64](1) }), after: time.Second},
-		"rows moved a minute later":                    {answer: answering("RUNNING", func(a *dli.JobStatus) { a.ResultCount = ptr.To[int64](1) }), after: time.Minute, want: true},
-		"the duration grew by less than a tenth":       {answer: answering("RUNNING", func(a *dli.JobStatus) { a.Duration = ptr.To(11 * time.Minute) }), after: time.Hour},
-		"the duration grew by a tenth":                 {answer: answering("RUNNING", func(a *dli.JobStatus) { a.Duration = ptr.To(12 * time.Minute) }), after: 2 * time.Minute, want: true},
-		"the duration grew by a tenth, a second later": {answer: answering("RUNNING", func(a *dli.JobStatus) { a.Duration = ptr.To(12 * time.Minute) }), after: time.Second},
-		"the queue became known":                       {answer: answering("RUNNING", func(a *dli.JobStatus) { a.QueueName = "other" }), after: time.Second, want: true},
+		"nothing changed":                                {answer: answering("RUNNING"), after: time.Hour},
+		"the state changed":                              {answer: answering("FINISHED"), after: time.Second, want: true},
+		"rows moved a second later":                      {answer: answering("RUNNING", func(a *dli.JobStatus) { a.ResultCount = ptr.To[int64](1) }), after: time.Second},
+		"rows moved a minute later":                      {answer: answering("RUNNING", func(a *dli.JobStatus) { a.ResultCount = ptr.To[int64](1) }), after: time.Minute, want: true},
+		"the duration grew by less than a quarter":       {answer: answering("RUNNING", func(a *dli.JobStatus) { a.Duration = ptr.To(12 * time.Minute) }), after: time.Hour},
+		"the duration grew by a quarter or more":         {answer: answering("RUNNING", func(a *dli.JobStatus) { a.Duration = ptr.To(13 * time.Minute) }), after: 2 * time.Minute, want: true},
+		"the duration grew by a quarter, a second later": {answer: answering("RUNNING", func(a *dli.JobStatus) { a.Duration = ptr.To(13 * time.Minute) }), after: time.Second},
+		"the queue became known":                         {answer: answering("RUNNING", func(a *dli.JobStatus) { a.QueueName = "other" }), after: time.Second, want: true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			stored, now := running(), noon.Add(test.after)
