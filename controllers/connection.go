@@ -513,7 +513,7 @@ func (c *connection) revive(ctx context.Context, now time.Time) {
 // no key is reconciled twice at a time, so there is one fetch at a time.
 func (c *connection) refresh(ctx context.Context, now time.Time) (next time.Duration, err error) {
 	if c.broken != nil {
-		return heldAtMost, nil
+		return heldAtMost, nil //nolint:nilerr // trying again does not mend it; a change of the object does
 	}
 	if !now.Before(c.fetchDue(now)) {
 		if err := c.fetch(ctx, now); err != nil {

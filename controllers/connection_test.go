@@ -221,10 +221,10 @@ func (c *crowd) run(d time.Duration) {
 	end := time.Now().Add(d)
 	for len(*c.agenda) > 0 && !(*c.agenda)[0].at.After(end) {
 		next := heap.Pop(c.agenda).(*happening)
-		time.Sleep(time.Until(next.at)) // in the bubble: no time at all
+		time.Sleep(time.Until(next.at)) //nolint:forbidigo // in the bubble: no time at all
 		next.do()
 	}
-	time.Sleep(time.Until(end))
+	time.Sleep(time.Until(end)) //nolint:forbidigo // in the bubble: no time at all
 }
 
 func (c *crowd) schedule(at time.Time, do func()) {
@@ -585,7 +585,7 @@ func TestAStallDoesNotEndInAStampede(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newCrowd(t, connectionsForTest(), "a", usualLimit, 1000, 5*time.Second)
 		c.run(2 * time.Minute)
-		time.Sleep(30 * time.Second) // nobody works, as when the API server hangs
+		time.Sleep(30 * time.Second) //nolint:forbidigo // in the bubble: nobody works, as when the API server hangs
 		resumed := time.Now()
 		c.run(2 * time.Minute)
 		if got := most(since(c.asked, resumed), time.Second); got > 40 {

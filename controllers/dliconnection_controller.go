@@ -110,7 +110,7 @@ func (r *DLIConnectionReconciler) SetupWithManager(mgr ctrl.Manager) error {
 		WithOptions(controller.Options{
 			// Where the pod's identity comes from may hang, for some seconds.
 			MaxConcurrentReconciles: 10,
-			RateLimiter: retries(),
+			RateLimiter:             retries(),
 		}).
 		Complete(r)
 }

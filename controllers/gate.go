@@ -115,7 +115,7 @@ func (g *gate) reject(now time.Time) {
 	}
 }
 
-func (g *gate) lastRejection() (at time.Time, any bool) {
+func (g *gate) lastRejection() (at time.Time, ok bool) {
 	if len(g.rejected) == 0 {
 		return time.Time{}, false
 	}

@@ -30,7 +30,6 @@ import (
 	"syscall"
 
 	"github.com/go-logr/logr"
-	"k8s.io/utils/ptr"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/envtest"
 )
@@ -49,7 +48,7 @@ func run(ctx context.Context, args []string) (err error) {
 	if len(args) != 1 {
 		return errors.New("name the file to write the kubeconfig to")
 	}
-	controlPlane := &envtest.Environment{UseExistingCluster: ptr.To(false)}
+	controlPlane := &envtest.Environment{UseExistingCluster: new(false)}
 	// Also after a failed start, which may have left etcd running.
 	defer func() { err = errors.Join(err, controlPlane.Stop()) }()
 	if _, err := controlPlane.Start(); err != nil {
