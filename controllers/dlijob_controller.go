@@ -68,7 +68,7 @@ func (r *DLIJobReconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctr
 	}
 	w := r.watchOf(stored)
 	if behind(stored, w.written) {
-		return comeBack(cacheLag), nil
+		return comeBack(r.Clock.Now(), cacheLag), nil
 	}
 
 	job := stored.DeepCopy()
@@ -85,7 +85,7 @@ func (r *DLIJobReconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctr
 	if expired(job, r.Clock.Now()) {
 		return ctrl.Result{}, r.delete(ctx, job)
 	}
-	return comeBack(wait), nil
+	return comeBack(r.Clock.Now(), wait), nil
 }
 
 // advance brings the status of a job up to date, with a poll if one is due, and
@@ -295,8 +295,8 @@ const cacheLag = 50 * time.Millisecond
 
 // comeBack asks for another reconcile. It sets the priority because that of the
 // initial list, which is low, would otherwise stay with the job for ever.
-func comeBack(after time.Duration) ctrl.Result {
-	return ctrl.Result{RequeueAfter: after, Priority: new(0)}
+func comeBack(now time.Time, after time.Duration) ctrl.Result {
+	return ctrl.Result{RequeueAfter: onTick(now, after), Priority: new(0)}
 }
 
 // jitter is a random number in [-1, 1).

@@ -163,6 +163,19 @@ func (s Schedule) firstPoll(job *v1alpha1.DLIJob, now time.Time, jitter float64)
 // are put in order.
 const restartSpread = time.Second
 
+// tick is what waits of a second and more are rounded up to, so that jobs which
+// are due at about the same time are polled in one go: on a core that is idle
+// between polls, waking up costs more than polling.
+const tick = 50 * time.Millisecond
+
+// onTick returns a wait from now that ends on a tick.
+func onTick(now time.Time, wait time.Duration) time.Duration {
+	if wait < time.Second {
+		return wait
+	}
+	return now.Add(wait + tick - 1).Truncate(tick).Sub(now)
+}
+
 // exponential doubles from first with every failure after the first, to limit.
 func exponential(first, limit time.Duration, failures int) time.Duration {
 	wait := first

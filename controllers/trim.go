@@ -17,9 +17,11 @@ limitations under the License.
 package controllers
 
 import (
+	"slices"
 	"sync"
 
 	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
 
 	"github.com/dli-operator/dli-operator/api/v1alpha1"
@@ -36,6 +38,10 @@ func Trim() func(any) (any, error) {
 		if job, ok := object.(*v1alpha1.DLIJob); ok {
 			// A copy of the whole manifest, which kubectl keeps for itself.
 			delete(job.Annotations, corev1.LastAppliedConfigAnnotation)
+			job.TypeMeta = metav1.TypeMeta{}
+			// A decoder leaves room for more to come.
+			job.Status.Conditions = slices.Clip(slices.Clone(job.Status.Conditions))
+			job.Status.Columns = slices.Clip(slices.Clone(job.Status.Columns))
 			texts.share(job)
 		}
 		return object, err
@@ -62,7 +68,7 @@ func (i *interned) share(job *v1alpha1.DLIJob) {
 	}
 	status := &job.Status
 	for _, text := range []*string{
-		&job.Kind, &job.APIVersion, &job.Namespace,
+		&job.Namespace,
 		&status.JobStatus, &status.JobType, &status.JobMode, &status.QueueName, &status.Owner,
 		&status.DatabaseName, &status.TableName, &status.Statement, &status.Message,
 	} {
