@@ -1,6 +1,6 @@
 # Needs Go, git, make, a C compiler (for the race detector) and bash. Whatever
-# else is needed is built from the versions that hack/tools/go.mod and
-# hack/controlplane/go.mod name: once, then taken from the cache.
+# else is needed is built from the versions that the modules below hack/ name:
+# once, then taken from the cache.
 
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
@@ -66,7 +66,8 @@ verify: ## Check generated files, format, modules, vet, linters and kustomizatio
 
 .PHONY: test
 test: ## Run the tests, with the race detector, on a real API server.
-	assets=$$(hack/controlplane/build.sh) && KUBEBUILDER_ASSETS=$$assets go test -race -timeout=15m $(TESTFLAGS) ./...
+	assets=$$(hack/controlplane/build.sh) && hack/prometheus/build.sh >/dev/null && hack/helm/build.sh >/dev/null && \
+		KUBEBUILDER_ASSETS=$$assets go test -race -timeout=15m $(TESTFLAGS) ./...
 
 .PHONY: fuzz
 fuzz: ## Fuzz what reads DLI's answers, each target for FUZZTIME.

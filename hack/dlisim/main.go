@@ -55,6 +55,9 @@ limitations under the License.
 //
 //	GET    /stats      what was counted since the start: requests, answers per
 //	                   HTTP status, connections, requests per access key ...
+//	GET    /attention  how many active jobs there are, how many of them nobody
+//	                   asked about since the time since=..., and since when the
+//	                   one that waits longest was not
 //	PUT    /jobs       a list of jobs, as in a script, to add or replace
 //	DELETE /jobs/{id}  a job is not found from now on
 //	PUT    /users      a list of users, replacing all: projectID, accessKeyID,
@@ -246,6 +249,15 @@ func control(server *dlitest.Server) http.Handler {
 	mux.HandleFunc("GET /stats", func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "application/json")
 		_ = json.NewEncoder(w).Encode(server.Stats())
+	})
+	mux.HandleFunc("GET /attention", func(w http.ResponseWriter, r *http.Request) {
+		since, err := time.Parse(time.RFC3339Nano, r.URL.Query().Get("since"))
+		if err != nil {
+			http.Error(w, err.Error(), http.StatusBadRequest)
+			return
+		}
+		w.Header().Set("Content-Type", "application/json")
+		_ = json.NewEncoder(w).Encode(server.Attention(since))
 	})
 	mux.HandleFunc("PUT /jobs", func(w http.ResponseWriter, r *http.Request) {
 		jobs, ok := read[[]dlitest.Job](w, r)

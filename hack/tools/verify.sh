@@ -52,7 +52,8 @@ formatted() {
 
 modules() {
   local module status=0
-  for module in . hack/tools hack/controlplane; do
+  for module in . hack/*/go.mod; do
+    module=${module%/go.mod}
     go -C "$module" mod tidy -diff || { echo "$module/go.mod or go.sum is not tidy"; status=1; }
   done
   return $status

@@ -1,0 +1,142 @@
+/*
+Copyright 2026 The DLI Operator Authors.
+
+Licensed under the Apache License, Version 2.0 (the "License");
+you may not use this file except in compliance with the License.
+You may obtain a copy of the License at
+
+    http://www.apache.org/licenses/LICENSE-2.0
+
+Unless required by applicable law or agreed to in writing, software
+distributed under the License is distributed on an "AS IS" BASIS,
+WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+See the License for the specific language governing permissions and
+limitations under the License.
+*/
+
+package main
+
+import (
+	"math"
+	"strings"
+	"testing"
+	"time"
+)
+
+var noon = time.Date(2026, 11, 22, 12, 0, 0, 0, time.UTC)
+
+func usual() policy { return policy{min: 5 * time.Second, max: time.Minute, factor: 0.1} }
+
+func TestPolicyFollowsTheAgeOfAJob(t *testing.T) {
+	tests := []struct{ age, want time.Duration }{
+		{10 * time.Second, 5 * time.Second},
+		{5 * time.Minute, 30 * time.Second},
+		{10 * time.Hour, time.Minute},
+	}
+	for _, test := range tests {
+		if got := usual().interval(test.age); got != test.want {
+			t.Errorf("a job of %v: got %v, want %v", test.age, got, test.want)
+		}
+	}
+}
+
+func TestPopulationCountsEveryChangeOnce(t *testing.T) {
+	p := &population{policy: usual()}
+	p.add(noon.Add(-time.Hour), false)
+	p.created(0, noon.Add(-time.Minute)) // before the window
+	p.willChange(0, noon.Add(10*time.Second))
+	p.add(noon, true)
+	p.created(1, noon.Add(time.Second))
+	p.willBecome(1, noon.Add(4*time.Second))
+	p.willChange(1, noon.Add(time.Hour)) // after it
+	if got := p.changes(noon, noon.Add(time.Minute)); got != 3 {
+		t.Errorf("got %d changes, want the end of one job, the creation and the launch of the other", got)
+	}
+	if got := p.active(noon.Add(time.Minute)); got != 1 {
+		t.Errorf("got %d active jobs, want 1", got)
+	}
+}
+
+func TestPopulationTellsNewsFromFigures(t *testing.T) {
+	p := &population{policy: usual()}
+	p.add(noon, false)
+	p.show(0, "RUNNING", true, false, noon)
+	p.show(0, "RUNNING", true, false, noon)
+	p.show(0, "FINISHED", true, true, noon)
+	p.show(7, "a job of somebody else", true, true, noon)
+	if got, want := p.counted(), (eventCounts{all: 3, news: 2, figures: 1}); got != want {
+		t.Errorf("got %+v, want %+v", got, want)
+	}
+	if got := p.unpolled(); got != 0 {
+		t.Errorf("got %d jobs that were not polled, want none", got)
+	}
+}
+
+func TestPopulationMeasuresLatenessAgainstTheInterval(t *testing.T) {
+	p := &population{policy: usual()}
+	for _, late := range []time.Duration{30 * time.Second, 67 * time.Second, 0} {
+		j := p.add(noon.Add(-time.Hour), false)
+		p.willChange(j.index, noon)
+		if late > 0 {
+			p.show(j.index, "FINISHED", true, true, noon.Add(late))
+		}
+	}
+	l := p.lateness(noon.Add(-time.Second), noon.Add(90*time.Second))
+	if l.ends != 3 || l.missing != 1 || l.p50 != 67 || l.max != 90 || l.shareMax != 1.5 || l.beyondMax != 24 {
+		t.Errorf("got %+v", l)
+	}
+}
+
+func TestPopulationWantsAPollInEveryInterval(t *testing.T) {
+	p := &population{policy: usual()}
+	p.add(noon.Add(-time.Hour), false)
+	p.created(0, noon.Add(-time.Hour))
+	if got := p.wanted(noon, noon.Add(10*time.Minute)); math.Abs(got-10) > 0.01 {
+		t.Errorf("got %v polls in ten minutes, want 10", got)
+	}
+}
+
+func TestSeries(t *testing.T) {
+	s, err := readSeries(strings.NewReader(`# TYPE writes counter
+writes{result="written"} 7
+writes{result="conflict"} 1
+writes_total 9
+late_bucket{le="0.1"} 90
+late_bucket{le="0.5"} 99
+late_bucket{le="+Inf"} 100
+late_count 100
+`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := s.sum("writes"); got != 8 {
+		t.Errorf("got %v writes, want 8", got)
+	}
+	if got := s.sum("writes", `result="conflict"`); got != 1 {
+		t.Errorf("got %v conflicts, want 1", got)
+	}
+	if got := s.within("late", series{}, 0.99); got != 0.5 {
+		t.Errorf("got %v, want 99 %% within 0.5", got)
+	}
+}
+
+func TestFlagsThatCannotBeAreRefused(t *testing.T) {
+	tests := map[string][]string{
+		"numbers that do not ascend":           {"-jobs=10,10"},
+		"a window shorter than an interval":    {"-window=30s"},
+		"an interval whose ends are swapped":   {"-ages=2h-1h"},
+		"a least interval beyond the greatest": {"-poll-interval-min=2m"},
+		"an argument":                          {"x"},
+	}
+	for name, args := range tests {
+		if _, err := parse(args); err == nil {
+			t.Errorf("%s: no error", name)
+		}
+	}
+	if _, err := parse(nil); err != nil {
+		t.Errorf("the defaults are refused: %v", err)
+	}
+	if _, err := parse([]string{"-smoke"}); err != nil {
+		t.Errorf("the smoke test is refused: %v", err)
+	}
+}

@@ -1,0 +1,85 @@
+/*
+Copyright 2026 The DLI Operator Authors.
+
+Licensed under the Apache License, Version 2.0 (the "License");
+you may not use this file except in compliance with the License.
+You may obtain a copy of the License at
+
+    http://www.apache.org/licenses/LICENSE-2.0
+
+Unless required by applicable law or agreed to in writing, software
+distributed under the License is distributed on an "AS IS" BASIS,
+WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+See the License for the specific language governing permissions and
+limitations under the License.
+*/
+
+package main
+
+import (
+	"fmt"
+	"io"
+	"strings"
+	"time"
+)
+
+// budget is a limit that the operator has set itself.
+type budget struct {
+	name   string
+	value  float64
+	limit  float64
+	digits int
+	// least says that the limit is the least value rather than the most.
+	least bool
+	// smoke is the limit beyond which the smoke test fails; 0 for none.
+	smoke float64
+}
+
+func (b budget) met() bool {
+	if b.least {
+		return b.value >= b.limit
+	}
+	return b.value <= b.limit
+}
+
+// budgets are judged at the largest number of jobs.
+func (r *report) budgets() []budget {
+	s := r.stages[len(r.stages)-1]
+	return []budget{
+		{name: "operator CPU per poll, times the bare client's", value: s.overFloor(), limit: 2, digits: 2, smoke: 3},
+		// A sample of a random process: a hundredth may be missing by chance.
+		{name: "polls done of polls wanted", value: s.kept, limit: 0.99, digits: 3, least: true},
+		{name: "status writes per change of a job", value: s.perChange(), limit: 1.05, digits: 3, smoke: 1.05},
+		{name: "API server and etcd above idle, CPU seconds per 1000 polls", value: s.controlPlane, limit: 0.5, digits: 3},
+		{name: "TCP connections opened per 1000 polls", value: s.dials, limit: 1, digits: 3, smoke: 1},
+		{name: "memory per job above idle, KiB", value: s.perJob / 1024, limit: 8, digits: 1},
+		{name: "p99 of an end stored later than its poll interval and jitter, seconds", value: s.beyondP99, limit: 0.5, digits: 2},
+	}
+}
+
+// printBudgets tells which budgets are met. In a smoke test it fails for those
+// that must be.
+func (r *report) printBudgets(out io.Writer) error {
+	s := r.stages[len(r.stages)-1]
+	fmt.Fprintf(out, "\nbudgets at %d jobs\n", s.jobs)
+	var broken []string
+	for _, b := range r.budgets() {
+		sign, verdict := "<=", "met"
+		if b.least {
+			sign = ">="
+		}
+		if !b.met() {
+			verdict = "NOT MET"
+		}
+		line := fmt.Sprintf("%s: %s (%s %v)", b.name, f(b.value, b.digits), sign, b.limit)
+		fmt.Fprintf(out, "%s: %s\n", line, verdict)
+		if ok := b.value <= b.smoke; b.smoke > 0 && !ok {
+			broken = append(broken, line)
+		}
+	}
+	fmt.Fprintf(out, "\nmeasured on %s in %v\n", r.began.Format(time.DateOnly), time.Since(r.began).Round(time.Second))
+	if r.options.smoke && len(broken) > 0 {
+		return fmt.Errorf("beyond its budget: %s", strings.Join(broken, "; "))
+	}
+	return nil
+}

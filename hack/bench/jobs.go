@@ -1,0 +1,186 @@
+/*
+Copyright 2026 The DLI Operator Authors.
+
+Licensed under the Apache License, Version 2.0 (the "License");
+you may not use this file except in compliance with the License.
+You may obtain a copy of the License at
+
+    http://www.apache.org/licenses/LICENSE-2.0
+
+Unless required by applicable law or agreed to in writing, software
+distributed under the License is distributed on an "AS IS" BASIS,
+WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+See the License for the specific language governing permissions and
+limitations under the License.
+*/
+
+package main
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"strings"
+	"sync"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/dli-operator/dli-operator/api/v1alpha1"
+	"github.com/dli-operator/dli-operator/internal/dli/dlitest"
+)
+
+// statement is as long as many are.
+var statement = "insert overwrite table sales.daily select " + strings.Repeat("sum(case when region = 'north' then amount else 0 end), ", 5) + "d from sales.raw group by d"
+
+func nameOf(i int) string { return fmt.Sprintf("bench-%07d", i) }
+
+func (w *world) namespaceOf(i int) string { return fmt.Sprintf("bench-%d", i%w.connections) }
+
+// createConnections creates a namespace, a Secret and a DLIConnection named
+// default for each connection.
+func (w *world) createConnections(ctx context.Context) error {
+	user := dlitest.SampleUser()
+	var bundle []byte
+	if w.caFile != "" {
+		var err error
+		if bundle, err = os.ReadFile(w.caFile); err != nil {
+			return err
+		}
+	}
+	for i := range w.connections {
+		namespace := w.namespaceOf(i)
+		for _, object := range []client.Object{
+			&corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: namespace}},
+			&corev1.Secret{
+				ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: "dli"},
+				StringData: map[string]string{"accessKeyID": user.AccessKeyID, "secretAccessKey": user.SecretAccessKey},
+			},
+			&v1alpha1.DLIConnection{
+				ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: v1alpha1.DefaultConnectionName},
+				Spec: v1alpha1.DLIConnectionSpec{
+					Endpoint: w.endpoint, ProjectID: user.ProjectID,
+					Credentials: v1alpha1.Credentials{SecretRef: &v1alpha1.SecretReference{Name: "dli"}},
+					CABundle:    string(bundle),
+					RateLimit:   v1alpha1.RateLimit{RequestsPerSecond: int32(w.rate), Burst: int32(w.rate)},
+				},
+			},
+		} {
+			if err := w.client.Create(ctx, object); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// grow creates jobs that have been running for long, until there are n, evenly
+// over at least the given time so that their polls are spread likewise.
+func (w *world) grow(ctx context.Context, n int, least time.Duration) error {
+	first := w.jobs.len()
+	const batch = 1000
+	scripts := make([]dlitest.Job, 0, batch)
+	now := time.Now()
+	for i := first; i < n; i++ {
+		job := w.jobs.add(now.Add(-w.ages.any()), false)
+		scripts = append(scripts, longJob(i, job.start).Running(0))
+		if len(scripts) == batch || i == n-1 {
+			if err := w.tell(ctx, "/jobs", scripts); err != nil {
+				return err
+			}
+			scripts = scripts[:0]
+		}
+	}
+	began := time.Now()
+	pause := least / time.Duration(n-first)
+	return inParallel(16, first, n, func(i int) error {
+		if err := wait(ctx, time.Until(began.Add(time.Duration(i-first)*pause))); err != nil {
+			return err
+		}
+		return w.create(ctx, i)
+	})
+}
+
+func longJob(i int, start time.Time) dlitest.Job {
+	job := dlitest.Query(nameOf(i))
+	job.Start, job.Statement = start, statement
+	return job
+}
+
+func (w *world) create(ctx context.Context, i int) error {
+	w.jobs.created(i, time.Now())
+	return w.client.Create(ctx, &v1alpha1.DLIJob{
+		ObjectMeta: metav1.ObjectMeta{Namespace: w.namespaceOf(i), Name: nameOf(i)},
+		Spec:       v1alpha1.DLIJobSpec{JobID: nameOf(i)},
+	})
+}
+
+// endSome lets n of the running jobs end, each at a random time until the given
+// one.
+func (w *world) endSome(ctx context.Context, n int, until time.Time) error {
+	scripts := make([]dlitest.Job, 0, n)
+	for _, i := range w.jobs.running(n) {
+		end := time.Now().Add(time.Second + rand.N(max(time.Second, time.Until(until))))
+		start := w.jobs.willChange(i, end)
+		scripts = append(scripts, longJob(i, start).Running(end.Sub(start)).Finishes(4))
+	}
+	return w.tell(ctx, "/jobs", scripts)
+}
+
+// shortJobs creates n jobs that are launched, run and end within 20 seconds,
+// evenly until the given time.
+func (w *world) shortJobs(ctx context.Context, n int, until time.Time) error {
+	pause := max(0, time.Until(until)) / time.Duration(n)
+	for range n {
+		launching := 3*time.Second + rand.N(time.Second)
+		running := 6*time.Second + rand.N(9*time.Second)
+		now := time.Now()
+		job := w.jobs.add(now, true)
+		script := longJob(job.index, now).Launching(launching).Running(running).Finishes(4)
+		if err := w.tell(ctx, "/jobs", []dlitest.Job{script}); err != nil {
+			return err
+		}
+		if err := w.create(ctx, job.index); err != nil {
+			return err
+		}
+		w.jobs.willBecome(job.index, now.Add(launching))
+		w.jobs.willChange(job.index, now.Add(launching+running))
+		if err := wait(ctx, pause); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// inParallel calls do for each number from first to last-1 and returns the
+// first error.
+func inParallel(workers, first, last int, do func(int) error) error {
+	numbers, failed := make(chan int), make(chan error, workers)
+	var group sync.WaitGroup
+	for range workers {
+		group.Go(func() {
+			for i := range numbers {
+				if err := do(i); err != nil {
+					failed <- err
+					return
+				}
+			}
+		})
+	}
+	var err error
+	for i := first; i < last && err == nil; i++ {
+		select {
+		case numbers <- i:
+		case err = <-failed:
+		}
+	}
+	close(numbers)
+	group.Wait()
+	if err == nil && len(failed) > 0 {
+		err = <-failed
+	}
+	return err
+}

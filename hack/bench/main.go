@@ -1,0 +1,221 @@
+/*
+Copyright 2026 The DLI Operator Authors.
+
+Licensed under the Apache License, Version 2.0 (the "License");
+you may not use this file except in compliance with the License.
+You may obtain a copy of the License at
+
+    http://www.apache.org/licenses/LICENSE-2.0
+
+Unless required by applicable law or agreed to in writing, software
+distributed under the License is distributed on an "AS IS" BASIS,
+WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+See the License for the specific language governing permissions and
+limitations under the License.
+*/
+
+// Command bench measures the operator: as a process of its own, on a real API
+// server and etcd, against a simulated DLI, with the flags that it is given.
+//
+//	make bench                                  # 100, 1000 and 10,000 jobs, ten minutes
+//	make bench BENCHFLAGS="-jobs 10000,50000"   # half an hour
+//	make bench-smoke                            # 1000 jobs, under two minutes
+//	make bench BENCHFLAGS="-jobs 10000 -latency 200ms -error-rate 0.01"
+//	make bench BENCHFLAGS="-jobs 10000 -operator-flags '--poll-interval-max=2m'"
+//
+// For each number of jobs it creates what is missing, waits until nothing but
+// polling goes on, and measures for a while, side by side with a bare client that
+// polls at the same rate: see floor.go. In the end it restarts the operator. It prints lines of
+// name: value, a table in Markdown, and each budget as met or not.
+//
+// Everything listens on loopback. Needs KUBEBUILDER_ASSETS and Linux.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"os"
+	"os/signal"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/go-logr/logr"
+	ctrl "sigs.k8s.io/controller-runtime"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	ctrl.SetLogger(logr.Discard())
+	if err := run(ctx, os.Args[1:], os.Stdout); err != nil && !errors.Is(err, flag.ErrHelp) {
+		fmt.Fprintln(os.Stderr, "bench:", err)
+		os.Exit(1)
+	}
+}
+
+// options is what the command line says.
+type options struct {
+	jobs        []int
+	connections int
+	rate        int
+	policy      policy
+	pass        []string
+	ages        span
+	ends, short float64
+	latency     time.Duration
+	errorRate   float64
+	window      time.Duration
+	pace        time.Duration
+	timeout     time.Duration
+	pprof       string
+	smoke       bool
+	restart     bool
+	keepLogs    bool
+	tls         bool
+	floorRate   float64
+	endpoint    string
+	caFile      string
+}
+
+// policy is when the operator polls, as its flags of the same names say.
+type policy struct {
+	min, max time.Duration
+	factor   float64
+}
+
+// interval is the time between two polls of a job of that age.
+func (p policy) interval(age time.Duration) time.Duration {
+	return min(max(time.Duration(p.factor*float64(age)), p.min), p.max)
+}
+
+// longest is that time with the operator's jitter.
+func (p policy) longest(age time.Duration) time.Duration { return p.interval(age) * 11 / 10 }
+
+// span is a range of durations, written 10m-12h.
+type span struct{ from, to time.Duration }
+
+func (s *span) String() string { return fmt.Sprintf("%v-%v", s.from, s.to) }
+
+func (s *span) Set(text string) (err error) {
+	from, to, ok := strings.Cut(text, "-")
+	if !ok {
+		return errors.New("want two durations, as in 10m-12h")
+	}
+	if s.from, err = time.ParseDuration(from); err != nil {
+		return err
+	}
+	if s.to, err = time.ParseDuration(to); err != nil {
+		return err
+	}
+	if s.from <= 0 || s.to <= s.from {
+		return errors.New("the second duration must be the longer one")
+	}
+	return nil
+}
+
+// any returns a duration of the range, each as likely as the other.
+func (s *span) any() time.Duration { return s.from + rand.N(s.to-s.from) }
+
+func parse(args []string) (options, error) {
+	o := options{ages: span{10 * time.Minute, 12 * time.Hour}}
+	flags := flag.NewFlagSet("bench", flag.ContinueOnError)
+	jobs := flags.String("jobs", "100,1000,10000", "numbers of jobs to measure at, ascending")
+	flags.IntVar(&o.connections, "connections", 10, "DLIConnections that the jobs are spread over, each in a namespace of its own")
+	flags.IntVar(&o.rate, "rate-limit", 200, "requests per second and burst of each of them")
+	flags.DurationVar(&o.policy.min, "poll-interval-min", 5*time.Second, "given to the operator")
+	flags.DurationVar(&o.policy.max, "poll-interval-max", time.Minute, "given to the operator")
+	flags.Float64Var(&o.policy.factor, "poll-interval-factor", 0.1, "given to the operator")
+	pass := flags.String("operator-flags", "", "more flags for the operator, separated by blanks")
+	flags.Var(&o.ages, "ages", "how long the jobs have been running when they are created")
+	flags.Float64Var(&o.ends, "ends", 0.01, "fraction of the jobs that end while being measured; at least 20 jobs")
+	flags.Float64Var(&o.short, "short", 0.005, "short jobs of three states that begin and end while being measured, as a fraction of the jobs; at least 5, at most 250")
+	flags.DurationVar(&o.latency, "latency", 20*time.Millisecond, "of the simulator's answers")
+	flags.Float64Var(&o.errorRate, "error-rate", 0, "fraction of the simulator's answers that are errors")
+	flags.BoolVar(&o.tls, "tls", false, "ask over TLS and HTTP/2, as DLI is asked, rather than plain HTTP/1.1")
+	flags.DurationVar(&o.window, "window", 0, "how long to measure; 0 is the longest poll interval and 15 s more")
+	flags.DurationVar(&o.pace, "pace", 0, "least time to create the jobs in, so that their polls spread; 0 is half the longest poll interval")
+	flags.DurationVar(&o.timeout, "timeout", 40*time.Minute, "end everything after this time")
+	flags.StringVar(&o.pprof, "profile", "", "directory for profiles of the operator, taken while it is measured (the profiler costs CPU)")
+	flags.BoolVar(&o.restart, "restart", true, "restart the operator in the end")
+	flags.BoolVar(&o.keepLogs, "keep-logs", false, "leave the logs of all processes in the temporary directory")
+	flags.BoolVar(&o.smoke, "smoke", false, "1000 jobs polled every 10 s, in under two minutes; fail if the operator writes, dials or computes too much")
+	flags.Float64Var(&o.floorRate, "floor", 0, "internal: be the bare client, at this rate")
+	flags.StringVar(&o.endpoint, "endpoint", "", "internal: whom the bare client asks")
+	flags.StringVar(&o.caFile, "ca-file", "", "internal: whom it trusts")
+	if err := flags.Parse(args); err != nil {
+		return o, err
+	}
+	if flags.NArg() > 0 {
+		return o, fmt.Errorf("unexpected argument %q", flags.Arg(0))
+	}
+	o.pass = strings.Fields(*pass)
+	if o.smoke {
+		// The polls of a minute in ten seconds: enough to count, soon enough to wait for.
+		*jobs, o.policy.max, o.window, o.pace, o.restart = "1000", 10*time.Second, 35*time.Second, 10*time.Second, false
+	}
+	for _, n := range strings.Split(*jobs, ",") {
+		count, err := strconv.Atoi(strings.TrimSpace(n))
+		if err != nil || count < 1 || len(o.jobs) > 0 && count <= o.jobs[len(o.jobs)-1] {
+			return o, fmt.Errorf("-jobs %s: want ascending numbers", *jobs)
+		}
+		o.jobs = append(o.jobs, count)
+	}
+	if o.connections < 1 || o.rate < 1 || o.policy.min <= 0 || o.policy.max < o.policy.min {
+		return o, errors.New("connections, rate limit and poll intervals must be positive, and the minimum no more than the maximum")
+	}
+	if o.window == 0 {
+		o.window = o.policy.max*11/10 + 15*time.Second
+	}
+	if o.pace == 0 {
+		o.pace = o.policy.max / 2
+	}
+	if o.window < o.policy.longest(12*time.Hour)+5*time.Second {
+		return o, fmt.Errorf("-window %v: ends are seen up to %v late; measure for 5 s longer than that", o.window, o.policy.longest(12*time.Hour))
+	}
+	return o, nil
+}
+
+func run(ctx context.Context, args []string, out io.Writer) error {
+	o, err := parse(args)
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, o.timeout)
+	defer cancel()
+	if o.floorRate > 0 {
+		return pollAtRate(ctx, o)
+	}
+	return measure(ctx, o, out)
+}
+
+func measure(ctx context.Context, o options, out io.Writer) (err error) {
+	w, err := newWorld(ctx, o)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, w.close()) }()
+	r := &report{options: o, began: time.Now()}
+	if r.idle, err = w.measureIdle(ctx); err != nil {
+		return err
+	}
+	for _, n := range o.jobs {
+		s, err := w.measureStage(ctx, n, r.idle)
+		if err != nil {
+			return fmt.Errorf("measuring %d jobs: %w", n, err)
+		}
+		r.stages = append(r.stages, s)
+		s.print(out)
+	}
+	if o.restart {
+		if r.restart, err = w.measureRestart(ctx); err != nil {
+			return fmt.Errorf("restarting the operator: %w", err)
+		}
+	}
+	return r.print(out)
+}

@@ -1,0 +1,265 @@
+/*
+Copyright 2026 The DLI Operator Authors.
+
+Licensed under the Apache License, Version 2.0 (the "License");
+you may not use this file except in compliance with the License.
+You may obtain a copy of the License at
+
+    http://www.apache.org/licenses/LICENSE-2.0
+
+Unless required by applicable law or agreed to in writing, software
+distributed under the License is distributed on an "AS IS" BASIS,
+WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+See the License for the specific language governing permissions and
+limitations under the License.
+*/
+
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strconv"
+	"time"
+
+	"github.com/dli-operator/dli-operator/internal/dli/dlitest"
+)
+
+// snapshot is everything that counts up, at one instant.
+type snapshot struct {
+	at                                       time.Time
+	operator, apiServer, etcd, self, machine float64 // CPU seconds
+	simulatorCPU, floor                      float64
+	simulator                                dlitest.Stats
+	metrics                                  series
+	events                                   eventCounts
+}
+
+func (w *world) snapshot(ctx context.Context) (s snapshot, err error) {
+	if err := w.operator.alive(); err != nil {
+		return s, err
+	}
+	if s.metrics, err = scrape(ctx, w.metrics); err != nil {
+		return s, err
+	}
+	if s.simulator, err = w.stats(ctx); err != nil {
+		return s, err
+	}
+	s.at, s.events = time.Now(), w.jobs.counted()
+	s.operator, s.simulatorCPU = cpuOf(w.operator.pid()), cpuOf(w.simulator.pid())
+	s.apiServer, s.etcd = cpuOf(w.apiServer), cpuOf(w.etcd)
+	s.self, s.machine = cpuOf(os.Getpid()), machineCPU()
+	if w.bare != nil {
+		if err := w.bare.alive(); err != nil {
+			return s, err
+		}
+		s.floor = cpuOf(w.bare.pid())
+	}
+	return s, nil
+}
+
+// idle is what everything takes without a job.
+type idle struct {
+	rss, heap, goroutines float64
+	operator              float64 // CPU seconds a second
+	controlPlane          float64
+}
+
+// measureIdle starts the operator and measures it and the control plane while
+// there is nothing to do.
+func (w *world) measureIdle(ctx context.Context) (i idle, err error) {
+	const window = 10 * time.Second
+	say("measuring them idle")
+	if err := wait(ctx, window); err != nil { // the API server is busy at first
+		return i, err
+	}
+	began := cpuOf(w.apiServer) + cpuOf(w.etcd)
+	if err := wait(ctx, window); err != nil {
+		return i, err
+	}
+	i.controlPlane = (cpuOf(w.apiServer) + cpuOf(w.etcd) - began) / window.Seconds()
+	if err := w.startOperator(ctx); err != nil {
+		return i, err
+	}
+	if err := wait(ctx, window); err != nil {
+		return i, err
+	}
+	began = cpuOf(w.operator.pid())
+	if err := wait(ctx, window); err != nil {
+		return i, err
+	}
+	i.operator = (cpuOf(w.operator.pid()) - began) / window.Seconds()
+	metrics, err := scrape(ctx, w.metrics)
+	i.rss, i.heap, i.goroutines = rssOf(w.operator.pid()), heap(metrics), metrics.sum("go_goroutines")
+	return i, err
+}
+
+// heap is what the last collection found in use.
+func heap(metrics series) float64 {
+	if live := metrics.sum("go_gc_heap_live_bytes"); live > 0 {
+		return live
+	}
+	return metrics.sum("go_memstats_heap_alloc_bytes")
+}
+
+// measureStage brings the number of jobs to n and measures.
+func (w *world) measureStage(ctx context.Context, n int, i idle) (s stage, err error) {
+	s.jobs = n
+	say("%d jobs: creating %d", n, n-w.jobs.len())
+	created, err := w.snapshot(ctx)
+	if err != nil {
+		return s, err
+	}
+	fresh := n - w.jobs.len()
+	if err := w.grow(ctx, n, w.pace); err != nil {
+		return s, err
+	}
+	if err := w.settle(ctx); err != nil {
+		return s, err
+	}
+	settled, err := w.snapshot(ctx)
+	if err != nil {
+		return s, err
+	}
+	s.creating = settled.at.Sub(created.at).Seconds()
+	s.writesPerNew = float64(settled.events.all-created.events.all) / float64(fresh)
+	s.operatorPerNew = (settled.operator - created.operator) / float64(fresh) * 1000
+	s.controlPlanePerNew = (settled.apiServer + settled.etcd - created.apiServer - created.etcd) / float64(fresh) * 1000
+
+	// The bare client polls at the same time, so that whatever else goes on on this
+	// machine makes both equally dear.
+	if err := w.startFloor(ctx); err != nil {
+		return s, err
+	}
+	say("%d jobs: measuring for %v", n, w.window)
+	before, whole, after, err := w.observe(ctx, n)
+	w.bare.stop()
+	w.bare = nil
+	if err != nil {
+		return s, err
+	}
+	s.fill(w, i, before, after)
+	s.wanted = w.jobs.wanted(before.at, whole.at) / whole.at.Sub(before.at).Seconds()
+	s.kept = (whole.requests - asked(before.metrics)) / whole.at.Sub(before.at).Seconds() / s.wanted
+	s.lateness = w.jobs.lateness(before.at, after.at)
+	return s, nil
+}
+
+// settle waits until every job was polled once and nothing but polling goes on.
+func (w *world) settle(ctx context.Context) error {
+	if err := await(ctx, 10*time.Minute, "the first poll of every job", func() (bool, error) {
+		return w.jobs.unpolled() == 0, w.operator.alive()
+	}); err != nil {
+		return err
+	}
+	// Events, which tell of each new state, may still be on their way when the last
+	// status is stored. The writes of figures never end.
+	last := -1.0
+	return await(ctx, 5*time.Minute, "the quiet after creation", func() (bool, error) {
+		if err := wait(ctx, 3*time.Second); err != nil {
+			return false, err
+		}
+		metrics, err := scrape(ctx, w.metrics)
+		events := metrics.sum("rest_client_requests_total", `method="POST"`)
+		quiet := events-last < 10
+		last = events
+		return quiet, err
+	})
+}
+
+// count is how many requests had been made at a time.
+type count struct {
+	at       time.Time
+	requests float64
+}
+
+// observe measures for a window in which some jobs end and some short ones live.
+// All their changes fall into its beginning: they must be seen before its end.
+// The polls in a whole number of intervals are counted besides: jobs that were
+// created together are polled together, so another time holds by chance more or
+// fewer of them.
+func (w *world) observe(ctx context.Context, n int) (before snapshot, whole count, after snapshot, err error) {
+	fail := func(err error) (snapshot, count, snapshot, error) { return before, whole, after, err }
+	if before, err = w.snapshot(ctx); err != nil {
+		return fail(err)
+	}
+	stopProfile := w.profile(ctx, n)
+	begin := time.Now()
+	end := begin.Add(w.window)
+	if err := w.endSome(ctx, min(n/2, max(20, int(w.ends*float64(n)))), end.Add(-w.policy.max*11/10-2*time.Second)); err != nil {
+		return fail(err)
+	}
+	shorts := min(250, max(5, int(w.short*float64(n))))
+	if err := w.shortJobs(ctx, shorts, end.Add(-27*time.Second)); err != nil {
+		return fail(err)
+	}
+	intervals := w.window / w.policy.max * w.policy.max
+	if err := wait(ctx, time.Until(before.at.Add(intervals))); err != nil {
+		return fail(err)
+	}
+	metrics, err := scrape(ctx, w.metrics)
+	if err != nil {
+		return fail(err)
+	}
+	whole = count{time.Now(), asked(metrics)}
+	if err := wait(ctx, time.Until(end)); err != nil {
+		return fail(err)
+	}
+	stopProfile()
+	after, err = w.snapshot(ctx)
+	return before, whole, after, err
+}
+
+// profile takes a CPU profile of the operator for the window, and one of its
+// heap at the end.
+func (w *world) profile(ctx context.Context, n int) (stop func()) {
+	if w.pprof == "" {
+		return func() {}
+	}
+	take := func(path, name string) {
+		r, err := http.NewRequestWithContext(ctx, http.MethodGet, w.profiler+path, http.NoBody)
+		if err != nil {
+			return
+		}
+		response, err := http.DefaultClient.Do(r)
+		if err != nil {
+			say("no profile: %v", err)
+			return
+		}
+		defer response.Body.Close()
+		file, err := os.Create(filepath.Join(w.pprof, fmt.Sprintf("%s-%d.pprof", name, n)))
+		if err != nil {
+			say("no profile: %v", err)
+			return
+		}
+		_, _ = io.Copy(file, response.Body)
+		_ = file.Close()
+	}
+	go take("/debug/pprof/profile?seconds="+strconv.Itoa(int(w.window.Seconds())-5), "cpu")
+	return func() { take("/debug/pprof/heap?gc=1", "heap") }
+}
+
+// startFloor starts the bare client at the rate that the operator should poll at,
+// and waits until it does.
+func (w *world) startFloor(ctx context.Context) error {
+	self, err := os.Executable()
+	if err != nil {
+		return err
+	}
+	now := time.Now()
+	rate := w.jobs.wanted(now, now.Add(w.policy.max)) / w.policy.max.Seconds()
+	w.bare, err = start(w.dir, "floor", nil, self, "-floor="+strconv.FormatFloat(rate, 'f', 3, 64), "-endpoint="+w.endpoint,
+		"-connections="+strconv.Itoa(w.connections), "-error-rate="+strconv.FormatFloat(w.errorRate, 'g', -1, 64),
+		"-jobs="+strconv.Itoa(w.jobs.len()), "-ca-file="+w.caFile)
+	if err != nil {
+		return err
+	}
+	return wait(ctx, 11*time.Second)
+}
+
+// asked is how often the operator says it has asked DLI.
+func asked(metrics series) float64 { return metrics.sum(requestsTotal) }

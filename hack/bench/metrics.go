@@ -1,0 +1,101 @@
+/*
+Copyright 2026 The DLI Operator Authors.
+
+Licensed under the Apache License, Version 2.0 (the "License");
+you may not use this file except in compliance with the License.
+You may obtain a copy of the License at
+
+    http://www.apache.org/licenses/LICENSE-2.0
+
+Unless required by applicable law or agreed to in writing, software
+distributed under the License is distributed on an "AS IS" BASIS,
+WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+See the License for the specific language governing permissions and
+limitations under the License.
+*/
+
+package main
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"io"
+	"math"
+	"net/http"
+	"strconv"
+	"strings"
+)
+
+// series is what a process tells of itself: name{labels} to value.
+type series map[string]float64
+
+// scrape reads the metrics of a process.
+func scrape(ctx context.Context, url string) (series, error) {
+	r, err := http.NewRequestWithContext(ctx, http.MethodGet, url, http.NoBody)
+	if err != nil {
+		return nil, err
+	}
+	response, err := http.DefaultClient.Do(r)
+	if err != nil {
+		return nil, err
+	}
+	defer response.Body.Close()
+	if response.StatusCode != http.StatusOK {
+		return nil, fmt.Errorf("GET %s: %s", url, response.Status)
+	}
+	return readSeries(response.Body)
+}
+
+func readSeries(text io.Reader) (series, error) {
+	all := series{}
+	lines := bufio.NewScanner(text)
+	lines.Buffer(nil, 1<<20)
+	for lines.Scan() {
+		line := lines.Text()
+		space := strings.LastIndexByte(line, ' ')
+		if space < 0 || line[0] == '#' {
+			continue
+		}
+		if value, err := strconv.ParseFloat(line[space+1:], 64); err == nil {
+			all[line[:space]] = value
+		}
+	}
+	return all, lines.Err()
+}
+
+// sum adds up the series of a name that carry all the given labels, each
+// written name="value".
+func (s series) sum(name string, labels ...string) (total float64) {
+next:
+	for key, value := range s {
+		rest, ok := strings.CutPrefix(key, name)
+		if !ok || rest != "" && rest[0] != '{' {
+			continue
+		}
+		for _, label := range labels {
+			if !strings.Contains(rest, label) {
+				continue next
+			}
+		}
+		total += value
+	}
+	return total
+}
+
+// within returns the upper end of the histogram's bucket that holds a share of
+// what was observed since before.
+func (s series) within(name string, before series, share float64) float64 {
+	total := s.sum(name+"_count") - before.sum(name+"_count")
+	least := math.Inf(1)
+	for key, value := range s {
+		rest, ok := strings.CutPrefix(key, name+`_bucket{le="`)
+		if !ok || total == 0 || value-before[key] < share*total {
+			continue
+		}
+		if le, err := strconv.ParseFloat(strings.TrimSuffix(rest, `"}`), 64); err == nil {
+			least = min(least, le)
+		}
+	}
+	return least
+}

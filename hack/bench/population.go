@@ -1,0 +1,251 @@
+/*
+Copyright 2026 The DLI Operator Authors.
+
+Licensed under the Apache License, Version 2.0 (the "License");
+you may not use this file except in compliance with the License.
+You may obtain a copy of the License at
+
+    http://www.apache.org/licenses/LICENSE-2.0
+
+Unless required by applicable law or agreed to in writing, software
+distributed under the License is distributed on an "AS IS" BASIS,
+WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+See the License for the specific language governing permissions and
+limitations under the License.
+*/
+
+package main
+
+import (
+	"cmp"
+	"math"
+	"math/rand/v2"
+	"slices"
+	"sync"
+	"time"
+)
+
+// population is what is known of all jobs: the lives that the simulator was
+// told to give them, and what became of it in the API.
+type population struct {
+	policy policy
+
+	mu   sync.Mutex
+	jobs []*job
+	// events counts what the watch has shown since it began: changes of a
+	// status word, an outcome or a condition, and rewrites that changed figures
+	// alone.
+	events eventCounts
+}
+
+type eventCounts struct{ all, news, figures int }
+
+type job struct {
+	index   int
+	start   time.Time
+	short   bool
+	created time.Time
+	// changes are the instants at which the simulator changes the status word.
+	changes []time.Time
+	// ends is the last of them if the job ends, and stored when the API said so.
+	ends, stored time.Time
+	polled       bool
+	shown        string
+}
+
+func (p *population) len() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return len(p.jobs)
+}
+
+func (p *population) add(start time.Time, short bool) *job {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	j := &job{index: len(p.jobs), start: start, short: short}
+	p.jobs = append(p.jobs, j)
+	return j
+}
+
+func (p *population) created(i int, at time.Time) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.jobs[i].created = at
+}
+
+// running picks n jobs that will not end as yet.
+func (p *population) running(n int) []int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	var picked []int
+	for _, i := range rand.Perm(len(p.jobs)) {
+		if j := p.jobs[i]; len(picked) < n && j.ends.IsZero() && !j.short {
+			picked = append(picked, i)
+		}
+	}
+	return picked
+}
+
+// willBecome notes a change of a job's status word.
+func (p *population) willBecome(i int, at time.Time) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.jobs[i].changes = append(p.jobs[i].changes, at)
+}
+
+// willChange notes the end of a job and returns its start.
+func (p *population) willChange(i int, end time.Time) time.Time {
+	p.willBecome(i, end)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.jobs[i].ends = end
+	return p.jobs[i].start
+}
+
+// show takes what the watch shows of a job at now: words that tell one state
+// from another, and whether it was polled and has ended.
+func (p *population) show(i int, words string, polled, ended bool, now time.Time) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if i >= len(p.jobs) {
+		return
+	}
+	j := p.jobs[i]
+	p.events.all++
+	switch {
+	case words != j.shown:
+		p.events.news++
+	default:
+		p.events.figures++
+	}
+	j.shown, j.polled = words, j.polled || polled
+	if ended && j.stored.IsZero() {
+		j.stored = now
+	}
+}
+
+// unpolled counts the jobs of which no poll has been stored.
+func (p *population) unpolled() (n int) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, j := range p.jobs {
+		if !j.polled {
+			n++
+		}
+	}
+	return n
+}
+
+func (p *population) counted() eventCounts {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.events
+}
+
+// changes counts what the simulator changed in that time: every new status word
+// of a watched job, the first one, which comes with the DLIJob, included.
+func (p *population) changes(from, to time.Time) (n int) {
+	within := func(t time.Time) bool { return t.After(from) && !t.After(to) }
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, j := range p.jobs {
+		if within(j.created) {
+			n++
+		}
+		for _, at := range j.changes {
+			if within(at) {
+				n++
+			}
+		}
+	}
+	return n
+}
+
+// active counts the jobs that have not ended at that time.
+func (p *population) active(at time.Time) (n int) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, j := range p.jobs {
+		if j.ends.IsZero() || j.ends.After(at) {
+			n++
+		}
+	}
+	return n
+}
+
+// wanted is how many polls the policy asks for in that time: of each job one in
+// every interval, from its creation to the poll that sees its end.
+func (p *population) wanted(from, to time.Time) (polls float64) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, j := range p.jobs {
+		begin, end := from, to
+		if j.created.After(begin) {
+			begin = j.created
+			polls++ // the first, at once
+		}
+		if j.created.IsZero() || begin.After(to) {
+			continue
+		}
+		if !j.ends.IsZero() {
+			// On average half an interval passes until the end is seen.
+			if seen := j.ends.Add(p.policy.interval(j.ends.Sub(j.start)) / 2); seen.Before(end) {
+				end = seen
+			}
+		}
+		for begin.Before(end) {
+			step := min(end.Sub(begin), time.Second)
+			polls += step.Seconds() / p.policy.interval(begin.Sub(j.start)).Seconds()
+			begin = begin.Add(step)
+		}
+	}
+	return polls
+}
+
+// lateness is how late the ends of jobs were stored.
+type lateness struct {
+	ends, missing int
+	p50, p99, max float64
+	// The same as a share of the interval at which the job was polled then, and
+	// in seconds beyond that interval and its jitter.
+	shareP50, shareP99, shareMax float64
+	beyondP99, beyondMax         float64
+}
+
+// lateness measures the ends that fell into a time and were due to be seen in it.
+// One that was not counts as late by the time that was left.
+func (p *population) lateness(from, to time.Time) (l lateness) {
+	var late, share, beyond []float64
+	p.mu.Lock()
+	for _, j := range p.jobs {
+		if j.ends.Before(from) || j.ends.After(to) {
+			continue
+		}
+		after := j.stored.Sub(j.ends)
+		if j.stored.IsZero() || j.stored.After(to) {
+			// At least this late: leaving it out would flatter the rest.
+			l.missing++
+			after = to.Sub(j.ends)
+		}
+		age := j.ends.Sub(j.start)
+		late = append(late, after.Seconds())
+		share = append(share, after.Seconds()/p.policy.interval(age).Seconds())
+		beyond = append(beyond, (after - p.policy.longest(age)).Seconds())
+	}
+	p.mu.Unlock()
+	l.ends = len(late)
+	l.p50, l.p99, l.max = quantile(late, 0.5), quantile(late, 0.99), quantile(late, 1)
+	l.shareP50, l.shareP99, l.shareMax = quantile(share, 0.5), quantile(share, 0.99), quantile(share, 1)
+	l.beyondP99, l.beyondMax = quantile(beyond, 0.99), quantile(beyond, 1)
+	return l
+}
+
+// quantile sorts the values and returns the one that a share of them does not
+// exceed.
+func quantile(values []float64, share float64) float64 {
+	if len(values) == 0 {
+		return math.NaN()
+	}
+	slices.SortFunc(values, cmp.Compare[float64])
+	return values[max(0, int(math.Ceil(share*float64(len(values))))-1)]
+}

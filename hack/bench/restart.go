@@ -1,0 +1,108 @@
+/*
+Copyright 2026 The DLI Operator Authors.
+
+Licensed under the Apache License, Version 2.0 (the "License");
+you may not use this file except in compliance with the License.
+You may obtain a copy of the License at
+
+    http://www.apache.org/licenses/LICENSE-2.0
+
+Unless required by applicable law or agreed to in writing, software
+distributed under the License is distributed on an "AS IS" BASIS,
+WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+See the License for the specific language governing permissions and
+limitations under the License.
+*/
+
+package main
+
+import (
+	"context"
+	"time"
+)
+
+// restarted is what a restart at full size does.
+type restarted struct {
+	jobs int
+	// firstPoll, allPolled are seconds from the start of the new process;
+	// longest is the most seconds that any active job went without a poll.
+	firstPoll, allPolled, longest float64
+	peak                          float64 // polls in any second
+	pollLate                      float64 // bound of 99 % of the polls
+	rss, heap, goroutines         float64
+	startCPU                      float64 // of the operator until all were polled
+	writes                        int
+}
+
+// measureRestart stops the operator, starts it again and follows it until it
+// has asked about every active job.
+func (w *world) measureRestart(ctx context.Context) (r restarted, err error) {
+	r.jobs = w.jobs.active(time.Now())
+	say("%d jobs: restarting the operator", r.jobs)
+	events := w.jobs.counted()
+	w.operator.stop()
+	stopped := time.Now()
+	first, err := w.requests(ctx)
+	if err != nil {
+		return r, err
+	}
+	began := time.Now()
+	ready := make(chan error, 1)
+	go func() { ready <- w.startOperator(ctx) }()
+
+	// The latest second's requests are counted at every tick.
+	counts := []count{first}
+	limit := began.Add(3*w.policy.max + time.Minute)
+	for next := time.Now(); ; {
+		if err := wait(ctx, 50*time.Millisecond); err != nil {
+			return r, err
+		}
+		latest, err := w.requests(ctx)
+		if err != nil {
+			return r, err
+		}
+		now := latest.at
+		counts = append(counts, latest)
+		for now.Sub(counts[0].at) > time.Second {
+			counts = counts[1:]
+		}
+		r.peak = max(r.peak, latest.requests-counts[0].requests)
+		if now.Before(next) {
+			continue
+		}
+		next = now.Add(500 * time.Millisecond)
+		a, err := w.attention(ctx, stopped)
+		if err != nil {
+			return r, err
+		}
+		r.longest = max(r.longest, now.Sub(a.Oldest).Seconds())
+		if r.firstPoll == 0 && a.Waiting < a.Active {
+			r.firstPoll = now.Sub(began).Seconds()
+		}
+		if a.Waiting == 0 || now.After(limit) {
+			r.allPolled = now.Sub(began).Seconds()
+			if a.Waiting > 0 {
+				say("%d jobs were not polled within %v of the restart", a.Waiting, now.Sub(began))
+			}
+			break
+		}
+	}
+	if err := <-ready; err != nil {
+		return r, err
+	}
+	r.startCPU = cpuOf(w.operator.pid())
+	metrics, err := scrape(ctx, w.metrics)
+	if err != nil {
+		return r, err
+	}
+	r.pollLate = metrics.within("dli_operator_poll_lateness_seconds", series{}, 0.99)
+	r.rss, r.heap, r.goroutines = rssOf(w.operator.pid()), heap(metrics), metrics.sum("go_goroutines")
+	r.writes = w.jobs.counted().all - events.all
+	return r, nil
+}
+
+// requests is how many the simulator has seen.
+func (w *world) requests(ctx context.Context) (count, error) {
+	stats, err := w.stats(ctx)
+	return count{time.Now(), float64(stats.Requests)}, err
+}

@@ -1,0 +1,285 @@
+/*
+Copyright 2026 The DLI Operator Authors.
+
+Licensed under the Apache License, Version 2.0 (the "License");
+you may not use this file except in compliance with the License.
+You may obtain a copy of the License at
+
+    http://www.apache.org/licenses/LICENSE-2.0
+
+Unless required by applicable law or agreed to in writing, software
+distributed under the License is distributed on an "AS IS" BASIS,
+WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+See the License for the specific language governing permissions and
+limitations under the License.
+*/
+
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"net/url"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"time"
+
+	"k8s.io/apimachinery/pkg/runtime"
+	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/envtest"
+
+	"github.com/dli-operator/dli-operator/api/v1alpha1"
+	"github.com/dli-operator/dli-operator/internal/dli/dlitest"
+)
+
+// world is all that runs: the control plane, the simulator, the operator.
+type world struct {
+	options
+	dir          string
+	controlPlane *envtest.Environment
+	etcd         int
+	apiServer    int
+	kubeconfig   string
+	client       client.Client
+	simulator    *process
+	endpoint     string
+	control      string
+	operator     *process
+	bare         *process // the floor, while it is measured
+	metrics      string
+	profiler     string
+	jobs         *population
+	stopWatching context.CancelFunc
+}
+
+// newWorld builds and starts everything but the operator.
+func newWorld(ctx context.Context, o options) (w *world, err error) {
+	w = &world{options: o, controlPlane: &envtest.Environment{
+		CRDDirectoryPaths: []string{"config/crd/bases"}, ErrorIfCRDPathMissing: true,
+	}}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, w.close())
+		}
+	}()
+	if w.dir, err = os.MkdirTemp("", "dli-bench-"); err != nil {
+		return w, err
+	}
+	say("building the operator and the simulator")
+	build := exec.CommandContext(ctx, "go", "build", "-trimpath", "-o", w.dir, ".", "./hack/dlisim")
+	build.Stderr, build.Env = os.Stderr, append(os.Environ(), "CGO_ENABLED=0")
+	if err := build.Run(); err != nil {
+		return w, fmt.Errorf("building: %w", err)
+	}
+	say("starting etcd, kube-apiserver and the simulator")
+	if err := w.startControlPlane(); err != nil {
+		return w, err
+	}
+	if err := w.startSimulator(ctx); err != nil {
+		return w, err
+	}
+	if err := w.createConnections(ctx); err != nil {
+		return w, err
+	}
+	w.jobs = &population{policy: o.policy}
+	watching, stop := context.WithCancel(ctx)
+	w.stopWatching = stop
+	return w, w.watch(watching)
+}
+
+func (w *world) startControlPlane() error {
+	// envtest spares etcd its fsync; what is measured here should sync as it must.
+	w.controlPlane.ControlPlane.Etcd = &envtest.Etcd{}
+	w.controlPlane.ControlPlane.Etcd.Configure().Disable("unsafe-no-fsync")
+	config, err := w.controlPlane.Start()
+	if err != nil {
+		return fmt.Errorf("starting the control plane: %w", err)
+	}
+	if w.etcd, err = child("etcd"); err != nil {
+		return err
+	}
+	if w.apiServer, err = child("kube-apiserver"); err != nil {
+		return err
+	}
+	w.kubeconfig = filepath.Join(w.dir, "kubeconfig")
+	if err := os.WriteFile(w.kubeconfig, w.controlPlane.KubeConfig, 0o600); err != nil {
+		return err
+	}
+	scheme := runtime.NewScheme()
+	if err := errors.Join(clientgoscheme.AddToScheme(scheme), v1alpha1.AddToScheme(scheme)); err != nil {
+		return err
+	}
+	config.QPS = -1
+	w.client, err = client.New(config, client.Options{Scheme: scheme})
+	return err
+}
+
+var simulatorLine = regexp.MustCompile(`(?m)^(endpoint|control): +(\S+)$`)
+
+func (w *world) startSimulator(ctx context.Context) (err error) {
+	args := []string{
+		"-control=127.0.0.1:0",
+		"-latency=" + w.latency.String(), "-error-rate=" + strconv.FormatFloat(w.errorRate, 'g', -1, 64),
+	}
+	if w.tls {
+		w.caFile = filepath.Join(w.dir, "ca.pem")
+		args = append(args, "-tls", "-ca-file="+w.caFile)
+	}
+	w.simulator, err = start(w.dir, "dlisim", nil, filepath.Join(w.dir, "dlisim"), args...)
+	if err != nil {
+		return err
+	}
+	return await(ctx, 20*time.Second, "the simulator", func() (bool, error) {
+		text, err := os.ReadFile(w.simulator.log.Name())
+		found := simulatorLine.FindAllSubmatch(text, -1)
+		if err != nil || len(found) < 2 {
+			return false, errors.Join(err, w.simulator.alive())
+		}
+		w.endpoint, w.control = string(found[0][2]), string(found[1][2])
+		return true, nil
+	})
+}
+
+// startOperator starts the operator as config/default does, but for what a
+// simulator on loopback needs.
+func (w *world) startOperator(ctx context.Context) error {
+	metrics, err := freeAddress()
+	if err != nil {
+		return err
+	}
+	args := append([]string{
+		"--leader-elect", "--leader-election-namespace=default",
+		"--metrics-bind-address=" + metrics, "--metrics-secure=false", "--health-probe-bind-address=0",
+		"--allow-insecure-endpoints",
+		"--poll-interval-min=" + w.policy.min.String(), "--poll-interval-max=" + w.policy.max.String(),
+		"--poll-interval-factor=" + strconv.FormatFloat(w.policy.factor, 'g', -1, 64),
+	}, w.pass...)
+	if w.pprof != "" {
+		address, err := freeAddress()
+		if err != nil {
+			return err
+		}
+		args = append(args, "--pprof-bind-address="+address)
+		w.profiler = "http://" + address
+	}
+	w.operator, err = start(w.dir, "operator-"+strconv.FormatInt(time.Now().Unix(), 10), []string{"KUBECONFIG=" + w.kubeconfig},
+		filepath.Join(w.dir, "dli-operator"), args...)
+	if err != nil {
+		return err
+	}
+	w.metrics = "http://" + metrics + "/metrics"
+	return await(ctx, time.Minute, "the operator", func() (bool, error) {
+		_, err := scrape(ctx, w.metrics)
+		return err == nil, w.operator.alive()
+	})
+}
+
+func freeAddress() (string, error) {
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return "", err
+	}
+	return listener.Addr().String(), listener.Close()
+}
+
+// close ends what was started.
+func (w *world) close() error {
+	if w.stopWatching != nil {
+		w.stopWatching()
+	}
+	for _, p := range []*process{w.bare, w.operator, w.simulator} {
+		if p != nil {
+			p.stop()
+		}
+	}
+	err := w.controlPlane.Stop()
+	if w.keepLogs {
+		say("logs are in %s", w.dir)
+		return err
+	}
+	return errors.Join(err, os.RemoveAll(w.dir))
+}
+
+// tell sends the simulator's control something to do.
+func (w *world) tell(ctx context.Context, path string, body any) error {
+	text, err := json.Marshal(body)
+	if err != nil {
+		return err
+	}
+	r, err := http.NewRequestWithContext(ctx, http.MethodPut, w.control+path, bytes.NewReader(text))
+	if err != nil {
+		return err
+	}
+	response, err := http.DefaultClient.Do(r)
+	if err != nil {
+		return err
+	}
+	defer response.Body.Close()
+	if response.StatusCode != http.StatusNoContent {
+		return fmt.Errorf("the simulator answers %s to %s", response.Status, path)
+	}
+	return nil
+}
+
+// ask reads something from the simulator's control.
+func (w *world) ask(ctx context.Context, path string, into any) error {
+	r, err := http.NewRequestWithContext(ctx, http.MethodGet, w.control+path, http.NoBody)
+	if err != nil {
+		return err
+	}
+	response, err := http.DefaultClient.Do(r)
+	if err != nil {
+		return err
+	}
+	defer response.Body.Close()
+	return json.NewDecoder(response.Body).Decode(into)
+}
+
+func (w *world) stats(ctx context.Context) (s dlitest.Stats, err error) {
+	return s, w.ask(ctx, "/stats", &s)
+}
+
+// attention is what the simulator says of how long its active jobs were not
+// asked about.
+func (w *world) attention(ctx context.Context, since time.Time) (a dlitest.Attention, err error) {
+	return a, w.ask(ctx, "/attention?since="+url.QueryEscape(since.Format(time.RFC3339Nano)), &a)
+}
+
+// await calls done until it is.
+func await(ctx context.Context, limit time.Duration, what string, done func() (bool, error)) error {
+	timeout := time.After(limit)
+	for {
+		if ok, err := done(); ok || err != nil {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-timeout:
+			return fmt.Errorf("%s is not ready after %v", what, limit)
+		case <-time.After(100 * time.Millisecond):
+		}
+	}
+}
+
+func wait(ctx context.Context, d time.Duration) error {
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-time.After(d):
+		return nil
+	}
+}
+
+func say(format string, args ...any) {
+	fmt.Fprintf(os.Stderr, time.Now().Format("15:04:05 ")+format+"\n", args...)
+}

@@ -1,0 +1,131 @@
+/*
+Copyright 2026 The DLI Operator Authors.
+
+Licensed under the Apache License, Version 2.0 (the "License");
+you may not use this file except in compliance with the License.
+You may obtain a copy of the License at
+
+    http://www.apache.org/licenses/LICENSE-2.0
+
+Unless required by applicable law or agreed to in writing, software
+distributed under the License is distributed on an "AS IS" BASIS,
+WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+See the License for the specific language governing permissions and
+limitations under the License.
+*/
+
+// Package helm tests the chart of config/helm with the real Helm: what it
+// renders is what config/default installs, a real API server takes it, and
+// values that cannot be are refused.
+package helm
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/util/yaml"
+)
+
+const (
+	config    = "../../config"
+	chart     = config + "/helm/dli-operator"
+	namespace = "dli-operator-system"
+)
+
+// everything turns on all that is off by default.
+const everything = `
+metrics:
+  serviceMonitor: {enabled: true}
+  rules: {enabled: true}
+  dashboard: {enabled: true}
+networkPolicy: {enabled: true}
+`
+
+// render returns what a release of the chart consists of. values is YAML.
+func render(t *testing.T, release, values string) ([]*unstructured.Unstructured, error) {
+	t.Helper()
+	text, err := run(t, helm(t), nil, values, "template", release, chart, "--namespace="+namespace, "--values=-")
+	if err != nil {
+		return nil, err
+	}
+	return parse(t, text), nil
+}
+
+func mustRender(t *testing.T, release, values string) []*unstructured.Unstructured {
+	t.Helper()
+	objects, err := render(t, release, values)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return objects
+}
+
+func parse(t *testing.T, text string) (objects []*unstructured.Unstructured) {
+	t.Helper()
+	decoder := yaml.NewYAMLOrJSONDecoder(strings.NewReader(text), 4096)
+	for {
+		object := &unstructured.Unstructured{}
+		switch err := decoder.Decode(&object.Object); {
+		case errors.Is(err, io.EOF):
+			return objects
+		case err != nil:
+			t.Fatalf("not YAML: %v\n%s", err, text)
+		case len(object.Object) > 0:
+			objects = append(objects, object)
+		}
+	}
+}
+
+// find returns an object of a kind, by the end of its name; nil if there is none.
+func find(objects []*unstructured.Unstructured, kind, suffix string) *unstructured.Unstructured {
+	i := slices.IndexFunc(objects, func(o *unstructured.Unstructured) bool {
+		return o.GetKind() == kind && strings.HasSuffix(o.GetName(), suffix)
+	})
+	if i < 0 {
+		return nil
+	}
+	return objects[i]
+}
+
+// helm is the path of a real one.
+func helm(t *testing.T) string {
+	t.Helper()
+	out, err := run(t, "../../hack/helm/build.sh", nil, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return filepath.Join(strings.TrimSpace(out), "helm")
+}
+
+// kubectl is the path of the one that make test has built.
+func kubectl(t *testing.T) string {
+	t.Helper()
+	assets := os.Getenv("KUBEBUILDER_ASSETS")
+	if assets == "" {
+		t.Fatal("KUBEBUILDER_ASSETS is not set; run the tests with make test")
+	}
+	return filepath.Join(assets, "kubectl")
+}
+
+// run returns what a program prints. Its error has what it complains about.
+func run(t *testing.T, program string, env []string, input string, args ...string) (string, error) {
+	t.Helper()
+	command := exec.CommandContext(t.Context(), program, args...)
+	command.Env = append(os.Environ(), env...)
+	command.Stdin = strings.NewReader(input)
+	var out, complaints bytes.Buffer
+	command.Stdout, command.Stderr = &out, &complaints
+	if err := command.Run(); err != nil {
+		return out.String(), fmt.Errorf("%s %s: %w\n%s", program, strings.Join(args, " "), err, complaints.String())
+	}
+	return out.String(), nil
+}

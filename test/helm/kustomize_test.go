@@ -1,0 +1,124 @@
+/*
+Copyright 2026 The DLI Operator Authors.
+
+Licensed under the Apache License, Version 2.0 (the "License");
+you may not use this file except in compliance with the License.
+You may obtain a copy of the License at
+
+    http://www.apache.org/licenses/LICENSE-2.0
+
+Unless required by applicable law or agreed to in writing, software
+distributed under the License is distributed on an "AS IS" BASIS,
+WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+See the License for the specific language governing permissions and
+limitations under the License.
+*/
+
+package helm
+
+import (
+	"os"
+	"path/filepath"
+	"regexp"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+)
+
+// Who chooses the one or the other way to install must get the same operator.
+func TestTheChartInstallsTheSameAsKustomize(t *testing.T) {
+	t.Run("by default", func(t *testing.T) {
+		same(t, kustomize(t, filepath.Join(config, "default")), mustRender(t, "dli-operator", ""))
+	})
+	t.Run("with all optional components", func(t *testing.T) {
+		same(t, kustomize(t, withComponents(t)), mustRender(t, "dli-operator", everything))
+	})
+}
+
+func kustomize(t *testing.T, dir string) []*unstructured.Unstructured {
+	t.Helper()
+	text, err := run(t, kubectl(t), nil, "", "kustomize", dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return parse(t, text)
+}
+
+// withComponents returns a copy of config/default that takes the components
+// which are commented out in it.
+func withComponents(t *testing.T) string {
+	t.Helper()
+	copied := t.TempDir()
+	for _, part := range []string{"crd", "default", "manager", "network-policy", "prometheus", "rbac"} {
+		if err := os.CopyFS(filepath.Join(copied, part), os.DirFS(filepath.Join(config, part))); err != nil {
+			t.Fatal(err)
+		}
+	}
+	file := filepath.Join(copied, "default", "kustomization.yaml")
+	text, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	text = regexp.MustCompile(`(?m)^#(components:|- )`).ReplaceAll(text, []byte("$1"))
+	if err := os.WriteFile(file, text, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return filepath.Dir(file)
+}
+
+func same(t *testing.T, kustomized, charted []*unstructured.Unstructured) {
+	t.Helper()
+	want, got := normalized(kustomized), normalized(charted)
+	// Helm leaves the namespace to helm install --create-namespace.
+	delete(want, "Namespace dli-operator-system")
+	if len(want) < 15 {
+		t.Fatalf("config/default has %d objects only", len(want))
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("config/default (-) and the chart (+) differ:\n%s", diff)
+	}
+}
+
+// normalized leaves out of objects what marks them as Helm's.
+func normalized(objects []*unstructured.Unstructured) map[string]any {
+	byName := map[string]any{}
+	for _, o := range objects {
+		o = o.DeepCopy()
+		name := o.GetKind() + " " + o.GetName()
+		if o.GetNamespace() != "" {
+			name = o.GetKind() + " " + o.GetNamespace() + "/" + o.GetName()
+		}
+		labels := o.GetLabels()
+		for _, helms := range []string{"app.kubernetes.io/managed-by", "app.kubernetes.io/version", "helm.sh/chart"} {
+			delete(labels, helms)
+		}
+		o.SetLabels(labels)
+		annotations := o.GetAnnotations()
+		delete(annotations, "helm.sh/resource-policy")
+		o.SetAnnotations(annotations)
+		// Several releases in one namespace must not take each other's pods for
+		// theirs.
+		withoutKey(o.Object, "app.kubernetes.io/instance")
+		if metadata := o.Object["metadata"].(map[string]any); len(o.GetLabels()) == 0 {
+			delete(metadata, "labels")
+		}
+		byName[name] = o.Object
+	}
+	return byName
+}
+
+// withoutKey removes a key wherever it is.
+func withoutKey(value any, key string) {
+	switch value := value.(type) {
+	case map[string]any:
+		delete(value, key)
+		for _, inner := range value {
+			withoutKey(inner, key)
+		}
+	case []any:
+		for _, inner := range value {
+			withoutKey(inner, key)
+		}
+	}
+}

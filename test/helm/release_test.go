@@ -1,0 +1,154 @@
+/*
+Copyright 2026 The DLI Operator Authors.
+
+Licensed under the Apache License, Version 2.0 (the "License");
+you may not use this file except in compliance with the License.
+You may obtain a copy of the License at
+
+    http://www.apache.org/licenses/LICENSE-2.0
+
+Unless required by applicable law or agreed to in writing, software
+distributed under the License is distributed on an "AS IS" BASIS,
+WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+See the License for the specific language governing permissions and
+limitations under the License.
+*/
+
+package helm
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"sigs.k8s.io/controller-runtime/pkg/envtest"
+)
+
+// A cluster from the first release to the last, with the real Helm and a real
+// API server. There are no nodes, so nothing runs.
+func TestTheLifeOfReleases(t *testing.T) {
+	environment := &envtest.Environment{CRDDirectoryPaths: []string{"testdata/prometheus-operator.yaml"}, ErrorIfCRDPathMissing: true}
+	if _, err := environment.Start(); err != nil {
+		t.Fatalf("starting the control plane: %v; run the tests with make test, which builds it", err)
+	}
+	t.Cleanup(func() {
+		if err := environment.Stop(); err != nil {
+			t.Error(err)
+		}
+	})
+	kubeconfig := filepath.Join(t.TempDir(), "kubeconfig")
+	if err := os.WriteFile(kubeconfig, environment.KubeConfig, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	c := cluster{t, []string{"KUBECONFIG=" + kubeconfig, "HOME=" + t.TempDir()}}
+
+	c.install("dli-operator", "")
+	c.kubectl(job, "create", "-f", "-")
+	c.install("dli-operator", everything)
+	c.install("second", everyValue)
+	c.install("third", custom+"crds: {install: false}")
+
+	t.Run("the operator has its rights and no more", func(t *testing.T) {
+		as := "--as=system:serviceaccount:" + namespace + ":dli-operator-controller-manager"
+		for question, want := range map[string]string{
+			"get secrets": "yes", "list secrets": "no", "patch dlijobs/status": "yes", "patch dlijobs": "no",
+			"create tokenreviews.authentication.k8s.io": "yes", "create leases.coordination.k8s.io": "yes",
+		} {
+			verb, resource, _ := strings.Cut(question, " ")
+			resource, subresource, _ := strings.Cut(resource, "/")
+			// It exits with an error to say no.
+			got, _ := run(t, kubectl(t), c.env, "", "auth", "can-i", verb, resource, "--subresource="+subresource, "-n", namespace, as)
+			if strings.TrimSpace(got) != want {
+				t.Errorf("may %s: %q, want %s", question, got, want)
+			}
+		}
+	})
+
+	for _, release := range []string{"third", "second", "dli-operator"} {
+		c.helm("", "uninstall", release, "--namespace="+namespace)
+	}
+	if left := c.kubectl("", "get", "deployments,clusterroles,serviceaccounts", "-A", "-o", "name", "-l", "app.kubernetes.io/name=dli-operator"); left != "" {
+		t.Errorf("helm uninstall leaves %s", left)
+	}
+	if left := c.kubectl("", "get", "dlijobs", "-o", "name"); !strings.Contains(left, "report") {
+		t.Error("helm uninstall takes the DLIJobs along")
+	}
+	c.install("dli-operator", "")
+}
+
+const job = `
+apiVersion: dli.huaweicloud.com/v1alpha1
+kind: DLIJob
+metadata: {name: report}
+spec: {jobID: "1"}
+`
+
+// cluster is what Helm works on.
+type cluster struct {
+	*testing.T
+	env []string
+}
+
+// install installs or upgrades a release. Fields that the API server does not
+// know are errors.
+func (c cluster) install(release, values string) {
+	c.Helper()
+	c.helm(values, "upgrade", "--install", release, chart, "--namespace="+namespace, "--create-namespace", "--values=-")
+	rendered := c.helm(values, "template", release, chart, "--namespace="+namespace, "--values=-")
+	c.kubectl(rendered, "apply", "--server-side", "--force-conflicts", "--dry-run=server", "--validate=strict", "-f", "-")
+	c.kubectl("", "wait", "--for=condition=Established", "crd/dlijobs.dli.huaweicloud.com", "crd/dliconnections.dli.huaweicloud.com")
+}
+
+func (c cluster) helm(input string, args ...string) string {
+	c.Helper()
+	out, err := run(c.T, helm(c.T), c.env, input, args...)
+	if err != nil {
+		c.Fatal(err)
+	}
+	return out
+}
+
+func (c cluster) kubectl(input string, args ...string) string {
+	c.Helper()
+	out, err := run(c.T, kubectl(c.T), c.env, input, args...)
+	if err != nil {
+		c.Fatal(err)
+	}
+	return out
+}
+
+// everyValue has something in every list and map.
+const everyValue = `
+image: {repository: "registry.example.com:5000/dli-operator", digest: "sha256:` + digest + `", pullPolicy: Always}
+imagePullSecrets: [{name: registry}]
+crds: {install: false}
+replicas: 3
+watchNamespaces: [team-a]
+watchLabelSelector: tier=gold
+defaultConnection: shared/dli
+allowedEndpointHosts: ["*.example.com"]
+extraArgs: [--zap-log-level=debug]
+env: [{name: HTTPS_PROXY, value: "http://proxy.example.com:3128"}]
+serviceAccount: {annotations: {example.com/agency: dli-reader}}
+metrics:
+  serviceMonitor: {enabled: true, interval: 15s, labels: {release: prometheus}}
+  rules: {enabled: true, labels: {release: prometheus}}
+  dashboard: {enabled: true, labels: {grafana: "yes"}}
+networkPolicy: {enabled: true}
+podDisruptionBudget: {maxUnavailable: 50%}
+resources: {requests: {cpu: 100m}, limits: {memory: 1Gi}}
+podAnnotations: {example.com/note: a}
+podLabels: {example.com/team: a}
+nodeSelector: {kubernetes.io/os: linux}
+tolerations: [{key: dedicated, operator: Exists, effect: NoSchedule}]
+affinity:
+  podAntiAffinity:
+    preferredDuringSchedulingIgnoredDuringExecution:
+    - {weight: 1, podAffinityTerm: {topologyKey: topology.kubernetes.io/zone, labelSelector: {matchLabels: {app.kubernetes.io/name: dli-operator}}}}
+topologySpreadConstraints:
+- {maxSkew: 1, topologyKey: topology.kubernetes.io/zone, whenUnsatisfiable: DoNotSchedule, labelSelector: {matchLabels: {app.kubernetes.io/name: dli-operator}}}
+priorityClassName: system-cluster-critical
+`
+
+const digest = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"

@@ -1,0 +1,184 @@
+/*
+Copyright 2026 The DLI Operator Authors.
+
+Licensed under the Apache License, Version 2.0 (the "License");
+you may not use this file except in compliance with the License.
+You may obtain a copy of the License at
+
+    http://www.apache.org/licenses/LICENSE-2.0
+
+Unless required by applicable law or agreed to in writing, software
+distributed under the License is distributed on an "AS IS" BASIS,
+WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+See the License for the specific language governing permissions and
+limitations under the License.
+*/
+
+package helm
+
+import (
+	"os"
+	"slices"
+	"strings"
+	"testing"
+
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+)
+
+func TestValuesThatCannotBeAreRefused(t *testing.T) {
+	for values, says := range map[string]string{
+		"replica: 1":    "replica",
+		"replicas: -1":  "/replicas",
+		"replicas: two": "/replicas",
+		"replicas: 2\nleaderElection: {enabled: false}": "/replicas",
+		"image: latest":                                  "/image",
+		"image: {repository: ''}":                        "/image/repository",
+		"image: {repository: 'a:b'}":                     "/image/repository",
+		"image: {tag: 'a b'}":                            "/image/tag",
+		"image: {digest: sha256:1}":                      "/image/digest",
+		"image: {pullPolicy: Sometimes}":                 "/image/pullPolicy",
+		"watchNamespaces: team-a":                        "/watchNamespaces",
+		"watchNamespaces: [Team_A]":                      "/watchNamespaces/0",
+		"watchLabelSelector: {team: a}":                  "/watchLabelSelector",
+		"defaultConnection: shared":                      "/defaultConnection",
+		"allowedEndpointHosts: ['https://dli.internal']": "/allowedEndpointHosts/0",
+		"metrics: {secured: true}":                       "secured",
+		"metrics: {serviceMonitor: true}":                "/metrics/serviceMonitor",
+		"metrics: {serviceMonitor: {interval: 30}}":      "/metrics/serviceMonitor/interval",
+		"metrics: {rules: {enabled: 'yes'}}":             "/metrics/rules/enabled",
+		"networkPolicy: true":                            "/networkPolicy",
+		"podDisruptionBudget: {maxUnavailable: 0}":       "/podDisruptionBudget/maxUnavailable",
+		"extraArgs: --zap-log-level=debug":               "/extraArgs",
+		"extraArgs: [zap-log-level=debug]":               "/extraArgs/0",
+		"resources: {limit: {}}":                         "limit",
+		"nodeSelector: {disk: 1}":                        "/nodeSelector/disk",
+		"tolerations: {key: a}":                          "/tolerations",
+		"affinity: {nodes: {}}":                          "nodes",
+		"priorityClassName: 1":                           "/priorityClassName",
+		"serviceAccount: {annotations: {a: 1}}":          "/serviceAccount/annotations/a",
+		"serviceAccount: {create: false}":                "/serviceAccount/name",
+		"crds: {install: 'false'}":                       "/crds/install",
+		"fullnameOverride: DLI":                          "/fullnameOverride",
+	} {
+		if _, err := render(t, "dli-operator", values); err == nil || !strings.Contains(err.Error(), says) {
+			t.Errorf("%s: the error is %v, want one that says %s", values, err, says)
+		}
+	}
+}
+
+// custom sets every value that becomes a flag.
+const custom = `
+fullnameOverride: dli-team-a
+replicas: 1
+watchNamespaces: [team-a, team-b]
+watchLabelSelector: tier in (gold, silver)
+defaultConnection: shared/dli
+allowedEndpointHosts: ["*.example.com"]
+metrics: {secure: false}
+extraArgs: [--zap-log-level=debug]
+`
+
+func TestValuesBecomeFlags(t *testing.T) {
+	objects := mustRender(t, "a", custom)
+	want := []string{
+		"--leader-elect",
+		"--leader-election-id=dli-team-a",
+		"--health-probe-bind-address=:8081",
+		"--metrics-bind-address=:8443",
+		"--metrics-secure=false",
+		"--watch-namespaces=team-a,team-b",
+		"--watch-label-selector=tier in (gold, silver)",
+		"--default-connection=shared/dli",
+		"--allowed-endpoint-hosts=*.example.com",
+		"--zap-log-level=debug",
+	}
+	got := arguments(t, objects)
+	if !slices.Equal(got, want) {
+		t.Errorf("the flags are %q, want %q", got, want)
+	}
+
+	source, err := os.ReadFile("../../main.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, arg := range got {
+		name, _, _ := strings.Cut(strings.TrimPrefix(arg, "--"), "=")
+		if known := strings.Contains(string(source), `, "`+name+`", `); !known && !strings.HasPrefix(name, "zap-") {
+			t.Errorf("the operator has no flag --%s", name)
+		}
+	}
+}
+
+func arguments(t *testing.T, objects []*unstructured.Unstructured) []string {
+	t.Helper()
+	containers, _, err := unstructured.NestedSlice(find(objects, "Deployment", "").Object, "spec", "template", "spec", "containers")
+	if err != nil || len(containers) != 1 {
+		t.Fatalf("want one container, got %v, %v", containers, err)
+	}
+	args, _, err := unstructured.NestedStringSlice(containers[0].(map[string]any), "args")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return args
+}
+
+func TestWhatIsTurnedOffIsNotThere(t *testing.T) {
+	all := mustRender(t, "dli-operator", everything)
+	for values, absent := range map[string][][2]string{
+		"crds: {install: false}":                      {{"CustomResourceDefinition", ""}},
+		"leaderElection: {enabled: false}":            {{"Role", ""}, {"RoleBinding", ""}},
+		"metrics: {enabled: false}":                   {{"Service", ""}, {"ServiceMonitor", ""}, {"PrometheusRule", ""}, {"ConfigMap", ""}, {"ClusterRole", "metrics-reader"}},
+		"metrics: {secure: false}":                    {{"ClusterRole", "metrics-reader"}, {"ClusterRole", "metrics-auth-role"}, {"ClusterRoleBinding", "metrics-auth-rolebinding"}},
+		"networkPolicy: {enabled: false}":             {{"NetworkPolicy", ""}},
+		"podDisruptionBudget: {enabled: false}":       {{"PodDisruptionBudget", ""}},
+		"serviceAccount: {create: false, name: mine}": {{"ServiceAccount", ""}},
+	} {
+		// One replica, because without leader election there must not be more.
+		objects := mustRender(t, "dli-operator", values+"\nreplicas: 1")
+		for _, what := range absent {
+			if find(all, what[0], what[1]) == nil {
+				t.Fatalf("there never is a %s %s", what[0], what[1])
+			}
+			if found := find(objects, what[0], what[1]); found != nil {
+				t.Errorf("%s: there is a %s %s", values, what[0], found.GetName())
+			}
+		}
+	}
+}
+
+func TestTwoReleasesOfOneNamespaceShareNothing(t *testing.T) {
+	first := mustRender(t, "a", everything)
+	second := mustRender(t, "b", "crds: {install: false}\n"+everything)
+	names := map[string]bool{}
+	for _, o := range first {
+		names[o.GetKind()+" "+o.GetName()] = true
+	}
+	for _, o := range second {
+		if names[o.GetKind()+" "+o.GetName()] {
+			t.Errorf("both have the %s %s", o.GetKind(), o.GetName())
+		}
+	}
+	selector := func(objects []*unstructured.Unstructured) string {
+		found, _, _ := unstructured.NestedString(find(objects, "Deployment", "").Object, "spec", "selector", "matchLabels", "app.kubernetes.io/instance")
+		return found
+	}
+	if selector(first) == selector(second) {
+		t.Errorf("both take pods of instance %s for theirs", selector(first))
+	}
+}
+
+func TestUninstallingLeavesTheJobsUnlessAskedNotTo(t *testing.T) {
+	for values, want := range map[string]string{"": "keep", "crds: {keep: false}": ""} {
+		for _, o := range mustRender(t, "dli-operator", values) {
+			if got := o.GetAnnotations()["helm.sh/resource-policy"]; o.GetKind() == "CustomResourceDefinition" && got != want {
+				t.Errorf("%q: the policy of %s is %q, want %q", values, o.GetName(), got, want)
+			}
+		}
+	}
+}
+
+func TestTheLinterOfHelmIsContent(t *testing.T) {
+	if out, err := run(t, helm(t), nil, "", "lint", "--strict", chart); err != nil {
+		t.Errorf("%v\n%s", err, out)
+	}
+}

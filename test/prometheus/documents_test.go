@@ -1,0 +1,139 @@
+/*
+Copyright 2026 The DLI Operator Authors.
+
+Licensed under the Apache License, Version 2.0 (the "License");
+you may not use this file except in compliance with the License.
+You may obtain a copy of the License at
+
+    http://www.apache.org/licenses/LICENSE-2.0
+
+Unless required by applicable law or agreed to in writing, software
+distributed under the License is distributed on an "AS IS" BASIS,
+WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+See the License for the specific language governing permissions and
+limitations under the License.
+*/
+
+package prometheus
+
+import (
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/dli-operator/dli-operator/controllers"
+)
+
+// described is a metric as docs/metrics.md describes it.
+type described struct {
+	kind   string
+	labels []string
+}
+
+// documented returns the metrics that docs/metrics.md describes, by name.
+func documented(t *testing.T) map[string]described {
+	t.Helper()
+	heading := regexp.MustCompile("(?m)^### (dli_operator_\\w+)\n\n(Counter|Gauge|Histogram)(?:, by ((?:`\\w+`(?:, | and )?)+))?\\. ")
+	metrics := map[string]described{}
+	page := read(t, root, "docs", "metrics.md")
+	for _, found := range heading.FindAllStringSubmatch(page, -1) {
+		labels := regexp.MustCompile(`\w+`).FindAllString(strings.ReplaceAll(found[3], " and ", " "), -1)
+		slices.Sort(labels)
+		metrics[found[1]] = described{strings.ToLower(found[2]), labels}
+	}
+	if n := strings.Count(page, "\n### dli_operator_"); n != len(metrics) {
+		t.Errorf("docs/metrics.md has %d metrics, of which %d have type and labels", n, len(metrics))
+	}
+	return metrics
+}
+
+// registered returns the labels of the metrics that the operator registers, by
+// name.
+func registered(t *testing.T) map[string][]string {
+	t.Helper()
+	r := &registry{}
+	if _, err := controllers.NewMetrics(r, "v1.2.3", nil, &controllers.Connections{}); err != nil {
+		t.Fatal(err)
+	}
+	description := regexp.MustCompile(`fqName: "(\w+)".*constLabels: \{(.*?)\}, variableLabels: \{(.*?)\}`)
+	metrics := map[string][]string{}
+	for _, desc := range r.descriptions {
+		found := description.FindStringSubmatch(desc)
+		if found == nil {
+			t.Fatalf("cannot read %s", desc)
+		}
+		labels := regexp.MustCompile(`\w+`).FindAllString(regexp.MustCompile(`="[^"]*"`).ReplaceAllString(found[2]+","+found[3], ""), -1)
+		slices.Sort(labels)
+		metrics[found[1]] = labels
+	}
+	return metrics
+}
+
+// registry remembers what is registered.
+type registry struct {
+	prometheus.Registerer
+	descriptions []string
+}
+
+func (r *registry) Register(c prometheus.Collector) error {
+	descriptions := make(chan *prometheus.Desc, 100)
+	c.Describe(descriptions)
+	close(descriptions)
+	for desc := range descriptions {
+		r.descriptions = append(r.descriptions, desc.String())
+	}
+	return nil
+}
+
+func TestEveryMetricIsDocumented(t *testing.T) {
+	documented, registered := documented(t), registered(t)
+	for name, labels := range registered {
+		if got, ok := documented[name]; !ok {
+			t.Errorf("docs/metrics.md lacks %s", name)
+		} else if !slices.Equal(got.labels, labels) {
+			t.Errorf("%s has the labels %v, and docs/metrics.md says %v", name, labels, got.labels)
+		}
+	}
+	for name := range documented {
+		if _, ok := registered[name]; !ok {
+			t.Errorf("docs/metrics.md has %s, which the operator does not", name)
+		}
+	}
+}
+
+// Queries about metrics that do not exist are answered with nothing, which looks
+// like all being well.
+func TestQueriesAreAboutMetricsThatExist(t *testing.T) {
+	registered := registered(t)
+	for _, file := range []string{"config/prometheus/rules.yaml", "config/prometheus/rules_test.yaml", "config/prometheus/dashboard.json", "docs/metrics.md"} {
+		names := regexp.MustCompile(`\bdli_operator_\w+`).FindAllString(read(t, root, file), -1)
+		if len(names) == 0 {
+			t.Errorf("%s names no metrics", file)
+		}
+		for _, name := range names {
+			for _, suffix := range []string{"_bucket", "_count", "_sum"} {
+				name = strings.TrimSuffix(name, suffix)
+			}
+			if _, ok := registered[name]; !ok {
+				t.Errorf("%s names %s, which the operator does not have", file, name)
+			}
+		}
+	}
+}
+
+// examples returns the queries of docs/metrics.md.
+func examples(t *testing.T) []string {
+	t.Helper()
+	page := read(t, root, "docs", "metrics.md")
+	var queries []string
+	for _, found := range regexp.MustCompile("(?s)```promql\n(.*?)```").FindAllStringSubmatch(page, -1) {
+		queries = append(queries, found[1])
+	}
+	if len(queries) < len(documented(t)) {
+		t.Errorf("docs/metrics.md has %d examples only", len(queries))
+	}
+	return queries
+}

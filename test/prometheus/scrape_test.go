@@ -1,0 +1,402 @@
+/*
+Copyright 2026 The DLI Operator Authors.
+
+Licensed under the Apache License, Version 2.0 (the "License");
+you may not use this file except in compliance with the License.
+You may obtain a copy of the License at
+
+    http://www.apache.org/licenses/LICENSE-2.0
+
+Unless required by applicable law or agreed to in writing, software
+distributed under the License is distributed on an "AS IS" BASIS,
+WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+See the License for the specific language governing permissions and
+limitations under the License.
+*/
+
+package prometheus
+
+import (
+	"crypto/tls"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/dli-operator/dli-operator/internal/dli/dlitest"
+)
+
+// Two replicas watch jobs in different states: one works, one waits for its
+// lease. A real Prometheus scrapes both, the one in the clear and the other as
+// the ServiceMonitor says.
+func TestScraped(t *testing.T) {
+	c := newCluster(t)
+	server, err := dlitest.NewServer(dlitest.WithStartOnRequest())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(server.Close)
+	server.SetJob(dlitest.Query("running").Running(time.Hour))
+	server.SetJob(dlitest.Query("ending").Running(time.Hour))
+	c.kubectl(strings.ReplaceAll(objects, "ENDPOINT", server.URL()), "create", "-f", "-")
+
+	binary := buildOperator(t)
+	working := c.operator(binary, "--metrics-secure=false")
+	eventually(t, "the first operator works", func() error {
+		return contains(working, `leader_election_master_status{name="dli-operator"} 1`)
+	})
+	waiting := c.operator(binary)
+	c.kubectl("", "create", "serviceaccount", "scraper")
+	c.kubectl("", "create", "serviceaccount", "stranger")
+	c.kubectl("", "create", "clusterrolebinding", "scraper", "--clusterrole=dli-operator-metrics-reader", "--serviceaccount=default:scraper")
+	eventually(t, "the binding is known", func() error {
+		_, err := c.tryKubectl("", "auth", "can-i", "get", "/metrics", "--as=system:serviceaccount:default:scraper")
+		return err
+	})
+	scraper := c.token("default", "scraper")
+
+	t.Run("only who is authorized reads the metrics", func(t *testing.T) {
+		for name, test := range map[string]struct {
+			token string
+			want  int
+		}{
+			"nobody": {"", http.StatusUnauthorized},
+			// So controller-runtime says that the API server calls the token invalid.
+			"a forged token":                  {scraper[:len(scraper)-4] + "AAAA", http.StatusInternalServerError},
+			"an account without rights":       {c.token("default", "stranger"), http.StatusForbidden},
+			"the operator itself":             {c.token(namespace, "dli-operator-controller-manager"), http.StatusForbidden},
+			"an account bound metrics-reader": {scraper, http.StatusOK},
+		} {
+			t.Run(name, func(t *testing.T) {
+				var status int
+				var body string
+				eventually(t, "it is served", func() (err error) {
+					status, body, err = get("https://"+waiting+"/metrics", test.token)
+					return err
+				})
+				if status != test.want {
+					t.Errorf("the answer is %d, want %d", status, test.want)
+				}
+				if shown := strings.Contains(body, `dli_operator_build_info{version="v1.2.3"} 1`); shown != (status == http.StatusOK) {
+					t.Errorf("answer %d shows the version: %v", status, shown)
+				}
+			})
+		}
+		if status, _, err := get("http://"+waiting+"/metrics", scraper); err == nil && status == http.StatusOK {
+			t.Error("the metrics are served in the clear, too")
+		}
+	})
+
+	t.Run("types are as documented", func(t *testing.T) {
+		eventually(t, "every metric is there", func() error {
+			_, text, err := get("http://"+working+"/metrics", "")
+			if err != nil {
+				return err
+			}
+			for name, metric := range documented(t) {
+				if want := fmt.Sprintf("# TYPE %s %s\n", name, metric.kind); !strings.Contains(text, want) {
+					return fmt.Errorf("no %q", want)
+				}
+			}
+			return nil
+		})
+	})
+
+	p := startPrometheus(t, working, waiting, scraper)
+	ended := dlitest.Query("ending").Running(time.Minute).Finishes(4)
+	ended.Start = time.Now().Add(-time.Minute)
+	server.SetJob(ended)
+	t.Run("every panel of the dashboard has data", func(t *testing.T) {
+		for title, queries := range dashboard(t) {
+			for _, query := range queries {
+				t.Run(title, func(t *testing.T) {
+					eventually(t, query, func() error { return p.hasData(query) })
+				})
+			}
+		}
+	})
+	t.Run("what both replicas see is counted once", func(t *testing.T) {
+		if got := p.value(t, dashboard(t)["DLIJobs"][0]); got != "3" {
+			t.Errorf("there are three DLIJobs, and the dashboard shows %s", got)
+		}
+		if got := p.value(t, dashboard(t)["Jobs that cannot be read"][0]); got != "1" {
+			t.Errorf("one DLIJob cannot be read, and the dashboard shows %s", got)
+		}
+	})
+	t.Run("the examples of docs/metrics.md are answered", func(t *testing.T) {
+		for _, query := range examples(t) {
+			if _, err := p.query(query); err != nil {
+				t.Errorf("%s: %v", query, err)
+			}
+		}
+	})
+	t.Run("the alerts are evaluated, and those that must are pending", func(t *testing.T) {
+		pending := []string{"DLIConnectionDown"}
+		eventually(t, strings.Join(pending, ", "), func() error {
+			rules, err := p.rules()
+			if err != nil {
+				return err
+			}
+			var is []string
+			for _, rule := range rules {
+				if rule.Health != "ok" {
+					return fmt.Errorf("%s is %s: %s", rule.Name, rule.Health, rule.LastError)
+				}
+				if rule.State != "inactive" {
+					is = append(is, rule.Name)
+				}
+			}
+			if !slices.Equal(is, pending) {
+				return fmt.Errorf("pending are %v", is)
+			}
+			return nil
+		})
+	})
+
+	t.Run("what authors of DLIJobs write makes no series", func(t *testing.T) {
+		const hostile = "hostile"
+		var jobs strings.Builder
+		for i := range 50 {
+			fmt.Fprintf(&jobs, "---\napiVersion: dli.huaweicloud.com/v1alpha1\nkind: DLIJob\nmetadata: {name: %[1]s-%[2]d}\n"+
+				"spec: {jobID: %[1]s-%[2]d, connectionRef: {name: %[1]s-%[2]d, namespace: %[1]s-%[2]d}}\n", hostile, i)
+		}
+		c.kubectl(jobs.String(), "create", "-f", "-")
+		eventually(t, "all are counted in one series", func() error {
+			return contains(working, `dli_operator_jobs{connection="",reason="ConnectionNotAllowed",synced="False"} 50`)
+		})
+		_, text, err := get("http://"+working+"/metrics", "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if strings.Contains(text, hostile) {
+			t.Errorf("the metrics have words of theirs:\n%s", regexp.MustCompile(".*"+hostile+".*").FindString(text))
+		}
+		for _, found := range regexp.MustCompile(`connection="(.*?)"`).FindAllStringSubmatch(text, -1) {
+			if !slices.Contains([]string{"", "default/default", "default/broken"}, found[1]) {
+				t.Errorf("there is a series of connection %q", found[1])
+			}
+		}
+	})
+}
+
+// objects are jobs that run, end and cannot be read.
+const objects = `
+apiVersion: v1
+kind: Secret
+metadata: {name: credentials, namespace: default}
+stringData: {accessKeyID: AKEXAMPLE, secretAccessKey: SKEXAMPLE}
+---
+apiVersion: dli.huaweicloud.com/v1alpha1
+kind: DLIConnection
+metadata: {name: default, namespace: default}
+spec: {endpoint: "ENDPOINT", projectID: 48cc2c48765f481480c7db940d6409d1, credentials: {secretRef: {name: credentials}}}
+---
+apiVersion: dli.huaweicloud.com/v1alpha1
+kind: DLIConnection
+metadata: {name: broken, namespace: default}
+spec: {endpoint: "ENDPOINT", projectID: 48cc2c48765f481480c7db940d6409d1, credentials: {secretRef: {name: missing}}}
+---
+apiVersion: dli.huaweicloud.com/v1alpha1
+kind: DLIJob
+metadata: {name: running, namespace: default}
+spec: {jobID: running}
+---
+apiVersion: dli.huaweicloud.com/v1alpha1
+kind: DLIJob
+metadata: {name: ending, namespace: default}
+spec: {jobID: ending}
+---
+apiVersion: dli.huaweicloud.com/v1alpha1
+kind: DLIJob
+metadata: {name: unreadable, namespace: default}
+spec: {jobID: unreadable, connectionRef: {name: broken}}
+`
+
+func contains(address, line string) error {
+	_, text, err := get("http://"+address+"/metrics", "")
+	if err == nil && !strings.Contains(text, line+"\n") {
+		err = fmt.Errorf("no line %s", line)
+	}
+	return err
+}
+
+// get reads a page with a bearer token, whoever signed the certificate.
+func get(url, token string) (status int, body string, err error) {
+	client := http.Client{Timeout: 20 * time.Second, Transport: &http.Transport{
+		TLSClientConfig:   &tls.Config{InsecureSkipVerify: true}, //nolint:gosec // the operator signs its certificate itself
+		DisableKeepAlives: true,
+	}}
+	request, err := http.NewRequest(http.MethodGet, url, nil)
+	if err != nil {
+		return 0, "", err
+	}
+	if token != "" {
+		request.Header.Set("Authorization", "Bearer "+token)
+	}
+	response, err := client.Do(request)
+	if err != nil {
+		return 0, "", err
+	}
+	defer response.Body.Close()
+	text, err := io.ReadAll(response.Body)
+	return response.StatusCode, string(text), err
+}
+
+// dashboard returns the queries of the dashboard, by the title of their panel.
+// Grafana's variables have a value.
+func dashboard(t *testing.T) map[string][]string {
+	t.Helper()
+	var page struct {
+		Panels []struct {
+			ID      int    `json:"id"`
+			Type    string `json:"type"`
+			Title   string `json:"title"`
+			Targets []struct {
+				Expr string `json:"expr"`
+			} `json:"targets"`
+		} `json:"panels"`
+	}
+	if err := json.Unmarshal([]byte(read(t, config, "prometheus", "dashboard.json")), &page); err != nil {
+		t.Fatal(err)
+	}
+	queries := map[string][]string{}
+	ids := map[int]bool{}
+	for _, panel := range page.Panels {
+		if ids[panel.ID] || queries[panel.Title] != nil {
+			t.Errorf("two panels have the id %d or the title %s", panel.ID, panel.Title)
+		}
+		ids[panel.ID] = true
+		for _, target := range panel.Targets {
+			query := strings.NewReplacer("$__rate_interval", "5m", "$connection", ".*").Replace(target.Expr)
+			if strings.Contains(query, "$") {
+				t.Errorf("%s has a variable that is not known: %s", panel.Title, query)
+			}
+			queries[panel.Title] = append(queries[panel.Title], query)
+		}
+		if panel.Type != "row" && len(panel.Targets) == 0 {
+			t.Errorf("%s has no query", panel.Title)
+		}
+	}
+	if len(queries) < 10 {
+		t.Fatalf("found %d panels only", len(queries))
+	}
+	return queries
+}
+
+// server is a real Prometheus.
+type server struct{ url string }
+
+func startPrometheus(t *testing.T, working, waiting, token string) server {
+	t.Helper()
+	_, alerts := rules(t)
+	configuration := fmt.Sprintf(`
+global: {scrape_interval: 1s, evaluation_interval: 1s}
+rule_files: [%q]
+scrape_configs:
+- job_name: working
+  static_configs: [{targets: [%q]}]
+- job_name: waiting
+  scheme: https
+  authorization: {credentials: %q}
+  tls_config: {insecure_skip_verify: true}
+  static_configs: [{targets: [%q]}]
+`, alerts, working, token, waiting)
+	address := unusedAddress(t)
+	start(t, tool(t, "prometheus"),
+		"--config.file="+write(t, "prometheus.yaml", []byte(configuration)), "--storage.tsdb.path="+t.TempDir(),
+		"--web.listen-address="+address, "--log.level=warn")
+	s := server{"http://" + address}
+	eventually(t, "Prometheus is ready, and both operators are scraped", func() error {
+		got, err := s.query("sum(up)")
+		if err == nil && (len(got) != 1 || got[0] != "2") {
+			err = fmt.Errorf("%v are up", got)
+		}
+		return err
+	})
+	return s
+}
+
+// ask reads an answer of Prometheus's API.
+func (s server) ask(path string, into any) error {
+	_, text, err := get(s.url+path, "")
+	if err != nil {
+		return err
+	}
+	var answer struct {
+		Status string          `json:"status"`
+		Error  string          `json:"error"`
+		Data   json.RawMessage `json:"data"`
+	}
+	if err := json.Unmarshal([]byte(text), &answer); err != nil {
+		return fmt.Errorf("%w: %s", err, text)
+	}
+	if answer.Status != "success" {
+		return errors.New(answer.Error)
+	}
+	return json.Unmarshal(answer.Data, into)
+}
+
+// query returns the values of a query's answer.
+func (s server) query(query string) ([]string, error) {
+	var data struct {
+		Result []struct {
+			Value [2]any `json:"value"`
+		} `json:"result"`
+	}
+	if err := s.ask("/api/v1/query?query="+url.QueryEscape(query), &data); err != nil {
+		return nil, err
+	}
+	var values []string
+	for _, sample := range data.Result {
+		values = append(values, fmt.Sprint(sample.Value[1]))
+	}
+	return values, nil
+}
+
+func (s server) hasData(query string) error {
+	values, err := s.query(query)
+	if err != nil {
+		return err
+	}
+	if !slices.ContainsFunc(values, func(value string) bool { return value != "NaN" }) {
+		return fmt.Errorf("the answer is %v", values)
+	}
+	return nil
+}
+
+func (s server) value(t *testing.T, query string) string {
+	t.Helper()
+	values, err := s.query(query)
+	if err != nil || len(values) != 1 {
+		t.Fatalf("%s: %v, %v", query, values, err)
+	}
+	return values[0]
+}
+
+// loaded is a rule as Prometheus reports it.
+type loaded struct {
+	Name      string `json:"name"`
+	State     string `json:"state"`
+	Health    string `json:"health"`
+	LastError string `json:"lastError"`
+}
+
+func (s server) rules() (rules []loaded, err error) {
+	var data struct {
+		Groups []struct {
+			Rules []loaded `json:"rules"`
+		} `json:"groups"`
+	}
+	err = s.ask("/api/v1/rules", &data)
+	for _, group := range data.Groups {
+		rules = append(rules, group.Rules...)
+	}
+	return rules, err
+}
