@@ -159,7 +159,7 @@ func parse(args []string) (options, error) {
 		// The polls of a minute in ten seconds: enough to count, soon enough to wait for.
 		*jobs, o.policy.max, o.window, o.pace, o.restart = "1000", 10*time.Second, 35*time.Second, 10*time.Second, false
 	}
-	for _, n := range strings.Split(*jobs, ",") {
+	for n := range strings.SplitSeq(*jobs, ",") {
 		count, err := strconv.Atoi(strings.TrimSpace(n))
 		if err != nil || count < 1 || len(o.jobs) > 0 && count <= o.jobs[len(o.jobs)-1] {
 			return o, fmt.Errorf("-jobs %s: want ascending numbers", *jobs)

@@ -130,8 +130,8 @@ func (w *world) measureStage(ctx context.Context, n int, i idle) (s stage, err e
 	s.operatorPerNew = (settled.operator - created.operator) / float64(fresh) * 1000
 	s.controlPlanePerNew = (settled.apiServer + settled.etcd - created.apiServer - created.etcd) / float64(fresh) * 1000
 
-	// The bare client polls at the same time, so that whatever else goes on on this
-	// machine makes both equally dear.
+	// The bare client polls at the same time, so that whatever else this machine
+	// does makes both equally dear.
 	if err := w.startFloor(ctx); err != nil {
 		return s, err
 	}
@@ -197,7 +197,7 @@ func (w *world) observe(ctx context.Context, n int) (before snapshot, whole coun
 	if err := w.shortJobs(ctx, shorts, end.Add(-27*time.Second)); err != nil {
 		return fail(err)
 	}
-	intervals := w.window / w.policy.max * w.policy.max
+	intervals := w.window.Truncate(w.policy.max)
 	if err := wait(ctx, time.Until(before.at.Add(intervals))); err != nil {
 		return fail(err)
 	}

@@ -122,11 +122,11 @@ func (w *world) follow(ctx context.Context, client *http.Client, url string, ver
 			continue
 		}
 		status := &e.Object.Status
-		words := status.JobStatus + status.Outcome
+		words := []string{status.JobStatus, status.Outcome}
 		for _, c := range status.Conditions {
-			words += " " + c.Type + c.Status + c.Reason
+			words = append(words, c.Type, c.Status, c.Reason)
 		}
-		w.jobs.show(i, words, status.JobStatus != "", status.Outcome != "", now)
+		w.jobs.show(i, strings.Join(words, " "), status.JobStatus != "", status.Outcome != "", now)
 	}
 }
 

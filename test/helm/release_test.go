@@ -74,6 +74,9 @@ func TestTheLifeOfReleases(t *testing.T) {
 	if left := c.kubectl("", "get", "dlijobs", "-o", "name"); !strings.Contains(left, "report") {
 		t.Error("helm uninstall takes the DLIJobs along")
 	}
+	if going := c.kubectl("", "get", "crd", "dlijobs.dli.huaweicloud.com", "-o", "jsonpath={.metadata.deletionTimestamp}"); going != "" {
+		t.Error("helm uninstall takes the CRDs along, and with them the DLIJobs")
+	}
 	c.install("dli-operator", "")
 }
 
