@@ -141,7 +141,7 @@ func TestWaitsEndOnATick(t *testing.T) {
 	for name, test := range map[string]struct{ now, wait, want time.Duration }{
 		"a short wait is kept":               {now: 7 * time.Millisecond, wait: 999 * time.Millisecond, want: 999 * time.Millisecond},
 		"a wait that ends on a tick is kept": {now: 0, wait: 5 * time.Second, want: 5 * time.Second},
-		"any other one ends on the next":     {now: 7 * time.Millisecond, wait: 5 * time.Second, want: 5*time.Second + 43*time.Millisecond},
+		"any other one ends on the next":     {now: 7 * time.Millisecond, wait: 5 * time.Second, want: 5*time.Second + 13*time.Millisecond},
 		"for ever is for ever":               {now: 7 * time.Millisecond, wait: 0, want: 0},
 	} {
 		if got := onTick(noon.Add(test.now), test.wait); got != test.want {
