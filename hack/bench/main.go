@@ -158,6 +158,9 @@ func parse(args []string) (options, error) {
 	if o.smoke {
 		// The polls of a minute in ten seconds: enough to count, soon enough to wait for.
 		*jobs, o.policy.max, o.window, o.pace, o.restart = "1000", 10*time.Second, 35*time.Second, 10*time.Second, false
+		// Each has a pool of TCP connections that grows for some minutes: with many,
+		// that is all there would be to see.
+		o.connections = 2
 	}
 	for n := range strings.SplitSeq(*jobs, ",") {
 		count, err := strconv.Atoi(strings.TrimSpace(n))
