@@ -186,9 +186,11 @@ func (r *DLIJobReconciler) poll(ctx context.Context, job *v1alpha1.DLIJob, w *wa
 		return nil
 	}
 	w.run, w.held = streak{}, false
-	before := *job
+	seenActive := job.Status.LastPollTime != nil && !job.IsCompleted()
 	record(job, answer, now)
-	r.Metrics.sawEnd(&before, job, answer, now)
+	if seenActive && job.IsCompleted() {
+		r.Metrics.sawEnd(answer, now)
+	}
 	job.Status.LastHandledPollRequest = clip(request, maxName)
 	w.due = now.Add(r.Schedule.interval(job, now, jitter()))
 	return nil

@@ -116,9 +116,8 @@ func (m *Metrics) wrote(err error) {
 }
 
 // sawEnd measures how late the end of a job was seen that was seen active.
-func (m *Metrics) sawEnd(before, after *v1alpha1.DLIJob, answer *dli.JobStatus, now time.Time) {
-	watched := before.Status.LastPollTime != nil && !before.IsCompleted()
-	if watched && after.IsCompleted() && !answer.StartTime.IsZero() && answer.Duration != nil {
+func (m *Metrics) sawEnd(answer *dli.JobStatus, now time.Time) {
+	if !answer.StartTime.IsZero() && answer.Duration != nil {
 		m.endLateness.Observe(max(0, now.Sub(answer.StartTime.Add(*answer.Duration)).Seconds()))
 	}
 }
