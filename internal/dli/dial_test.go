@@ -19,6 +19,7 @@ package dli
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -96,12 +97,18 @@ func TestAProxyOfTheEnvironment(t *testing.T) {
 			t.Error(err)
 			return
 		}
-		w.WriteHeader(200)
-		here, _, err := http.NewResponseController(w).Hijack()
+		// Who has the 200 may speak at once: it is sent only when nobody but this
+		// tunnel reads from the connection, and what was read before is passed on.
+		here, buffered, err := http.NewResponseController(w).Hijack()
 		if err != nil {
 			t.Error(err)
 			return
 		}
+		early, _ := buffered.Reader.Peek(buffered.Reader.Buffered())
+		if _, err := there.Write(early); err != nil {
+			t.Error(err)
+		}
+		fmt.Fprint(here, "HTTP/1.1 200 Connection established\r\n\r\n")
 		go pipe(there, here)
 		pipe(here, there)
 	}
