@@ -89,7 +89,7 @@ func TestErrorBodies(t *testing.T) {
 		{"an error that is a string", `{"error":"m"}`, &Error{Kind: KindRejected, HTTPStatus: 400, Message: "m"}},
 		{"members of other types", `{"error_code":{"a":1},"error_msg":["x"],"request_id":7}`, &Error{Kind: KindRejected, HTTPStatus: 400, Message: "HTTP 400 without an explanation"}},
 		{"an array", `[]`, &Error{Kind: KindRejected, HTTPStatus: 400, Message: "HTTP 400 with a body of unknown type"}},
-		{"a message over lines, with control characters", `{"error_msg":" a\n\tb\u0000\u001b[31m\u202ec "}`, &Error{Kind: KindRejected, HTTPStatus: 400, Message: "a  b[31mc"}},
+		{"a message over lines, with control characters", `{"error_msg":" a\n\tb\u0000\u001b[31m\u202ec "}`, &Error{Kind: KindRejected, HTTPStatus: 400, Message: "a b[31mc"}},
 		{"a message that is endless", `{"error_msg":"` + strings.Repeat("错", 1000) + `"}`,
 			&Error{Kind: KindRejected, HTTPStatus: 400, Message: strings.Repeat("错", 169) + "…"}},
 		{"a code that is a page", `{"error_code":"` + strings.Repeat("x", 65) + `","error_msg":"m"}`, &Error{Kind: KindRejected, HTTPStatus: 400, Message: "m"}},

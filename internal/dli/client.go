@@ -217,7 +217,7 @@ func interpret(a answer, jobID string, hide *secrets) (*JobStatus, *Error) {
 	return status, failure
 }
 
-// speaksForItself tells whether an HTTP status is an answer even if its body
+// speaksForItself reports whether an HTTP status is an answer even if its body
 // did not arrive whole: in every other one the body can turn the meaning round.
 func speaksForItself(status int) bool {
 	return status == http.StatusTooManyRequests || status >= 500

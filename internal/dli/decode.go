@@ -24,6 +24,8 @@ import (
 	"strings"
 	"time"
 	"unicode/utf8"
+
+	"github.com/dli-operator/dli-operator/internal/text"
 )
 
 const (
@@ -57,13 +59,13 @@ func decodeStatus(a answer, jobID string, hide *secrets) (*JobStatus, *Error) {
 
 // readStatus reads an answer that is JSON. Members nobody reads are ignored; a
 // member that cannot be read is as good as absent.
-func readStatus(a answer, text value, jobID string, hide *secrets) (*JobStatus, *Error) {
-	if !text.isObject() {
+func readStatus(a answer, object value, jobID string, hide *secrets) (*JobStatus, *Error) {
+	if !object.isObject() {
 		return nil, invalid("the answer is not a JSON object")
 	}
 	var status JobStatus
 	refused := false
-	for name, member := range text.members() {
+	for name, member := range object.members() {
 		switch string(name) {
 		case "is_success":
 			success, ok := member.flag()
@@ -114,7 +116,7 @@ func readStatus(a answer, text value, jobID string, hide *secrets) (*JobStatus, 
 		return nil, invalid("the answer is about no job, or about another one than was asked for")
 	case status.Status == "":
 		return nil, invalid("the answer has no status word")
-	case utf8.RuneCountInString(status.Status) > maxStatusRunes || !plain(status.Status, maxStatusRunes*utf8.UTFMax):
+	case utf8.RuneCountInString(status.Status) > maxStatusRunes || !text.IsPlain(status.Status, maxStatusRunes*utf8.UTFMax):
 		return nil, invalid("the answer's status is not a word")
 	}
 	status.Status = hide.in(status.Status)
@@ -122,7 +124,7 @@ func readStatus(a answer, text value, jobID string, hide *secrets) (*JobStatus, 
 	return &status, nil
 }
 
-// sameJob tells whether two ids name one job: UUIDs are the same in upper and
+// sameJob reports whether two ids name one job: UUIDs are the same in upper and
 // in lower case. The lengths are compared because folding takes some letters
 // outside ASCII for ones inside.
 func sameJob(answered, asked string) bool {
@@ -149,7 +151,7 @@ func ParseState(word string) State {
 // the name of anything and is dropped: a name cut short names something else.
 func readName(v value, hide *secrets) string {
 	name := v.text()
-	if !plain(name, maxNameBytes) {
+	if !text.IsPlain(name, maxNameBytes) {
 		return ""
 	}
 	return hide.in(name)
@@ -189,7 +191,7 @@ func readCount(v value) *int64 {
 //
 //	"message": "{"error_code":"DLI.0999"}",
 //
-// It tells whether body has this fault and returns the body with the message
+// It reports whether body has this fault and returns the body with the message
 // escaped, which may still be wrong elsewhere. A message counts only if nothing
 // in it is escaped: one that mixes both is another fault.
 func repairMessage(body []byte) (repaired []byte, ok bool) {
@@ -209,7 +211,7 @@ func repairMessage(body []byte) (repaired []byte, ok bool) {
 	return slices.Concat(body[:start-1], quoted, body[c.at+1:]), true
 }
 
-// needsEscape tells whether r was escaped, or had to be, by a writer who knew
+// needsEscape reports whether r was escaped, or had to be, by a writer who knew
 // how: such a text is not the sample's fault.
 func needsEscape(r rune) bool {
 	return r == '\\' || r < ' '

@@ -129,7 +129,7 @@ func validPort(u *url.URL) bool {
 	return err == nil && port > 0
 }
 
-// hasDots tells whether a path leads elsewhere than it seems to.
+// hasDots reports whether a path leads elsewhere than it seems to.
 func hasDots(path string) bool {
 	return slices.ContainsFunc(strings.Split(path, "/"), func(segment string) bool {
 		return segment == "." || segment == ".."
@@ -142,7 +142,7 @@ func hostAllowed(host string, patterns []string) bool {
 	})
 }
 
-// hostMatches tells whether a pattern admits a host: see ResolveEndpoint.
+// hostMatches reports whether a pattern admits a host: see ResolveEndpoint.
 func hostMatches(host, pattern string) bool {
 	labels, wanted := strings.Split(host, "."), strings.Split(pattern, ".")
 	if wanted[0] == "*" && len(labels) > len(wanted) {
@@ -153,7 +153,7 @@ func hostMatches(host, pattern string) bool {
 	})
 }
 
-// isRegionHost tells whether host is that of a region in the SDK's table.
+// isRegionHost reports whether host is that of a region in the SDK's table.
 func isRegionHost(host string) bool {
 	labels := strings.Split(host, ".")
 	if len(labels) < 3 || labels[0] != "dli" {

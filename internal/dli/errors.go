@@ -23,6 +23,8 @@ import (
 	"net/http"
 	"regexp"
 	"strings"
+
+	"github.com/dli-operator/dli-operator/internal/text"
 )
 
 const (
@@ -63,7 +65,7 @@ func invalid(message string) *Error {
 }
 
 func misconfigured(format string, args ...any) *Error {
-	return &Error{Kind: KindConfig, Message: cut(oneLine(fmt.Sprintf(format, args...)), maxErrorMessageBytes)}
+	return &Error{Kind: KindConfig, Message: text.Ellipsize(text.OneLine(fmt.Sprintf(format, args...)), maxErrorMessageBytes)}
 }
 
 // jobErrorCode is the form of DLI's own codes wherever they stand in a text.
@@ -88,7 +90,7 @@ func refusal(a answer, message string) *Error {
 		Kind:       kind,
 		HTTPStatus: a.status,
 		Code:       code,
-		Message:    cut(oneLine(message), maxErrorMessageBytes),
+		Message:    text.Ellipsize(text.OneLine(message), maxErrorMessageBytes),
 		RetryAfter: retryAfter(a, kind, message),
 	}
 	if e.Message == "" {
@@ -174,7 +176,7 @@ func errorFrom(a answer, hide *secrets) *Error {
 		Kind:       kind,
 		HTTPStatus: a.status,
 		Code:       code,
-		Message:    cut(hide.in(oneLine(said.message)), maxErrorMessageBytes),
+		Message:    text.Ellipsize(hide.in(text.OneLine(said.message)), maxErrorMessageBytes),
 		RequestID:  requestID(a, said.requestID, hide),
 		RetryAfter: retryAfter(a, kind, said.message),
 	}
@@ -222,7 +224,7 @@ func describeBody(a answer) string {
 // errorCode returns code if it looks like one.
 func errorCode(code string, hide *secrets) string {
 	code = strings.TrimSpace(code)
-	if !plain(code, maxErrorCodeBytes) {
+	if !text.IsPlain(code, maxErrorCodeBytes) {
 		return ""
 	}
 	return hide.in(code)
@@ -232,5 +234,5 @@ func errorCode(code string, hide *secrets) string {
 // body.
 func requestID(a answer, inBody string, hide *secrets) string {
 	id := firstOf(a.header.Get("X-Request-Id"), inBody)
-	return cut(hide.in(oneLine(id)), maxRequestIDBytes)
+	return text.Ellipsize(hide.in(text.OneLine(id)), maxRequestIDBytes)
 }

@@ -24,6 +24,8 @@ import (
 	"testing"
 	"time"
 	"unicode/utf8"
+
+	"github.com/dli-operator/dli-operator/internal/text"
 )
 
 // FuzzDecode holds for any body of an HTTP 200 answer: it is a status of the job
@@ -71,12 +73,12 @@ func checkStatus(t *testing.T, status *JobStatus) {
 	if status.Status == "" || utf8.RuneCountInString(status.Status) > maxStatusRunes {
 		t.Errorf("the status word %q", status.Status)
 	}
-	for _, text := range []string{
+	for _, name := range []string{
 		status.Status, status.JobType, status.JobMode, status.QueueName, status.Owner,
 		status.DatabaseName, status.TableName, status.ResultPath,
 	} {
-		if len(text) > maxNameBytes || !plain(text, maxNameBytes) {
-			t.Errorf("the name %q", text)
+		if !text.IsPlain(name, maxNameBytes) {
+			t.Errorf("the name %q", name)
 		}
 	}
 	if !utf8.ValidString(status.Statement) || !utf8.ValidString(status.Message) {
@@ -99,7 +101,7 @@ func checkStatus(t *testing.T, status *JobStatus) {
 func checkColumns(t *testing.T, columns []Column) {
 	t.Helper()
 	for _, column := range columns {
-		if !plain(column.Name, maxColumnBytes) || !plain(column.Type, maxColumnBytes) || !utf8.ValidString(column.Name+column.Type) {
+		if !text.IsPlain(column.Name, maxColumnBytes) || !text.IsPlain(column.Type, maxColumnBytes) {
 			t.Errorf("the column %v", column)
 		}
 	}
@@ -107,7 +109,7 @@ func checkColumns(t *testing.T, columns []Column) {
 
 func checkError(t *testing.T, e *Error) {
 	t.Helper()
-	if e.Message == "" || !plain(e.Message, maxErrorMessageBytes) || !plain(e.Code, maxErrorCodeBytes) || !plain(e.RequestID, maxRequestIDBytes) {
+	if e.Message == "" || !text.IsPlain(e.Message, maxErrorMessageBytes) || !text.IsPlain(e.Code, maxErrorCodeBytes) || !text.IsPlain(e.RequestID, maxRequestIDBytes) {
 		t.Errorf("the error %+v", *e)
 	}
 	if !utf8.ValidString(e.Message + e.Code + e.RequestID) {

@@ -16,7 +16,11 @@ limitations under the License.
 
 package dli
 
-import "strings"
+import (
+	"strings"
+
+	"github.com/dli-operator/dli-operator/internal/text"
+)
 
 const (
 	// maxDetailBytes bounds the time that a schema takes: what is larger is no
@@ -50,19 +54,19 @@ func parseSchema(detail []byte, hide *secrets) []Column {
 	if len(detail) > maxDetailBytes {
 		return nil
 	}
-	text, ok := parseJSON(detail)
+	parsed, ok := parseJSON(detail)
 	if !ok {
 		return nil
 	}
-	r := schemaReader{cursor: cursor{text: text}}
+	r := schemaReader{cursor: cursor{text: parsed}}
 	schema := r.readObject(0)
 	if r.failed || schema.kind != "struct" {
 		return nil
 	}
 	for i := range schema.fields {
 		column := &schema.fields[i]
-		column.Name = cut(hide.in(oneLine(column.Name)), maxColumnBytes)
-		column.Type = cut(hide.in(oneLine(column.Type)), maxColumnBytes)
+		column.Name = text.Ellipsize(hide.in(text.OneLine(column.Name)), maxColumnBytes)
+		column.Type = text.Ellipsize(hide.in(text.OneLine(column.Type)), maxColumnBytes)
 	}
 	return schema.fields
 }

@@ -113,7 +113,7 @@ func (creds Credentials) check() error {
 	return nil
 }
 
-// unsendable tells whether r cannot be in a credential: most often it is the
+// unsendable reports whether r cannot be in a credential: most often it is the
 // line end of a file that a Secret was made from.
 func unsendable(r rune) bool { return r <= ' ' || r >= 0x7f }
 

@@ -36,7 +36,7 @@ limitations under the License.
 // The files follow an answer's way: endpoint.go and dial.go say whom to ask,
 // sign.go how, client.go asks, decode.go, json.go and schema.go read a status,
 // errors.go, classify.go and retryafter.go an error, network.go the lack of an
-// answer. secrets.go and text.go make both safe to show.
+// answer. secrets.go and internal/text make both safe to show.
 package dli
 
 import "time"
@@ -56,11 +56,6 @@ const (
 	StateFailed
 	StateCancelled
 )
-
-// Terminal tells whether the job has ended.
-func (s State) Terminal() bool {
-	return s == StateFinished || s == StateFailed || s == StateCancelled
-}
 
 // JobStatus is a job as DLI described it in one answer. Fields that DLI left
 // out, or sent in a form that cannot be read, are zero or nil: only the job's id

@@ -224,7 +224,7 @@ const (
 	unsignedPayload = "UNSIGNED-PAYLOAD"
 )
 
-// signed tells whether the request carries the signature that its owner would
+// signed reports whether the request carries the signature that its owner would
 // have made: the HMAC-SHA256, keyed by the secret, of
 //
 //	SDK-HMAC-SHA256 \n date \n hex(sha256(canonical request))

@@ -1,0 +1,105 @@
+/*
+Copyright 2026 The DLI Operator Authors.
+
+Licensed under the Apache License, Version 2.0 (the "License");
+you may not use this file except in compliance with the License.
+You may obtain a copy of the License at
+
+    http://www.apache.org/licenses/LICENSE-2.0
+
+Unless required by applicable law or agreed to in writing, software
+distributed under the License is distributed on an "AS IS" BASIS,
+WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+See the License for the specific language governing permissions and
+limitations under the License.
+*/
+
+// Package text makes texts of others safe to show: it cleans what a terminal or
+// a table would stumble over, and cuts what is too long.
+//
+// Lengths are in bytes, since bytes are what is stored and sent, and no cut
+// goes through the middle of a rune.
+package text
+
+import (
+	"strings"
+	"unicode"
+	"unicode/utf8"
+)
+
+const ellipsis = "…"
+
+// OneLine returns s as one line: each run of blanks of any kind becomes one
+// space, none of them at either end, and what does not print, such as control
+// characters and marks that turn the direction of writing, is removed.
+func OneLine(s string) string {
+	if IsPlain(s, len(s)) && !strings.Contains(s, "  ") {
+		return strings.TrimSpace(s)
+	}
+	return strings.Join(strings.Fields(strings.Map(func(r rune) rune {
+		switch {
+		case unicode.IsSpace(r):
+			return ' '
+		case !unicode.IsPrint(r):
+			return -1
+		}
+		return r
+	}, strings.ToValidUTF8(s, "\uFFFD"))), " ")
+}
+
+// Printable returns s without control characters, but for the line ends and
+// tabs that give it its shape, and without what is not UTF-8.
+func Printable(s string) string {
+	unwanted := func(r rune) bool {
+		return r == utf8.RuneError || unicode.IsControl(r) && r != '\n' && r != '\t'
+	}
+	if !strings.ContainsFunc(s, unwanted) {
+		return s
+	}
+	return strings.Map(func(r rune) rune {
+		if unwanted(r) {
+			return -1
+		}
+		return r
+	}, s)
+}
+
+// Truncate returns as much of the beginning of s as fits into limit bytes. It
+// does not mark the cut.
+func Truncate(s string, limit int) string {
+	if len(s) <= limit {
+		return s
+	}
+	end := max(limit, 0)
+	for end > 0 && !utf8.RuneStart(s[end]) {
+		end--
+	}
+	return s[:end]
+}
+
+// Ellipsize returns s if it fits into limit bytes, else as much of its beginning
+// as fits together with "…", which marks the cut. A limit without room for the
+// mark leaves no mark.
+func Ellipsize(s string, limit int) string {
+	switch {
+	case len(s) <= limit:
+		return s
+	case limit < len(ellipsis):
+		return Truncate(s, limit)
+	}
+	return Truncate(s, limit-len(ellipsis)) + ellipsis
+}
+
+// IsPlain reports whether s can be shown as it is: at most limit bytes of UTF-8
+// that all print.
+func IsPlain(s string, limit int) bool {
+	if len(s) > limit || !utf8.ValidString(s) {
+		return false
+	}
+	for _, r := range s {
+		if !unicode.IsPrint(r) {
+			return false
+		}
+	}
+	return true
+}
