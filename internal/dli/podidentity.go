@@ -168,7 +168,7 @@ func (p *PodIdentity) read(body []byte) (creds Credentials, expiry time.Time, er
 		}
 	}
 	switch {
-	case creds.SecurityToken == "" || creds.check() != nil:
+	case creds.SecurityToken == "" || creds.Validate() != nil:
 		return Credentials{}, time.Time{}, invalid("the answer about the pod's identity holds no temporary access key")
 	case !expiry.After(p.now()):
 		return Credentials{}, time.Time{}, invalid("the answer about the pod's identity holds an access key that has expired, or does not say when it does")

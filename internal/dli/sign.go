@@ -18,6 +18,7 @@ package dli
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -39,8 +40,8 @@ const (
 // newRequest builds and authenticates the question about one job. The signature
 // is returned besides, "" for a token, for it must not be shown to anyone.
 func (c *Client) newRequest(ctx context.Context, creds Credentials, jobID string) (r *http.Request, signature string, err error) {
-	if err := creds.check(); err != nil {
-		return nil, "", err
+	if err := creds.Validate(); err != nil {
+		return nil, "", &Error{Kind: KindAuth, Message: "the source of the credentials " + err.Error()}
 	}
 	target := *c.endpoint
 	target.Path += "/v1.0/" + url.PathEscape(c.projectID) + "/jobs/" + url.PathEscape(jobID) + "/status"
@@ -91,23 +92,30 @@ func (c *Client) sign(r *http.Request, creds Credentials) (signature string, err
 	return signature, nil
 }
 
-// check tells why credentials cannot be sent: nil if they can.
-func (creds Credentials) check() error {
-	key := creds.AccessKeyID != "" || creds.SecretAccessKey != "" || creds.SecurityToken != ""
+// Validate returns why a request cannot be made with the credentials; nil if it
+// can. The error completes a sentence about what holds them, such as "Secret x
+// lacks secretAccessKey", and names the parts as such a Secret does.
+func (creds Credentials) Validate() error {
+	hasKey := creds.AccessKeyID != "" || creds.SecretAccessKey != "" || creds.SecurityToken != ""
 	switch {
-	case creds.Token != "" && key:
-		return unusable("they hold both a token and an access key")
-	case creds.Token == "" && (creds.AccessKeyID == "" || creds.SecretAccessKey == ""):
-		return unusable("they need a token, or an access key id with its secret access key")
+	case creds.Token != "" && hasKey:
+		return errors.New("holds both an access key and a token")
+	case creds.Token != "":
+	case !hasKey:
+		return errors.New("holds no credentials")
+	case creds.AccessKeyID == "":
+		return errors.New("lacks accessKeyID")
+	case creds.SecretAccessKey == "":
+		return errors.New("lacks secretAccessKey")
 	}
-	for _, field := range []struct{ name, text string }{
-		{"access key id", creds.AccessKeyID},
-		{"secret access key", creds.SecretAccessKey},
-		{"security token", creds.SecurityToken},
+	for _, part := range []struct{ name, text string }{
+		{"accessKeyID", creds.AccessKeyID},
+		{"secretAccessKey", creds.SecretAccessKey},
+		{"securityToken", creds.SecurityToken},
 		{"token", creds.Token},
 	} {
-		if strings.ContainsFunc(field.text, unsendable) {
-			return unusable("the %s holds blanks, line ends or characters outside ASCII", field.name)
+		if strings.ContainsFunc(part.text, unsendable) {
+			return fmt.Errorf("has characters in %s that no key has", part.name)
 		}
 	}
 	return nil
@@ -116,7 +124,3 @@ func (creds Credentials) check() error {
 // unsendable reports whether r cannot be in a credential: most often it is the
 // line end of a file that a Secret was made from.
 func unsendable(r rune) bool { return r <= ' ' || r >= 0x7f }
-
-func unusable(format string, args ...any) error {
-	return &Error{Kind: KindAuth, Message: "the credentials cannot be used: " + fmt.Sprintf(format, args...)}
-}

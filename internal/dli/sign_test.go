@@ -73,3 +73,35 @@ func TestSignaturesAreThoseOfTheContract(t *testing.T) {
 		t.Errorf("want %s, got %s", want, signature)
 	}
 }
+
+func TestCredentialsThatCannotBeUsed(t *testing.T) {
+	for _, tc := range []struct {
+		name  string
+		creds Credentials
+		want  string
+	}{
+		{"an access key is good", accessKey, ""},
+		{"a temporary access key is good", Credentials{AccessKeyID: "AK", SecretAccessKey: "SK", SecurityToken: "ST"}, ""},
+		{"a token is good", Credentials{Token: "T"}, ""},
+		{"nothing", Credentials{}, "holds no credentials"},
+		{"half an access key", Credentials{AccessKeyID: "AK"}, "lacks secretAccessKey"},
+		{"the other half", Credentials{SecretAccessKey: "SK"}, "lacks accessKeyID"},
+		{"a security token alone", Credentials{SecurityToken: "ST"}, "lacks accessKeyID"},
+		{"an access key and a token", Credentials{AccessKeyID: "AK", SecretAccessKey: "SK", Token: "T"}, "holds both an access key and a token"},
+		{"a security token and a token", Credentials{SecurityToken: "ST", Token: "T"}, "holds both an access key and a token"},
+		{"a line end", Credentials{AccessKeyID: "AK\n", SecretAccessKey: "SK"}, "has characters in accessKeyID that no key has"},
+		{"a blank", Credentials{AccessKeyID: "AK", SecretAccessKey: "S K"}, "has characters in secretAccessKey that no key has"},
+		{"a letter outside ASCII", Credentials{AccessKeyID: "AK", SecretAccessKey: "SK", SecurityToken: "钥"}, "has characters in securityToken that no key has"},
+		{"a header in a token", Credentials{Token: "T\r\nX-Evil: 1"}, "has characters in token that no key has"},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			got := ""
+			if err := tc.creds.Validate(); err != nil {
+				got = err.Error()
+			}
+			if got != tc.want {
+				t.Errorf("want %q, got %q", tc.want, got)
+			}
+		})
+	}
+}

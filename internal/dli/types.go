@@ -154,7 +154,8 @@ type Error struct {
 }
 
 // Credentials authenticate a request: either an access key, with a security
-// token if it is temporary, or an IAM token. The zero value is none.
+// token if it is temporary, or an IAM token. The zero value is none. Validate says
+// whether a request can be made with them.
 type Credentials struct {
 	AccessKeyID, SecretAccessKey, SecurityToken string
 	Token                                       string
