@@ -204,6 +204,16 @@ type answer struct {
 	plain bool
 }
 
+// date is when the answer was given, by the clock of whoever gave it; zero when
+// it does not say, or not in a form of HTTP's.
+func (a answer) date() time.Time {
+	date, err := http.ParseTime(a.header.Get("Date"))
+	if err != nil {
+		return time.Time{}
+	}
+	return date.UTC()
+}
+
 // interpret turns an answer to a question about jobID into a status or an error,
 // never both and never neither.
 func interpret(a answer, jobID string, hide *secrets) (*JobStatus, *Error) {

@@ -121,6 +121,7 @@ func readStatus(a answer, object value, jobID string, hide *secrets) (*JobStatus
 	}
 	status.Status = hide.in(status.Status)
 	status.State = ParseState(status.Status)
+	status.Date = a.date()
 	return &status, nil
 }
 

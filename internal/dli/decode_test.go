@@ -17,6 +17,7 @@ limitations under the License.
 package dli
 
 import (
+	"net/http"
 	"strings"
 	"testing"
 	"time"
@@ -124,6 +125,28 @@ func TestRepairsOneFaultOnly(t *testing.T) {
 			}
 		}
 	})
+}
+
+func TestDates(t *testing.T) {
+	for _, tc := range []struct {
+		name   string
+		header []string
+		want   time.Time
+	}{
+		{"the usual form", []string{"Thu, 01 Jan 2026 12:00:09 GMT"}, noon.Add(9 * time.Second)},
+		{"an old form", []string{"Thursday, 01-Jan-26 12:00:09 GMT"}, noon.Add(9 * time.Second)},
+		{"none", nil, time.Time{}},
+		{"a word", []string{"today"}, time.Time{}},
+		{"the form of another header", []string{"20260101T120009Z"}, time.Time{}},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			a := answer{status: http.StatusOK, header: http.Header{"Date": tc.header}, body: []byte(finished), now: noon}
+			status, failure := interpret(a, jobID, &secrets{})
+			if failure != nil || !status.Date.Equal(tc.want) || status.Date.Location() != time.UTC {
+				t.Errorf("want %v, got %v, %v", tc.want, status, failure)
+			}
+		})
+	}
 }
 
 func TestParseState(t *testing.T) {

@@ -74,6 +74,12 @@ type JobStatus struct {
 	// longer than 1024 bytes or holds what does not print is taken for absent.
 	JobType, JobMode, QueueName, Owner, DatabaseName, TableName, ResultPath string
 
+	// Date is DLI's own clock when it answered, from the header Date, to the second
+	// and in UTC; zero when absent or unreadable. Times of an answer, such as
+	// StartTime, compared with its Date give spans that do not depend on any clock
+	// but DLI's.
+	Date time.Time
+
 	// StartTime is start_time, in UTC, to the millisecond; zero when unknown.
 	StartTime time.Time
 	// Duration is duration, to the millisecond; nil when unknown, never negative.

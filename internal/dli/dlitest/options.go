@@ -1,0 +1,89 @@
+/*
+Copyright 2026 The DLI Operator Authors.
+
+Licensed under the Apache License, Version 2.0 (the "License");
+you may not use this file except in compliance with the License.
+You may obtain a copy of the License at
+
+    http://www.apache.org/licenses/LICENSE-2.0
+
+Unless required by applicable law or agreed to in writing, software
+distributed under the License is distributed on an "AS IS" BASIS,
+WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+See the License for the specific language governing permissions and
+limitations under the License.
+*/
+
+package dlitest
+
+import (
+	"math/rand/v2"
+	"sync"
+	"time"
+)
+
+type options struct {
+	address    string
+	anyAddress bool
+	tls        bool
+	now        func() time.Time
+	// dated says that now is not the machine's clock, which net/http would take
+	// for the header Date.
+	dated      bool
+	latency    time.Duration
+	log        bool
+	lazy       bool
+	ratePerSec int64
+	retryAfter time.Duration
+
+	errorRate float64
+	dice      *rand.Rand
+	diceMu    sync.Mutex
+}
+
+// Option changes what NewServer makes.
+type Option func(*options)
+
+// WithAddress listens on a host:port other than a free port of 127.0.0.1. The
+// host must be a loopback address, unless WithAnyAddress is given too.
+func WithAddress(address string) Option { return func(o *options) { o.address = address } }
+
+// WithAnyAddress allows WithAddress to name an address that other machines can
+// reach. The simulator is not made for the eyes of strangers.
+func WithAnyAddress() Option { return func(o *options) { o.anyAddress = true } }
+
+// WithTLS serves https and HTTP/2, with a certificate made for the occasion;
+// see Server.CABundle.
+func WithTLS() Option { return func(o *options) { o.tls = true } }
+
+// WithClock takes the time of jobs, signatures and limits from now, and the
+// header Date. Latency and Response.Delay are real time all the same.
+func WithClock(now func() time.Time) Option {
+	return func(o *options) { o.now, o.dated = now, true }
+}
+
+// WithLatency delays every answer.
+func WithLatency(d time.Duration) Option { return func(o *options) { o.latency = d } }
+
+// WithErrorRate answers that fraction of the requests, between 0 and 1, with a
+// 502 of the gateway. The same seed fails the same requests of a sequence.
+func WithErrorRate(fraction float64, seed uint64) Option {
+	return func(o *options) {
+		o.errorRate, o.dice = fraction, rand.New(rand.NewPCG(seed, seed))
+	}
+}
+
+// WithRateLimit answers 429 to what an access key, or all tokens together, ask
+// beyond perSecond requests in one second of the clock; 0 is no limit. A
+// Retry-After header goes with it unless retryAfter is 0.
+func WithRateLimit(perSecond int, retryAfter time.Duration) Option {
+	return func(o *options) { o.ratePerSec, o.retryAfter = int64(perSecond), retryAfter }
+}
+
+// WithRequestLog keeps, per job, the times of its latest requests for
+// Server.Log.
+func WithRequestLog() Option { return func(o *options) { o.log = true } }
+
+// WithStartOnRequest lets the life of a job without a Start begin when somebody
+// first asks about it, rather than when it is given to the server.
+func WithStartOnRequest() Option { return func(o *options) { o.lazy = true } }
