@@ -69,7 +69,7 @@ type Config struct {
 	MaxIdleConns int
 	// UserAgent names the program to the service; "" means dli-operator.
 	UserAgent string
-	// Now is the clock for signatures and Retry-After; nil means time.Now.
+	// Now is the clock for signatures, Retry-After and ClockSkew; nil means time.Now.
 	Now func() time.Time
 }
 
@@ -187,6 +187,7 @@ func (c *Client) JobStatus(ctx context.Context, creds Credentials, jobID string)
 		body:   body.Bytes(),
 		now:    c.now(),
 		plain:  c.endpoint.Scheme == "http",
+		signed: signature != "",
 	}, jobID, &hide)
 	if failure != nil {
 		return nil, failure
@@ -200,8 +201,9 @@ type answer struct {
 	header http.Header
 	body   []byte
 	now    time.Time
-	// plain says that the answer came over http.
-	plain bool
+	// plain says that the answer came over http, signed that the question bore a
+	// signature.
+	plain, signed bool
 }
 
 // date is when the answer was given, by the clock of whoever gave it; zero when

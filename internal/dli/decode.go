@@ -111,7 +111,7 @@ func readStatus(a answer, object value, jobID string, hide *secrets) (*JobStatus
 
 	switch {
 	case refused:
-		return nil, refusal(a, status.Message)
+		return nil, refusal(a, status.Message, hide)
 	case !sameJob(status.JobID, jobID):
 		return nil, invalid("the answer is about no job, or about another one than was asked for")
 	case status.Status == "":

@@ -81,17 +81,23 @@ func ErrorCode(message string) string {
 // anyErrorCode is the form of the codes of DLI and of the gateway before it.
 var anyErrorCode = regexp.MustCompile(`(?:DLI\.\d{4,5}|APIGW?\.\d{4})`)
 
+// shown is a message of the service's as people get to see it.
+func shown(message string, hide *secrets) string {
+	return text.Ellipsize(withoutTimes(hide.in(text.OneLine(message))), maxErrorMessageBytes)
+}
+
 // refusal is the error of an answer that says is_success: false. It describes
 // the question, never the job, whatever else is in the answer.
-func refusal(a answer, message string) *Error {
+func refusal(a answer, message string, hide *secrets) *Error {
 	code := anyErrorCode.FindString(message)
 	kind := refusalKind(code)
 	e := &Error{
 		Kind:       kind,
 		HTTPStatus: a.status,
 		Code:       code,
-		Message:    text.Ellipsize(text.OneLine(message), maxErrorMessageBytes),
+		Message:    shown(message, hide),
 		RetryAfter: retryAfter(a, kind, message),
+		ClockSkew:  clockSkew(a, kind, message),
 	}
 	if e.Message == "" {
 		e.Message = "DLI answered is_success: false and did not say why"
@@ -176,9 +182,10 @@ func errorFrom(a answer, hide *secrets) *Error {
 		Kind:       kind,
 		HTTPStatus: a.status,
 		Code:       code,
-		Message:    text.Ellipsize(hide.in(text.OneLine(said.message)), maxErrorMessageBytes),
+		Message:    shown(said.message, hide),
 		RequestID:  requestID(a, said.requestID, hide),
 		RetryAfter: retryAfter(a, kind, said.message),
+		ClockSkew:  clockSkew(a, kind, said.message),
 	}
 	switch {
 	case a.plain && a.status == http.StatusBadRequest && !isJSON:

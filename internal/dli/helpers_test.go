@@ -119,9 +119,10 @@ func change(t *testing.T, body, from, to string) string {
 	return strings.Replace(body, from, to, 1)
 }
 
-// reply answers every request alike.
+// reply answers every request alike, at noon.
 func reply(status int, body string, headers ...string) http.HandlerFunc {
 	return func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Date", noon.Format(http.TimeFormat))
 		for _, header := range headers {
 			name, value, _ := strings.Cut(header, ": ")
 			w.Header().Set(name, value)

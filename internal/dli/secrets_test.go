@@ -58,6 +58,9 @@ func TestAnEndpointCannotEchoSecrets(t *testing.T) {
 			w.WriteHeader(401)
 			fmt.Fprintf(w, `{"error_msg":"SK-01234\u000056789 MIIT-01234\u000056789"}`)
 		},
+		"a refusal with control characters in between": func(w http.ResponseWriter, _ *http.Request) {
+			fmt.Fprintf(w, `{"is_success":false,"message":"SK-01234\u000056789 MIIT-01234\u000056789"}`)
+		},
 		"a page": func(w http.ResponseWriter, r *http.Request) {
 			w.Header().Set("Content-Type", "text/"+key.SecretAccessKey)
 			w.WriteHeader(500)

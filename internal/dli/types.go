@@ -35,8 +35,8 @@ limitations under the License.
 //
 // The files follow an answer's way: endpoint.go and dial.go say whom to ask,
 // sign.go how, client.go asks, decode.go, json.go and schema.go read a status,
-// errors.go, classify.go and retryafter.go an error, network.go the lack of an
-// answer. secrets.go and internal/text make both safe to show.
+// errors.go, classify.go, retryafter.go and clockskew.go an error, network.go the
+// lack of an answer. secrets.go and internal/text make both safe to show.
 package dli
 
 import "time"
@@ -146,13 +146,20 @@ type Error struct {
 	// Code is DLI's or the gateway's error code, such as DLI.0015 or APIGW.0301;
 	// "" when there was none.
 	Code string
-	// Message is what went wrong in one line, at most 512 bytes.
+	// Message is what went wrong in one line, at most 512 bytes. One cause has one
+	// message: points in time are masked by "…".
 	Message string
 	// RequestID is the service's id of the request; "" when there was none.
 	RequestID string
 	// RetryAfter is how long the service asks to wait, at most 10 min; 0 when it
 	// does not say.
 	RetryAfter time.Duration
+	// ClockSkew says that a signature was not accepted, of KindAuth, although the
+	// access key may be good: it is how far the client's clock is ahead of the
+	// service's, to the second, negative when behind. It is 0 unless the clocks
+	// differ by more than 15 minutes, or by more than one when the message is about
+	// time. It moves from one answer to the next.
+	ClockSkew time.Duration
 	// Err is the cause where it can be told apart: context.DeadlineExceeded,
 	// io.ErrUnexpectedEOF or a syscall.Errno. It never holds text of the
 	// endpoint's.

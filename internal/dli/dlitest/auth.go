@@ -187,7 +187,8 @@ func (s *Server) authenticate(r *http.Request, now time.Time, requestID string) 
 		return refuse(c, "APIGW.0301", "invalid X-Sdk-Date")
 	}
 	if date.Sub(now).Abs() > maxSkew {
-		return refuse(c, "APIGW.0303", "the signature is expired")
+		return refuse(c, "APIGW.0303", "signature expired, signature time:"+r.Header.Get("X-Sdk-Date")+
+			",server time:"+now.UTC().Format("20060102T150405Z"))
 	}
 	if r.Header.Get("X-Security-Token") != a.securityToken {
 		c.missed(now)

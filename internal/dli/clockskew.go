@@ -1,0 +1,66 @@
+/*
+Copyright 2026 The DLI Operator Authors.
+
+Licensed under the Apache License, Version 2.0 (the "License");
+you may not use this file except in compliance with the License.
+You may obtain a copy of the License at
+
+    http://www.apache.org/licenses/LICENSE-2.0
+
+Unless required by applicable law or agreed to in writing, software
+distributed under the License is distributed on an "AS IS" BASIS,
+WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+See the License for the specific language governing permissions and
+limitations under the License.
+*/
+
+package dli
+
+import (
+	"regexp"
+	"strings"
+	"time"
+)
+
+const (
+	// smallSkew is how far clocks differ in practice, network included. It is no
+	// reason for anything.
+	smallSkew = time.Minute
+	// fatalSkew is as much as the gateway tolerates in a signature's date.
+	fatalSkew = 15 * time.Minute
+)
+
+// aboutTime finds the words of a gateway that does not like a signature's date,
+// as in
+//
+//	signature expired, signature time:20230527T000431Z,server time:20230527T020608Z
+var aboutTime = regexp.MustCompile(`(?i)expired|not yet valid|clock|skew|timestamp|x-sdk-date|(?:signature|signing|server) time`)
+
+// clockSkew is how far this side's clock is ahead of the service's, to the
+// second, if that can be why a signature was not accepted; else 0. A token has no
+// date of this side's in it.
+func clockSkew(a answer, kind Kind, message string) time.Duration {
+	date := a.date()
+	if kind != KindAuth || !a.signed || date.IsZero() {
+		return 0
+	}
+	// The gateway explains a wrong key with all that was signed, date included.
+	message, _, _ = strings.Cut(message, "canonicalRequest")
+	skew := a.now.Sub(date).Round(time.Second)
+	if skew.Abs() > fatalSkew || skew.Abs() > smallSkew && aboutTime.MatchString(message) {
+		return skew
+	}
+	return 0
+}
+
+// pointInTime is a date with its time in the forms of a signature, of RFC 3339
+// and its relatives, and of HTTP.
+var pointInTime = regexp.MustCompile(`\d{8}T\d{6}Z` +
+	`|\d{4}-\d{2}-\d{2}[T ]\d{2}:\d{2}:\d{2}(?:[.,]\d+)?(?: ?(?:Z|[+-]\d{2}:?\d{2}))?` +
+	`|[A-Z][a-z]{2}, \d{2} [A-Z][a-z]{2} \d{4} \d{2}:\d{2}:\d{2} GMT`)
+
+// withoutTimes masks points in time: the same error a second later must have the
+// same message, for messages are compared to see whether something is new.
+func withoutTimes(message string) string {
+	return pointInTime.ReplaceAllLiteralString(message, "…")
+}
