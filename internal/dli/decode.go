@@ -44,12 +44,12 @@ const (
 // fault in the JSON but one, the answer is no status. The one fault is that of
 // the API document's own sample: see repairMessage.
 func decodeStatus(a answer, jobID string, hide *secrets) (*JobStatus, *Error) {
-	if text, ok := parseJSON(a.body); ok {
-		return readStatus(a, text, jobID, hide)
+	if object, ok := parseJSON(a.body); ok {
+		return readStatus(a, object, jobID, hide)
 	}
 	if repaired, ok := repairMessage(a.body); ok {
-		if text, ok := parseJSON(repaired); ok {
-			if status, err := readStatus(a, text, jobID, hide); err == nil {
+		if object, ok := parseJSON(repaired); ok {
+			if status, err := readStatus(a, object, jobID, hide); err == nil {
 				return status, nil
 			}
 		}
@@ -57,72 +57,48 @@ func decodeStatus(a answer, jobID string, hide *secrets) (*JobStatus, *Error) {
 	return nil, invalid(describeBody(a) + " instead of one JSON value")
 }
 
-// readStatus reads an answer that is JSON. Members nobody reads are ignored; a
-// member that cannot be read is as good as absent.
+// readStatus reads an answer that is JSON.
 func readStatus(a answer, object value, jobID string, hide *secrets) (*JobStatus, *Error) {
 	if !object.isObject() {
 		return nil, invalid("the answer is not a JSON object")
 	}
-	var status JobStatus
-	refused := false
-	for name, member := range object.members() {
-		switch string(name) {
-		case "is_success":
-			success, ok := member.flag()
-			refused = ok && !success
-		case "job_id":
-			status.JobID = member.text()
-		case "status":
-			status.Status = strings.TrimSpace(member.text())
-		case "job_type":
-			status.JobType = readName(member, hide)
-		case "job_mode":
-			status.JobMode = readName(member, hide)
-		case "queue_name":
-			status.QueueName = readName(member, hide)
-		case "owner":
-			status.Owner = readName(member, hide)
-		case "database_name":
-			status.DatabaseName = readName(member, hide)
-		case "table_name":
-			status.TableName = readName(member, hide)
-		case "result_path":
-			status.ResultPath = readName(member, hide)
-		case "start_time":
-			status.StartTime = readTime(member)
-		case "duration":
-			status.Duration = readDuration(member)
-		case "input_row_count":
-			status.InputRowCount = readCount(member)
-		case "bad_row_count":
-			status.BadRowCount = readCount(member)
-		case "result_count":
-			status.ResultCount = readCount(member)
-		case "input_size":
-			status.InputBytes = readCount(member)
-		case "detail":
-			status.Columns = parseSchema(member.unquotedString(), hide)
-		case "statement":
-			status.Statement = hide.in(member.text())
-		case "message":
-			status.Message = hide.in(member.text())
-		}
-	}
+	var body statusBody
+	readObject(object, &body)
 
+	word := strings.TrimSpace(string(body.Status))
 	switch {
-	case refused:
-		return nil, refusal(a, status.Message, hide)
-	case !sameJob(status.JobID, jobID):
+	case body.IsSuccess.known && !body.IsSuccess.set:
+		return nil, refusal(a, string(body.Message), hide)
+	case !sameJob(string(body.JobID), jobID):
 		return nil, invalid("the answer is about no job, or about another one than was asked for")
-	case status.Status == "":
+	case word == "":
 		return nil, invalid("the answer has no status word")
-	case utf8.RuneCountInString(status.Status) > maxStatusRunes || !text.IsPlain(status.Status, maxStatusRunes*utf8.UTFMax):
+	case utf8.RuneCountInString(word) > maxStatusRunes || !text.IsPlain(word, maxStatusRunes*utf8.UTFMax):
 		return nil, invalid("the answer's status is not a word")
 	}
-	status.Status = hide.in(status.Status)
-	status.State = ParseState(status.Status)
-	status.Date = a.date()
-	return &status, nil
+	word = hide.in(word)
+	return &JobStatus{
+		JobID:         string(body.JobID),
+		Status:        word,
+		State:         ParseState(word),
+		JobType:       nameOf(body.JobType, hide),
+		JobMode:       nameOf(body.JobMode, hide),
+		QueueName:     nameOf(body.QueueName, hide),
+		Owner:         nameOf(body.Owner, hide),
+		DatabaseName:  nameOf(body.DatabaseName, hide),
+		TableName:     nameOf(body.TableName, hide),
+		ResultPath:    nameOf(body.ResultPath, hide),
+		Date:          a.date(),
+		StartTime:     timeOf(body.StartTime),
+		Duration:      durationOf(body.Duration),
+		InputRowCount: countOf(body.InputRowCount),
+		BadRowCount:   countOf(body.BadRowCount),
+		ResultCount:   countOf(body.ResultCount),
+		InputBytes:    countOf(body.InputSize),
+		Columns:       parseSchema(body.Detail, hide),
+		Statement:     hide.in(string(body.Statement)),
+		Message:       hide.in(string(body.Message)),
+	}, nil
 }
 
 // sameJob reports whether two ids name one job: UUIDs are the same in upper and
@@ -148,43 +124,40 @@ func ParseState(word string) State {
 	return states[strings.ToUpper(strings.TrimSpace(word))]
 }
 
-// readName reads a short text. One that is too long or does not print is not
-// the name of anything and is dropped: a name cut short names something else.
-func readName(v value, hide *secrets) string {
-	name := v.text()
-	if !text.IsPlain(name, maxNameBytes) {
+// nameOf is a short text. One that is too long or does not print is not the name
+// of anything and is dropped: a name cut short names something else.
+func nameOf(name lenientText, hide *secrets) string {
+	if !text.IsPlain(string(name), maxNameBytes) {
 		return ""
 	}
-	return hide.in(name)
+	return hide.in(string(name))
 }
 
-// readTime reads milliseconds since 1970, UTC. DLI writes 0 for a time that has
-// not come yet.
-func readTime(v value) time.Time {
-	ms := v.integer()
-	if ms == nil || *ms <= 0 || *ms > maxStartTime {
+// timeOf is a time in milliseconds since 1970, UTC. DLI writes 0 for a time that
+// has not come yet.
+func timeOf(ms lenientInteger) time.Time {
+	if ms.value == nil || *ms.value <= 0 || *ms.value > maxStartTime {
 		return time.Time{}
 	}
-	return time.UnixMilli(*ms).UTC()
+	return time.UnixMilli(*ms.value).UTC()
 }
 
-// readDuration reads milliseconds.
-func readDuration(v value) *time.Duration {
-	ms := readCount(v)
-	if ms == nil || *ms > math.MaxInt64/int64(time.Millisecond) {
+// durationOf is a number of milliseconds.
+func durationOf(ms lenientInteger) *time.Duration {
+	n := countOf(ms)
+	if n == nil || *n > math.MaxInt64/int64(time.Millisecond) {
 		return nil
 	}
-	duration := time.Duration(*ms) * time.Millisecond
+	duration := time.Duration(*n) * time.Millisecond
 	return &duration
 }
 
-// readCount reads a number of things, which is never negative.
-func readCount(v value) *int64 {
-	n := v.integer()
-	if n == nil || *n < 0 {
+// countOf is a number of things, which is never negative.
+func countOf(n lenientInteger) *int64 {
+	if n.value == nil || *n.value < 0 {
 		return nil
 	}
-	return n
+	return n.value
 }
 
 // repairMessage mends the one fault that the API document's own sample of an

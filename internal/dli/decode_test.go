@@ -37,6 +37,8 @@ func TestDecode(t *testing.T) {
 		{"does not read past a byte order mark", "\uFEFF" + finished, notJSON},
 		{"reads names that are escaped", change(t, finished, `"job_id"`, `"job\u005fid"`), finishedStatus()},
 		{"tells names apart by case", change(t, finished, `"job_id"`, `"JOB_ID":"x","job_id"`), finishedStatus()},
+		{"tells names apart by case, whichever comes last", young(`"STATUS":"FAILED","Job_Id":"x","IS_SUCCESS":false`), youngStatus()},
+		{"believes the last of two members of one name", young(`"status":"RUNNING","duration":1`, `"duration":[]`), youngStatus(inState("RUNNING", StateRunning))},
 		{"ignores members nobody reads", young(`"user_conf":{"a":[1,{"status":"FAILED"}]},"status_":"FAILED"`), youngStatus()},
 		{"reads quoted integers", young(`"result_count":"9223372036854775807","start_time":"1509335108918"`), youngStatus(func(s *JobStatus) { s.ResultCount = new(int64(9223372036854775807)) })},
 		{"drops an integer beyond int64", young(`"result_count":9223372036854775808`), youngStatus()},

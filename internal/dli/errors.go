@@ -110,58 +110,20 @@ type explanation struct {
 	code, message, requestID string
 }
 
-// explain reads the body of an error answer. DLI and its gateway write
-//
-//	{"error_code":"DLI.0002","error_msg":"...","request_id":"..."}
-//
-// IAM writes {"error":{"code":401,"message":"..."}}, with a number or a string
-// for a code, and others code and message without more. Whatever else is in the
-// body, encoded_authorization_message and error_json_opt above all, is not for
-// people's eyes.
+// explain reads the body of an error answer, DLI's own members before those of
+// others.
 func explain(body []byte) (e explanation, ok bool) {
-	text, ok := parseJSON(body)
-	if !ok || !text.isObject() {
+	object, ok := parseJSON(body)
+	if !ok || !object.isObject() {
 		return explanation{}, false
 	}
-	var dli, iam, other explanation
-	for name, member := range text.members() {
-		switch string(name) {
-		case "error_code":
-			dli.code = scalar(member)
-		case "error_msg":
-			dli.message = member.text()
-		case "error":
-			iam.message = member.text()
-			for name, member := range member.members() {
-				switch string(name) {
-				case "code":
-					iam.code = scalar(member)
-				case "message":
-					iam.message = member.text()
-				}
-			}
-		case "code":
-			other.code = scalar(member)
-		case "message":
-			other.message = member.text()
-		case "request_id":
-			e.requestID = member.text()
-		}
-	}
-	e.code = firstOf(dli.code, iam.code, other.code)
-	e.message = firstOf(dli.message, iam.message, other.message)
-	return e, true
-}
-
-// scalar is the text of a string or a number.
-func scalar(v value) string {
-	switch first := v.first(); {
-	case first == '"':
-		return v.text()
-	case first == '-', '0' <= first && first <= '9':
-		return string(v)
-	}
-	return ""
+	var said errorBody
+	readObject(object, &said)
+	return explanation{
+		code:      firstOf(string(said.ErrorCode), string(said.Error.Code), string(said.Code)),
+		message:   firstOf(string(said.ErrorMsg), string(said.Error.Message), string(said.Message)),
+		requestID: string(said.RequestID),
+	}, true
 }
 
 func firstOf(texts ...string) string {

@@ -146,27 +146,18 @@ func (p *PodIdentity) token() (string, error) {
 //
 //	{"credentials":{"accessKeyId":"","secretAccessKey":"","securityToken":"","expiration":"2026-01-01T00:00:00Z"}}
 func (p *PodIdentity) read(body []byte) (creds Credentials, expiry time.Time, err error) {
-	text, ok := parseJSON(body)
+	object, ok := parseJSON(body)
 	if !ok || len(body) > maxPodIdentityBytes {
 		return Credentials{}, time.Time{}, invalid("the answer about the pod's identity is not one JSON value")
 	}
-	for name, member := range text.members() {
-		if string(name) != "credentials" {
-			continue
-		}
-		for name, member := range member.members() {
-			switch string(name) {
-			case "accessKeyId":
-				creds.AccessKeyID = member.text()
-			case "secretAccessKey":
-				creds.SecretAccessKey = member.text()
-			case "securityToken":
-				creds.SecurityToken = member.text()
-			case "expiration":
-				expiry, _ = time.Parse(time.RFC3339, member.text())
-			}
-		}
+	var said identityBody
+	readObject(object, &said)
+	creds = Credentials{
+		AccessKeyID:     string(said.Credentials.AccessKeyID),
+		SecretAccessKey: string(said.Credentials.SecretAccessKey),
+		SecurityToken:   string(said.Credentials.SecurityToken),
 	}
+	expiry, _ = time.Parse(time.RFC3339, string(said.Credentials.Expiration))
 	switch {
 	case creds.SecurityToken == "" || creds.Validate() != nil:
 		return Credentials{}, time.Time{}, invalid("the answer about the pod's identity holds no temporary access key")

@@ -34,9 +34,10 @@ limitations under the License.
 // active job, an answer that cannot be read is no answer.
 //
 // The files follow an answer's way: endpoint.go and dial.go say whom to ask,
-// sign.go how, client.go asks, decode.go, json.go and schema.go read a status,
-// errors.go, classify.go, retryafter.go and clockskew.go an error, network.go the
-// lack of an answer. secrets.go and internal/text make both safe to show.
+// sign.go how, client.go asks, wire.go says what is in an answer; decode.go,
+// lenient.go, json.go and schema.go read a status, errors.go, classify.go,
+// retryafter.go and clockskew.go an error, network.go the lack of an answer.
+// secrets.go and internal/text make both safe to show.
 package dli
 
 import "time"

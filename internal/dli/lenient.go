@@ -1,0 +1,111 @@
+/*
+Copyright 2026 The DLI Operator Authors.
+
+Licensed under the Apache License, Version 2.0 (the "License");
+you may not use this file except in compliance with the License.
+You may obtain a copy of the License at
+
+    http://www.apache.org/licenses/LICENSE-2.0
+
+Unless required by applicable law or agreed to in writing, software
+distributed under the License is distributed on an "AS IS" BASIS,
+WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+See the License for the specific language governing permissions and
+limitations under the License.
+*/
+
+package dli
+
+import (
+	"encoding/json"
+	"reflect"
+	"sync"
+)
+
+// The types of the members of a body. They never fail: a member of another type
+// than the contract's is as good as absent, and does not hurt its neighbours.
+
+// lenientText is a string's text, as valid UTF-8; "" of anything else.
+type lenientText string
+
+func (t *lenientText) UnmarshalJSON(text []byte) error {
+	*t = lenientText(value(text).text())
+	return nil
+}
+
+// lenientScalar is the text of a string or a number; "" of anything else.
+type lenientScalar string
+
+func (s *lenientScalar) UnmarshalJSON(text []byte) error {
+	v := value(text)
+	*s = lenientScalar(v.text())
+	if first := v.first(); first == '-' || '0' <= first && first <= '9' {
+		*s = lenientScalar(v)
+	}
+	return nil
+}
+
+// lenientInteger is an integer, also one in quotes; nil if it is anything else
+// or fits no int64.
+type lenientInteger struct{ value *int64 }
+
+func (n *lenientInteger) UnmarshalJSON(text []byte) error {
+	n.value = value(text).integer()
+	return nil
+}
+
+// lenientFlag is a boolean, also one in quotes; not known if it is anything
+// else.
+type lenientFlag struct{ set, known bool }
+
+func (f *lenientFlag) UnmarshalJSON(text []byte) error {
+	f.set, f.known = value(text).flag()
+	return nil
+}
+
+// quotedJSON is the text of a string that holds JSON, which may share memory with
+// the body; nil of anything else.
+type quotedJSON []byte
+
+func (j *quotedJSON) UnmarshalJSON(text []byte) error {
+	*j = value(text).unquotedString()
+	return nil
+}
+
+// unread is a member that the contract has and nobody needs.
+type unread struct{}
+
+func (*unread) UnmarshalJSON([]byte) error { return nil }
+
+// readObject reads the members of v into the fields that are tagged with their
+// names. into points to a struct of fields of the types above. It reads nothing
+// if v is not an object.
+//
+// It is json.Unmarshal but for one thing: there, names match whatever their case,
+// and a member STATUS that comes later overwrites the member status.
+func readObject(v value, into any) {
+	object := reflect.ValueOf(into).Elem()
+	fields := fieldsOf(object.Type())
+	for name, member := range v.members() {
+		if field, ok := fields[string(name)]; ok {
+			// It never fails, as its type promises.
+			_ = object.Field(field).Addr().Interface().(json.Unmarshaler).UnmarshalJSON(member)
+		}
+	}
+}
+
+// tagged is, by type, what fieldsOf has found.
+var tagged sync.Map
+
+// fieldsOf returns the fields of a struct by the names in their tags.
+func fieldsOf(t reflect.Type) map[string]int {
+	if known, ok := tagged.Load(t); ok {
+		return known.(map[string]int)
+	}
+	fields := make(map[string]int, t.NumField())
+	for i := range t.NumField() {
+		fields[t.Field(i).Tag.Get("json")] = i
+	}
+	tagged.Store(t, fields)
+	return fields
+}

@@ -1,0 +1,126 @@
+/*
+Copyright 2026 The DLI Operator Authors.
+
+Licensed under the Apache License, Version 2.0 (the "License");
+you may not use this file except in compliance with the License.
+You may obtain a copy of the License at
+
+    http://www.apache.org/licenses/LICENSE-2.0
+
+Unless required by applicable law or agreed to in writing, software
+distributed under the License is distributed on an "AS IS" BASIS,
+WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+See the License for the specific language governing permissions and
+limitations under the License.
+*/
+
+package dli
+
+// statusBody is DLI's answer about a job: every member that some edition of the
+// API document names, with its meaning. Which of them are mandatory, the editions
+// do not agree on, nor does DLI keep to any: only job_id and status are needed
+// here.
+type statusBody struct {
+	// IsSuccess says whether the question was answered, not how the job fares.
+	// Absent is as good as true: an id and a status are the answer.
+	IsSuccess lenientFlag `json:"is_success"`
+	// Message is why a job failed or was cancelled, in prose of any length, often
+	// with an error code in it. Without success, it is why there is no answer.
+	Message lenientText `json:"message"`
+
+	// JobID is the id that was asked for.
+	JobID lenientText `json:"job_id"`
+	// JobType is one of DDL, DCL, IMPORT, EXPORT, QUERY, INSERT, DATA_MIGRATION,
+	// UPDATE, DELETE, RESTART_QUEUE and SCALE_QUEUE.
+	JobType lenientText `json:"job_type"`
+	// JobMode is async or sync.
+	JobMode lenientText `json:"job_mode"`
+	// QueueName is the queue that the job was given to.
+	QueueName lenientText `json:"queue_name"`
+	// Owner is the user who submitted the job.
+	Owner lenientText `json:"owner"`
+	// StartTime is in milliseconds since 1970.
+	StartTime lenientInteger `json:"start_time"`
+	// Duration is in milliseconds, so far or in the end.
+	Duration lenientInteger `json:"duration"`
+	// Status is one of LAUNCHING, RUNNING, SCALING, FINISHED, FAILED and CANCELLED.
+	Status lenientText `json:"status"`
+
+	// InputRowCount is how many rows an INSERT read.
+	InputRowCount lenientInteger `json:"input_row_count"`
+	// BadRowCount is how many of them it could not use.
+	BadRowCount lenientInteger `json:"bad_row_count"`
+	// InputSize is how many bytes were read.
+	InputSize lenientInteger `json:"input_size"`
+	// ResultCount is how many rows came out, or went in for an INSERT.
+	ResultCount lenientInteger `json:"result_count"`
+	// DatabaseName and TableName are where an IMPORT, EXPORT or QUERY works.
+	DatabaseName lenientText `json:"database_name"`
+	TableName    lenientText `json:"table_name"`
+	// Detail is the result's schema, as JSON in a string: see parseSchema.
+	Detail quotedJSON `json:"detail"`
+	// Statement is the SQL text.
+	Statement lenientText `json:"statement"`
+	// ResultPath is where the result is stored, on queues that store it.
+	ResultPath lenientText `json:"result_path"`
+
+	// Tags are those that the job was submitted with, as {key, value}.
+	Tags unread `json:"tags"`
+	// UserConf is the job's Spark parameters, as JSON in a string.
+	UserConf unread `json:"user_conf"`
+	// ResultFormat is csv, the only format that results are stored in.
+	ResultFormat unread `json:"result_format"`
+	// ExecutionDetailsPath is where the details of the execution are stored.
+	ExecutionDetailsPath unread `json:"execution_details_path"`
+}
+
+// errorBody is how errors are explained. DLI and its gateway write
+//
+//	{"error_code":"DLI.0002","error_msg":"...","request_id":"..."}
+//
+// IAM writes an object error, and others code and message without more. Whatever
+// else is in the body, encoded_authorization_message and error_json_opt above
+// all, is not for people's eyes.
+type errorBody struct {
+	ErrorCode lenientScalar `json:"error_code"`
+	ErrorMsg  lenientText   `json:"error_msg"`
+	Error     iamError      `json:"error"`
+	Code      lenientScalar `json:"code"`
+	Message   lenientText   `json:"message"`
+	// RequestID is the gateway's id of the request.
+	RequestID lenientText `json:"request_id"`
+}
+
+// iamError is {"code":401,"message":"..."}, with a number or a string for a code.
+// Others write a mere string, which is a message.
+type iamError struct {
+	Code    lenientScalar `json:"code"`
+	Message lenientText   `json:"message"`
+}
+
+func (e *iamError) UnmarshalJSON(text []byte) error {
+	type members iamError
+	*e = iamError{Message: lenientText(value(text).text())}
+	readObject(text, (*members)(e))
+	return nil
+}
+
+// identityBody is what CCE answers to a pod that asks for its credentials.
+type identityBody struct {
+	Credentials identityCredentials `json:"credentials"`
+}
+
+type identityCredentials struct {
+	AccessKeyID     lenientText `json:"accessKeyId"`
+	SecretAccessKey lenientText `json:"secretAccessKey"`
+	SecurityToken   lenientText `json:"securityToken"`
+	// Expiration is in the form of RFC 3339.
+	Expiration lenientText `json:"expiration"`
+}
+
+func (c *identityCredentials) UnmarshalJSON(text []byte) error {
+	type members identityCredentials
+	*c = identityCredentials{}
+	readObject(text, (*members)(c))
+	return nil
+}
