@@ -46,6 +46,7 @@ import (
 	"github.com/dli-operator/dli-operator/api/v1alpha1"
 	"github.com/dli-operator/dli-operator/controllers"
 	"github.com/dli-operator/dli-operator/internal/dli"
+	"github.com/dli-operator/dli-operator/internal/poller"
 )
 
 // version is set when the operator is built.
@@ -76,7 +77,7 @@ type options struct {
 
 func (o *options) bind(flags *flag.FlagSet) {
 	schedule := &o.controllers.Schedule
-	*schedule = controllers.DefaultSchedule()
+	*schedule = poller.DefaultSchedule()
 	flags.DurationVar(&schedule.PollIntervalMin, "poll-interval-min", schedule.PollIntervalMin, "Least time between two polls of a job without pollIntervalSeconds.")
 	flags.DurationVar(&schedule.PollIntervalMax, "poll-interval-max", schedule.PollIntervalMax, "Most time between two polls of a job without pollIntervalSeconds.")
 	flags.Float64Var(&schedule.PollIntervalFactor, "poll-interval-factor", schedule.PollIntervalFactor, "Time to the next poll, as a share of the time that the job has been running.")
@@ -88,7 +89,8 @@ func (o *options) bind(flags *flag.FlagSet) {
 	flags.StringVar(&o.allowedHosts, "allowed-endpoint-hosts", strings.Join(dli.DefaultAllowedHosts, ","), "Comma-separated patterns of the hosts that a DLIConnection may name as its endpoint; a * stands for one or more labels.")
 	flags.StringVar(&o.podIdentity, "pod-identity-namespaces", "", "Comma-separated namespaces whose DLIConnections may use podIdentity, which asks DLI with the operator's own rights; empty for all.")
 	flags.BoolVar(&o.controllers.Connections.AllowInsecure, "allow-insecure-endpoints", false, "Allow http and any host and address as endpoint. For demos and tests only: credentials travel in the clear, and the operator can be made to call hosts of its own network.")
-	flags.IntVar(&o.controllers.MaxConcurrentReconciles, "max-concurrent-reconciles", 100, "How many jobs are polled at once.")
+	flags.IntVar(&o.controllers.MaxConcurrentReconciles, "max-concurrent-reconciles", 100, "How many DLIJobs are written at once.")
+	flags.IntVar(&o.controllers.MaxConcurrentPolls, "max-concurrent-polls", 100, "How many requests to DLI are on their way at once.")
 	flags.StringVar(&o.watchNamespaces, "watch-namespaces", "", "Comma-separated namespaces to watch; empty for all.")
 	flags.StringVar(&o.watchSelector, "watch-label-selector", "", "Label selector of the DLIJobs to watch; empty for all.")
 
@@ -110,8 +112,9 @@ func (o *options) complete() error {
 	if err := o.controllers.Schedule.Validate(); err != nil {
 		return err
 	}
-	if o.controllers.MaxConcurrentReconciles < 1 {
-		return fmt.Errorf("--max-concurrent-reconciles=%d: must be at least 1", o.controllers.MaxConcurrentReconciles)
+	if o.controllers.MaxConcurrentReconciles < 1 || o.controllers.MaxConcurrentPolls < 1 {
+		return fmt.Errorf("--max-concurrent-reconciles=%d, --max-concurrent-polls=%d: each must be at least 1",
+			o.controllers.MaxConcurrentReconciles, o.controllers.MaxConcurrentPolls)
 	}
 	if o.defaultConnection != "" {
 		namespace, name, ok := strings.Cut(o.defaultConnection, "/")

@@ -21,39 +21,21 @@ import (
 	"time"
 
 	"k8s.io/utils/ptr"
-	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/dli-operator/dli-operator/internal/dli"
+	"github.com/dli-operator/dli-operator/internal/poller"
 )
 
-// What a poll costs beside the request: most polls find a running job as it was.
+// What an answer costs that is news.
 func BenchmarkRecord(b *testing.B) {
 	stored := newJob(read(answering("RUNNING")))
-	summarize(stored, streak{}, noon, stallAfter)
+	deriveConditions(stored, poller.Progress{}, noon, stallAfter)
 	answer := answering("RUNNING", func(a *dli.JobStatus) { a.Duration, a.ResultCount = ptr.To(10*time.Minute), ptr.To[int64](4) })
 	b.ReportAllocs()
 	for b.Loop() {
 		job := stored.DeepCopy()
 		record(job, answer, noon)
-		summarize(job, streak{}, noon, stallAfter)
+		deriveConditions(job, poller.Progress{}, noon, stallAfter)
 		worthWriting(stored, job, noon, time.Minute)
-	}
-}
-
-func BenchmarkSchedule(b *testing.B) {
-	job, s := startedAgo("RUNNING", time.Hour), DefaultSchedule()
-	b.ReportAllocs()
-	for b.Loop() {
-		s.interval(job, noon, 0.5)
-	}
-}
-
-func BenchmarkWatches(b *testing.B) {
-	var w watches
-	job := newJob()
-	key := client.ObjectKeyFromObject(job)
-	b.ReportAllocs()
-	for b.Loop() {
-		w.of(key, job.UID)
 	}
 }

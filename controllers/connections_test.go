@@ -17,7 +17,6 @@ limitations under the License.
 package controllers
 
 import (
-	"context"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
@@ -32,9 +31,7 @@ import (
 	"github.com/google/go-cmp/cmp/cmpopts"
 	corev1 "k8s.io/api/core/v1"
 	eventsv1 "k8s.io/api/events/v1"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -439,21 +436,6 @@ func TestASecretHeals(t *testing.T) {
 	w.awaitConnection("default", "Connected")
 }
 
-func TestASecretThatMayNotBeReadSaysSo(t *testing.T) {
-	source := secretSource{reader: forbidden{}, key: types.NamespacedName{Namespace: "team", Name: "s"}}
-	_, _, why, err := source.fetch(t.Context())
-	if err != nil || why == nil || why.Reason != v1alpha1.ReasonSecretNotFound || !strings.Contains(why.Message, "grant its ServiceAccount get on secrets") {
-		t.Errorf("failure %v, error %v", why, err)
-	}
-}
-
-// forbidden is an API server that lets the operator read nothing.
-type forbidden struct{ client.Reader }
-
-func (forbidden) Get(_ context.Context, key client.ObjectKey, _ client.Object, _ ...client.GetOption) error {
-	return apierrors.NewForbidden(schema.GroupResource{Resource: "secrets"}, key.Name, nil)
-}
-
 func TestManyJobsTryAWrongKeyAtMostFiveTimes(t *testing.T) {
 	const n = 150
 	w := newWorld(t)
@@ -691,4 +673,10 @@ func TestAConnectionThatIsDeletedAndCreatedAgain(t *testing.T) {
 	w.create(w.connection("default", "credentials"))
 	w.awaitReason(job, "JobRunning")
 	w.awaitConnection("default", "Connected")
+}
+
+// since returns the times that are not before a time.
+func since(times []time.Time, from time.Time) []time.Time {
+	i, _ := slices.BinarySearchFunc(times, from, time.Time.Compare)
+	return times[i:]
 }

@@ -30,10 +30,14 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/builder"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/controller"
+	"sigs.k8s.io/controller-runtime/pkg/event"
 	"sigs.k8s.io/controller-runtime/pkg/predicate"
 	"sigs.k8s.io/controller-runtime/pkg/source"
 
 	"github.com/dli-operator/dli-operator/api/v1alpha1"
+	"github.com/dli-operator/dli-operator/internal/connection"
+	"github.com/dli-operator/dli-operator/internal/poller"
+	"github.com/dli-operator/dli-operator/internal/text"
 )
 
 // +kubebuilder:rbac:groups=dli.huaweicloud.com,resources=dliconnections,verbs=get;list;watch
@@ -44,13 +48,21 @@ import (
 // in their status whether they can be used.
 type DLIConnectionReconciler struct {
 	client.Client
-	Connections *Connections
+	Connections *connection.Registry
+	Poller      *poller.Poller
 	Clock       clock.PassiveClock
-	News        *News
-	// Report says whether to write the status: of several operators that share the
-	// DLIJobs between them, one does.
+	Metrics     *Metrics
+	// Report says whether to write all of the status: of several operators that
+	// share the DLIJobs between them, one does. Each writes which credentials were
+	// rejected.
 	Report bool
+
+	changes trigger
 }
+
+// staleRetry is when to come back after a conflict: the cache is a moment behind,
+// or somebody has changed the object.
+const staleRetry = 50 * time.Millisecond
 
 // Reconcile refreshes a connection's credentials, writes its status if that
 // changed, and returns when the credentials are due again.
@@ -58,55 +70,87 @@ func (r *DLIConnectionReconciler) Reconcile(ctx context.Context, req ctrl.Reques
 	stored := &v1alpha1.DLIConnection{}
 	if err := r.Get(ctx, req.NamespacedName, stored); err != nil {
 		if client.IgnoreNotFound(err) == nil {
-			r.Connections.forget(req.NamespacedName)
+			r.Connections.Forget(req.NamespacedName)
+			r.Metrics.forget(req.String())
 		}
 		return ctrl.Result{}, client.IgnoreNotFound(err)
 	}
-	conn := r.Connections.opened(ctx, stored)
-	next, err := conn.refresh(ctx, r.Clock.Now())
+	conn := r.Connections.Open(stored)
+	conn.Remember(stored.Status.RejectedCredentials, r.Clock.Now())
+	next, err := conn.Refresh(ctx, r.Clock.Now())
 	if err != nil {
 		return ctrl.Result{}, err
 	}
+	r.Poller.Wake(conn)
 	object := stored.DeepCopy()
-	describe(object, conn, r.Clock.Now())
-	if r.Report && !equality.Semantic.DeepEqual(stored.Status, object.Status) {
+	object.Status.RejectedCredentials = conn.Rejections(r.Clock.Now())
+	if r.Report {
+		describe(object, conn, r.Clock.Now())
+	}
+	if !equality.Semantic.DeepEqual(stored.Status, object.Status) {
 		err = r.Status().Patch(ctx, object, client.MergeFromWithOptions(stored, client.MergeFromWithOptimisticLock{}))
 	}
 	switch {
 	case apierrors.IsConflict(err):
-		// The cache is a moment behind, or somebody has changed the object.
-		next = min(next, cacheLag)
+		next = min(next, staleRetry)
 	case client.IgnoreNotFound(err) != nil:
 		return ctrl.Result{}, fmt.Errorf("writing the status of DLIConnection %s: %w", req.NamespacedName, err)
+	case err == nil:
+		r.log(ctx, stored, object)
 	}
 	return ctrl.Result{RequeueAfter: next, Priority: new(0)}, nil
 }
 
-// describe sets the status of a connection's object at now.
-func describe(object *v1alpha1.DLIConnection, conn *connection, now time.Time) {
-	h := conn.healthAt(now)
+// log tells of a change of the Ready condition that was written.
+func (r *DLIConnectionReconciler) log(ctx context.Context, stored, object *v1alpha1.DLIConnection) {
+	was := meta.FindStatusCondition(stored.Status.Conditions, v1alpha1.ReadyCondition)
+	is := meta.FindStatusCondition(object.Status.Conditions, v1alpha1.ReadyCondition)
+	if is != nil && (was == nil || was.Reason != is.Reason || was.Status != is.Status) {
+		ctrl.LoggerFrom(ctx).Info("the DLIConnection has changed", "ready", is.Status, "reason", is.Reason, "message", is.Message)
+	}
+}
+
+// describe sets the Ready condition of a connection's object, and what goes with
+// it, at now.
+func describe(object *v1alpha1.DLIConnection, conn *connection.Connection, now time.Time) {
+	health := conn.Health(now)
 	if selector := object.Spec.AllowedNamespaces.Selector; selector != nil {
 		if _, err := metav1.LabelSelectorAsSelector(selector); err != nil {
-			h = health{metav1.ConditionFalse, v1alpha1.ReasonSelectorInvalid, fmt.Sprintf("spec.allowedNamespaces.selector selects nothing: %v; correct it", err)}
+			health = connection.Health{Reason: v1alpha1.ReasonSelectorInvalid, Message: fmt.Sprintf("spec.allowedNamespaces.selector selects nothing: %v; correct it", err)}
 		}
+	}
+	ready := metav1.ConditionFalse
+	if health.Ready {
+		ready = metav1.ConditionTrue
 	}
 	meta.SetStatusCondition(&object.Status.Conditions, metav1.Condition{
 		Type:               v1alpha1.ReadyCondition,
-		Status:             h.status,
-		Reason:             h.reason,
-		Message:            clip(oneLine(h.message), maxConditionMessage),
+		Status:             ready,
+		Reason:             health.Reason,
+		Message:            text.Truncate(text.OneLine(health.Message), maxConditionMessage),
 		ObservedGeneration: object.Generation,
 		LastTransitionTime: *seconds(now),
 	})
 	object.Status.ObservedGeneration = object.Generation
-	object.Status.Endpoint = conn.endpoint
+	object.Status.Endpoint = conn.Endpoint
+}
+
+// connectionChanges lets pass what may change how a connection is used, and what
+// other operators or people have written about it.
+func connectionChanges() predicate.Predicate {
+	return predicate.Or[client.Object](predicate.GenerationChangedPredicate{}, predicate.Funcs{
+		UpdateFunc: func(e event.UpdateEvent) bool {
+			before, after := e.ObjectOld.(*v1alpha1.DLIConnection), e.ObjectNew.(*v1alpha1.DLIConnection)
+			return !equality.Semantic.DeepEqual(before.Status, after.Status)
+		},
+	})
 }
 
 // SetupWithManager registers the reconciler.
 func (r *DLIConnectionReconciler) SetupWithManager(mgr ctrl.Manager) error {
 	return ctrl.NewControllerManagedBy(mgr).
-		For(&v1alpha1.DLIConnection{}, builder.WithPredicates(predicate.GenerationChangedPredicate{})).
-		WatchesRawSource(source.Func(r.News.toConnections)).
+		For(&v1alpha1.DLIConnection{}, builder.WithPredicates(connectionChanges())).
+		WatchesRawSource(source.Func(r.changes.start)).
 		WithOptions(controller.Options{
 			// Where the pod's identity comes from may hang, for some seconds.
 			MaxConcurrentReconciles: 10,

@@ -19,18 +19,18 @@ package controllers
 import (
 	"context"
 	"fmt"
-	"math/rand/v2"
 	"time"
 
-	"k8s.io/apimachinery/pkg/api/meta"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/util/resourceversion"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/tools/events"
 	"k8s.io/utils/clock"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/dli-operator/dli-operator/api/v1alpha1"
+	"github.com/dli-operator/dli-operator/internal/connection"
+	"github.com/dli-operator/dli-operator/internal/poller"
 )
 
 // +kubebuilder:rbac:groups=dli.huaweicloud.com,resources=dlijobs,verbs=get;list;watch;delete
@@ -38,185 +38,194 @@ import (
 // +kubebuilder:rbac:groups="",resources=namespaces,verbs=get;list;watch
 // +kubebuilder:rbac:groups=events.k8s.io,resources=events,verbs=create;patch
 
-// DLIJobReconciler polls jobs and writes their status. It is the only writer
-// of it.
+// DLIJobReconciler tells the poller which jobs to poll, and stores what it brings.
+// It is the only writer of a DLIJob's status.
 type DLIJobReconciler struct {
 	client.Client
-	Connections *Connections
-	Schedule    Schedule
+	// Live reads objects at the API server rather than from the cache.
+	Live        client.Reader
+	Connections *connection.Registry
+	Poller      *poller.Poller
+	Schedule    poller.Schedule
 	Recorder    events.EventRecorder
 	Clock       clock.PassiveClock
-	News        *News
 	Metrics     *Metrics
-	// MaxConcurrentReconciles bounds the jobs that are polled at once.
+	// MaxConcurrentReconciles bounds the jobs whose status is written at once.
 	MaxConcurrentReconciles int
 
-	watches watches
+	memories memories
+	results  trigger
 }
 
-// Reconcile polls a job if that is due, writes its status if a reader cares
-// about what changed, and returns when to come back.
+// maxConflicts bounds how often one reconcile reads an object again because
+// somebody else has changed it meanwhile.
+const maxConflicts = 5
+
+// Reconcile brings the status of a DLIJob up to date with what the poller knows,
+// and tells the poller what to go on with. What it cannot store stays with the
+// poller, so nothing is asked twice.
 func (r *DLIJobReconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Result, error) {
-	stored := &v1alpha1.DLIJob{}
-	if err := r.Get(ctx, req.NamespacedName, stored, sharedObject); err != nil {
-		r.watches.forget(req.NamespacedName, r.Clock.Now())
-		return ctrl.Result{}, client.IgnoreNotFound(err)
-	}
-	if !stored.DeletionTimestamp.IsZero() {
-		r.watches.forget(req.NamespacedName, r.Clock.Now())
-		return ctrl.Result{}, nil
-	}
-	w := r.watchOf(stored)
-	if behind(stored, w.written) {
-		return comeBack(r.Clock.Now(), cacheLag), nil
-	}
-
-	job := stored.DeepCopy()
-	wait, err := r.advance(ctx, job, w)
-	if err != nil {
-		return ctrl.Result{}, err
-	}
-	if worthWriting(stored, job, r.Clock.Now(), r.Schedule.StatusRefreshInterval) {
-		if err := r.write(ctx, stored, job, w); err != nil {
-			return ctrl.Result{}, err
+	stored, err := r.read(ctx, req.NamespacedName)
+	for conflicts := 0; err == nil; conflicts++ {
+		if stored == nil || !stored.DeletionTimestamp.IsZero() {
+			r.Poller.Forget(req.NamespacedName)
+			r.memories.forget(req.NamespacedName)
+			return ctrl.Result{}, nil
 		}
-		r.announce(stored, job)
+		var wait time.Duration
+		wait, err = r.reconcile(ctx, stored)
+		if err == nil {
+			// The priority of the initial list, which is low, would otherwise stay.
+			return ctrl.Result{RequeueAfter: wait, Priority: new(0)}, nil
+		}
+		if !apierrors.IsConflict(err) {
+			break
+		}
+		if conflicts == maxConflicts {
+			// Somebody writes faster than that; the rest of the queue goes first.
+			return ctrl.Result{RequeueAfter: time.Second, Priority: new(0)}, nil
+		}
+		before := stored
+		if stored, err = r.readLive(ctx, req.NamespacedName); stored != nil {
+			r.memories.changed(before, stored)
+		}
 	}
-	if expired(job, r.Clock.Now()) {
-		return ctrl.Result{}, r.delete(ctx, job)
-	}
-	return comeBack(r.Clock.Now(), wait), nil
+	return ctrl.Result{}, err
 }
 
-// advance brings the status of a job up to date, with a poll if one is due, and
-// returns how long nothing more is to be done; zero for ever.
-func (r *DLIJobReconciler) advance(ctx context.Context, job *v1alpha1.DLIJob, w *watch) (time.Duration, error) {
-	now := r.Clock.Now()
-	switch {
-	case job.IsCompleted() && (job.Spec.Suspend || !pollRequested(job)):
-		r.conclude(job, w, now)
-		return untilExpired(job, now), nil
-	case job.Spec.Suspend:
-		w.turn.leave(now)
-		w.due, w.run, w.held = time.Time{}, streak{}, false
-		suspended(job, now)
-		r.conclude(job, w, now)
-		return 0, nil
-	}
+// firstAnswer is how long the first answer gets before it is written that there
+// is none yet: it mostly takes less.
+const firstAnswer = time.Second
 
-	conn, why, err := r.Connections.find(ctx, job)
-	switch {
-	case err != nil:
+// reconcile does what there is to be done for one version of a DLIJob, and
+// returns how long nothing more is due by the mere passing of time; 0 for ever.
+func (r *DLIJobReconciler) reconcile(ctx context.Context, stored *v1alpha1.DLIJob) (time.Duration, error) {
+	now := r.Clock.Now()
+	key := client.ObjectKeyFromObject(stored)
+	job := stored.DeepCopy()
+	if wait := r.putRight(job, now); wait > 0 {
+		return wait, nil
+	}
+	progress, err := r.poll(ctx, job, now)
+	if err != nil {
 		return 0, err
-	case why != nil:
-		w.turn.leave(now)
-		w.held, w.heldAt = true, noConnection
-		r.holdBack(job, w, why, now)
-		w.due = now.Add(heldAtMost)
-	case conn.preparing(now):
-		return prepareRetry, nil
-	case !w.isDue(job, conn, now):
-	default:
-		if err := r.poll(ctx, job, w, conn); err != nil {
+	}
+	result := r.Poller.Newest(key)
+	switch wait := r.memories.of(job, now).met.Add(firstAnswer).Sub(now); {
+	case result != nil:
+		recordResult(job, result, now, r.Schedule.NotFoundAfter)
+	case wait > 0 && len(job.Status.Conditions) == 0 && !job.Spec.Suspend:
+		return wait, nil
+	}
+	deriveConditions(job, progress, now, r.Schedule.StallAfter)
+	if worthWriting(stored, job, now, r.Schedule.StatusRefreshInterval) {
+		if written, err := r.write(ctx, stored, job); err != nil || !written {
 			return 0, err
 		}
+		r.announce(ctx, stored, job)
+		r.Metrics.stored(result)
 	}
-	return r.settle(job, w), nil
-}
-
-// settle derives the conditions and returns when the next thing is to be done.
-func (r *DLIJobReconciler) settle(job *v1alpha1.DLIJob, w *watch) time.Duration {
-	now := r.Clock.Now()
-	r.conclude(job, w, now)
+	r.Poller.Stored(key, result)
 	if job.IsCompleted() && !pollRequested(job) {
-		return untilExpired(job, now)
+		r.Poller.Forget(key)
 	}
-	next := w.due
-	if !job.IsCompleted() {
-		if end := deadline(job); end.After(now) {
-			next = earlier(next, end)
-		}
-		if since := w.run.BlockedSince; !since.IsZero() && since.Add(r.Schedule.StallAfter).After(now) {
-			next = earlier(next, since.Add(r.Schedule.StallAfter))
-		}
+	recorded := r.memories.of(job, now).recorded
+	if job.IsCompleted() && !now.Before(expiry(job, recorded)) {
+		return 0, r.delete(ctx, job)
 	}
-	return max(next.Sub(now), time.Millisecond)
+	return nextCheck(job, progress, recorded, now, r.Schedule.StallAfter), nil
 }
 
-func (r *DLIJobReconciler) conclude(job *v1alpha1.DLIJob, w *watch, now time.Time) {
-	summarize(job, w.run, now, r.Schedule.StallAfter)
-}
-
-// poll asks DLI for a job that is due, if its connection lets it, and records
-// the answer. It sets when the job is due next.
-func (r *DLIJobReconciler) poll(ctx context.Context, job *v1alpha1.DLIJob, w *watch, conn *connection) error {
-	now := r.Clock.Now()
-	state := conn.state()
-	a := conn.admit(now, &w.turn)
-	if !a.granted {
-		wait := a.wait
-		switch {
-		case a.why == nil:
-		case needsAction(a.why.Reason) || w.held || w.run.Failures > 0 || job.Status.LastPollTime == nil:
-			r.holdBack(job, w, a.why, now)
-		default:
-			// The job was well when last read, and a probe may tell in a moment that
-			// the endpoint is: nobody is told before that.
-			wait = min(wait, conn.probe+time.Second)
-		}
-		w.held, w.heldAt, w.due = a.held, state, now.Add(wait)
-		return nil
+// poll tells the poller what to do about a job, and returns what it knows of it.
+func (r *DLIJobReconciler) poll(ctx context.Context, job *v1alpha1.DLIJob, now time.Time) (poller.Progress, error) {
+	switch {
+	case job.Spec.Suspend && !job.IsCompleted():
+		suspended(job, now)
+		fallthrough
+	case job.Spec.Suspend, job.IsCompleted() && !pollRequested(job):
+		r.Poller.Forget(client.ObjectKeyFromObject(job))
+		return poller.Progress{}, nil
 	}
-
-	r.Metrics.pollLateness.Observe(max(0, now.Sub(w.due).Seconds()))
-	request := job.Annotations[v1alpha1.PollRequestedAtAnnotation]
-	answer, why, err := conn.read(ctx, a, job.Spec.JobID, r.Clock.Now)
+	conn, why, err := r.Connections.Find(ctx, job)
 	if err != nil {
-		return err
+		return poller.Progress{}, err
 	}
-	now = r.Clock.Now()
-	if why != nil {
-		w.run = w.run.after(why, now)
-		recordFailure(job, why, w.run, now, r.Schedule.NotFoundAfter)
-		wait, held := conn.afterFailure(now, r.Schedule.retry(why, w.run, now, jitter()))
-		w.held, w.heldAt, w.due = held, state, now.Add(wait)
-		if job.IsCompleted() && meta.IsStatusConditionTrue(job.Status.Conditions, v1alpha1.SyncedCondition) {
-			job.Status.LastHandledPollRequest = clip(request, maxName)
-		}
-		return nil
-	}
-	w.run, w.held = streak{}, false
-	seenActive := job.Status.LastPollTime != nil && !job.IsCompleted()
-	record(job, answer, now)
-	if seenActive && job.IsCompleted() {
-		r.Metrics.sawEnd(answer, now)
-	}
-	job.Status.LastHandledPollRequest = clip(request, maxName)
-	w.due = now.Add(r.Schedule.interval(job, now, jitter()))
-	return nil
+	target := targetOf(job, now)
+	target.Connection, target.Why = conn, why
+	return r.Poller.Watch(target), nil
 }
 
-// holdBack records why a job is not even asked for.
-func (r *DLIJobReconciler) holdBack(job *v1alpha1.DLIJob, w *watch, why *failure, now time.Time) {
-	w.run = w.run.held(why, now)
-	recordFailure(job, why, w.run, now, r.Schedule.NotFoundAfter)
+// read returns a DLIJob as the cache has it; nil if there is none. The cache can
+// be behind this process's own write, and after a restore of etcd the API server
+// can be behind both: then what the API server says counts.
+func (r *DLIJobReconciler) read(ctx context.Context, key types.NamespacedName) (*v1alpha1.DLIJob, error) {
+	job := &v1alpha1.DLIJob{}
+	if err := r.Get(ctx, key, job, sharedObject); err != nil {
+		return nil, client.IgnoreNotFound(err)
+	}
+	known := r.memories.of(job, r.Clock.Now())
+	if !known.isBehind(job) {
+		return job, nil
+	}
+	live, err := r.readLive(ctx, key)
+	if live != nil && known.isBehind(live) {
+		r.memories.rewound(live)
+	}
+	return live, err
+}
+
+// sharedObject spares a copy of what is only read.
+var sharedObject = &client.GetOptions{UnsafeDisableDeepCopy: new(true)}
+
+func (r *DLIJobReconciler) readLive(ctx context.Context, key types.NamespacedName) (*v1alpha1.DLIJob, error) {
+	job := &v1alpha1.DLIJob{}
+	if err := r.Live.Get(ctx, key, job); err != nil {
+		return nil, client.IgnoreNotFound(err)
+	}
+	return job, nil
+}
+
+// restoreEvery is the least time between two times that a status is put right:
+// whoever else writes it must not be met with a storm.
+const restoreEvery = 5 * time.Second
+
+// putRight undoes what somebody else has changed in the status of a job. It
+// returns how long to wait before that may be done again, 0 if it was done or
+// nothing was to be done.
+func (r *DLIJobReconciler) putRight(job *v1alpha1.DLIJob, now time.Time) time.Duration {
+	known := r.memories.of(job, now)
+	if known.holds(job) {
+		return 0
+	}
+	if wait := known.restoredAt.Add(restoreEvery).Sub(now); !known.restoredAt.IsZero() && wait > 0 {
+		return wait
+	}
+	r.memories.restored(job, now)
+	if known.replaced != nil {
+		job.Status = *known.replaced.DeepCopy()
+	} else {
+		job.Status = v1alpha1.DLIJobStatus{}
+	}
+	// DLI has the last word.
+	r.Poller.PollNow(client.ObjectKeyFromObject(job))
+	return 0
 }
 
 // write stores the status, once, and only if nobody changed the object since it
 // was read: an outcome must not be overwritten by an operator that has lost its
-// lease and does not know it yet.
-func (r *DLIJobReconciler) write(ctx context.Context, stored, job *v1alpha1.DLIJob, w *watch) error {
+// lease and does not know it yet. It reports whether there was still an object.
+func (r *DLIJobReconciler) write(ctx context.Context, stored, job *v1alpha1.DLIJob) (written bool, err error) {
 	patch := client.MergeFromWithOptions(stored, client.MergeFromWithOptimisticLock{})
-	err := r.Status().Patch(ctx, job, patch)
+	err = r.Status().Patch(ctx, job, patch)
 	r.Metrics.wrote(err)
-	if err != nil {
-		// What the poll brought is lost. The next one must not wait for its time,
-		// and an API server that is down must not become a storm on DLI either.
-		w.due = r.Clock.Now().Add(r.Schedule.PollIntervalMin)
-		return client.IgnoreNotFound(fmt.Errorf("writing the status of DLIJob %s: %w", client.ObjectKeyFromObject(job), err))
+	switch {
+	case apierrors.IsNotFound(err):
+		return false, nil
+	case err != nil:
+		return false, fmt.Errorf("writing the status of DLIJob %s: %w", client.ObjectKeyFromObject(job), err)
 	}
-	w.written = job.ResourceVersion
-	return nil
+	r.memories.stored(job, job.ResourceVersion)
+	return true, nil
 }
 
 func (r *DLIJobReconciler) delete(ctx context.Context, job *v1alpha1.DLIJob) error {
@@ -226,80 +235,3 @@ func (r *DLIJobReconciler) delete(ctx context.Context, job *v1alpha1.DLIJob) err
 	}
 	return nil
 }
-
-// watchOf returns what is remembered of a job, and schedules the first poll of
-// one that is seen for the first time.
-func (r *DLIJobReconciler) watchOf(job *v1alpha1.DLIJob) *watch {
-	w, isNew := r.watches.of(client.ObjectKeyFromObject(job), job.UID)
-	if isNew {
-		now := r.Clock.Now()
-		w.due = now.Add(r.Schedule.firstPoll(job, now, jitter()))
-	}
-	return w
-}
-
-// noConnection is the state that a job waits in which has no connection: any
-// connection is another.
-const noConnection = 0
-
-// isDue tells whether a job is polled at now: its time has come, somebody asks
-// for it, what held it back is gone, or the line in which it waits.
-func (w *watch) isDue(job *v1alpha1.DLIJob, conn *connection, now time.Time) bool {
-	return !now.Before(w.due) ||
-		w.held && w.heldAt != conn.state() ||
-		w.turn.limiter != nil && w.turn.limiter != conn.limiter ||
-		!w.held && w.turn.at.IsZero() && pollRequested(job)
-}
-
-// pollRequested tells whether the annotation asks for a poll that was not made
-// yet.
-func pollRequested(job *v1alpha1.DLIJob) bool {
-	request := clip(job.Annotations[v1alpha1.PollRequestedAtAnnotation], maxName)
-	return request != "" && request != job.Status.LastHandledPollRequest
-}
-
-// untilExpired is how long a completed job is kept; zero for ever.
-func untilExpired(job *v1alpha1.DLIJob, now time.Time) time.Duration {
-	expires, ok := expiry(job)
-	if !ok {
-		return 0
-	}
-	return max(expires.Sub(now), time.Millisecond)
-}
-
-func expired(job *v1alpha1.DLIJob, now time.Time) bool {
-	expires, ok := expiry(job)
-	return ok && !now.Before(expires)
-}
-
-// expiry is when a completed job with a TTL is deleted: counted from when the
-// outcome was recorded, so that everybody had the chance to see it.
-func expiry(job *v1alpha1.DLIJob) (time.Time, bool) {
-	completed := meta.FindStatusCondition(job.Status.Conditions, v1alpha1.CompletedCondition)
-	if job.Spec.TTLSecondsAfterFinished == nil || completed == nil || completed.Status != metav1.ConditionTrue {
-		return time.Time{}, false
-	}
-	return completed.LastTransitionTime.Add(time.Duration(*job.Spec.TTLSecondsAfterFinished) * time.Second), true
-}
-
-// behind tells whether the cache has not yet seen the operator's last write of
-// an object.
-func behind(job *v1alpha1.DLIJob, written string) bool {
-	if written == "" {
-		return false
-	}
-	order, err := resourceversion.CompareResourceVersion(job.ResourceVersion, written)
-	return err == nil && order < 0
-}
-
-// cacheLag is how long the cache gets to see the operator's own write.
-const cacheLag = 50 * time.Millisecond
-
-// comeBack asks for another reconcile. It sets the priority because that of the
-// initial list, which is low, would otherwise stay with the job for ever.
-func comeBack(now time.Time, after time.Duration) ctrl.Result {
-	return ctrl.Result{RequeueAfter: onTick(now, after), Priority: new(0)}
-}
-
-// jitter is a random number in [-1, 1).
-func jitter() float64 { return 2*rand.Float64() - 1 }

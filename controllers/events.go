@@ -17,11 +17,16 @@ limitations under the License.
 package controllers
 
 import (
+	"context"
+
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	ctrl "sigs.k8s.io/controller-runtime"
 
 	"github.com/dli-operator/dli-operator/api/v1alpha1"
+	"github.com/dli-operator/dli-operator/internal/dli"
+	"github.com/dli-operator/dli-operator/internal/text"
 )
 
 // maxNote is the longest note that the API server takes in an Event.
@@ -40,10 +45,10 @@ var readyEvents = map[string]string{
 }
 
 // transition is what an Event tells.
-type transition struct{ kind, reason, note string }
+type transition struct{ eventType, reason, note string }
 
 // transitions returns what there is to tell of a status that replaced another:
-// each state and each failure once, when it appears.
+// each state when the job enters it, and each failure when it appears.
 func transitions(stored, current *v1alpha1.DLIJob) []transition {
 	var told []transition
 	if synced := appeared(stored, current, v1alpha1.SyncedCondition); synced != nil {
@@ -53,28 +58,41 @@ func transitions(stored, current *v1alpha1.DLIJob) []transition {
 		}
 	}
 	if ready := appeared(stored, current, v1alpha1.ReadyCondition); ready != nil {
-		kind, notable := readyEvents[ready.Reason]
+		eventType, notable := readyEvents[ready.Reason]
 		unconfirmed := ready.Reason == v1alpha1.ReasonJobNotFound && !current.IsCompleted()
-		if notable && !unconfirmed {
-			told = append(told, transition{kind, ready.Reason, ready.Message})
+		if notable && !unconfirmed && !wentOn(stored, current) {
+			told = append(told, transition{eventType, ready.Reason, ready.Message})
 		}
 	}
 	return told
 }
 
+// wentOn reports whether a job merely goes on with what it did before it could
+// not be read for a while.
+func wentOn(stored, current *v1alpha1.DLIJob) bool {
+	was, is := dli.ParseState(stored.Status.JobStatus), dli.ParseState(current.Status.JobStatus)
+	ready := meta.FindStatusCondition(current.Status.Conditions, v1alpha1.ReadyCondition)
+	goesOn := ready.Reason == v1alpha1.ReasonJobLaunching || ready.Reason == v1alpha1.ReasonJobRunning
+	return goesOn && was == is && stored.Status.JobStatus != ""
+}
+
 // appeared returns a condition whose status or reason is new.
-func appeared(stored, current *v1alpha1.DLIJob, kind string) *metav1.Condition {
-	was := meta.FindStatusCondition(stored.Status.Conditions, kind)
-	is := meta.FindStatusCondition(current.Status.Conditions, kind)
+func appeared(stored, current *v1alpha1.DLIJob, conditionType string) *metav1.Condition {
+	was := meta.FindStatusCondition(stored.Status.Conditions, conditionType)
+	is := meta.FindStatusCondition(current.Status.Conditions, conditionType)
 	if is == nil || was != nil && was.Status == is.Status && was.Reason == is.Reason {
 		return nil
 	}
 	return is
 }
 
-// announce sends the events of a status that has been written.
-func (r *DLIJobReconciler) announce(stored, current *v1alpha1.DLIJob) {
-	for _, e := range transitions(stored, current) {
-		r.Recorder.Eventf(current, nil, e.kind, e.reason, "Poll", "%s", clip(e.note, maxNote))
+// announce tells, in events and in the log, of a status that has been written.
+func (r *DLIJobReconciler) announce(ctx context.Context, stored, current *v1alpha1.DLIJob) {
+	for _, t := range transitions(stored, current) {
+		r.Recorder.Eventf(current, nil, t.eventType, t.reason, "Poll", "%s", text.Truncate(t.note, maxNote))
+	}
+	if ready := appeared(stored, current, v1alpha1.ReadyCondition); ready != nil {
+		ctrl.LoggerFrom(ctx).Info("the DLIJob has changed", "ready", ready.Status, "reason", ready.Reason,
+			"jobID", current.Spec.JobID, "jobStatus", current.Status.JobStatus, "outcome", current.Status.Outcome, "message", ready.Message)
 	}
 }

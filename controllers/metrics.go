@@ -24,11 +24,13 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/utils/clock"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/dli-operator/dli-operator/api/v1alpha1"
+	"github.com/dli-operator/dli-operator/internal/connection"
 	"github.com/dli-operator/dli-operator/internal/dli"
+	"github.com/dli-operator/dli-operator/internal/poller"
 )
 
 // Metrics counts and times what the controllers do. The only label with values
@@ -42,9 +44,8 @@ type Metrics struct {
 	writes       *prometheus.CounterVec
 }
 
-// NewMetrics registers the metrics of one operator with a registry. jobs lists
-// the DLIJobs, from a cache, whenever the registry is read.
-func NewMetrics(registry prometheus.Registerer, version string, jobs client.Reader, connections *Connections) (*Metrics, error) {
+// NewMetrics registers the metrics of one operator with a registry.
+func NewMetrics(registry prometheus.Registerer, version string) (*Metrics, error) {
 	m := &Metrics{
 		requests: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "dli_operator_requests_total",
@@ -75,19 +76,27 @@ func NewMetrics(registry prometheus.Registerer, version string, jobs client.Read
 		ConstLabels: prometheus.Labels{"version": version},
 	})
 	build.Set(1)
-	for _, c := range []prometheus.Collector{
-		m.requests, m.latency, m.pollLateness, m.endLateness, m.writes, build,
-		&jobCollector{jobs: jobs, connections: connections}, &connectionCollector{connections: connections},
-	} {
-		if err := registry.Register(c); err != nil {
-			return nil, err
-		}
-	}
-	return m, nil
+	return m, register(registry, m.requests, m.latency, m.pollLateness, m.endLateness, m.writes, build)
 }
 
-// requested counts one request and its time.
-func (m *Metrics) requested(connection string, took time.Duration, err *dli.Error) {
+// RegisterCollectors registers the metrics that are read when they are asked for:
+// of the DLIJobs that jobs lists, from a cache, and of the connections in use.
+func RegisterCollectors(registry prometheus.Registerer, jobs client.Reader, connections *connection.Registry, clock clock.PassiveClock) error {
+	return register(registry,
+		&jobCollector{jobs: jobs, connections: connections}, &connectionCollector{connections: connections, clock: clock})
+}
+
+func register(registry prometheus.Registerer, collectors ...prometheus.Collector) error {
+	for _, c := range collectors {
+		if err := registry.Register(c); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Requested implements connection.Recorder.
+func (m *Metrics) Requested(connection string, took time.Duration, err *dli.Error) {
 	result, code := "Success", 200
 	if err != nil {
 		result, code = string(err.Kind), err.HTTPStatus
@@ -95,6 +104,9 @@ func (m *Metrics) requested(connection string, took time.Duration, err *dli.Erro
 	m.requests.WithLabelValues(connection, result, strconv.Itoa(code)).Inc()
 	m.latency.WithLabelValues(connection).Observe(took.Seconds())
 }
+
+// PollLateness implements poller.Recorder.
+func (m *Metrics) PollLateness(late time.Duration) { m.pollLateness.Observe(late.Seconds()) }
 
 // forget drops the series of a connection that is gone.
 func (m *Metrics) forget(connection string) {
@@ -115,18 +127,23 @@ func (m *Metrics) wrote(err error) {
 	m.writes.WithLabelValues(result).Inc()
 }
 
-// sawEnd measures how late the end of a job was seen that was seen active.
-func (m *Metrics) sawEnd(answer *dli.JobStatus, now time.Time) {
-	if !answer.StartTime.IsZero() && answer.Duration != nil {
-		m.endLateness.Observe(max(0, now.Sub(answer.StartTime.Add(*answer.Duration)).Seconds()))
+// stored measures how late the end of a job was seen that was seen active before.
+func (m *Metrics) stored(result *poller.Result) {
+	if result == nil || !result.Ended || result.Status.StartTime.IsZero() || result.Status.Duration == nil {
+		return
 	}
+	seen := result.At
+	if date := result.Status.Date; !date.IsZero() {
+		seen = date // the same clock as the end's
+	}
+	m.endLateness.Observe(max(0, seen.Sub(result.Status.StartTime.Add(*result.Status.Duration)).Seconds()))
 }
 
 // jobCollector counts the DLIJobs in the cache when it is asked: nothing has to
 // be kept in step with them.
 type jobCollector struct {
 	jobs        client.Reader
-	connections *Connections
+	connections *connection.Registry
 }
 
 var jobsDesc = prometheus.NewDesc("dli_operator_jobs",
@@ -145,7 +162,7 @@ func (c *jobCollector) Collect(ch chan<- prometheus.Metric) {
 	counts := map[series]int{}
 	for i := range list.Items {
 		job := &list.Items[i]
-		s := series{connection: c.connections.openName(job)}
+		s := series{connection: c.connections.OpenName(job)}
 		if ready := meta.FindStatusCondition(job.Status.Conditions, v1alpha1.ReadyCondition); ready != nil {
 			s.reason = ready.Reason
 		}
@@ -160,13 +177,18 @@ func (c *jobCollector) Collect(ch chan<- prometheus.Metric) {
 }
 
 // connectionCollector describes the connections in use when it is asked.
-type connectionCollector struct{ connections *Connections }
+type connectionCollector struct {
+	connections *connection.Registry
+	clock       clock.PassiveClock
+}
 
 var (
 	connectionReadyDesc = prometheus.NewDesc("dli_operator_connection_ready",
 		"1 when a connection can be used, else 0, labelled with the reason.", []string{"connection", "reason"}, nil)
 	connectionTokensDesc = prometheus.NewDesc("dli_operator_connection_rate_limit_tokens",
-		"Requests that a connection's rate limit admits at once; negative while jobs wait for their turn.", []string{"connection"}, nil)
+		"Requests that a connection's rate limit admits at once.", []string{"connection"}, nil)
+	connectionRateDesc = prometheus.NewDesc("dli_operator_connection_rate_limit",
+		"Requests a second that a connection may send at present: its rateLimit, or less while DLI throttles it.", []string{"connection"}, nil)
 	connectionInFlightDesc = prometheus.NewDesc("dli_operator_connection_requests_in_flight",
 		"Requests of a connection that wait for DLI's answer.", []string{"connection"}, nil)
 	connectionDialsDesc = prometheus.NewDesc("dli_operator_connection_dials_total",
@@ -174,25 +196,23 @@ var (
 )
 
 func (c *connectionCollector) Describe(ch chan<- *prometheus.Desc) {
-	for _, desc := range []*prometheus.Desc{connectionReadyDesc, connectionTokensDesc, connectionInFlightDesc, connectionDialsDesc} {
+	for _, desc := range []*prometheus.Desc{connectionReadyDesc, connectionTokensDesc, connectionRateDesc, connectionInFlightDesc, connectionDialsDesc} {
 		ch <- desc
 	}
 }
 
 func (c *connectionCollector) Collect(ch chan<- prometheus.Metric) {
-	now := c.connections.Clock.Now()
-	for _, conn := range c.connections.all() {
-		name := conn.key.String()
-		h, inFlight := conn.observe(now)
+	now := c.clock.Now()
+	for _, conn := range c.connections.All() {
+		name, health, usage := conn.Key.String(), conn.Health(now), conn.Usage(now)
 		ready := 0.0
-		if h.status == metav1.ConditionTrue {
+		if health.Ready {
 			ready = 1
 		}
-		ch <- prometheus.MustNewConstMetric(connectionReadyDesc, prometheus.GaugeValue, ready, name, h.reason)
-		ch <- prometheus.MustNewConstMetric(connectionTokensDesc, prometheus.GaugeValue, conn.limiter.TokensAt(now), name)
-		ch <- prometheus.MustNewConstMetric(connectionInFlightDesc, prometheus.GaugeValue, float64(inFlight), name)
-		if conn.client != nil {
-			ch <- prometheus.MustNewConstMetric(connectionDialsDesc, prometheus.CounterValue, float64(conn.client.OpenedConnections()), name)
-		}
+		ch <- prometheus.MustNewConstMetric(connectionReadyDesc, prometheus.GaugeValue, ready, name, health.Reason)
+		ch <- prometheus.MustNewConstMetric(connectionTokensDesc, prometheus.GaugeValue, usage.Tokens, name)
+		ch <- prometheus.MustNewConstMetric(connectionRateDesc, prometheus.GaugeValue, usage.Rate, name)
+		ch <- prometheus.MustNewConstMetric(connectionInFlightDesc, prometheus.GaugeValue, float64(usage.InFlight), name)
+		ch <- prometheus.MustNewConstMetric(connectionDialsDesc, prometheus.CounterValue, float64(usage.Dialed), name)
 	}
 }

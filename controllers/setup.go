@@ -14,13 +14,16 @@ See the License for the specific language governing permissions and
 limitations under the License.
 */
 
-// Package controllers reconciles DLIJobs and DLIConnections: when a job is
-// polled, what an answer means for its status, and who may ask as whom.
+// Package controllers reconciles DLIJobs and DLIConnections: what an answer of
+// DLI means for a job's status, and what is told of it.
 package controllers
 
 import (
+	"cmp"
 	"context"
 	"fmt"
+	"math/rand/v2"
+	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -39,6 +42,8 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/source"
 
 	"github.com/dli-operator/dli-operator/api/v1alpha1"
+	"github.com/dli-operator/dli-operator/internal/connection"
+	"github.com/dli-operator/dli-operator/internal/poller"
 )
 
 // connectionIndex finds the jobs of a connection in the cache: by the key that
@@ -51,7 +56,7 @@ const (
 
 func indexConnection(object client.Object) []string {
 	job := object.(*v1alpha1.DLIJob)
-	keys := []string{referencedConnection(job).String()}
+	keys := []string{connection.Referenced(job).String()}
 	if job.Spec.ConnectionRef == nil {
 		keys = append(keys, anyDefault)
 	}
@@ -60,10 +65,11 @@ func indexConnection(object client.Object) []string {
 
 // Options configure the controllers.
 type Options struct {
-	Schedule    Schedule
-	Connections ConnectionOptions
-	// MaxConcurrentReconciles bounds the jobs that are polled at once.
-	MaxConcurrentReconciles int
+	Schedule    poller.Schedule
+	Connections connection.Options
+	// MaxConcurrentPolls bounds the jobs that DLI is asked for at once, and
+	// MaxConcurrentReconciles those whose status is written at once.
+	MaxConcurrentPolls, MaxConcurrentReconciles int
 	// ReportConnections says whether to write the status of DLIConnections.
 	ReportConnections bool
 	// Version is told by a metric.
@@ -72,46 +78,79 @@ type Options struct {
 	Registry prometheus.Registerer
 }
 
-// Add adds the controllers of DLIJobs and DLIConnections to a manager.
+// Add adds the controllers of DLIJobs and DLIConnections, and the poller between
+// them, to a manager.
 func Add(ctx context.Context, mgr ctrl.Manager, o Options) error {
-	news := &News{}
-	connections := &Connections{
-		Reader:  mgr.GetClient(),
-		Secrets: mgr.GetAPIReader(),
-		Options: o.Connections,
-		workers: workers{total: o.MaxConcurrentReconciles},
-		News:    news,
-		Clock:   clock.RealClock{},
-	}
-	metrics, err := NewMetrics(o.Registry, o.Version, mgr.GetClient(), connections)
+	metrics, err := NewMetrics(o.Registry, o.Version)
 	if err != nil {
 		return fmt.Errorf("registering metrics: %w", err)
 	}
-	connections.Metrics = metrics
+	clock := clock.RealClock{}
+	connections := connection.NewRegistry(mgr.GetClient(), mgr.GetAPIReader(), o.Connections, metrics, clock)
+	if err := RegisterCollectors(o.Registry, mgr.GetClient(), connections, clock); err != nil {
+		return fmt.Errorf("registering metrics: %w", err)
+	}
 	jobs := &DLIJobReconciler{
-		Metrics:                 metrics,
 		Client:                  mgr.GetClient(),
+		Live:                    mgr.GetAPIReader(),
 		Connections:             connections,
 		Schedule:                o.Schedule,
 		Recorder:                mgr.GetEventRecorder("dli-operator"),
-		Clock:                   clock.RealClock{},
-		News:                    news,
+		Clock:                   clock,
+		Metrics:                 metrics,
 		MaxConcurrentReconciles: o.MaxConcurrentReconciles,
-	}
-	if err := jobs.SetupWithManager(ctx, mgr); err != nil {
-		return fmt.Errorf("setting up the DLIJob controller: %w", err)
 	}
 	connectionReconciler := &DLIConnectionReconciler{
 		Client:      mgr.GetClient(),
 		Connections: connections,
-		Clock:       clock.RealClock{},
-		News:        news,
+		Clock:       clock,
+		Metrics:     metrics,
 		Report:      o.ReportConnections,
+	}
+	asker := poller.New(poller.Config{
+		Schedule:    o.Schedule,
+		MaxRequests: o.MaxConcurrentPolls,
+		Patience:    cmp.Or(o.Connections.ProbeInterval, connection.DefaultProbeInterval),
+		Deliver:     jobs.results.add,
+		Changed:     connectionReconciler.changes.add,
+		Recorder:    metrics,
+		Clock:       clock,
+		Jitter:      func() float64 { return 2*rand.Float64() - 1 },
+	})
+	jobs.Poller, connectionReconciler.Poller = asker, asker
+	if err := jobs.SetupWithManager(ctx, mgr); err != nil {
+		return fmt.Errorf("setting up the DLIJob controller: %w", err)
 	}
 	if err := connectionReconciler.SetupWithManager(mgr); err != nil {
 		return fmt.Errorf("setting up the DLIConnection controller: %w", err)
 	}
+	if err := mgr.Add(asker); err != nil {
+		return fmt.Errorf("adding the poller: %w", err)
+	}
 	return nil
+}
+
+// trigger enqueues what something else than an object's change gives work for.
+type trigger struct {
+	mu    sync.Mutex
+	queue workqueue.TypedRateLimitingInterface[reconcile.Request]
+}
+
+func (t *trigger) start(_ context.Context, queue workqueue.TypedRateLimitingInterface[reconcile.Request]) error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.queue = queue
+	return nil
+}
+
+// add enqueues a key. It never blocks. Before the queue exists nothing is lost:
+// the initial list enqueues every object.
+func (t *trigger) add(key types.NamespacedName) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.queue != nil {
+		t.queue.Add(reconcile.Request{NamespacedName: key})
+	}
 }
 
 // SetupWithManager registers the reconciler.
@@ -119,9 +158,8 @@ func (r *DLIJobReconciler) SetupWithManager(ctx context.Context, mgr ctrl.Manage
 	if err := mgr.GetFieldIndexer().IndexField(ctx, &v1alpha1.DLIJob{}, connectionIndex, indexConnection); err != nil {
 		return fmt.Errorf("indexing DLIJobs by connection: %w", err)
 	}
-	r.News.Jobs = r.jobsOfConnection
 	return ctrl.NewControllerManagedBy(mgr).
-		For(&v1alpha1.DLIJob{}, builder.WithPredicates(asksForWork())).
+		For(&v1alpha1.DLIJob{}, builder.WithPredicates(r.jobChanges())).
 		Watches(&v1alpha1.DLIConnection{},
 			handler.EnqueueRequestsFromMapFunc(func(ctx context.Context, connection client.Object) []reconcile.Request {
 				return r.jobsOfConnection(ctx, client.ObjectKeyFromObject(connection))
@@ -130,7 +168,7 @@ func (r *DLIJobReconciler) SetupWithManager(ctx context.Context, mgr ctrl.Manage
 		WatchesMetadata(&corev1.Namespace{},
 			handler.EnqueueRequestsFromMapFunc(r.jobsOfNamespace),
 			builder.WithPredicates(labelsChange())).
-		WatchesRawSource(source.Func(r.News.toJobs)).
+		WatchesRawSource(source.Func(r.results.start)).
 		WithOptions(controller.Options{MaxConcurrentReconciles: r.MaxConcurrentReconciles, RateLimiter: retries()}).
 		Complete(r)
 }
@@ -142,18 +180,18 @@ func retries() workqueue.TypedRateLimiter[reconcile.Request] {
 	return workqueue.NewTypedItemExponentialFailureRateLimiter[reconcile.Request](100*time.Millisecond, 20*time.Second)
 }
 
-// asksForWork lets pass what may change when or how a job is polled. The
-// operator's own writes of the status do not: they would poll again at once.
-func asksForWork() predicate.Predicate {
-	return predicate.Or[client.Object](predicate.GenerationChangedPredicate{}, predicate.Funcs{
-		CreateFunc:  func(event.CreateEvent) bool { return true },
-		DeleteFunc:  func(event.DeleteEvent) bool { return true },
-		GenericFunc: func(event.GenericEvent) bool { return true },
-		UpdateFunc: func(e event.UpdateEvent) bool {
-			return e.ObjectOld.GetAnnotations()[v1alpha1.PollRequestedAtAnnotation] != e.ObjectNew.GetAnnotations()[v1alpha1.PollRequestedAtAnnotation] ||
-				e.ObjectOld.GetUID() != e.ObjectNew.GetUID()
-		},
-	})
+// jobChanges lets pass what may change when or how a job is polled, and what
+// somebody else has made of its status. The operator's own writes do not pass.
+func (r *DLIJobReconciler) jobChanges() predicate.Predicate {
+	return predicate.Funcs{UpdateFunc: func(e event.UpdateEvent) bool {
+		before, after := e.ObjectOld.(*v1alpha1.DLIJob), e.ObjectNew.(*v1alpha1.DLIJob)
+		statusChanged := r.memories.changed(before, after)
+		return statusChanged ||
+			before.Generation != after.Generation ||
+			before.UID != after.UID ||
+			before.DeletionTimestamp.IsZero() != after.DeletionTimestamp.IsZero() ||
+			before.Annotations[v1alpha1.PollRequestedAtAnnotation] != after.Annotations[v1alpha1.PollRequestedAtAnnotation]
+	}}
 }
 
 // labelsChange lets only a change of labels pass: they decide which connections
@@ -167,7 +205,7 @@ func labelsChange() predicate.Predicate {
 
 func (r *DLIJobReconciler) jobsOfConnection(ctx context.Context, connection types.NamespacedName) []reconcile.Request {
 	requests := r.requests(ctx, client.MatchingFields{connectionIndex: connection.String()})
-	if connection == r.Connections.Options.Default {
+	if connection == r.Connections.Default() {
 		requests = append(requests, r.requests(ctx, client.MatchingFields{connectionIndex: anyDefault})...)
 	}
 	return requests

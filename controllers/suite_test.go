@@ -47,7 +47,9 @@ import (
 	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
 
 	"github.com/dli-operator/dli-operator/api/v1alpha1"
+	"github.com/dli-operator/dli-operator/internal/connection"
 	"github.com/dli-operator/dli-operator/internal/dli/dlitest"
+	"github.com/dli-operator/dli-operator/internal/poller"
 )
 
 // One real API server serves all tests of the package; each works in a
@@ -126,8 +128,8 @@ type world struct {
 }
 
 // quick is a schedule that lets a test see in seconds what takes minutes.
-func quick() Schedule {
-	return Schedule{
+func quick() poller.Schedule {
+	return poller.Schedule{
 		PollIntervalMin:       100 * time.Millisecond,
 		PollIntervalMax:       200 * time.Millisecond,
 		PollIntervalFactor:    0.1,
@@ -162,7 +164,8 @@ func newBareWorld(t *testing.T, simulation ...dlitest.Option) *world {
 	}
 	w := &world{T: t, WithWatch: c, dli: server, options: Options{
 		Schedule:                quick(),
-		Connections:             ConnectionOptions{AllowInsecure: true, UserAgent: "dli-operator/test"},
+		Connections:             connection.Options{AllowInsecure: true, UserAgent: "dli-operator/test"},
+		MaxConcurrentPolls:      20,
 		MaxConcurrentReconciles: 20,
 		ReportConnections:       true,
 	}}

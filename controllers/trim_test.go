@@ -25,13 +25,14 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/dli-operator/dli-operator/api/v1alpha1"
+	"github.com/dli-operator/dli-operator/internal/poller"
 )
 
 func TestTrim(t *testing.T) {
 	// Two decodings of the same JSON share no memory.
 	decoded := func() *v1alpha1.DLIJob {
 		job := newJob(read(answering(string([]byte("RUNNING")))))
-		summarize(job, streak{}, noon, stallAfter)
+		deriveConditions(job, poller.Progress{}, noon, stallAfter)
 		job.ManagedFields = []metav1.ManagedFieldsEntry{{Manager: "kubectl"}}
 		job.Annotations = map[string]string{corev1.LastAppliedConfigAnnotation: "{}", v1alpha1.PollRequestedAtAnnotation: "1"}
 		return job

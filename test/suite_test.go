@@ -50,7 +50,9 @@ import (
 
 	"github.com/dli-operator/dli-operator/api/v1alpha1"
 	"github.com/dli-operator/dli-operator/controllers"
+	"github.com/dli-operator/dli-operator/internal/connection"
 	"github.com/dli-operator/dli-operator/internal/dli/dlitest"
+	"github.com/dli-operator/dli-operator/internal/poller"
 )
 
 var update = flag.Bool("update", false, "write the golden files anew; look at what git says has changed")
@@ -96,15 +98,15 @@ func must(err error) {
 
 // operator is the part of the world that one operator watches, and its pace.
 type operator struct {
-	schedule controllers.Schedule
+	schedule poller.Schedule
 	cache    cache.Options
 	// reports says whether it writes the status of DLIConnections.
 	reports bool
 }
 
 // quick is a schedule that lets a test see in seconds what takes minutes.
-func quick() controllers.Schedule {
-	return controllers.Schedule{
+func quick() poller.Schedule {
+	return poller.Schedule{
 		PollIntervalMin:       100 * time.Millisecond,
 		PollIntervalMax:       200 * time.Millisecond,
 		PollIntervalFactor:    0.1,
@@ -125,7 +127,7 @@ func (o operator) start() (stop func() error, err error) {
 	if err == nil {
 		err = controllers.Add(ctx, mgr, controllers.Options{
 			Schedule:                o.schedule,
-			Connections:             controllers.ConnectionOptions{AllowInsecure: true, UserAgent: "dli-operator/test"},
+			Connections:             connection.Options{AllowInsecure: true, UserAgent: "dli-operator/test"},
 			MaxConcurrentReconciles: 20,
 			ReportConnections:       o.reports,
 			Registry:                prometheus.NewRegistry(),

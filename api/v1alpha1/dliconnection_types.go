@@ -178,6 +178,32 @@ type DLIConnectionStatus struct {
 	// +optional
 	// +kubebuilder:validation:MaxLength=2048
 	Endpoint string `json:"endpoint,omitempty"`
+
+	// rejectedCredentials remembers when DLI rejected the credentials. More than
+	// five wrong signatures lock an access key for all its users, so no restart of
+	// the operator, change of leader or shard may begin the count anew. Absent
+	// while DLI accepts them, or has not been asked.
+	// +optional
+	RejectedCredentials *RejectedCredentials `json:"rejectedCredentials,omitempty"`
+}
+
+// RejectedCredentials is the latest rejections of one set of credentials.
+type RejectedCredentials struct {
+	// fingerprint tells these credentials from others without giving them away.
+	// +required
+	// +kubebuilder:validation:MaxLength=64
+	Fingerprint string `json:"fingerprint"`
+
+	// times of the latest rejections, oldest first.
+	// +required
+	// +listType=atomic
+	// +kubebuilder:validation:MaxItems=5
+	Times []metav1.MicroTime `json:"times"`
+
+	// lockedUntil is when DLI is asked again at the earliest, if it said that it
+	// has locked the access key.
+	// +optional
+	LockedUntil *metav1.MicroTime `json:"lockedUntil,omitempty"`
 }
 
 // DLIConnection says where and as whom to ask DLI for the status of jobs.

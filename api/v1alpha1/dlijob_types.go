@@ -253,6 +253,29 @@ type DLIJobStatus struct {
 	// +optional
 	// +kubebuilder:validation:MaxLength=256
 	LastHandledPollRequest string `json:"lastHandledPollRequest,omitempty"`
+
+	// notFound counts DLI's answers in a row that it has no such job: three, over
+	// two minutes, are believed. It stands here so that a restart of the operator
+	// does not begin the count anew. Absent while DLI has the job.
+	// +optional
+	NotFound *NotFoundAnswers `json:"notFound,omitempty"`
+
+	// unreadableSince is since when the job cannot be read until somebody acts.
+	// It stands here so that a restart of the operator does not begin the grace
+	// anew. Absent while the job can be read, or may be without anybody's help.
+	// +optional
+	UnreadableSince *metav1.Time `json:"unreadableSince,omitempty"`
+}
+
+// NotFoundAnswers is an unbroken run of answers that DLI has no such job.
+type NotFoundAnswers struct {
+	// count is the number of these answers.
+	// +required
+	Count int32 `json:"count"`
+
+	// since is when the first of them came.
+	// +required
+	Since metav1.Time `json:"since"`
 }
 
 // Column is one column of a job's result.
@@ -332,10 +355,10 @@ type DLIJobList struct {
 	Items           []DLIJob `json:"items"`
 }
 
-// IsCompleted tells whether the job has ended, well or not.
+// IsCompleted reports whether the job has ended, well or not.
 func (j *DLIJob) IsCompleted() bool { return j.Status.Outcome != "" }
 
-// IsSucceeded tells whether the job has ended and succeeded.
+// IsSucceeded reports whether the job has ended and succeeded.
 func (j *DLIJob) IsSucceeded() bool { return j.Status.Outcome == OutcomeSucceeded }
 
 // GetConditions returns the conditions of the DLIJob.

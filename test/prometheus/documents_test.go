@@ -55,7 +55,10 @@ func documented(t *testing.T) map[string]described {
 func registered(t *testing.T) map[string][]string {
 	t.Helper()
 	r := &registry{}
-	if _, err := controllers.NewMetrics(r, "v1.2.3", nil, &controllers.Connections{}); err != nil {
+	if _, err := controllers.NewMetrics(r, "v1.2.3"); err != nil {
+		t.Fatal(err)
+	}
+	if err := controllers.RegisterCollectors(r, nil, nil, nil); err != nil {
 		t.Fatal(err)
 	}
 	description := regexp.MustCompile(`fqName: "(\w+)".*constLabels: \{(.*?)\}, variableLabels: \{(.*?)\}`)

@@ -145,6 +145,9 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: observedGeneration
       type:
         scalar: numeric
+    - name: rejectedCredentials
+      type:
+        namedType: com.github.dli-operator.dli-operator.api.v1alpha1.RejectedCredentials
 - name: com.github.dli-operator.dli-operator.api.v1alpha1.DLIJob
   map:
     fields:
@@ -248,6 +251,9 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: message
       type:
         scalar: string
+    - name: notFound
+      type:
+        namedType: com.github.dli-operator.dli-operator.api.v1alpha1.NotFoundAnswers
     - name: observedGeneration
       type:
         scalar: numeric
@@ -278,6 +284,9 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: tableName
       type:
         scalar: string
+    - name: unreadableSince
+      type:
+        namedType: io.k8s.apimachinery.pkg.apis.meta.v1.Time
 - name: com.github.dli-operator.dli-operator.api.v1alpha1.JobError
   map:
     fields:
@@ -289,6 +298,15 @@ var schemaYAML = typed.YAMLObject(`types:
         scalar: string
 - name: com.github.dli-operator.dli-operator.api.v1alpha1.NamespacesFrom
   scalar: string
+- name: com.github.dli-operator.dli-operator.api.v1alpha1.NotFoundAnswers
+  map:
+    fields:
+    - name: count
+      type:
+        scalar: numeric
+    - name: since
+      type:
+        namedType: io.k8s.apimachinery.pkg.apis.meta.v1.Time
 - name: com.github.dli-operator.dli-operator.api.v1alpha1.Outcome
   scalar: string
 - name: com.github.dli-operator.dli-operator.api.v1alpha1.PodIdentity
@@ -314,6 +332,21 @@ var schemaYAML = typed.YAMLObject(`types:
       type:
         scalar: numeric
       default: 20
+- name: com.github.dli-operator.dli-operator.api.v1alpha1.RejectedCredentials
+  map:
+    fields:
+    - name: fingerprint
+      type:
+        scalar: string
+    - name: lockedUntil
+      type:
+        namedType: io.k8s.apimachinery.pkg.apis.meta.v1.MicroTime
+    - name: times
+      type:
+        list:
+          elementType:
+            namedType: io.k8s.apimachinery.pkg.apis.meta.v1.MicroTime
+          elementRelationship: atomic
 - name: com.github.dli-operator.dli-operator.api.v1alpha1.SecretReference
   map:
     fields:
@@ -413,6 +446,8 @@ var schemaYAML = typed.YAMLObject(`types:
         namedType: io.k8s.apimachinery.pkg.apis.meta.v1.Time
 - name: io.k8s.apimachinery.pkg.apis.meta.v1.ManagedFieldsOperationType
   scalar: string
+- name: io.k8s.apimachinery.pkg.apis.meta.v1.MicroTime
+  scalar: untyped
 - name: io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta
   map:
     fields:

@@ -34,6 +34,11 @@ type DLIConnectionStatusApplyConfiguration struct {
 	ObservedGeneration *int64 `json:"observedGeneration,omitempty"`
 	// endpoint is the URL that is asked. Absent while none is known.
 	Endpoint *string `json:"endpoint,omitempty"`
+	// rejectedCredentials remembers when DLI rejected the credentials. More than
+	// five wrong signatures lock an access key for all its users, so no restart of
+	// the operator, change of leader or shard may begin the count anew. Absent
+	// while DLI accepts them, or has not been asked.
+	RejectedCredentials *RejectedCredentialsApplyConfiguration `json:"rejectedCredentials,omitempty"`
 }
 
 // DLIConnectionStatusApplyConfiguration constructs a declarative configuration of the DLIConnectionStatus type for use with
@@ -68,5 +73,13 @@ func (b *DLIConnectionStatusApplyConfiguration) WithObservedGeneration(value int
 // If called multiple times, the Endpoint field is set to the value of the last call.
 func (b *DLIConnectionStatusApplyConfiguration) WithEndpoint(value string) *DLIConnectionStatusApplyConfiguration {
 	b.Endpoint = &value
+	return b
+}
+
+// WithRejectedCredentials sets the RejectedCredentials field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the RejectedCredentials field is set to the value of the last call.
+func (b *DLIConnectionStatusApplyConfiguration) WithRejectedCredentials(value *RejectedCredentialsApplyConfiguration) *DLIConnectionStatusApplyConfiguration {
+	b.RejectedCredentials = value
 	return b
 }

@@ -106,6 +106,14 @@ type DLIJobStatusApplyConfiguration struct {
 	// lastHandledPollRequest is the value of the annotation
 	// dli.huaweicloud.com/poll-requested-at that was last acted upon.
 	LastHandledPollRequest *string `json:"lastHandledPollRequest,omitempty"`
+	// notFound counts DLI's answers in a row that it has no such job: three, over
+	// two minutes, are believed. It stands here so that a restart of the operator
+	// does not begin the count anew. Absent while DLI has the job.
+	NotFound *NotFoundAnswersApplyConfiguration `json:"notFound,omitempty"`
+	// unreadableSince is since when the job cannot be read until somebody acts.
+	// It stands here so that a restart of the operator does not begin the grace
+	// anew. Absent while the job can be read, or may be without anybody's help.
+	UnreadableSince *metav1.Time `json:"unreadableSince,omitempty"`
 }
 
 // DLIJobStatusApplyConfiguration constructs a declarative configuration of the DLIJobStatus type for use with
@@ -337,5 +345,21 @@ func (b *DLIJobStatusApplyConfiguration) WithLastPollTime(value metav1.Time) *DL
 // If called multiple times, the LastHandledPollRequest field is set to the value of the last call.
 func (b *DLIJobStatusApplyConfiguration) WithLastHandledPollRequest(value string) *DLIJobStatusApplyConfiguration {
 	b.LastHandledPollRequest = &value
+	return b
+}
+
+// WithNotFound sets the NotFound field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the NotFound field is set to the value of the last call.
+func (b *DLIJobStatusApplyConfiguration) WithNotFound(value *NotFoundAnswersApplyConfiguration) *DLIJobStatusApplyConfiguration {
+	b.NotFound = value
+	return b
+}
+
+// WithUnreadableSince sets the UnreadableSince field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the UnreadableSince field is set to the value of the last call.
+func (b *DLIJobStatusApplyConfiguration) WithUnreadableSince(value metav1.Time) *DLIJobStatusApplyConfiguration {
+	b.UnreadableSince = &value
 	return b
 }

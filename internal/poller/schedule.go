@@ -14,7 +14,7 @@ See the License for the specific language governing permissions and
 limitations under the License.
 */
 
-package controllers
+package poller
 
 import (
 	"errors"
@@ -22,6 +22,7 @@ import (
 	"time"
 
 	"github.com/dli-operator/dli-operator/api/v1alpha1"
+	"github.com/dli-operator/dli-operator/internal/connection"
 	"github.com/dli-operator/dli-operator/internal/dli"
 )
 
@@ -81,47 +82,36 @@ const (
 	// A retry of what DLI says will take a while.
 	slowMin  = 30 * time.Second
 	retryMax = 5 * time.Minute
-	// A cause that somebody must act upon is seen to be gone within 30 s: this,
-	// its jitter, and the time of a poll.
-	blockedRetry = 24 * time.Second
-	// What to wait for when DLI throttles without saying for how long.
-	throttleRetry = 5 * time.Second
+	// A cause that somebody must act upon, or that is the endpoint's, is seen to be
+	// gone within 30 s: this, its jitter, and the time of a poll.
+	healMax = 24 * time.Second
 )
 
-// interval returns the time until the next poll of a job that was read at now.
-// jitter in [-1, 1] moves an adaptive interval by a tenth either way, so that
-// jobs that started together do not stay together.
-func (s Schedule) interval(job *v1alpha1.DLIJob, now time.Time, jitter float64) time.Duration {
-	if fixed := job.Spec.PollIntervalSeconds; fixed != nil {
-		return time.Duration(*fixed) * time.Second
+// interval returns the time until the next poll of a job that was read. fixed is
+// its pollIntervalSeconds, 0 for none, and running for how long it has been
+// running. jitter in [-1, 1] moves an adaptive interval by a tenth either way, so
+// that jobs that started together do not stay together.
+func (s Schedule) interval(fixed time.Duration, state dli.State, running time.Duration, jitter float64) time.Duration {
+	if fixed > 0 {
+		return fixed
 	}
-	adaptive := time.Duration(s.PollIntervalFactor * float64(running(job, now)))
-	if dli.ParseState(job.Status.JobStatus) == dli.StateUnrecognized {
+	adaptive := time.Duration(s.PollIntervalFactor * float64(running))
+	if state == dli.StateUnrecognized {
 		adaptive = s.PollIntervalMax
 	}
 	return spread(min(max(adaptive, s.PollIntervalMin), s.PollIntervalMax), jitter)
 }
 
-// running is for how long a job has been running at now; before its start is
-// known, for how long it has been watched.
-func running(job *v1alpha1.DLIJob, now time.Time) time.Duration {
-	since := job.CreationTimestamp.Time
-	if start := job.Status.StartTime; start != nil && dli.ParseState(job.Status.JobStatus) != dli.StateLaunching {
-		since = start.Time
-	}
-	return now.Sub(since)
-}
-
 // retry returns the time until a job that could not be read is polled again.
-func (s Schedule) retry(f *failure, run streak, now time.Time, jitter float64) time.Duration {
+func (s Schedule) retry(f *connection.Failure, run Run, now time.Time, jitter float64) time.Duration {
 	var wait time.Duration
 	switch {
 	case f.Reason == v1alpha1.ReasonJobNotFound:
 		return s.confirmation(run, now)
-	case needsAction(f.Reason):
-		wait = blockedRetry
-	case f.Kind == dli.KindThrottle:
-		wait = throttleRetry
+	case f.NeedsAction():
+		wait = healMax
+	case f.Endpoint:
+		wait = exponential(retryMin, healMax, run.Failures)
 	case f.Kind == dli.KindSlow:
 		wait = exponential(slowMin, retryMax, run.Failures)
 	default:
@@ -132,7 +122,7 @@ func (s Schedule) retry(f *failure, run streak, now time.Time, jitter float64) t
 
 // confirmation returns the time until the next answer that can confirm that a
 // job does not exist: several on the way, the last not before its time.
-func (s Schedule) confirmation(run streak, now time.Time) time.Duration {
+func (s Schedule) confirmation(run Run, now time.Time) time.Duration {
 	step := max(s.NotFoundAfter/4, time.Second)
 	left := s.NotFoundAfter - now.Sub(run.NotFoundSince)
 	if run.NotFound >= 2 && left > 0 {
@@ -143,14 +133,13 @@ func (s Schedule) confirmation(run streak, now time.Time) time.Duration {
 
 // firstPoll returns how long after now a job is polled that this process sees
 // for the first time. A new job is polled at once. Of those that were polled
-// before a restart each waits until it would have been due; the overdue follow
-// within a second, the most overdue first.
-func (s Schedule) firstPoll(job *v1alpha1.DLIJob, now time.Time, jitter float64) time.Duration {
-	last := job.Status.LastPollTime
-	if last == nil {
+// before a restart, last time at last, each waits until it would have been due;
+// the overdue follow within a second, the most overdue first.
+func (s Schedule) firstPoll(last time.Time, interval time.Duration, now time.Time) time.Duration {
+	if last.IsZero() {
 		return 0
 	}
-	due := last.Add(s.interval(job, last.Time, jitter))
+	due := last.Add(interval)
 	if wait := due.Sub(now); wait > 0 {
 		// lastPollTime lags by up to a refresh, so a job is never later than that.
 		return min(wait, s.PollIntervalMax)
@@ -169,12 +158,14 @@ const restartSpread = time.Second
 // bursts larger, and with them the number of TCP connections.
 const tick = 20 * time.Millisecond
 
-// onTick returns a wait from now that ends on a tick.
-func onTick(now time.Time, wait time.Duration) time.Duration {
+// onTick returns when a wait ends that ends on a tick.
+func onTick(now time.Time, wait time.Duration) time.Time {
 	if wait < time.Second {
-		return wait
+		return now.Add(wait)
 	}
-	return now.Add(wait + tick - 1).Truncate(tick).Sub(now)
+	end := now.Add(wait + tick - 1)
+	// Not Truncate, which would drop the monotonic reading.
+	return end.Add(-time.Duration(end.UnixNano() % int64(tick)))
 }
 
 // exponential doubles from first with every failure after the first, to limit.

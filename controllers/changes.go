@@ -1,0 +1,130 @@
+/*
+Copyright 2026 The DLI Operator Authors.
+
+Licensed under the Apache License, Version 2.0 (the "License");
+you may not use this file except in compliance with the License.
+You may obtain a copy of the License at
+
+    http://www.apache.org/licenses/LICENSE-2.0
+
+Unless required by applicable law or agreed to in writing, software
+distributed under the License is distributed on an "AS IS" BASIS,
+WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+See the License for the specific language governing permissions and
+limitations under the License.
+*/
+
+package controllers
+
+import (
+	"encoding/json"
+	"slices"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/utils/ptr"
+
+	"github.com/dli-operator/dli-operator/api/v1alpha1"
+)
+
+// worthWriting reports whether a reader cares about what changed since the
+// stored status. While a job runs, figures that merely move are written at most
+// once in every refresh, and a duration not before it grew by a quarter: a write
+// per poll would cost the API server far more than the poll costs. That DLI was
+// asked again is no news by itself.
+func worthWriting(stored, current *v1alpha1.DLIJob, now time.Time, refresh time.Duration) bool {
+	was, is := &stored.Status, &current.Status
+	if !sameFacts(was, is) {
+		return true
+	}
+	if is.Outcome != "" {
+		return !sameFigures(was, is) || was.Duration != is.Duration
+	}
+	moved := !sameFigures(was, is) || !nearly(was.DurationMilliseconds, is.DurationMilliseconds)
+	// A clock that was set back must not keep figures from being written.
+	return moved && (was.LastPollTime == nil || now.Sub(was.LastPollTime.Time).Abs() >= refresh)
+}
+
+// sameFacts compares all that does not merely move. It is written out because
+// reflection costs ten times as much; a test knows if a field is forgotten.
+func sameFacts(a, b *v1alpha1.DLIJobStatus) bool {
+	return a.ObservedGeneration == b.ObservedGeneration &&
+		a.JobStatus == b.JobStatus &&
+		a.Outcome == b.Outcome &&
+		a.JobType == b.JobType &&
+		a.JobMode == b.JobMode &&
+		a.QueueName == b.QueueName &&
+		a.Owner == b.Owner &&
+		a.DatabaseName == b.DatabaseName &&
+		a.TableName == b.TableName &&
+		a.ResultPath == b.ResultPath &&
+		a.StartTime.Equal(b.StartTime) &&
+		a.CompletionTime.Equal(b.CompletionTime) &&
+		slices.Equal(a.Columns, b.Columns) &&
+		a.ColumnsOmitted == b.ColumnsOmitted &&
+		a.Statement == b.Statement &&
+		a.StatementTruncated == b.StatementTruncated &&
+		ptr.Equal(a.Error, b.Error) &&
+		a.LastHandledPollRequest == b.LastHandledPollRequest &&
+		a.UnreadableSince.Equal(b.UnreadableSince) &&
+		sameNotFound(a.NotFound, b.NotFound) &&
+		slices.EqualFunc(a.Conditions, b.Conditions, sameCondition)
+}
+
+func sameNotFound(a, b *v1alpha1.NotFoundAnswers) bool {
+	if a == nil || b == nil {
+		return a == b
+	}
+	return a.Count == b.Count && a.Since.Equal(&b.Since)
+}
+
+func sameCondition(a, b metav1.Condition) bool {
+	return a.Type == b.Type && a.Status == b.Status && a.Reason == b.Reason && a.Message == b.Message &&
+		a.ObservedGeneration == b.ObservedGeneration && a.LastTransitionTime.Equal(&b.LastTransitionTime)
+}
+
+// sameFigures compares what moves while a job runs, but for its duration, which
+// always does.
+func sameFigures(a, b *v1alpha1.DLIJobStatus) bool {
+	return ptr.Equal(a.InputRowCount, b.InputRowCount) &&
+		ptr.Equal(a.BadRowCount, b.BadRowCount) &&
+		ptr.Equal(a.ResultCount, b.ResultCount) &&
+		ptr.Equal(a.InputBytes, b.InputBytes) &&
+		a.Message == b.Message
+}
+
+// nearly reports whether a duration is within a quarter of what it was.
+func nearly(was, is *int64) bool {
+	if was == nil || is == nil {
+		return was == is
+	}
+	difference := *is - *was
+	return max(difference, -difference) <= *was/4
+}
+
+// maxStatusBytes bounds a status as JSON on the wire, where each of < > & takes
+// six bytes: a quarter of a MiB, less what the rest of an object takes. etcd
+// refuses objects of 1.5 MiB, and every watcher gets each version of all of them.
+const maxStatusBytes = 200 << 10
+
+// fit cuts the columns of a status to what the API server can store whatever DLI
+// answers, and counts what it cuts. Everything else has bounds of its own that
+// leave room.
+func fit(status *v1alpha1.DLIJobStatus) {
+	if len(status.Columns)*(maxName+maxPath) < maxStatusBytes/6 {
+		return
+	}
+	for size := wireSize(status); size > maxStatusBytes && len(status.Columns) > 0; size = wireSize(status) {
+		// At least one, and about as many as the surplus has.
+		surplus := (size - maxStatusBytes) * len(status.Columns) / size
+		kept := len(status.Columns) - max(surplus, 1)
+		status.ColumnsOmitted += int32(len(status.Columns) - kept)
+		status.Columns = status.Columns[:kept]
+	}
+}
+
+// wireSize is how long a value is as JSON.
+func wireSize(v any) int {
+	data, _ := json.Marshal(v) // a status has nothing that cannot be written
+	return len(data)
+}

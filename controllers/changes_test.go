@@ -1,0 +1,117 @@
+/*
+Copyright 2026 The DLI Operator Authors.
+
+Licensed under the Apache License, Version 2.0 (the "License");
+you may not use this file except in compliance with the License.
+You may obtain a copy of the License at
+
+    http://www.apache.org/licenses/LICENSE-2.0
+
+Unless required by applicable law or agreed to in writing, software
+distributed under the License is distributed on an "AS IS" BASIS,
+WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+See the License for the specific language governing permissions and
+limitations under the License.
+*/
+
+package controllers
+
+import (
+	"reflect"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"k8s.io/utils/ptr"
+
+	"github.com/dli-operator/dli-operator/api/v1alpha1"
+	"github.com/dli-operator/dli-operator/internal/dli"
+	"github.com/dli-operator/dli-operator/internal/poller"
+)
+
+func TestWorthWriting(t *testing.T) {
+	const refresh = time.Minute
+	running := func(changes ...func(*dli.JobStatus)) *v1alpha1.DLIJob {
+		job := newJob(read(answering("RUNNING", append([]func(*dli.JobStatus){func(a *dli.JobStatus) { a.Duration = ptr.To(10 * time.Minute) }}, changes...)...)))
+		deriveConditions(job, poller.Progress{Run: poller.Run{}}, noon, stallAfter)
+		return job
+	}
+	for name, test := range map[string]struct {
+		answer *dli.JobStatus
+		after  time.Duration
+		want   bool
+	}{
+		"nothing changed":                                {answer: answering("RUNNING"), after: time.Hour},
+		"the state changed":                              {answer: answering("FINISHED"), after: time.Second, want: true},
+		"rows moved a second later":                      {answer: answering("RUNNING", func(a *dli.JobStatus) { a.ResultCount = ptr.To[int64](1) }), after: time.Second},
+		"rows moved a minute later":                      {answer: answering("RUNNING", func(a *dli.JobStatus) { a.ResultCount = ptr.To[int64](1) }), after: time.Minute, want: true},
+		"the duration grew by less than a quarter":       {answer: answering("RUNNING", func(a *dli.JobStatus) { a.Duration = ptr.To(12 * time.Minute) }), after: time.Hour},
+		"the duration grew by a quarter or more":         {answer: answering("RUNNING", func(a *dli.JobStatus) { a.Duration = ptr.To(13 * time.Minute) }), after: 2 * time.Minute, want: true},
+		"the duration grew by a quarter, a second later": {answer: answering("RUNNING", func(a *dli.JobStatus) { a.Duration = ptr.To(13 * time.Minute) }), after: time.Second},
+		"the queue became known":                         {answer: answering("RUNNING", func(a *dli.JobStatus) { a.QueueName = "other" }), after: time.Second, want: true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			stored, now := running(), noon.Add(test.after)
+			current := stored.DeepCopy()
+			record(current, test.answer, now)
+			deriveConditions(current, poller.Progress{Run: poller.Run{}}, now, stallAfter)
+			if got := worthWriting(stored, current, now, refresh); got != test.want {
+				t.Errorf("worth writing: %v, want %v\n%s", got, test.want, cmp.Diff(stored.Status, current.Status))
+			}
+		})
+	}
+
+	t.Run("a new generation is always written", func(t *testing.T) {
+		stored := running()
+		current := stored.DeepCopy()
+		current.Generation++
+		deriveConditions(current, poller.Progress{Run: poller.Run{}}, noon, stallAfter)
+		if !worthWriting(stored, current, noon, refresh) {
+			t.Error("not written")
+		}
+	})
+}
+
+// A field that worthWriting does not know would never be written by itself.
+func TestEveryFieldOfTheStatusIsWorthWriting(t *testing.T) {
+	alone := map[string]bool{
+		"LastPollTime":         false, // comes along with what is news
+		"DurationMilliseconds": false, // duration says it of a job that has ended
+	}
+	kind := reflect.TypeFor[v1alpha1.DLIJobStatus]()
+	for i := range kind.NumField() {
+		name := kind.Field(i).Name
+		t.Run(name, func(t *testing.T) {
+			stored := newJob(read(answering("FAILED")))
+			current := stored.DeepCopy()
+			change(t, reflect.ValueOf(&current.Status).Elem().Field(i))
+			want, exempt := alone[name]
+			if got := worthWriting(stored, current, noon, time.Minute); got != (want || !exempt) {
+				t.Errorf("worth writing: %v", got)
+			}
+		})
+	}
+}
+
+// change gives a field another value.
+func change(t *testing.T, field reflect.Value) {
+	t.Helper()
+	switch field.Kind() {
+	case reflect.String:
+		field.SetString(field.String() + "x")
+	case reflect.Int32, reflect.Int64:
+		field.SetInt(field.Int() + 1)
+	case reflect.Bool:
+		field.SetBool(!field.Bool())
+	case reflect.Slice:
+		field.Set(reflect.Append(field, reflect.Zero(field.Type().Elem())))
+	case reflect.Pointer:
+		if field.IsNil() {
+			field.Set(reflect.New(field.Type().Elem()))
+			return
+		}
+		field.SetZero()
+	default:
+		t.Fatalf("do not know how to change a %s", field.Kind())
+	}
+}

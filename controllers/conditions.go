@@ -1,0 +1,203 @@
+/*
+Copyright 2026 The DLI Operator Authors.
+
+Licensed under the Apache License, Version 2.0 (the "License");
+you may not use this file except in compliance with the License.
+You may obtain a copy of the License at
+
+    http://www.apache.org/licenses/LICENSE-2.0
+
+Unless required by applicable law or agreed to in writing, software
+distributed under the License is distributed on an "AS IS" BASIS,
+WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+See the License for the specific language governing permissions and
+limitations under the License.
+*/
+
+package controllers
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/dli-operator/dli-operator/api/v1alpha1"
+	"github.com/dli-operator/dli-operator/internal/connection"
+	"github.com/dli-operator/dli-operator/internal/dli"
+	"github.com/dli-operator/dli-operator/internal/poller"
+	"github.com/dli-operator/dli-operator/internal/text"
+)
+
+// summary is what a job comes to: the conditions Ready and Succeeded and, at
+// most one of them, Reconciling or Stalled.
+type summary struct {
+	ready     metav1.ConditionStatus
+	succeeded metav1.ConditionStatus
+	reason    string
+	message   string
+	// reconciling or stalled says which of the two is present.
+	reconciling, stalled bool
+}
+
+// deriveConditions derives every condition but Synced from what is known at now,
+// and notes the generation that they describe.
+func deriveConditions(job *v1alpha1.DLIJob, progress poller.Progress, now time.Time, stallAfter time.Duration) {
+	synced := meta.FindStatusCondition(job.Status.Conditions, v1alpha1.SyncedCondition)
+	if synced == nil || (synced.Reason == v1alpha1.ReasonSuspended && !job.Spec.Suspend) {
+		setCondition(job, v1alpha1.SyncedCondition, metav1.ConditionUnknown, v1alpha1.ReasonPending, "waiting for the first poll", now)
+	}
+	recordUnreadable(job, progress.Run)
+	s := summarize(job, progress, now, stallAfter)
+
+	completed, end := metav1.ConditionFalse, "the job has not ended, as far as is known"
+	if job.IsCompleted() {
+		completed, end = metav1.ConditionTrue, "the end of the job has been recorded"
+	}
+	setCondition(job, v1alpha1.ReadyCondition, s.ready, s.reason, s.message, now)
+	setCondition(job, v1alpha1.SucceededCondition, s.succeeded, s.reason, s.message, now)
+	setCondition(job, v1alpha1.CompletedCondition, completed, s.reason, end, now)
+	setWhile(job, v1alpha1.ReconcilingCondition, s.reconciling, s, now)
+	setWhile(job, v1alpha1.StalledCondition, s.stalled, s, now)
+	slices.SortFunc(job.Status.Conditions, func(a, b metav1.Condition) int {
+		return slices.Index(conditionOrder, a.Type) - slices.Index(conditionOrder, b.Type)
+	})
+	for i := range job.Status.Conditions {
+		job.Status.Conditions[i].ObservedGeneration = job.Generation
+	}
+	job.Status.ObservedGeneration = job.Generation
+}
+
+// conditionOrder is the order in which people read the conditions.
+var conditionOrder = []string{
+	v1alpha1.ReadyCondition, v1alpha1.SucceededCondition, v1alpha1.CompletedCondition,
+	v1alpha1.SyncedCondition, v1alpha1.ReconcilingCondition, v1alpha1.StalledCondition,
+}
+
+// recordUnreadable keeps since when somebody would have to act, so that a restart
+// goes on with the grace.
+func recordUnreadable(job *v1alpha1.DLIJob, run poller.Run) {
+	switch {
+	case run.UnreadableSince.IsZero() || job.IsCompleted():
+		job.Status.UnreadableSince = nil
+	case job.Status.UnreadableSince == nil:
+		job.Status.UnreadableSince = seconds(run.UnreadableSince)
+	}
+}
+
+// summarize is the table of the API's documentation, one case a row.
+func summarize(job *v1alpha1.DLIJob, progress poller.Progress, now time.Time, stallAfter time.Duration) summary {
+	synced := meta.FindStatusCondition(job.Status.Conditions, v1alpha1.SyncedCondition)
+	switch {
+	case job.Status.Outcome == v1alpha1.OutcomeSucceeded:
+		return summary{ready: metav1.ConditionTrue, succeeded: metav1.ConditionTrue, reason: v1alpha1.ReasonJobFinished, message: finishedMessage(job)}
+	case job.Status.Outcome == v1alpha1.OutcomeFailed:
+		return endedBadly(v1alpha1.ReasonJobFailed, "the job failed", job)
+	case job.Status.Outcome == v1alpha1.OutcomeCancelled:
+		return endedBadly(v1alpha1.ReasonJobCancelled, "the job was cancelled", job)
+	case job.IsCompleted():
+		return summary{ready: metav1.ConditionFalse, succeeded: metav1.ConditionFalse, reason: v1alpha1.ReasonJobNotFound, message: synced.Message, stalled: true}
+	case job.Spec.Suspend:
+		return summary{ready: metav1.ConditionUnknown, succeeded: metav1.ConditionUnknown, reason: v1alpha1.ReasonSuspended, message: "set spec.suspend to false to resume polling"}
+	case !now.Before(deadline(job, progress)):
+		return summary{ready: metav1.ConditionFalse, succeeded: metav1.ConditionUnknown, reason: v1alpha1.ReasonDeadlineExceeded, message: deadlineMessage(job), stalled: true}
+	case synced.Status == metav1.ConditionFalse && connection.NeedsAction(synced.Reason) && graceIsOver(job, progress.Run, now, stallAfter):
+		return summary{ready: metav1.ConditionFalse, succeeded: metav1.ConditionUnknown, reason: synced.Reason, message: synced.Message, stalled: true}
+	case synced.Status == metav1.ConditionFalse:
+		return awaited(synced.Reason, synced.Message)
+	case synced.Status == metav1.ConditionUnknown:
+		return awaited(v1alpha1.ReasonPending, "waiting for the first poll of job "+job.Spec.JobID)
+	}
+	switch dli.ParseState(job.Status.JobStatus) {
+	case dli.StateLaunching:
+		return awaited(v1alpha1.ReasonJobLaunching, "the job is being launched"+onQueue(job))
+	case dli.StateRunning:
+		return awaited(v1alpha1.ReasonJobRunning, "the job is running"+onQueue(job))
+	case dli.StateScaling:
+		return awaited(v1alpha1.ReasonJobScaling, "the job is being scaled"+onQueue(job))
+	default:
+		return awaited(v1alpha1.ReasonJobStatusUnrecognized, fmt.Sprintf("DLI reports %q, which this version does not know; the job is taken to be active", job.Status.JobStatus))
+	}
+}
+
+// awaited is the summary of a job whose end is awaited.
+func awaited(reason, message string) summary {
+	return summary{ready: metav1.ConditionUnknown, succeeded: metav1.ConditionUnknown, reason: reason, message: message, reconciling: true}
+}
+
+// endedBadly is the summary of a job that DLI says has ended without success.
+func endedBadly(reason, what string, job *v1alpha1.DLIJob) summary {
+	message := what + " and DLI gives no reason"
+	if job.Status.Error != nil && job.Status.Error.Message != "" {
+		message = what + ": " + job.Status.Error.Message
+	}
+	return summary{ready: metav1.ConditionFalse, succeeded: metav1.ConditionFalse, reason: reason, message: message, stalled: true}
+}
+
+// graceIsOver reports whether a failure that needs somebody to act has lasted for
+// long enough to say so. Once said it stays said while the failure lasts.
+func graceIsOver(job *v1alpha1.DLIJob, run poller.Run, now time.Time, stallAfter time.Duration) bool {
+	ready := meta.FindStatusCondition(job.Status.Conditions, v1alpha1.ReadyCondition)
+	if ready != nil && connection.NeedsAction(ready.Reason) && meta.IsStatusConditionTrue(job.Status.Conditions, v1alpha1.StalledCondition) {
+		return true
+	}
+	return !run.UnreadableSince.IsZero() && now.Sub(run.UnreadableSince) >= stallAfter
+}
+
+func finishedMessage(job *v1alpha1.DLIJob) string {
+	var b strings.Builder
+	b.WriteString("the job finished")
+	if job.Status.Duration != "" {
+		b.WriteString(" in " + job.Status.Duration)
+	}
+	if rows := job.Status.ResultCount; rows != nil {
+		fmt.Fprintf(&b, " with %d %s", *rows, plural(*rows, "row"))
+	}
+	if bad := job.Status.BadRowCount; bad != nil && *bad > 0 {
+		fmt.Fprintf(&b, " and %d bad %s", *bad, plural(*bad, "row"))
+	}
+	return b.String()
+}
+
+func deadlineMessage(job *v1alpha1.DLIJob) string {
+	return fmt.Sprintf("the job did not end within activeDeadlineSeconds (%d); it is still polled, cancel it in DLI or raise the deadline", *job.Spec.ActiveDeadlineSeconds)
+}
+
+func onQueue(job *v1alpha1.DLIJob) string {
+	if job.Status.QueueName == "" {
+		return ""
+	}
+	return " on queue " + job.Status.QueueName
+}
+
+func plural(n int64, noun string) string {
+	if n == 1 {
+		return noun
+	}
+	return noun + "s"
+}
+
+// setCondition sets one condition. Its transition time moves, in whole seconds,
+// only with its status.
+func setCondition(job *v1alpha1.DLIJob, conditionType string, status metav1.ConditionStatus, reason, message string, now time.Time) {
+	meta.SetStatusCondition(&job.Status.Conditions, metav1.Condition{
+		Type:               conditionType,
+		Status:             status,
+		Reason:             reason,
+		Message:            text.Truncate(text.OneLine(message), maxConditionMessage),
+		ObservedGeneration: job.Generation,
+		LastTransitionTime: *seconds(now),
+	})
+}
+
+// setWhile keeps a condition that exists only while it is True.
+func setWhile(job *v1alpha1.DLIJob, conditionType string, is bool, s summary, now time.Time) {
+	if !is {
+		meta.RemoveStatusCondition(&job.Status.Conditions, conditionType)
+		return
+	}
+	setCondition(job, conditionType, metav1.ConditionTrue, s.reason, s.message, now)
+}

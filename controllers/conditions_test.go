@@ -1,0 +1,215 @@
+/*
+Copyright 2026 The DLI Operator Authors.
+
+Licensed under the Apache License, Version 2.0 (the "License");
+you may not use this file except in compliance with the License.
+You may obtain a copy of the License at
+
+    http://www.apache.org/licenses/LICENSE-2.0
+
+Unless required by applicable law or agreed to in writing, software
+distributed under the License is distributed on an "AS IS" BASIS,
+WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+See the License for the specific language governing permissions and
+limitations under the License.
+*/
+
+package controllers
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/utils/ptr"
+
+	"github.com/dli-operator/dli-operator/api/v1alpha1"
+	"github.com/dli-operator/dli-operator/internal/connection"
+	"github.com/dli-operator/dli-operator/internal/dli"
+	"github.com/dli-operator/dli-operator/internal/poller"
+)
+
+// noon is now in all tests of pure functions.
+var noon = time.Date(2026, 1, 1, 12, 0, 0, 0, time.UTC)
+
+const stallAfter = 2 * time.Minute
+
+// newJob returns a DLIJob that was created an hour before noon.
+func newJob(changes ...func(*v1alpha1.DLIJob)) *v1alpha1.DLIJob {
+	job := &v1alpha1.DLIJob{
+		ObjectMeta: metav1.ObjectMeta{Namespace: "team-a", Name: "report", Generation: 3, CreationTimestamp: metav1.NewTime(noon.Add(-time.Hour))},
+		Spec:       v1alpha1.DLIJobSpec{JobID: "208b08d4-0dc2-4dd7-8879-ddd4c020d7aa"},
+	}
+	for _, change := range changes {
+		change(job)
+	}
+	return job
+}
+
+// answering returns an answer of DLI about newJob's job.
+func answering(status string, changes ...func(*dli.JobStatus)) *dli.JobStatus {
+	answer := &dli.JobStatus{
+		JobID: "208b08d4-0dc2-4dd7-8879-ddd4c020d7aa", Status: status, State: dli.ParseState(status),
+		JobType: "QUERY", QueueName: "default", Owner: "test", StartTime: noon.Add(-10 * time.Minute),
+	}
+	for _, change := range changes {
+		change(answer)
+	}
+	return answer
+}
+
+func read(answer *dli.JobStatus) func(*v1alpha1.DLIJob) {
+	return func(job *v1alpha1.DLIJob) { record(job, answer, noon) }
+}
+
+// failing makes the last poll of a job one that failed, in a run that began so
+// long before noon.
+func failing(reason string) func(*v1alpha1.DLIJob) {
+	return func(job *v1alpha1.DLIJob) {
+		recordFailure(job, &connection.Failure{Reason: reason, Message: "because"}, poller.Run{}, noon, time.Minute)
+	}
+}
+
+// blocked is the run of a job that nobody could read for so long.
+func blocked(since time.Duration) poller.Run {
+	return poller.Run{Failures: 3, UnreadableSince: noon.Add(-since)}
+}
+
+// row is what a job comes to: the conditions as "Type=Status/Reason", sorted as
+// the table of the documentation sorts them.
+func row(job *v1alpha1.DLIJob) string {
+	var cells []string
+	for _, kind := range []string{"Ready", "Succeeded", "Completed", "Synced", "Reconciling", "Stalled"} {
+		if c := meta.FindStatusCondition(job.Status.Conditions, kind); c != nil {
+			cells = append(cells, kind+"="+string(c.Status)+"/"+c.Reason)
+		}
+	}
+	return strings.Join(cells, " ")
+}
+
+func TestSummarize(t *testing.T) {
+	deadlinePassed := func(job *v1alpha1.DLIJob) { job.Spec.ActiveDeadlineSeconds = ptr.To[int64](60) }
+	suspend := func(job *v1alpha1.DLIJob) { job.Spec.Suspend = true; suspended(job, noon) }
+	notFound := func(job *v1alpha1.DLIJob) {
+		recordFailure(job, &connection.Failure{Reason: "JobNotFound", Message: "DLI has no such job"},
+			poller.Run{NotFound: 3, NotFoundSince: noon.Add(-time.Hour)}, noon, time.Minute)
+	}
+
+	for name, test := range map[string]struct {
+		job  *v1alpha1.DLIJob
+		run  poller.Run
+		want string
+	}{
+		"seen, no poll yet": {
+			job:  newJob(),
+			want: "Ready=Unknown/Pending Succeeded=Unknown/Pending Completed=False/Pending Synced=Unknown/Pending Reconciling=True/Pending",
+		},
+		"launching": {
+			job:  newJob(read(answering("LAUNCHING"))),
+			want: "Ready=Unknown/JobLaunching Succeeded=Unknown/JobLaunching Completed=False/JobLaunching Synced=True/PollSucceeded Reconciling=True/JobLaunching",
+		},
+		"running": {
+			job:  newJob(read(answering("RUNNING"))),
+			want: "Ready=Unknown/JobRunning Succeeded=Unknown/JobRunning Completed=False/JobRunning Synced=True/PollSucceeded Reconciling=True/JobRunning",
+		},
+		"scaling": {
+			job:  newJob(read(answering("SCALING"))),
+			want: "Ready=Unknown/JobScaling Succeeded=Unknown/JobScaling Completed=False/JobScaling Synced=True/PollSucceeded Reconciling=True/JobScaling",
+		},
+		"in a state that only DLI knows": {
+			job:  newJob(read(answering("SUSPENDED"))),
+			want: "Ready=Unknown/JobStatusUnrecognized Succeeded=Unknown/JobStatusUnrecognized Completed=False/JobStatusUnrecognized Synced=True/PollSucceeded Reconciling=True/JobStatusUnrecognized",
+		},
+		"finished": {
+			job:  newJob(read(answering("FINISHED"))),
+			want: "Ready=True/JobFinished Succeeded=True/JobFinished Completed=True/JobFinished Synced=True/PollSucceeded",
+		},
+		"failed": {
+			job:  newJob(read(answering("FAILED"))),
+			want: "Ready=False/JobFailed Succeeded=False/JobFailed Completed=True/JobFailed Synced=True/PollSucceeded Stalled=True/JobFailed",
+		},
+		"cancelled": {
+			job:  newJob(read(answering("CANCELLED"))),
+			want: "Ready=False/JobCancelled Succeeded=False/JobCancelled Completed=True/JobCancelled Synced=True/PollSucceeded Stalled=True/JobCancelled",
+		},
+		"not found, not confirmed": {
+			job:  newJob(failing("JobNotFound")),
+			want: "Ready=Unknown/JobNotFound Succeeded=Unknown/JobNotFound Completed=False/JobNotFound Synced=False/JobNotFound Reconciling=True/JobNotFound",
+		},
+		"not found, confirmed": {
+			job:  newJob(notFound),
+			want: "Ready=False/JobNotFound Succeeded=False/JobNotFound Completed=True/JobNotFound Synced=True/JobNotFound Stalled=True/JobNotFound",
+		},
+		"credentials rejected, within the grace": {
+			job:  newJob(failing("CredentialsRejected")),
+			run:  blocked(stallAfter - time.Second),
+			want: "Ready=Unknown/CredentialsRejected Succeeded=Unknown/CredentialsRejected Completed=False/CredentialsRejected Synced=False/CredentialsRejected Reconciling=True/CredentialsRejected",
+		},
+		"credentials rejected, after the grace": {
+			job:  newJob(failing("CredentialsRejected")),
+			run:  blocked(stallAfter),
+			want: "Ready=False/CredentialsRejected Succeeded=Unknown/CredentialsRejected Completed=False/CredentialsRejected Synced=False/CredentialsRejected Stalled=True/CredentialsRejected",
+		},
+		"unreachable, however long": {
+			job:  newJob(failing("EndpointUnreachable")),
+			run:  poller.Run{Failures: 100},
+			want: "Ready=Unknown/EndpointUnreachable Succeeded=Unknown/EndpointUnreachable Completed=False/EndpointUnreachable Synced=False/EndpointUnreachable Reconciling=True/EndpointUnreachable",
+		},
+		"deadline passed while running": {
+			job:  newJob(read(answering("RUNNING")), deadlinePassed),
+			want: "Ready=False/DeadlineExceeded Succeeded=Unknown/DeadlineExceeded Completed=False/DeadlineExceeded Synced=True/PollSucceeded Stalled=True/DeadlineExceeded",
+		},
+		"deadline passed while unreadable": {
+			job:  newJob(failing("ServerError"), deadlinePassed),
+			want: "Ready=False/DeadlineExceeded Succeeded=Unknown/DeadlineExceeded Completed=False/DeadlineExceeded Synced=False/ServerError Stalled=True/DeadlineExceeded",
+		},
+		"finished after its deadline": {
+			job:  newJob(read(answering("FINISHED")), deadlinePassed),
+			want: "Ready=True/JobFinished Succeeded=True/JobFinished Completed=True/JobFinished Synced=True/PollSucceeded",
+		},
+		"suspended": {
+			job:  newJob(read(answering("RUNNING")), suspend),
+			want: "Ready=Unknown/Suspended Succeeded=Unknown/Suspended Completed=False/Suspended Synced=Unknown/Suspended",
+		},
+		"resumed, not polled again yet": {
+			job:  newJob(read(answering("RUNNING")), suspend, func(job *v1alpha1.DLIJob) { job.Spec.Suspend = false }),
+			want: "Ready=Unknown/Pending Succeeded=Unknown/Pending Completed=False/Pending Synced=Unknown/Pending Reconciling=True/Pending",
+		},
+		"finished, then suspended": {
+			job:  newJob(read(answering("FINISHED")), func(job *v1alpha1.DLIJob) { job.Spec.Suspend = true }),
+			want: "Ready=True/JobFinished Succeeded=True/JobFinished Completed=True/JobFinished Synced=True/PollSucceeded",
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			deriveConditions(test.job, poller.Progress{Run: test.run, Seen: noon.Add(-time.Hour)}, noon, stallAfter)
+			if got := row(test.job); got != test.want {
+				t.Errorf("\n got %s\nwant %s", got, test.want)
+			}
+			if test.job.Status.ObservedGeneration != 3 {
+				t.Errorf("observedGeneration is %d, want the object's 3", test.job.Status.ObservedGeneration)
+			}
+			for _, c := range test.job.Status.Conditions {
+				if c.ObservedGeneration != 3 {
+					t.Errorf("%s describes generation %d, want 3", c.Type, c.ObservedGeneration)
+				}
+				if c.Message == "" {
+					t.Errorf("%s has no message", c.Type)
+				}
+			}
+		})
+	}
+}
+
+func TestAStalledJobStaysStalledOverARestart(t *testing.T) {
+	job := newJob(failing("PermissionDenied"))
+	deriveConditions(job, poller.Progress{Run: blocked(stallAfter)}, noon, stallAfter)
+	before := row(job)
+
+	recordFailure(job, &connection.Failure{Reason: "PermissionDenied", Message: "because"}, poller.Run{}, noon.Add(time.Second), time.Minute)
+	deriveConditions(job, poller.Progress{Run: poller.Run{Failures: 1, UnreadableSince: noon.Add(time.Second)}}, noon.Add(time.Second), stallAfter)
+	if got := row(job); got != before {
+		t.Errorf("\n got %s\nwant %s", got, before)
+	}
+}

@@ -1,0 +1,96 @@
+/*
+Copyright 2026 The DLI Operator Authors.
+
+Licensed under the Apache License, Version 2.0 (the "License");
+you may not use this file except in compliance with the License.
+You may obtain a copy of the License at
+
+    http://www.apache.org/licenses/LICENSE-2.0
+
+Unless required by applicable law or agreed to in writing, software
+distributed under the License is distributed on an "AS IS" BASIS,
+WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+See the License for the specific language governing permissions and
+limitations under the License.
+*/
+
+package controllers
+
+import (
+	"math"
+	"time"
+
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/dli-operator/dli-operator/api/v1alpha1"
+	"github.com/dli-operator/dli-operator/internal/poller"
+)
+
+// deadline is when the job must have ended, by the monotonic clock of this
+// process: other clocks differ, and jump. It is far in the future without one.
+func deadline(job *v1alpha1.DLIJob, progress poller.Progress) time.Time {
+	allowed, ok := durationOf(job.Spec.ActiveDeadlineSeconds)
+	since := progress.Began
+	if since.IsZero() {
+		since = progress.Seen
+	}
+	if !ok || since.IsZero() {
+		return farFuture
+	}
+	return since.Add(allowed)
+}
+
+// durationOf reads a number of seconds. A time.Duration ends at 292 years; a
+// deadline beyond half of that is none.
+func durationOf(seconds *int64) (time.Duration, bool) {
+	if seconds == nil || *seconds > int64(math.MaxInt64/time.Second)/2 {
+		return 0, false
+	}
+	return time.Duration(*seconds) * time.Second, true
+}
+
+var farFuture = time.Date(9999, 1, 1, 0, 0, 0, 0, time.UTC)
+
+// completedAt is when the outcome of a job was recorded; zero before that.
+func completedAt(job *v1alpha1.DLIJob) time.Time {
+	completed := meta.FindStatusCondition(job.Status.Conditions, v1alpha1.CompletedCondition)
+	if completed == nil || completed.Status != metav1.ConditionTrue {
+		return time.Time{}
+	}
+	return completed.LastTransitionTime.Time
+}
+
+// expiry is when a completed job with a TTL is deleted: counted from when the
+// outcome was recorded, so that everybody had the chance to see it.
+func expiry(job *v1alpha1.DLIJob, recorded time.Time) time.Time {
+	if job.Spec.TTLSecondsAfterFinished == nil || recorded.IsZero() {
+		return farFuture
+	}
+	return recorded.Add(time.Duration(*job.Spec.TTLSecondsAfterFinished) * time.Second)
+}
+
+// nextCheck is how long after now something is due by the mere passing of time: a
+// deadline, the end of a grace, a TTL; 0 for never.
+func nextCheck(job *v1alpha1.DLIJob, progress poller.Progress, recorded, now time.Time, stallAfter time.Duration) time.Duration {
+	next := farFuture
+	consider := func(at time.Time) {
+		if at.After(now) && at.Before(next) {
+			next = at
+		}
+	}
+	switch since := progress.Run.UnreadableSince; {
+	case job.IsCompleted():
+		consider(expiry(job, recorded))
+	case job.Spec.Suspend:
+	default:
+		consider(deadline(job, progress))
+		if !since.IsZero() {
+			consider(since.Add(stallAfter))
+		}
+	}
+	if next.Equal(farFuture) {
+		return 0
+	}
+	return max(next.Sub(now), time.Millisecond)
+}

@@ -1,0 +1,75 @@
+/*
+Copyright 2026 The DLI Operator Authors.
+
+Licensed under the Apache License, Version 2.0 (the "License");
+you may not use this file except in compliance with the License.
+You may obtain a copy of the License at
+
+    http://www.apache.org/licenses/LICENSE-2.0
+
+Unless required by applicable law or agreed to in writing, software
+distributed under the License is distributed on an "AS IS" BASIS,
+WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+See the License for the specific language governing permissions and
+limitations under the License.
+*/
+
+package controllers
+
+import (
+	"math"
+	"testing"
+	"time"
+
+	"k8s.io/utils/ptr"
+
+	"github.com/dli-operator/dli-operator/api/v1alpha1"
+	"github.com/dli-operator/dli-operator/internal/poller"
+)
+
+func TestDeadline(t *testing.T) {
+	within := func(seconds int64) *v1alpha1.DLIJob {
+		return newJob(func(job *v1alpha1.DLIJob) { job.Spec.ActiveDeadlineSeconds = &seconds })
+	}
+	began, seen := noon.Add(-time.Minute), noon.Add(-time.Hour)
+	for name, test := range map[string]struct {
+		job      *v1alpha1.DLIJob
+		progress poller.Progress
+		want     time.Time
+	}{
+		"none":                                 {newJob(), poller.Progress{Began: began, Seen: seen}, farFuture},
+		"counts from the job's start":          {within(90), poller.Progress{Began: began, Seen: seen}, noon.Add(30 * time.Second)},
+		"else from the DLIJob's creation":      {within(90), poller.Progress{Seen: seen}, seen.Add(90 * time.Second)},
+		"beyond what time can hold is none":    {within(math.MaxInt64), poller.Progress{Began: began}, farFuture},
+		"of what is not watched does not pass": {within(1), poller.Progress{}, farFuture},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if got := deadline(test.job, test.progress); !got.Equal(test.want) {
+				t.Errorf("got %v, want %v", got, test.want)
+			}
+		})
+	}
+}
+
+func TestNextCheck(t *testing.T) {
+	ttl := func(job *v1alpha1.DLIJob) { job.Spec.TTLSecondsAfterFinished = ptr.To[int32](60) }
+	for name, test := range map[string]struct {
+		job      *v1alpha1.DLIJob
+		progress poller.Progress
+		want     time.Duration
+	}{
+		"nothing is due":             {newJob(), poller.Progress{Seen: noon}, 0},
+		"a deadline":                 {newJob(func(job *v1alpha1.DLIJob) { job.Spec.ActiveDeadlineSeconds = ptr.To[int64](10) }), poller.Progress{Seen: noon}, 10 * time.Second},
+		"the end of a grace":         {newJob(), poller.Progress{Run: blocked(time.Minute)}, stallAfter - time.Minute},
+		"a grace that is over":       {newJob(), poller.Progress{Run: blocked(time.Hour)}, 0},
+		"a TTL":                      {newJob(read(answering("FINISHED")), ttl), poller.Progress{}, 50 * time.Second},
+		"a TTL of a job that runs":   {newJob(read(answering("RUNNING")), ttl), poller.Progress{Seen: noon}, 0},
+		"nothing of a suspended job": {newJob(func(job *v1alpha1.DLIJob) { job.Spec.Suspend, job.Spec.ActiveDeadlineSeconds = true, ptr.To[int64](10) }), poller.Progress{}, 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if got := nextCheck(test.job, test.progress, noon.Add(-10*time.Second), noon, stallAfter); got != test.want {
+				t.Errorf("got %v, want %v", got, test.want)
+			}
+		})
+	}
+}

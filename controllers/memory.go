@@ -1,0 +1,154 @@
+/*
+Copyright 2026 The DLI Operator Authors.
+
+Licensed under the Apache License, Version 2.0 (the "License");
+you may not use this file except in compliance with the License.
+You may obtain a copy of the License at
+
+    http://www.apache.org/licenses/LICENSE-2.0
+
+Unless required by applicable law or agreed to in writing, software
+distributed under the License is distributed on an "AS IS" BASIS,
+WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+See the License for the specific language governing permissions and
+limitations under the License.
+*/
+
+package controllers
+
+import (
+	"encoding/json"
+	"hash/maphash"
+	"sync"
+	"time"
+
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/util/resourceversion"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/dli-operator/dli-operator/api/v1alpha1"
+)
+
+// memory is what this process knows of a DLIJob's object beside the object: what
+// it has written, to tell its own writes from those of others. It is lost with a
+// restart, and not missed.
+type memory struct {
+	uid types.UID
+	// met is when this process first saw the object.
+	met time.Time
+	// version is the resource version of the last write, "" for none; digest is
+	// that of the status that was written, or that was there when this process
+	// first saw the object.
+	version string
+	digest  uint64
+	// replaced is the status that somebody else's has replaced; nil when it was not
+	// seen.
+	replaced *v1alpha1.DLIJobStatus
+	// restoredAt is when a status was last put right.
+	restoredAt time.Time
+	// recorded is when the outcome was recorded, by the monotonic clock.
+	recorded time.Time
+}
+
+// memories holds that of every job. The event handler and the workers share it.
+type memories struct {
+	mu    sync.Mutex
+	byKey map[types.NamespacedName]*memory
+}
+
+// of returns a copy of what is known of a job at now, having begun to know it if
+// need be.
+func (m *memories) of(job *v1alpha1.DLIJob, now time.Time) memory {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	key := client.ObjectKeyFromObject(job)
+	known := m.byKey[key]
+	if known == nil || known.uid != job.UID {
+		if m.byKey == nil {
+			m.byKey = map[types.NamespacedName]*memory{}
+		}
+		known = &memory{uid: job.UID, met: now, digest: digestOf(&job.Status)}
+		m.byKey[key] = known
+	}
+	switch at := completedAt(job); {
+	case at.IsZero():
+		known.recorded = time.Time{}
+	case known.recorded.IsZero():
+		// From now on the monotonic clock tells how long ago that was.
+		known.recorded = now.Add(-max(now.Sub(at), 0))
+	}
+	return *known
+}
+
+// forget drops what is known of a job that is gone.
+func (m *memories) forget(key types.NamespacedName) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	delete(m.byKey, key)
+}
+
+// stored notes that an object holds the status that it should: it was written, or
+// found so.
+func (m *memories) stored(job *v1alpha1.DLIJob, version string) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if known := m.byKey[client.ObjectKeyFromObject(job)]; known != nil && known.uid == job.UID {
+		known.version, known.digest, known.replaced = version, digestOf(&job.Status), nil
+	}
+}
+
+// restored notes that a status was put right at now.
+func (m *memories) restored(job *v1alpha1.DLIJob, now time.Time) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if known := m.byKey[client.ObjectKeyFromObject(job)]; known != nil {
+		known.restoredAt = now
+	}
+}
+
+// rewound notes that the API server itself has gone back to an older version.
+func (m *memories) rewound(job *v1alpha1.DLIJob) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if known := m.byKey[client.ObjectKeyFromObject(job)]; known != nil {
+		known.version = job.ResourceVersion
+	}
+}
+
+// changed takes an update of an object, and reports whether somebody else may
+// have changed its status. It keeps what was replaced.
+func (m *memories) changed(before, after *v1alpha1.DLIJob) bool {
+	is := digestOf(&after.Status)
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	known := m.byKey[client.ObjectKeyFromObject(after)]
+	if known == nil || known.uid != after.UID || known.digest == is {
+		return false
+	}
+	// The event of this process's own write can come before the write returns.
+	// Then nothing is replaced, which the reconcile finds out.
+	if digestOf(&before.Status) == known.digest {
+		known.replaced = before.Status.DeepCopy()
+	}
+	return true
+}
+
+// isBehind reports whether an object is older than this process's last write of
+// it.
+func (m memory) isBehind(job *v1alpha1.DLIJob) bool {
+	if m.version == "" {
+		return false
+	}
+	order, err := resourceversion.CompareResourceVersion(job.ResourceVersion, m.version)
+	return err == nil && order < 0
+}
+
+// holds reports whether an object holds the status that this process knows.
+func (m memory) holds(job *v1alpha1.DLIJob) bool { return m.digest == digestOf(&job.Status) }
+
+var digestSeed = maphash.MakeSeed()
+
+func digestOf(status *v1alpha1.DLIJobStatus) uint64 {
+	data, _ := json.Marshal(status) // a status has nothing that cannot be written
+	return maphash.Bytes(digestSeed, data)
+}

@@ -1,0 +1,267 @@
+/*
+Copyright 2026 The DLI Operator Authors.
+
+Licensed under the Apache License, Version 2.0 (the "License");
+you may not use this file except in compliance with the License.
+You may obtain a copy of the License at
+
+    http://www.apache.org/licenses/LICENSE-2.0
+
+Unless required by applicable law or agreed to in writing, software
+distributed under the License is distributed on an "AS IS" BASIS,
+WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+See the License for the specific language governing permissions and
+limitations under the License.
+*/
+
+package controllers
+
+import (
+	"fmt"
+	"math"
+	"strings"
+	"time"
+	"unicode"
+
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/dli-operator/dli-operator/api/v1alpha1"
+	"github.com/dli-operator/dli-operator/internal/connection"
+	"github.com/dli-operator/dli-operator/internal/dli"
+	"github.com/dli-operator/dli-operator/internal/poller"
+	"github.com/dli-operator/dli-operator/internal/text"
+)
+
+// Bounds of what is kept of an answer, as the API documents them. Bytes for
+// long texts, since their size is what etcd and every watcher pay for.
+const (
+	maxText             = 4096
+	maxWord             = 64
+	maxName             = 256
+	maxPath             = 1024
+	maxColumns          = 256
+	maxConditionMessage = 1024
+)
+
+// outcomes maps the final states of a job to how it ended.
+var outcomes = map[dli.State]v1alpha1.Outcome{
+	dli.StateFinished:  v1alpha1.OutcomeSucceeded,
+	dli.StateFailed:    v1alpha1.OutcomeFailed,
+	dli.StateCancelled: v1alpha1.OutcomeCancelled,
+}
+
+// recordResult copies what the poller brought into the status of a job, at now.
+func recordResult(job *v1alpha1.DLIJob, result *poller.Result, now time.Time, notFoundAfter time.Duration) {
+	if result.Status != nil {
+		record(job, result.Status, now)
+	} else {
+		recordFailure(job, result.Failure, result.Run, now, notFoundAfter)
+	}
+	// That DLI no longer has a job which has ended is an answer, too.
+	answered := result.Status != nil || job.IsCompleted() && meta.IsStatusConditionTrue(job.Status.Conditions, v1alpha1.SyncedCondition)
+	if answered && result.Request != "" {
+		job.Status.LastHandledPollRequest = result.Request
+	}
+}
+
+// record copies an answer into the status of a job, at now, and sets Synced.
+// What the answer leaves out stays as it was known.
+//
+// An outcome is kept whatever the answer says; only NotFound is lifted by an
+// answer that has the job.
+func record(job *v1alpha1.DLIJob, answer *dli.JobStatus, now time.Time) {
+	status := &job.Status
+	outcome := outcomes[answer.State]
+	status.LastPollTime = seconds(now)
+	status.NotFound = nil
+
+	switch status.Outcome {
+	case "", outcome:
+	case v1alpha1.OutcomeNotFound:
+		status.Outcome, status.CompletionTime = "", nil
+	default:
+		setCondition(job, v1alpha1.SyncedCondition, metav1.ConditionTrue, v1alpha1.ReasonOutcomeContradicted,
+			fmt.Sprintf("DLI now reports %s; the outcome that was recorded stands", text.Truncate(text.Printable(answer.Status), maxWord)), now)
+		return
+	}
+	setCondition(job, v1alpha1.SyncedCondition, metav1.ConditionTrue, v1alpha1.ReasonPollSucceeded, "DLI answered the last poll", now)
+
+	status.JobStatus = text.Truncate(answer.Status, maxWord)
+	keep(&status.JobType, answer.JobType, maxWord)
+	keep(&status.JobMode, answer.JobMode, maxWord)
+	keep(&status.QueueName, answer.QueueName, maxName)
+	keep(&status.Owner, answer.Owner, maxName)
+	keep(&status.DatabaseName, answer.DatabaseName, maxName)
+	keep(&status.TableName, answer.TableName, maxName)
+	keep(&status.ResultPath, answer.ResultPath, maxPath)
+	recordFigures(status, answer)
+	recordColumns(status, answer.Columns)
+	defer fit(status)
+	if answer.Statement != "" {
+		status.Statement = text.Truncate(answer.Statement, maxText)
+		status.StatementTruncated = len(status.Statement) < len(answer.Statement)
+	}
+	status.Message = text.Truncate(text.Printable(answer.Message), maxText)
+
+	if outcome == "" {
+		return
+	}
+	if status.CompletionTime == nil || answer.Duration != nil {
+		status.CompletionTime = completion(answer, now)
+	}
+	status.Outcome = outcome
+	status.Error = nil
+	if outcome != v1alpha1.OutcomeSucceeded {
+		status.Error = &v1alpha1.JobError{
+			Code:    text.Truncate(dli.ErrorCode(answer.Message), maxWord),
+			Message: status.Message,
+		}
+	}
+}
+
+func recordFigures(status *v1alpha1.DLIJobStatus, answer *dli.JobStatus) {
+	if !answer.StartTime.IsZero() {
+		status.StartTime = seconds(answer.StartTime)
+	}
+	if answer.Duration != nil {
+		milliseconds := answer.Duration.Milliseconds()
+		status.DurationMilliseconds = &milliseconds
+		status.Duration = humanDuration(*answer.Duration)
+	}
+	keepCount(&status.InputRowCount, answer.InputRowCount)
+	keepCount(&status.BadRowCount, answer.BadRowCount)
+	keepCount(&status.ResultCount, answer.ResultCount)
+	keepCount(&status.InputBytes, answer.InputBytes)
+}
+
+func recordColumns(status *v1alpha1.DLIJobStatus, columns []dli.Column) {
+	if columns == nil {
+		return
+	}
+	listed := columns[:min(len(columns), maxColumns)]
+	status.ColumnsOmitted = int32(min(len(columns)-len(listed), math.MaxInt32))
+	status.Columns = make([]v1alpha1.Column, len(listed))
+	for i, column := range listed {
+		status.Columns[i] = v1alpha1.Column{
+			Name:     text.Truncate(column.Name, maxName),
+			Type:     text.Truncate(column.Type, maxPath),
+			Nullable: column.Nullable,
+		}
+	}
+}
+
+// completion is when a job that has ended did so, by the service's clock; where
+// DLI does not say, when its end was observed, at now.
+func completion(answer *dli.JobStatus, now time.Time) *metav1.Time {
+	if answer.StartTime.IsZero() || answer.Duration == nil {
+		return seconds(now)
+	}
+	return seconds(answer.StartTime.Add(*answer.Duration))
+}
+
+// recordFailure notes at now that a job could not be read. Everything known is
+// kept. A NotFound that the run of failures confirms is an outcome; of a job with
+// an outcome it changes nothing.
+func recordFailure(job *v1alpha1.DLIJob, f *connection.Failure, run poller.Run, now time.Time, notFoundAfter time.Duration) {
+	recordNotFound(job, run)
+	if f.Reason == v1alpha1.ReasonJobNotFound {
+		switch {
+		case job.IsCompleted():
+			setCondition(job, v1alpha1.SyncedCondition, metav1.ConditionTrue, syncedReason(job), "DLI answered the last poll: it no longer has the job", now)
+			return
+		case run.ConfirmsNotFound(now, notFoundAfter):
+			job.Status.Outcome = v1alpha1.OutcomeNotFound
+			job.Status.CompletionTime = seconds(now)
+			job.Status.NotFound = nil
+			setCondition(job, v1alpha1.SyncedCondition, metav1.ConditionTrue, f.Reason, messageOf(job, f), now)
+			return
+		}
+	}
+	setCondition(job, v1alpha1.SyncedCondition, metav1.ConditionFalse, f.Reason, messageOf(job, f), now)
+}
+
+// recordNotFound keeps the count of answers that DLI has no such job, so that a
+// restart goes on with it. When they began is written once.
+func recordNotFound(job *v1alpha1.DLIJob, run poller.Run) {
+	switch known := job.Status.NotFound; {
+	case run.NotFound == 0 || job.IsCompleted():
+		job.Status.NotFound = nil
+	case known != nil && known.Count < int32(run.NotFound):
+		known.Count = int32(run.NotFound)
+	default:
+		job.Status.NotFound = &v1alpha1.NotFoundAnswers{Count: int32(run.NotFound), Since: *seconds(run.NotFoundSince)}
+	}
+}
+
+func syncedReason(job *v1alpha1.DLIJob) string {
+	if job.Status.Outcome == v1alpha1.OutcomeNotFound {
+		return v1alpha1.ReasonJobNotFound
+	}
+	return v1alpha1.ReasonPollSucceeded
+}
+
+// messageOf adds the request id to a failure's message. While the rest stays the
+// same, but for times and other numbers, the first message stays too: a new id
+// alone is no news.
+func messageOf(job *v1alpha1.DLIJob, f *connection.Failure) string {
+	said := text.Truncate(text.OneLine(f.Message), maxConditionMessage-2*maxWord)
+	synced := meta.FindStatusCondition(job.Status.Conditions, v1alpha1.SyncedCondition)
+	if synced != nil && synced.Reason == f.Reason {
+		before, _, _ := strings.Cut(synced.Message, requestMark)
+		if withoutNumbers(before) == withoutNumbers(said) {
+			return synced.Message
+		}
+	}
+	if f.RequestID == "" {
+		return said
+	}
+	return said + requestMark + f.RequestID + ")"
+}
+
+const requestMark = " (request "
+
+func withoutNumbers(said string) string {
+	return strings.Map(func(r rune) rune {
+		if unicode.IsDigit(r) {
+			return -1
+		}
+		return r
+	}, said)
+}
+
+// suspended notes that nothing is read while the job is suspended.
+func suspended(job *v1alpha1.DLIJob, now time.Time) {
+	job.Status.NotFound = nil
+	setCondition(job, v1alpha1.SyncedCondition, metav1.ConditionUnknown, v1alpha1.ReasonSuspended, "spec.suspend is true, so DLI is not asked", now)
+}
+
+// humanDuration writes a duration as people do: 2.523s, 1m33s, 30h30m.
+func humanDuration(d time.Duration) string {
+	switch {
+	case d >= time.Hour:
+		return strings.TrimSuffix(d.Round(time.Minute).String(), "0s")
+	case d >= time.Minute:
+		return d.Round(time.Second).String()
+	}
+	return d.Round(time.Millisecond).String()
+}
+
+// keep replaces what was known by what an answer says, if it says anything.
+func keep(known *string, said string, limit int) {
+	if said != "" {
+		*known = text.Truncate(text.Printable(said), limit)
+	}
+}
+
+func keepCount(known **int64, said *int64) {
+	if said != nil {
+		*known = said
+	}
+}
+
+// seconds is a time as the API stores it. Finer than that it would differ from
+// what is read back, and be written again for ever.
+func seconds(t time.Time) *metav1.Time {
+	return &metav1.Time{Time: t.Truncate(time.Second)}
+}

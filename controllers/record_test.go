@@ -1,0 +1,224 @@
+/*
+Copyright 2026 The DLI Operator Authors.
+
+Licensed under the Apache License, Version 2.0 (the "License");
+you may not use this file except in compliance with the License.
+You may obtain a copy of the License at
+
+    http://www.apache.org/licenses/LICENSE-2.0
+
+Unless required by applicable law or agreed to in writing, software
+distributed under the License is distributed on an "AS IS" BASIS,
+WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+See the License for the specific language governing permissions and
+limitations under the License.
+*/
+
+package controllers
+
+import (
+	"math"
+	"strings"
+	"testing"
+	"time"
+	"unicode/utf8"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/utils/ptr"
+
+	"github.com/dli-operator/dli-operator/api/v1alpha1"
+	"github.com/dli-operator/dli-operator/internal/connection"
+	"github.com/dli-operator/dli-operator/internal/dli"
+	"github.com/dli-operator/dli-operator/internal/poller"
+)
+
+func TestRecord(t *testing.T) {
+	t.Run("copies the API document's sample", func(t *testing.T) {
+		job := newJob()
+		duration := 2523 * time.Millisecond
+		record(job, &dli.JobStatus{
+			JobID: job.Spec.JobID, Status: "FINISHED", State: dli.StateFinished, JobType: "QUERY", QueueName: "default", Owner: "test",
+			StartTime: time.UnixMilli(1509335108918), Duration: &duration, InputBytes: ptr.To[int64](22), ResultCount: ptr.To[int64](4),
+			DatabaseName: "dbtest", TableName: "tbtest", Statement: "select * from t1", Message: `{"error_code":"DLI.0999"}`,
+			Columns: []dli.Column{{Name: "id", Type: "int", Nullable: true}, {Name: "name", Type: "string", Nullable: true}},
+		}, noon)
+		want := v1alpha1.DLIJobStatus{
+			JobStatus: "FINISHED", Outcome: "Succeeded", JobType: "QUERY", QueueName: "default", Owner: "test", DatabaseName: "dbtest", TableName: "tbtest",
+			StartTime:      &metav1.Time{Time: time.Date(2017, 10, 30, 3, 45, 8, 0, time.UTC)},
+			CompletionTime: &metav1.Time{Time: time.Date(2017, 10, 30, 3, 45, 11, 0, time.UTC)},
+			LastPollTime:   &metav1.Time{Time: noon}, DurationMilliseconds: ptr.To[int64](2523), Duration: "2.523s",
+			InputBytes: ptr.To[int64](22), ResultCount: ptr.To[int64](4), Statement: "select * from t1", Message: `{"error_code":"DLI.0999"}`,
+			Columns: []v1alpha1.Column{{Name: "id", Type: "int", Nullable: true}, {Name: "name", Type: "string", Nullable: true}},
+		}
+		if diff := cmp.Diff(want, job.Status, cmpopts.IgnoreFields(v1alpha1.DLIJobStatus{}, "Conditions")); diff != "" {
+			t.Error(diff)
+		}
+	})
+
+	t.Run("keeps what a later answer leaves out", func(t *testing.T) {
+		job := newJob(read(answering("RUNNING", func(a *dli.JobStatus) {
+			a.ResultCount, a.Statement, a.Columns = ptr.To[int64](4), "select 1", []dli.Column{{Name: "a", Type: "int"}}
+		})))
+		before := job.Status.DeepCopy()
+		record(job, &dli.JobStatus{Status: "RUNNING", State: dli.StateRunning}, noon)
+		if diff := cmp.Diff(before, &job.Status); diff != "" {
+			t.Error(diff)
+		}
+	})
+
+	t.Run("takes zero rows for zero rows", func(t *testing.T) {
+		job := newJob(read(answering("RUNNING", func(a *dli.JobStatus) { a.ResultCount = ptr.To[int64](4) })))
+		record(job, answering("RUNNING", func(a *dli.JobStatus) { a.ResultCount = ptr.To[int64](0) }), noon)
+		if job.Status.ResultCount == nil || *job.Status.ResultCount != 0 {
+			t.Errorf("resultCount is %v, want 0", job.Status.ResultCount)
+		}
+	})
+
+	t.Run("keeps an outcome whatever DLI answers later", func(t *testing.T) {
+		for _, later := range []string{"RUNNING", "FAILED", "LAUNCHING", "WHATEVER"} {
+			job := newJob(read(answering("FINISHED", func(a *dli.JobStatus) { a.ResultCount = ptr.To[int64](4) })))
+			record(job, answering(later, func(a *dli.JobStatus) { a.ResultCount = ptr.To[int64](9) }), noon)
+			if job.Status.Outcome != "Succeeded" || job.Status.JobStatus != "FINISHED" || *job.Status.ResultCount != 4 {
+				t.Errorf("%s changed the outcome: %+v", later, job.Status)
+			}
+			synced := meta.FindStatusCondition(job.Status.Conditions, "Synced")
+			if synced.Status != metav1.ConditionTrue || synced.Reason != "OutcomeContradicted" || !strings.Contains(synced.Message, later) {
+				t.Errorf("Synced does not tell of %s: %+v", later, synced)
+			}
+		}
+	})
+
+	t.Run("refreshes the figures of a job that has ended", func(t *testing.T) {
+		job := newJob(read(answering("FINISHED")))
+		record(job, answering("FINISHED", func(a *dli.JobStatus) { a.ResultCount = ptr.To[int64](9) }), noon)
+		if job.Status.ResultCount == nil || *job.Status.ResultCount != 9 {
+			t.Errorf("resultCount is %v, want 9", job.Status.ResultCount)
+		}
+	})
+
+	t.Run("lifts NotFound when DLI has the job after all", func(t *testing.T) {
+		job := newJob(func(job *v1alpha1.DLIJob) { job.Status.Outcome = "NotFound" }, read(answering("RUNNING")))
+		if job.IsCompleted() || job.Status.CompletionTime != nil {
+			t.Errorf("still completed: %+v", job.Status)
+		}
+	})
+
+	t.Run("observes the end where DLI gives no duration", func(t *testing.T) {
+		job := newJob(read(answering("FAILED")))
+		if !job.Status.CompletionTime.Time.Equal(noon) {
+			t.Errorf("completionTime is %v, want %v", job.Status.CompletionTime, noon)
+		}
+	})
+
+	t.Run("keeps the service's own times, whatever its clock says", func(t *testing.T) {
+		start := noon.Add(time.Minute)
+		job := newJob(read(answering("RUNNING", func(a *dli.JobStatus) { a.StartTime = start })))
+		record(job, answering("FINISHED", func(a *dli.JobStatus) { a.StartTime, a.Duration = start, ptr.To(time.Hour) }), noon.Add(time.Second))
+		if !job.Status.StartTime.Time.Equal(start) || !job.Status.CompletionTime.Time.Equal(start.Add(time.Hour)) {
+			t.Errorf("started %v, completed %v, want %v and an hour later", job.Status.StartTime, job.Status.CompletionTime, start)
+		}
+	})
+
+	t.Run("cuts columns to what the API server stores, and counts them", func(t *testing.T) {
+		wide := answering("FINISHED", func(a *dli.JobStatus) {
+			a.Columns = make([]dli.Column, 256)
+			for i := range a.Columns {
+				a.Columns[i] = dli.Column{Name: strings.Repeat("<", 1024), Type: strings.Repeat("<", 1024)}
+			}
+		})
+		job := newJob(read(wide))
+		deriveConditions(job, poller.Progress{}, noon, stallAfter)
+		if size := wireSize(job); size > 256<<10 {
+			t.Errorf("the object has %d bytes", size)
+		}
+		if n := len(job.Status.Columns); n == 0 || n+int(job.Status.ColumnsOmitted) != 256 || job.Status.Outcome != "Succeeded" {
+			t.Errorf("%d columns, %d omitted, outcome %q", n, job.Status.ColumnsOmitted, job.Status.Outcome)
+		}
+		again := job.DeepCopy()
+		record(again, wide, noon)
+		deriveConditions(again, poller.Progress{}, noon, stallAfter)
+		if worthWriting(job, again, noon, time.Minute) {
+			t.Error("the same answer is written again")
+		}
+	})
+
+	t.Run("bounds every text, on a rune, without control characters", func(t *testing.T) {
+		long := strings.Repeat("错误\x00\x1b[31m", 1<<20)
+		job := newJob(read(answering("FAILED", func(a *dli.JobStatus) {
+			a.Message, a.Statement, a.Owner, a.JobType, a.ResultPath = "DLI.0002: "+long, long, long, long, long
+			a.Columns = make([]dli.Column, 1000)
+			for i := range a.Columns {
+				a.Columns[i] = dli.Column{Name: long, Type: long}
+			}
+		})))
+		deriveConditions(job, poller.Progress{Run: poller.Run{}}, noon, stallAfter)
+		status := job.Status
+		for text, limit := range map[string]int{
+			status.Message: 4096, status.Error.Message: 4096, status.Statement: 4096, status.Owner: 256, status.JobType: 64, status.ResultPath: 1024,
+			status.Columns[0].Name: 256, status.Columns[0].Type: 1024, status.Conditions[0].Message: 1024,
+		} {
+			if len(text) > limit || !utf8.ValidString(text) {
+				t.Errorf("%d bytes, valid %v, want at most %d: %.40q", len(text), utf8.ValidString(text), limit, text)
+			}
+		}
+		if strings.ContainsAny(status.Message+status.Owner, "\x00\x1b") {
+			t.Error("control characters were kept")
+		}
+		if status.Error.Code != "DLI.0002" || !status.StatementTruncated || len(status.Columns) == 0 || len(status.Columns)+int(status.ColumnsOmitted) != 1000 {
+			t.Errorf("code %q, truncated %v, %d columns, %d omitted", status.Error.Code, status.StatementTruncated, len(status.Columns), status.ColumnsOmitted)
+		}
+	})
+}
+
+func TestRecordFailure(t *testing.T) {
+	t.Run("keeps everything that was known", func(t *testing.T) {
+		job := newJob(read(answering("RUNNING", func(a *dli.JobStatus) { a.ResultCount = ptr.To[int64](4) })))
+		before := job.Status.DeepCopy()
+		recordFailure(job, &connection.Failure{Reason: "ServerError", Message: "HTTP 502"}, poller.Run{Failures: 1}, noon, time.Minute)
+		if diff := cmp.Diff(before, &job.Status, cmpopts.IgnoreFields(v1alpha1.DLIJobStatus{}, "Conditions")); diff != "" {
+			t.Error(diff)
+		}
+	})
+
+	t.Run("does not let NotFound change an outcome", func(t *testing.T) {
+		job := newJob(read(answering("FINISHED")))
+		recordFailure(job, &connection.Failure{Reason: "JobNotFound"}, poller.Run{NotFound: 9, NotFoundSince: noon.Add(-time.Hour)}, noon, time.Minute)
+		deriveConditions(job, poller.Progress{Run: poller.Run{}}, noon, stallAfter)
+		if want := "Ready=True/JobFinished Succeeded=True/JobFinished Completed=True/JobFinished Synced=True/PollSucceeded"; row(job) != want {
+			t.Errorf("\n got %s\nwant %s", row(job), want)
+		}
+	})
+
+	t.Run("does not take a new request id for news", func(t *testing.T) {
+		job := newJob()
+		recordFailure(job, &connection.Failure{Reason: "ServerError", Message: "HTTP 502", RequestID: "r1"}, poller.Run{}, noon, time.Minute)
+		before := job.Status.DeepCopy()
+		recordFailure(job, &connection.Failure{Reason: "ServerError", Message: "HTTP 502", RequestID: "r2"}, poller.Run{}, noon, time.Minute)
+		if diff := cmp.Diff(before, &job.Status); diff != "" {
+			t.Error(diff)
+		}
+		recordFailure(job, &connection.Failure{Reason: "ServerError", Message: "HTTP 503", RequestID: "r3"}, poller.Run{}, noon, time.Minute)
+		if diff := cmp.Diff(before, &job.Status); diff != "" {
+			t.Errorf("nor another time or number in the text: %s", diff)
+		}
+		if message := job.Status.Conditions[0].Message; message != "HTTP 502 (request r1)" {
+			t.Errorf("message is %q", message)
+		}
+	})
+}
+
+func TestHumanDuration(t *testing.T) {
+	for milliseconds, want := range map[int64]string{
+		0: "0s", 1: "1ms", 2523: "2.523s", 59_999: "59.999s", 60_000: "1m0s", 93_400: "1m33s", 3_600_000: "1h0m", 109_800_000: "30h30m",
+	} {
+		if got := humanDuration(time.Duration(milliseconds) * time.Millisecond); got != want {
+			t.Errorf("%d ms reads %q, want %q", milliseconds, got, want)
+		}
+	}
+	if got := humanDuration(math.MaxInt64); len(got) > 32 {
+		t.Errorf("the longest duration reads %q, longer than the API allows", got)
+	}
+}

@@ -1,0 +1,94 @@
+/*
+Copyright 2026 The DLI Operator Authors.
+
+Licensed under the Apache License, Version 2.0 (the "License");
+you may not use this file except in compliance with the License.
+You may obtain a copy of the License at
+
+    http://www.apache.org/licenses/LICENSE-2.0
+
+Unless required by applicable law or agreed to in writing, software
+distributed under the License is distributed on an "AS IS" BASIS,
+WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+See the License for the specific language governing permissions and
+limitations under the License.
+*/
+
+package controllers
+
+import (
+	"time"
+
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/dli-operator/dli-operator/api/v1alpha1"
+	"github.com/dli-operator/dli-operator/internal/dli"
+	"github.com/dli-operator/dli-operator/internal/poller"
+	"github.com/dli-operator/dli-operator/internal/text"
+)
+
+// targetOf says how a job is to be polled, but for its connection. Times in its
+// status are by clocks that may differ from the present one or have been set
+// since: none is taken for longer ago than it says, or for the future.
+func targetOf(job *v1alpha1.DLIJob, now time.Time) poller.Target {
+	target := poller.Target{
+		Key:   client.ObjectKeyFromObject(job),
+		UID:   job.UID,
+		JobID: job.Spec.JobID,
+		Once:  job.IsCompleted(),
+		Known: knownOf(job, now),
+	}
+	if fixed := job.Spec.PollIntervalSeconds; fixed != nil {
+		target.Interval = time.Duration(*fixed) * time.Second
+	}
+	if pollRequested(job) {
+		target.Request = requestOf(job)
+	}
+	return target
+}
+
+// knownOf is what a status tells of earlier polls.
+func knownOf(job *v1alpha1.DLIJob, now time.Time) poller.Known {
+	status := &job.Status
+	ago := func(at time.Time) time.Duration { return max(now.Sub(at), 0) }
+	known := poller.Known{State: dli.ParseState(status.JobStatus), Age: ago(job.CreationTimestamp.Time)}
+	if last := status.LastPollTime; last != nil {
+		known.LastPoll = now.Add(-ago(last.Time))
+		if status.DurationMilliseconds != nil {
+			known.Running = time.Duration(*status.DurationMilliseconds)*time.Millisecond + ago(last.Time)
+		}
+	}
+	if known.Running == 0 && status.StartTime != nil {
+		known.Running = ago(status.StartTime.Time)
+	}
+	synced := meta.FindStatusCondition(status.Conditions, v1alpha1.SyncedCondition)
+	switch {
+	case synced == nil:
+	case synced.Status == metav1.ConditionUnknown:
+		// It was suspended: it is polled at once, like a new one.
+		known.LastPoll = time.Time{}
+	case synced.Status == metav1.ConditionFalse:
+		known.Run = poller.Run{Failures: 1, Reason: synced.Reason}
+	}
+	if gone := status.NotFound; gone != nil {
+		known.Run.NotFound, known.Run.NotFoundSince = int(gone.Count), now.Add(-ago(gone.Since.Time))
+	}
+	if since := status.UnreadableSince; since != nil {
+		known.Run.UnreadableSince = now.Add(-ago(since.Time))
+	}
+	return known
+}
+
+// pollRequested reports whether the annotation asks for a poll that was not made
+// yet.
+func pollRequested(job *v1alpha1.DLIJob) bool {
+	request := requestOf(job)
+	return request != "" && request != job.Status.LastHandledPollRequest
+}
+
+// requestOf is what the annotation says, as far as the status can hold it.
+func requestOf(job *v1alpha1.DLIJob) string {
+	return text.Truncate(job.Annotations[v1alpha1.PollRequestedAtAnnotation], maxName)
+}

@@ -1,0 +1,129 @@
+/*
+Copyright 2026 The DLI Operator Authors.
+
+Licensed under the Apache License, Version 2.0 (the "License");
+you may not use this file except in compliance with the License.
+You may obtain a copy of the License at
+
+    http://www.apache.org/licenses/LICENSE-2.0
+
+Unless required by applicable law or agreed to in writing, software
+distributed under the License is distributed on an "AS IS" BASIS,
+WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+See the License for the specific language governing permissions and
+limitations under the License.
+*/
+
+package connection
+
+import (
+	"slices"
+	"time"
+
+	"github.com/dli-operator/dli-operator/api/v1alpha1"
+)
+
+const (
+	// A circuit opens after so many failures in a row. Where a single job can
+	// cause them, so many different jobs must have met them.
+	circuitFailures = 5
+	circuitJobs     = 3
+	// Where a single job can cause the failures the first probe comes soon, each
+	// later one after twice the time, up to the probe interval.
+	firstProbe = time.Second
+	// While a single job may be the cause, those that were never asked for are
+	// asked once each, this far apart.
+	firstLook = 500 * time.Millisecond
+)
+
+// circuit is the circuit breaker of an endpoint. While it is open one job is
+// asked for at a time, at most once in a probe interval, another one each time;
+// the first success closes it.
+//
+// It counts jobs, and the kind of failure, because some jobs fail whatever the
+// endpoint does: they must not keep the others from being asked for.
+type circuit struct {
+	probe time.Duration
+	// failures counts those since the last success; jobs are the different jobs
+	// that met them, up to circuitJobs.
+	failures int
+	jobs     []string
+	// certain says that no single job can cause the latest failure.
+	certain bool
+	why     *Failure
+
+	open bool
+	// probing says that a probe is on its way; probeAt is when the next may leave,
+	// and step how long after this one's beginning.
+	probing         bool
+	probeAt, lookAt time.Time
+	step            time.Duration
+}
+
+// standing implements policy.
+func (c *circuit) standing(now time.Time) standing {
+	if !c.open {
+		return standing{}
+	}
+	s := standing{why: c.why, who: Nobody, self: Failf(v1alpha1.ReasonCircuitOpen,
+		"requests are held back but for a probe every %v: %s", c.probe, c.why.Message)}
+	if !c.probing {
+		s.who, s.until = Probe, c.probeAt
+	}
+	// The next probe may be far away, and the first look at a job is not.
+	if !c.certain && (c.probing || now.Before(c.probeAt)) {
+		s.who, s.until = FirstLook, c.lookAt
+		if !c.probing {
+			s.then = c.probeAt
+		}
+	}
+	return s
+}
+
+// begin notes that a request leaves at now.
+func (c *circuit) begin(who Who, now time.Time) {
+	switch {
+	case !c.open:
+	case who == FirstLook:
+		c.lookAt = now.Add(firstLook)
+	default:
+		c.probing = true
+		c.probeAt = now.Add(c.step)
+	}
+}
+
+// end notes at now what a request told of the endpoint.
+func (c *circuit) end(r *Request, e evidence, now time.Time) {
+	probe := c.open && c.probing && r.who != FirstLook
+	if probe {
+		c.probing = false
+	}
+	switch {
+	case !e.answered:
+		return
+	case e.fault == noFault:
+		c.close()
+		return
+	}
+	c.failures++
+	c.certain, c.why = e.fault == certainFault, e.why
+	if len(c.jobs) < circuitJobs && !slices.Contains(c.jobs, r.job) {
+		c.jobs = append(c.jobs, r.job)
+	}
+	switch {
+	case probe:
+		c.step = min(2*c.step, c.probe)
+	case !c.open && c.failures >= circuitFailures && (c.certain || len(c.jobs) == circuitJobs):
+		c.open, c.step = true, c.probe
+		if !c.certain {
+			c.step = min(firstProbe, c.probe)
+		}
+		// It counts from when the last request began, not from when that was given
+		// up.
+		c.probeAt, c.lookAt = later(r.began.Add(c.step), now), now
+	}
+}
+
+func (c *circuit) close() {
+	*c = circuit{probe: c.probe, jobs: c.jobs[:0]}
+}

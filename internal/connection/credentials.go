@@ -1,0 +1,238 @@
+/*
+Copyright 2026 The DLI Operator Authors.
+
+Licensed under the Apache License, Version 2.0 (the "License");
+you may not use this file except in compliance with the License.
+You may obtain a copy of the License at
+
+    http://www.apache.org/licenses/LICENSE-2.0
+
+Unless required by applicable law or agreed to in writing, software
+distributed under the License is distributed on an "AS IS" BASIS,
+WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+See the License for the specific language governing permissions and
+limitations under the License.
+*/
+
+package connection
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/dli-operator/dli-operator/api/v1alpha1"
+	"github.com/dli-operator/dli-operator/internal/dli"
+)
+
+// credentials are what a connection asks with, and what DLI thinks of them.
+type credentials struct {
+	source   Source
+	endpoint string
+	// salt makes the fingerprints in the API those of this connection alone.
+	salt string
+	// name is how messages call the connection.
+	name     string
+	lockouts *lockouts
+
+	current dli.Credentials
+	// lockout guards the current credentials; nil when there are none.
+	lockout *lockout
+	// unusable says why there are none; nil while they are fetched for the first
+	// time, too.
+	unusable  *Failure
+	fetchedAt time.Time
+	// expires and renewAt are zero where the end of the credentials is not known.
+	expires, renewAt time.Time
+	// connected says that DLI has accepted some.
+	connected bool
+	// remembered is what the connection's status last told of rejections.
+	remembered *v1alpha1.RejectedCredentials
+}
+
+// standing implements policy.
+func (c *credentials) standing(now time.Time) standing {
+	switch {
+	case c.unusable != nil:
+		return standing{why: c.unusable, who: Nobody}
+	case c.lockout == nil:
+		return standing{who: Nobody}
+	case c.expired(now):
+		return standing{who: Nobody, why: Failf(v1alpha1.ReasonCredentialsRejected,
+			"the temporary credentials of %s have expired and could not be renewed", c.name)}
+	}
+	s := c.lockout.standing(now)
+	if c.lockout.closed() && s.why == nil {
+		s.why = Failf(v1alpha1.ReasonCredentialsRejected, "DLI rejects the credentials of %s; put valid ones into its Secret", c.name)
+	}
+	return s
+}
+
+func (c *credentials) expired(now time.Time) bool {
+	return !c.expires.IsZero() && !now.Before(c.expires)
+}
+
+// use makes a lockout that of the current credentials; nil for none.
+func (c *credentials) use(l *lockout) {
+	if c.lockout != nil {
+		c.lockout.users--
+	}
+	if l != nil {
+		l.users++
+	}
+	c.lockout = l
+}
+
+// fetched notes what the source gave at now. Old credentials of which the end is
+// known are used until then if no new ones can be had.
+func (c *credentials) fetched(creds dli.Credentials, expires time.Time, why *Failure, now time.Time) {
+	c.fetchedAt = now
+	switch {
+	case why != nil && c.lockout != nil && now.Before(c.expires):
+		// The next fetch tries again.
+	case why != nil:
+		c.unusable = why
+		c.use(nil)
+	case c.lockout != nil && c.current == creds && c.expires.Equal(expires):
+	default:
+		c.current, c.expires, c.renewAt, c.unusable = creds, expires, time.Time{}, nil
+		if !expires.IsZero() {
+			c.renewAt = renewal(now, expires)
+		}
+		c.use(c.lockouts.of(fingerprint(c.endpoint, creds), now))
+		c.recall(now)
+	}
+}
+
+// remember takes what the connection's status tells of rejections, by this
+// process before a restart or by another one.
+func (c *credentials) remember(stored *v1alpha1.RejectedCredentials, now time.Time) {
+	c.remembered = stored
+	c.recall(now)
+}
+
+func (c *credentials) recall(now time.Time) {
+	if c.remembered == nil || c.lockout == nil || c.remembered.Fingerprint != c.fingerprint() {
+		return
+	}
+	times := make([]time.Time, len(c.remembered.Times))
+	for i, at := range c.remembered.Times {
+		times[i] = at.Time
+	}
+	var lockedUntil time.Time
+	if c.remembered.LockedUntil != nil {
+		lockedUntil = c.remembered.LockedUntil.Time
+	}
+	c.lockout.recall(times, lockedUntil, now)
+}
+
+// rejections is what the connection's status is to tell of rejections.
+func (c *credentials) rejections(now time.Time) *v1alpha1.RejectedCredentials {
+	if c.lockout == nil {
+		return c.remembered
+	}
+	if !c.lockout.closed() {
+		return nil
+	}
+	told := &v1alpha1.RejectedCredentials{Fingerprint: c.fingerprint()}
+	for _, at := range c.lockout.rejected {
+		told.Times = append(told.Times, metav1.NewMicroTime(at.Truncate(time.Microsecond)))
+	}
+	if now.Before(c.lockout.lockedUntil) {
+		until := metav1.NewMicroTime(c.lockout.lockedUntil.Truncate(time.Microsecond))
+		told.LockedUntil = &until
+	}
+	return told
+}
+
+// fingerprint identifies the current credentials in the connection's status.
+func (c *credentials) fingerprint() string {
+	return fingerprint(c.salt+c.endpoint, c.current)[:16]
+}
+
+// due is when the credentials are to be fetched again: temporary ones when they
+// are to be renewed, others within a minute, and those that do not work within
+// half of one.
+func (c *credentials) due(now time.Time, probe time.Duration) time.Time {
+	retry := c.fetchedAt.Add(retryInterval(probe))
+	switch {
+	case c.fetchedAt.IsZero():
+		return now
+	case c.lockout == nil || c.expired(now) || c.lockout.closed():
+		return retry
+	case c.renewAt.IsZero():
+		return c.fetchedAt.Add(refreshInterval(probe))
+	default:
+		return later(c.renewAt, retry)
+	}
+}
+
+// With probes every 30 s, these are 45 s and 20 s.
+func refreshInterval(probe time.Duration) time.Duration { return probe * 3 / 2 }
+func retryInterval(probe time.Duration) time.Duration   { return probe * 2 / 3 }
+
+// renewal is when credentials fetched at now that expire at expires are fetched
+// again: with a fifth of their life to go, at least five minutes, and at the
+// latest half way.
+func renewal(now, expires time.Time) time.Time {
+	life := expires.Sub(now)
+	return expires.Add(-min(max(life/5, 5*time.Minute), life/2))
+}
+
+// fingerprint identifies credentials at a place without giving them away.
+func fingerprint(place string, creds dli.Credentials) string {
+	sum := sha256.New()
+	for _, part := range []string{place, creds.AccessKeyID, creds.SecretAccessKey, creds.SecurityToken, creds.Token} {
+		fmt.Fprintf(sum, "%d:%s", len(part), part)
+	}
+	return hex.EncodeToString(sum.Sum(nil))
+}
+
+// Refresh fetches the credentials if they are due at now, and says when to come
+// again. One set replaces another at once and whole. Only one caller may refresh
+// a connection at a time. The error says that the API server could not be asked.
+func (c *Connection) Refresh(ctx context.Context, now time.Time) (next time.Duration, err error) {
+	c.mu.Lock()
+	due := c.broken == nil && !c.closed && !now.Before(c.credentials.due(now, c.probe))
+	c.mu.Unlock()
+	if due {
+		creds, expires, why, err := c.credentials.source.Fetch(ctx)
+		if err != nil {
+			return 0, err
+		}
+		c.mu.Lock()
+		c.credentials.fetched(creds, expires, why, now)
+		c.mu.Unlock()
+	}
+	healthy := c.Health(now).Ready
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.broken != nil {
+		// Trying again does not mend it; a change of the object does.
+		return refreshInterval(c.probe), nil
+	}
+	longest := refreshInterval(c.probe)
+	if !healthy {
+		longest = retryInterval(c.probe)
+	}
+	return max(min(c.credentials.due(now, c.probe).Sub(now), longest), time.Millisecond), nil
+}
+
+// Remember takes what the connection's object tells at now of rejections that
+// another process has seen, or this one before a restart.
+func (c *Connection) Remember(stored *v1alpha1.RejectedCredentials, now time.Time) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.credentials.remember(stored, now)
+}
+
+// Rejections returns what the connection's object is to tell of rejections.
+func (c *Connection) Rejections(now time.Time) *v1alpha1.RejectedCredentials {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.credentials.rejections(now)
+}

@@ -1,0 +1,98 @@
+/*
+Copyright 2026 The DLI Operator Authors.
+
+Licensed under the Apache License, Version 2.0 (the "License");
+you may not use this file except in compliance with the License.
+You may obtain a copy of the License at
+
+    http://www.apache.org/licenses/LICENSE-2.0
+
+Unless required by applicable law or agreed to in writing, software
+distributed under the License is distributed on an "AS IS" BASIS,
+WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+See the License for the specific language governing permissions and
+limitations under the License.
+*/
+
+package connection
+
+import (
+	"time"
+
+	"golang.org/x/time/rate"
+)
+
+// pace hands out turns: the tokens of the connection's rate limit, at the rate
+// that throttling leaves of it.
+type pace struct {
+	*rate.Limiter
+	burst int
+}
+
+func newPace(perSecond, burst int) pace {
+	return pace{rate.NewLimiter(rate.Limit(perSecond), burst), burst}
+}
+
+// adapt sets the rate in force at now. While it is not the configured one there
+// are no bursts: they would meet the limit that is being approached.
+func (p *pace) adapt(perSecond float64, adapted bool, now time.Time) {
+	burst := p.burst
+	if adapted {
+		burst = min(max(1, int(perSecond/50)), p.burst)
+	}
+	if limit := rate.Limit(perSecond); p.Limit() != limit {
+		p.SetLimitAt(now, limit)
+	}
+	if p.Burst() != burst {
+		p.SetBurstAt(now, burst)
+	}
+}
+
+// standing implements policy.
+func (p *pace) standing(now time.Time) standing {
+	missing := 1 - p.TokensAt(now)
+	if missing <= 0 {
+		return standing{}
+	}
+	wait := time.Duration(missing / float64(p.Limit()) * float64(time.Second))
+	return standing{until: now.Add(max(wait, time.Millisecond))}
+}
+
+const (
+	// A request that takes longer than this leaves its place to another one: a few
+	// jobs that hang must not keep the others from being asked for.
+	slowAfter = 2 * time.Second
+	// With those that are slow, so many times the usual number may be in flight.
+	slowFactor = 4
+)
+
+// inFlight bounds the requests of a connection that are on their way.
+type inFlight struct {
+	// limit is how many may be that have not become slow.
+	limit int
+	// began holds when they began, oldest first.
+	began []time.Time
+}
+
+// standing implements policy.
+func (f *inFlight) standing(now time.Time) standing {
+	n := len(f.began)
+	switch {
+	case n < f.limit:
+		return standing{}
+	case n >= slowFactor*f.limit:
+		return standing{who: Nobody}
+	}
+	return standing{until: f.began[n-f.limit].Add(slowAfter)}
+}
+
+func (f *inFlight) begin(now time.Time) { f.began = append(f.began, now) }
+
+func (f *inFlight) end(began time.Time) {
+	for i, at := range f.began {
+		if at.Equal(began) {
+			f.began = append(f.began[:i], f.began[i+1:]...)
+			return
+		}
+	}
+}

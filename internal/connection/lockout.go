@@ -1,0 +1,178 @@
+/*
+Copyright 2026 The DLI Operator Authors.
+
+Licensed under the Apache License, Version 2.0 (the "License");
+you may not use this file except in compliance with the License.
+You may obtain a copy of the License at
+
+    http://www.apache.org/licenses/LICENSE-2.0
+
+Unless required by applicable law or agreed to in writing, software
+distributed under the License is distributed on an "AS IS" BASIS,
+WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+See the License for the specific language governing permissions and
+limitations under the License.
+*/
+
+package connection
+
+import (
+	"maps"
+	"slices"
+	"time"
+)
+
+// Bounds of what is tried with credentials that DLI has rejected. More than
+// five signature failures in a row lock an access key for all its users.
+const (
+	lockoutWindow   = 5 * time.Minute
+	lockoutFailures = 5
+)
+
+// lockout guards one set of credentials at one endpoint, for all connections
+// that use it. Credentials that were never accepted, or were rejected last, are
+// tried by one request at a time; rejected ones once in a probe interval, and at
+// most five times in any five minutes.
+type lockout struct {
+	probe    time.Duration
+	proven   bool
+	inFlight int
+	// rejected holds the times of the latest rejections, at most lockoutFailures,
+	// since the credentials were last accepted.
+	rejected    []time.Time
+	lockedUntil time.Time
+	// why is what DLI said with the last rejection; nil when only the API server
+	// remembers it.
+	why              *Failure
+	acceptedAt, used time.Time
+	// users counts the connections that ask with the credentials.
+	users int
+}
+
+// closed reports whether the credentials were rejected last.
+func (l *lockout) closed() bool { return len(l.rejected) > 0 }
+
+// standing implements policy.
+func (l *lockout) standing(now time.Time) standing {
+	s := standing{until: l.lockedUntil}
+	if n := len(l.rejected); n > 0 {
+		s.why = l.why
+		s.until = later(s.until, l.rejected[n-1].Add(l.probe))
+		if n == lockoutFailures {
+			s.until = later(s.until, l.rejected[0].Add(lockoutWindow+time.Second))
+		}
+	}
+	if l.proven {
+		return s
+	}
+	s.who = Probe
+	if l.inFlight > 0 {
+		s.who = Nobody
+	}
+	return s
+}
+
+// begin notes that a request leaves with the credentials. Each that does must
+// end.
+func (l *lockout) begin(now time.Time) {
+	l.inFlight++
+	l.used = now
+}
+
+// end notes what a request, which had left at began, told of the credentials at
+// now.
+func (l *lockout) end(v verification, why *Failure, began, now time.Time) {
+	l.inFlight--
+	l.used = now
+	// What was sent before the last rejection came back proves nothing: the
+	// credentials may have been revoked in between.
+	stale := l.closed() && !began.After(l.rejected[len(l.rejected)-1])
+	switch {
+	case v == accepted && !stale:
+		l.proven, l.rejected, l.lockedUntil, l.why = true, nil, time.Time{}, nil
+		l.acceptedAt = now
+	case v == rejected:
+		l.proven, l.why = false, why
+		l.lockedUntil = later(l.lockedUntil, now.Add(why.RetryAfter))
+		l.reject(now)
+	case v == unverified && l.closed() && !stale:
+		// The service may have counted it, too.
+		l.reject(now)
+	}
+}
+
+func (l *lockout) reject(times ...time.Time) {
+	l.rejected = append(l.rejected, times...)
+	slices.SortFunc(l.rejected, time.Time.Compare)
+	l.rejected = slices.CompactFunc(l.rejected, sameMicrosecond)
+	if surplus := len(l.rejected) - lockoutFailures; surplus > 0 {
+		l.rejected = slices.Delete(l.rejected, 0, surplus)
+	}
+}
+
+// sameMicrosecond reports whether two times are one to the API server.
+func sameMicrosecond(a, b time.Time) bool {
+	return a.Truncate(time.Microsecond).Equal(b.Truncate(time.Microsecond))
+}
+
+// recall adds rejections that another process, or this one before a restart, has
+// seen: those that matter at now and came after the credentials were last
+// accepted. One that is said to come yet, because a clock has been set back,
+// counts only where nothing else is known.
+func (l *lockout) recall(times []time.Time, lockedUntil, now time.Time) {
+	if n := len(times); n == 0 || !times[n-1].After(l.acceptedAt) {
+		return
+	}
+	for _, at := range times {
+		age := now.Sub(at)
+		if age < lockoutWindow && (age >= 0 || !l.closed()) {
+			// Without a monotonic reading a later jump of the clock would move it.
+			l.reject(now.Add(-max(age, 0)))
+		}
+	}
+	if left := lockedUntil.Sub(now); left > 0 {
+		l.lockedUntil = later(l.lockedUntil, now.Add(min(left, lockoutWindow)))
+	}
+	if l.closed() {
+		l.proven = false
+	}
+}
+
+// forgettable reports whether there is nothing to remember that matters at now.
+func (l *lockout) forgettable(now time.Time) bool {
+	return l.inFlight == 0 && now.Sub(l.used) > lockoutWindow && now.After(l.lockedUntil)
+}
+
+func later(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a
+	}
+	return b
+}
+
+func earlier(a, b time.Time) time.Time {
+	if a.Before(b) {
+		return a
+	}
+	return b
+}
+
+// lockouts holds the guard of every set of credentials in use, and of those that
+// are not while there is something to remember of them.
+type lockouts struct {
+	probe         time.Duration
+	byFingerprint map[string]*lockout
+}
+
+// of returns the guard of credentials: the same for all connections that use the
+// same ones at the same endpoint.
+func (l *lockouts) of(fingerprint string, now time.Time) *lockout {
+	found := l.byFingerprint[fingerprint]
+	if found == nil {
+		maps.DeleteFunc(l.byFingerprint, func(_ string, l *lockout) bool { return l.users == 0 && l.forgettable(now) })
+		found = &lockout{probe: l.probe}
+		l.byFingerprint[fingerprint] = found
+	}
+	found.used = later(found.used, now)
+	return found
+}

@@ -1,0 +1,335 @@
+/*
+Copyright 2026 The DLI Operator Authors.
+
+Licensed under the Apache License, Version 2.0 (the "License");
+you may not use this file except in compliance with the License.
+You may obtain a copy of the License at
+
+    http://www.apache.org/licenses/LICENSE-2.0
+
+Unless required by applicable law or agreed to in writing, software
+distributed under the License is distributed on an "AS IS" BASIS,
+WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+See the License for the specific language governing permissions and
+limitations under the License.
+*/
+
+package connection
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+	"sync"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/utils/clock"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/dli-operator/dli-operator/api/v1alpha1"
+	"github.com/dli-operator/dli-operator/internal/dli"
+)
+
+// Options are the operator's settings for all connections.
+type Options struct {
+	// Default is the DLIConnection of DLIJobs that name none and whose namespace
+	// has none of the name "default"; empty for none.
+	Default types.NamespacedName
+	// AllowedHosts are the patterns that the host of an endpoint must match;
+	// empty for any host.
+	AllowedHosts []string
+	// AllowInsecure admits http and any address: for demos and tests.
+	AllowInsecure bool
+	// UserAgent is sent with every request.
+	UserAgent string
+	// ProbeInterval is how often an endpoint or credentials that have failed are
+	// tried; DefaultProbeInterval when it is zero. Secrets are read again after
+	// one and a half of it, and after two thirds while they do not work.
+	ProbeInterval time.Duration
+	// PodIdentityNamespaces are the namespaces whose DLIConnections may use
+	// podIdentity, which asks with the operator's own rights; empty for all.
+	PodIdentityNamespaces []string
+	// NewClient makes the client of a connection; nil means dli.NewClient.
+	NewClient func(dli.Config) (Client, error)
+}
+
+// Registry finds the connection of a job and keeps those in use open. It owns
+// all of them.
+type Registry struct {
+	// reader reads DLIConnections and Namespaces, from the cache; secrets reads
+	// Secrets, not from one.
+	reader, secrets client.Reader
+	options         Options
+	clock           clock.PassiveClock
+	recorder        Recorder
+
+	mu       sync.Mutex
+	open     map[types.NamespacedName]*Connection
+	lockouts lockouts
+}
+
+// NewRegistry returns a registry without connections. reader reads DLIConnections
+// and Namespaces, and is asked for every job: from a cache. secrets reads
+// Secrets, and is no cache: that would need the right to list all of them.
+func NewRegistry(reader, secrets client.Reader, options Options, recorder Recorder, clock clock.PassiveClock) *Registry {
+	if options.ProbeInterval <= 0 {
+		options.ProbeInterval = DefaultProbeInterval
+	}
+	if options.NewClient == nil {
+		options.NewClient = func(config dli.Config) (Client, error) { return dli.NewClient(config) }
+	}
+	return &Registry{
+		reader: reader, secrets: secrets, options: options, clock: clock, recorder: recorder,
+		open:     map[types.NamespacedName]*Connection{},
+		lockouts: lockouts{probe: options.ProbeInterval, byFingerprint: map[string]*lockout{}},
+	}
+}
+
+// Default returns the operator's default connection; empty for none.
+func (r *Registry) Default() types.NamespacedName { return r.options.Default }
+
+// Find returns the connection that a job may use, or why there is none.
+func (r *Registry) Find(ctx context.Context, job *v1alpha1.DLIJob) (*Connection, *Failure, error) {
+	key, object, err := r.resolve(ctx, job)
+	if err != nil {
+		return nil, nil, err
+	}
+	foreign := key.Namespace != job.Namespace
+	if object != nil && foreign {
+		allowed, err := r.allows(ctx, object, job.Namespace)
+		if err != nil {
+			return nil, nil, err
+		}
+		if !allowed {
+			object = nil
+		}
+	}
+	switch {
+	case object != nil:
+		return r.Open(object), nil, nil
+	case key == types.NamespacedName{}:
+		return nil, Failf(v1alpha1.ReasonConnectionNotFound,
+			"there is no DLIConnection named %s in namespace %s; create it, or name another in spec.connectionRef", v1alpha1.DefaultConnectionName, job.Namespace), nil
+	case foreign:
+		return nil, Failf(v1alpha1.ReasonConnectionNotAllowed,
+			"DLIConnection %s does not exist or does not allow namespace %s; ask its owner to allow it in spec.allowedNamespaces", key, job.Namespace), nil
+	default:
+		return nil, Failf(v1alpha1.ReasonConnectionNotFound,
+			"DLIConnection %s does not exist; create it, or correct spec.connectionRef", key), nil
+	}
+}
+
+// resolve returns the key of a job's connection and its object, nil if it does
+// not exist. The key is empty if the job names none and there is no default.
+func (r *Registry) resolve(ctx context.Context, job *v1alpha1.DLIJob) (types.NamespacedName, *v1alpha1.DLIConnection, error) {
+	key := Referenced(job)
+	object, err := r.get(ctx, key)
+	if job.Spec.ConnectionRef != nil || object != nil || err != nil {
+		return key, object, err
+	}
+	if r.options.Default.Name == "" {
+		return types.NamespacedName{}, nil, nil
+	}
+	object, err = r.get(ctx, r.options.Default)
+	return r.options.Default, object, err
+}
+
+// Referenced is the key that a job's connectionRef names; that of its
+// namespace's default when it names none.
+func Referenced(job *v1alpha1.DLIJob) types.NamespacedName {
+	key := types.NamespacedName{Namespace: job.Namespace, Name: v1alpha1.DefaultConnectionName}
+	if ref := job.Spec.ConnectionRef; ref != nil {
+		key.Name = ref.Name
+		if ref.Namespace != "" {
+			key.Namespace = ref.Namespace
+		}
+	}
+	return key
+}
+
+// get reads a DLIConnection, nil if it does not exist. It is the cache's own
+// object: nobody changes it.
+func (r *Registry) get(ctx context.Context, key types.NamespacedName) (*v1alpha1.DLIConnection, error) {
+	object := &v1alpha1.DLIConnection{}
+	err := r.reader.Get(ctx, key, object, sharedObject)
+	if apierrors.IsNotFound(err) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("reading DLIConnection %s: %w", key, err)
+	}
+	return object, nil
+}
+
+// sharedObject spares a copy of what is only read.
+var sharedObject = &client.GetOptions{UnsafeDisableDeepCopy: new(true)}
+
+// allows reports whether a connection may be used from another namespace.
+func (r *Registry) allows(ctx context.Context, object *v1alpha1.DLIConnection, namespace string) (bool, error) {
+	switch object.Spec.AllowedNamespaces.From {
+	case v1alpha1.NamespacesFromAll:
+		return true, nil
+	case v1alpha1.NamespacesFromSelector:
+	default:
+		return false, nil
+	}
+	selector, err := metav1.LabelSelectorAsSelector(object.Spec.AllowedNamespaces.Selector)
+	if err != nil {
+		return false, nil //nolint:nilerr // the connection's own status says what is wrong with it
+	}
+	meta := &metav1.PartialObjectMetadata{}
+	meta.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind("Namespace"))
+	if err := r.reader.Get(ctx, types.NamespacedName{Name: namespace}, meta, sharedObject); err != nil {
+		return false, client.IgnoreNotFound(err)
+	}
+	return selector.Matches(labels.Set(meta.Labels)), nil
+}
+
+// Open returns the connection that works as an object says, opening it if there
+// is none or it works as an older one said.
+func (r *Registry) Open(object *v1alpha1.DLIConnection) *Connection {
+	key := client.ObjectKeyFromObject(object)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	known := r.open[key]
+	if known != nil && known.UID == object.UID && known.Generation >= object.Generation {
+		return known
+	}
+	next := r.build(key, object)
+	if known != nil {
+		next.takeOver(known)
+		known.close()
+	}
+	r.open[key] = next
+	return next
+}
+
+// takeOver keeps what DLI has said of a predecessor's user, and its tokens: an
+// edit of the object changes neither.
+func (c *Connection) takeOver(predecessor *Connection) {
+	if c.UID != predecessor.UID || c.Endpoint != predecessor.Endpoint {
+		return
+	}
+	configured := c.throttle.configured
+	c.throttle = predecessor.throttle
+	c.throttle.configured = configured
+	if configured == predecessor.throttle.configured && c.pace.burst == predecessor.pace.burst {
+		c.pace = predecessor.pace
+	}
+}
+
+// Forget closes the connection of an object that is gone.
+func (r *Registry) Forget(key types.NamespacedName) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if known := r.open[key]; known != nil {
+		known.close()
+		delete(r.open, key)
+	}
+}
+
+// All returns the connections in use.
+func (r *Registry) All() []*Connection {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return slices.Collect(maps.Values(r.open))
+}
+
+// OpenName returns the name of the connection that a job names or implies, if it
+// is in use; else "".
+func (r *Registry) OpenName(job *v1alpha1.DLIJob) string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	conn := r.open[Referenced(job)]
+	if conn == nil && job.Spec.ConnectionRef == nil {
+		conn = r.open[r.options.Default]
+	}
+	if conn == nil {
+		return ""
+	}
+	return conn.Key.String()
+}
+
+func (r *Registry) build(key types.NamespacedName, object *v1alpha1.DLIConnection) *Connection {
+	conn := newConnection(key, object, r)
+	endpoint, err := dli.ResolveEndpoint(object.Spec.Region, object.Spec.Endpoint, r.options.AllowedHosts, r.options.AllowInsecure)
+	if err != nil {
+		conn.broken = misconfigured(conn, err)
+		return conn
+	}
+	conn.Endpoint, conn.credentials.endpoint = endpoint, endpoint
+	client, err := r.options.NewClient(dli.Config{
+		Endpoint:      endpoint,
+		ProjectID:     object.Spec.ProjectID,
+		CABundle:      []byte(object.Spec.CABundle),
+		AllowInsecure: r.options.AllowInsecure,
+		MaxIdleConns:  conn.inFlight.limit,
+		Timeout:       requestTimeout,
+		UserAgent:     r.options.UserAgent,
+	})
+	if err != nil {
+		conn.broken = misconfigured(conn, err)
+		return conn
+	}
+	conn.client = client
+	conn.credentials.source, conn.broken = r.source(conn, object.Spec.Credentials)
+	return conn
+}
+
+func newConnection(key types.NamespacedName, object *v1alpha1.DLIConnection, r *Registry) *Connection {
+	perSecond, burst := int(object.Spec.RateLimit.RequestsPerSecond), int(object.Spec.RateLimit.Burst)
+	// The API server sets these unless the object is older than the fields.
+	if perSecond <= 0 {
+		perSecond = 20
+	}
+	if burst <= 0 {
+		burst = 20
+	}
+	conn := &Connection{
+		Key:        key,
+		UID:        object.UID,
+		Generation: object.Generation,
+		recorder:   r.recorder,
+		probe:      r.options.ProbeInterval,
+		mu:         &r.mu,
+		circuit:    circuit{probe: r.options.ProbeInterval},
+		throttle:   throttle{configured: float64(perSecond)},
+		pace:       newPace(perSecond, burst),
+		// Enough to keep the rate at 200 ms a request; four, at least, and by default.
+		inFlight: inFlight{limit: max(perSecond/5, 4)},
+	}
+	conn.credentials = credentials{
+		salt: string(object.UID), name: conn.Name(), lockouts: &r.lockouts, remembered: object.Status.RejectedCredentials,
+	}
+	return conn
+}
+
+// source returns where the connection's credentials come from, or why there are
+// none for it.
+func (r *Registry) source(conn *Connection, from v1alpha1.Credentials) (Source, *Failure) {
+	if ref := from.SecretRef; ref != nil {
+		return secretSource{reader: r.secrets, key: types.NamespacedName{Namespace: conn.Key.Namespace, Name: ref.Name}}, nil
+	}
+	if allowed := r.options.PodIdentityNamespaces; len(allowed) > 0 && !slices.Contains(allowed, conn.Key.Namespace) {
+		return nil, Failf(v1alpha1.ReasonCredentialsRejected,
+			"%s may not use podIdentity, which asks with the operator's own rights: use a secretRef, or have namespace %s added to the operator's --pod-identity-namespaces", conn.Name(), conn.Key.Namespace)
+	}
+	identity, err := dli.PodIdentityFromEnv()
+	if err != nil {
+		return nil, Failf(v1alpha1.ReasonCredentialsRejected, "%s cannot ask with the pod's identity: %v", conn.Name(), err)
+	}
+	return podIdentitySource{identity: identity}, nil
+}
+
+func misconfigured(conn *Connection, err error) *Failure {
+	if known, ok := dli.AsError(err); ok {
+		return Failf(v1alpha1.ReasonEndpointMisconfigured, "%s: %s", conn.Name(), known.Message)
+	}
+	return Failf(v1alpha1.ReasonEndpointMisconfigured, "%s: %v", conn.Name(), err)
+}

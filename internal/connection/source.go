@@ -1,0 +1,99 @@
+/*
+Copyright 2026 The DLI Operator Authors.
+
+Licensed under the Apache License, Version 2.0 (the "License");
+you may not use this file except in compliance with the License.
+You may obtain a copy of the License at
+
+    http://www.apache.org/licenses/LICENSE-2.0
+
+Unless required by applicable law or agreed to in writing, software
+distributed under the License is distributed on an "AS IS" BASIS,
+WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+See the License for the specific language governing permissions and
+limitations under the License.
+*/
+
+package connection
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/go-logr/logr"
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/dli-operator/dli-operator/api/v1alpha1"
+	"github.com/dli-operator/dli-operator/internal/dli"
+)
+
+// Source is where a connection's credentials come from.
+type Source interface {
+	// Fetch returns the credentials and when they expire (zero: not known).
+	// Either a failure says what somebody must do, or an error says that it may
+	// work next time.
+	Fetch(ctx context.Context) (dli.Credentials, time.Time, *Failure, error)
+}
+
+// secretSource reads a Secret at the API server, on purpose not from a cache: a
+// cache would need the right to list and watch the Secrets of the whole cluster.
+type secretSource struct {
+	reader client.Reader
+	key    types.NamespacedName
+}
+
+func (s secretSource) Fetch(ctx context.Context) (dli.Credentials, time.Time, *Failure, error) {
+	secret := &corev1.Secret{}
+	// A client logs the bodies of answers when it is asked to log everything.
+	err := s.reader.Get(logr.NewContext(ctx, logr.Discard()), s.key, secret)
+	switch {
+	case apierrors.IsNotFound(err):
+		return dli.Credentials{}, time.Time{}, Failf(v1alpha1.ReasonSecretNotFound,
+			"Secret %s does not exist; create it with the keys accessKeyID and secretAccessKey, or token", s.key), nil
+	case apierrors.IsForbidden(err):
+		return dli.Credentials{}, time.Time{}, Failf(v1alpha1.ReasonSecretNotFound,
+			"the operator may not read Secret %s; grant its ServiceAccount get on secrets in that namespace", s.key), nil
+	case err != nil:
+		return dli.Credentials{}, time.Time{}, nil, fmt.Errorf("reading Secret %s: %w", s.key, err)
+	}
+	creds := readSecret(secret.Data)
+	if problem := creds.Validate(); problem != nil {
+		return dli.Credentials{}, time.Time{}, Failf(v1alpha1.ReasonSecretInvalid,
+			"Secret %s %v; it must hold accessKeyID and secretAccessKey, with or without securityToken, or token alone", s.key, problem), nil
+	}
+	return creds, time.Time{}, nil, nil
+}
+
+// readSecret reads credentials from a Secret's data. Blanks around a value are
+// dropped: they come from an editor or from `echo` and are never part of a key.
+func readSecret(data map[string][]byte) dli.Credentials {
+	value := func(key string) string { return strings.TrimSpace(string(data[key])) }
+	return dli.Credentials{
+		AccessKeyID:     value(v1alpha1.SecretKeyAccessKeyID),
+		SecretAccessKey: value(v1alpha1.SecretKeySecretAccessKey),
+		SecurityToken:   value(v1alpha1.SecretKeySecurityToken),
+		Token:           value(v1alpha1.SecretKeyToken),
+	}
+}
+
+// podIdentitySource fetches the temporary key that CCE gives to the pod.
+type podIdentitySource struct {
+	identity *dli.PodIdentity
+}
+
+func (s podIdentitySource) Fetch(ctx context.Context) (dli.Credentials, time.Time, *Failure, error) {
+	creds, expires, err := s.identity.Fetch(ctx)
+	if ctx.Err() != nil {
+		return dli.Credentials{}, time.Time{}, nil, fmt.Errorf("fetching the pod's credentials: %w", ctx.Err())
+	}
+	if err != nil {
+		return dli.Credentials{}, time.Time{}, Failf(v1alpha1.ReasonCredentialsRejected,
+			"the pod's identity cannot be had: %v; bind an agency to the operator's ServiceAccount in CCE, or use a secretRef", err), nil
+	}
+	return creds, expires, nil, nil
+}

@@ -1,0 +1,102 @@
+/*
+Copyright 2026 The DLI Operator Authors.
+
+Licensed under the Apache License, Version 2.0 (the "License");
+you may not use this file except in compliance with the License.
+You may obtain a copy of the License at
+
+    http://www.apache.org/licenses/LICENSE-2.0
+
+Unless required by applicable law or agreed to in writing, software
+distributed under the License is distributed on an "AS IS" BASIS,
+WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+See the License for the specific language governing permissions and
+limitations under the License.
+*/
+
+package connection
+
+import "time"
+
+const (
+	// What to wait for when DLI throttles without saying for how long, and at
+	// most, whatever it says.
+	defaultPause = 5 * time.Second
+	maxPause     = 10 * time.Minute
+	// Requests that were sent before the last throttling was known tell nothing
+	// new; nor do those right after it, which meet the same window.
+	throttleMemory = time.Second
+)
+
+// throttle adapts the rate of a connection to what DLI admits. An answer that
+// says "too many" pauses the connection and cuts its rate; the rate then returns
+// quickly to just below the one that was too much, stays there for a while, and
+// goes on growing, faster and faster, until DLI says so again or the configured
+// rate is reached. Most of the time is spent just below what DLI admits.
+type throttle struct {
+	// configured is the rate of the connection's spec, in requests a second.
+	configured float64
+	// limit is the rate that was too much; 0 while the configured one is in force.
+	limit       float64
+	pausedUntil time.Time
+	lastAt      time.Time
+	why         *Failure
+}
+
+// Shares of the rate that was too much, and the times that they are in force.
+const (
+	cutShare, safeShare = 0.7, 0.95
+	cutFor, safeFor     = 10.0, 45.0 // seconds
+)
+
+// standing implements policy.
+func (t *throttle) standing(now time.Time) standing {
+	switch {
+	case now.Before(t.pausedUntil):
+		return standing{why: t.why, until: t.pausedUntil}
+	case t.adapted(now):
+		return standing{self: t.why}
+	}
+	return standing{}
+}
+
+// rate is the rate in force at now.
+func (t *throttle) rate(now time.Time) float64 {
+	if t.limit == 0 {
+		return t.configured
+	}
+	seconds := now.Sub(t.pausedUntil).Seconds()
+	share := cutShare
+	switch {
+	case seconds > cutFor+safeFor:
+		beyond := seconds - cutFor - safeFor
+		share = safeShare + 0.005*beyond + 0.0005*beyond*beyond
+	case seconds > cutFor:
+		share = safeShare
+	case seconds > 0:
+		share += (safeShare - cutShare) * seconds / cutFor
+	}
+	return min(max(share*t.limit, minRate), t.configured)
+}
+
+// minRate is the lowest rate that throttling leads to, in requests a second.
+const minRate = 0.2
+
+// adapted reports whether the rate in force at now is less than the configured
+// one.
+func (t *throttle) adapted(now time.Time) bool { return t.rate(now) < t.configured }
+
+// throttled notes an answer that says "too many" at now, to a request that left
+// at began.
+func (t *throttle) throttled(why *Failure, began, now time.Time) {
+	pause := why.RetryAfter
+	if pause <= 0 {
+		pause = defaultPause
+	}
+	rate := t.rate(now)
+	t.pausedUntil = later(t.pausedUntil, now.Add(min(pause, maxPause)))
+	t.why = why
+	if t.limit == 0 || began.After(t.lastAt.Add(throttleMemory)) {
+		t.limit, t.lastAt = rate, now
+	}
+}

@@ -1,0 +1,118 @@
+/*
+Copyright 2026 The DLI Operator Authors.
+
+Licensed under the Apache License, Version 2.0 (the "License");
+you may not use this file except in compliance with the License.
+You may obtain a copy of the License at
+
+    http://www.apache.org/licenses/LICENSE-2.0
+
+Unless required by applicable law or agreed to in writing, software
+distributed under the License is distributed on an "AS IS" BASIS,
+WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+See the License for the specific language governing permissions and
+limitations under the License.
+*/
+
+package poller
+
+import (
+	"hash/maphash"
+	"time"
+
+	"github.com/dli-operator/dli-operator/api/v1alpha1"
+	"github.com/dli-operator/dli-operator/internal/connection"
+	"github.com/dli-operator/dli-operator/internal/dli"
+)
+
+// told is what was last delivered of a job: enough to know whether the next
+// answer is news, and less than the answer.
+type told struct {
+	// any says that something was.
+	any bool
+	// reason and message are of a failure; "" after an answer.
+	reason, message string
+	// facts and figures are the digests of an answer, duration is its duration, -1
+	// for none, and at when it was delivered.
+	facts, figures uint64
+	duration       time.Duration
+	at             time.Time
+}
+
+// answered reports whether an answer that came at now is news, and remembers it
+// if it is. While a job runs, figures that merely move are news at most once in
+// every refresh, and a duration not before it grew by a quarter.
+func (t *told) answered(a *dli.JobStatus, now time.Time, refresh time.Duration) bool {
+	next := told{any: true, facts: factsOf(a), figures: figuresOf(a), duration: -1, at: now}
+	if a.Duration != nil {
+		next.duration = *a.Duration
+	}
+	moved := next.figures != t.figures || !nearly(t.duration, next.duration)
+	if t.any && t.reason == "" && t.facts == next.facts && !(moved && now.Sub(t.at) >= refresh) {
+		return false
+	}
+	*t = next
+	return true
+}
+
+// failed reports whether a failure is news, and remembers it if it is. A single
+// failure that passes by itself, of a job that was well, is none.
+func (t *told) failed(f *connection.Failure, run Run, wasWell bool) bool {
+	passing := !f.NeedsAction() && f.Reason != v1alpha1.ReasonJobNotFound
+	if passing && wasWell && run.Failures == 1 {
+		return false
+	}
+	return t.held(f) || f.Reason == v1alpha1.ReasonJobNotFound
+}
+
+// held is failed for a job that was not asked for.
+func (t *told) held(f *connection.Failure) bool {
+	if t.any && t.reason == f.Reason && t.message == f.Message {
+		return false
+	}
+	*t = told{any: true, reason: f.Reason, message: f.Message}
+	return true
+}
+
+// nearly reports whether a duration is within a quarter of what it was.
+func nearly(was, is time.Duration) bool {
+	if was < 0 || is < 0 {
+		return was == is
+	}
+	difference := is - was
+	return max(difference, -difference) <= was/4
+}
+
+var seed = maphash.MakeSeed()
+
+// factsOf digests what does not merely move while a job runs.
+func factsOf(a *dli.JobStatus) uint64 {
+	var h maphash.Hash
+	h.SetSeed(seed)
+	for _, text := range []string{
+		a.Status, a.JobType, a.JobMode, a.QueueName, a.Owner, a.DatabaseName, a.TableName, a.ResultPath, a.Statement,
+	} {
+		_, _ = h.WriteString(text)
+		_ = h.WriteByte(0)
+	}
+	maphash.WriteComparable(&h, a.StartTime.UnixMilli())
+	for _, column := range a.Columns {
+		maphash.WriteComparable(&h, column)
+	}
+	return h.Sum64()
+}
+
+// figuresOf digests what moves while a job runs, but for its duration, which
+// always does.
+func figuresOf(a *dli.JobStatus) uint64 {
+	var h maphash.Hash
+	h.SetSeed(seed)
+	_, _ = h.WriteString(a.Message)
+	for _, n := range []*int64{a.InputRowCount, a.BadRowCount, a.ResultCount, a.InputBytes} {
+		if n != nil {
+			maphash.WriteComparable(&h, *n)
+		}
+		_ = h.WriteByte(0)
+	}
+	return h.Sum64()
+}

@@ -1,0 +1,323 @@
+/*
+Copyright 2026 The DLI Operator Authors.
+
+Licensed under the Apache License, Version 2.0 (the "License");
+you may not use this file except in compliance with the License.
+You may obtain a copy of the License at
+
+    http://www.apache.org/licenses/LICENSE-2.0
+
+Unless required by applicable law or agreed to in writing, software
+distributed under the License is distributed on an "AS IS" BASIS,
+WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+See the License for the specific language governing permissions and
+limitations under the License.
+*/
+
+// Package poller asks DLI for the status of jobs: it knows when each is due, and
+// keeps what was answered until that is stored.
+package poller
+
+import (
+	"context"
+	"fmt"
+	"math"
+	"sync"
+	"time"
+
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/utils/clock"
+
+	"github.com/dli-operator/dli-operator/api/v1alpha1"
+	"github.com/dli-operator/dli-operator/internal/connection"
+)
+
+// Recorder measures the polls.
+type Recorder interface {
+	// PollLateness is the time from when a poll was due until it was begun.
+	PollLateness(late time.Duration)
+}
+
+// Config is what a Poller works with.
+type Config struct {
+	Schedule Schedule
+	// MaxRequests bounds the requests on their way, of all connections together; 0
+	// for no bound. A
+	// connection takes no more of them than it leaves free, so one that hangs takes
+	// half, two a third each, and there are always some for the others.
+	MaxRequests int
+	// Patience is how long something that passes by itself may hold back a job that
+	// was well before it is told.
+	Patience time.Duration
+	// Deliver is called when there is a new result of a job, and Changed when what a
+	// connection says of itself has changed. Neither may block.
+	Deliver, Changed func(key types.NamespacedName)
+	Recorder         Recorder
+	Clock            clock.Clock
+	// Jitter returns a random number in [-1, 1).
+	Jitter func() float64
+}
+
+// Poller asks DLI for the jobs that it is told to watch. It is a runnable of the
+// manager that works only while its replica leads. What it owns is guarded by one
+// lock, which is never held while anybody is asked.
+type Poller struct {
+	config Config
+
+	mu    sync.Mutex
+	jobs  map[types.NamespacedName]*job
+	lines map[*connection.Connection]*line
+	// later are the jobs that are not due yet.
+	later jobHeap
+	// inFlight counts the requests on their way; starved are the lines that could
+	// not send one because of the others'.
+	inFlight int
+	starved  map[*line]struct{}
+	// wakeAt is when the loop looks again by itself, and beat when it last did.
+	wakeAt, beat time.Time
+
+	wake     chan struct{}
+	requests sync.WaitGroup
+}
+
+// New returns a poller that watches nothing yet.
+func New(config Config) *Poller {
+	if config.MaxRequests <= 0 {
+		config.MaxRequests = math.MaxInt
+	}
+	return &Poller{
+		config:  config,
+		jobs:    map[types.NamespacedName]*job{},
+		lines:   map[*connection.Connection]*line{},
+		starved: map[*line]struct{}{},
+		wake:    make(chan struct{}, 1),
+	}
+}
+
+// heartbeat is the longest time between two looks of the loop.
+const heartbeat = 5 * time.Second
+
+// Start polls until ctx is done, and returns when no request is on its way any
+// more.
+func (p *Poller) Start(ctx context.Context) error {
+	timer := p.config.Clock.NewTimer(0)
+	defer timer.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			p.requests.Wait()
+			return nil
+		case <-p.wake:
+		case <-timer.C():
+		}
+		now := p.config.Clock.Now()
+		p.mu.Lock()
+		p.beat = now
+		p.wakeAt = p.serveDue(ctx, now)
+		wait := p.wakeAt.Sub(now)
+		p.mu.Unlock()
+		timer.Reset(max(wait, 0))
+	}
+}
+
+// Healthy returns an error if the loop has stopped, as far as can be told at now;
+// nil before it has begun.
+func (p *Poller) Healthy(now time.Time) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if late := now.Sub(p.beat); !p.beat.IsZero() && late > 4*heartbeat {
+		return fmt.Errorf("the poller has not looked for jobs that are due for %v", late.Round(time.Second))
+	}
+	return nil
+}
+
+// serveDue puts in line what is due at now, lets those ask who may, and returns
+// when to look again.
+func (p *Poller) serveDue(ctx context.Context, now time.Time) time.Time {
+	for top := p.later.top(); top != nil && !top.due.After(now); top = p.later.top() {
+		delete(top.line.backingOff, top)
+		top.enter(top.line.heapOf(top))
+		top.line.arrived = append(top.line.arrived, top)
+	}
+	next := now.Add(heartbeat)
+	if top := p.later.top(); top != nil {
+		next = earlier(next, top.due)
+	}
+	for _, l := range p.lines {
+		if len(l.arrived) > 0 || l.changed || !l.wakeAt.IsZero() && !l.wakeAt.After(now) {
+			p.serve(ctx, l, now)
+		}
+		if !l.wakeAt.IsZero() {
+			next = earlier(next, l.wakeAt)
+		}
+	}
+	return next
+}
+
+// serve lets those ask who wait in a line and may at now.
+func (p *Poller) serve(ctx context.Context, l *line, now time.Time) {
+	l.wakeAt, l.changed = time.Time{}, false
+	defer func() { l.arrived = l.arrived[:0] }()
+	for !l.isEmpty() {
+		if l.inFlight >= p.config.MaxRequests-p.inFlight {
+			p.starved[l] = struct{}{}
+			return
+		}
+		admission := l.conn.Next(now)
+		if admission.Why == nil {
+			l.why = nil
+		}
+		j := l.pick(admission.Who)
+		if j == nil {
+			p.holdBack(l, admission, now)
+			return
+		}
+		p.ask(ctx, l, j, admission.Who, now)
+	}
+}
+
+// holdBack tells those who wait in a line why, as far as they are to know, and
+// notes when to look again.
+func (p *Poller) holdBack(l *line, admission connection.Admission, now time.Time) {
+	l.wakeAt = admission.Until
+	toAll := false
+	switch {
+	case admission.Why == nil:
+		return
+	case l.why == nil:
+		l.since, l.toldAll, toAll = now, false, true
+	case l.why.Reason != admission.Why.Reason:
+		toAll = true
+	}
+	l.why = admission.Why
+	patient := l.since.Add(p.config.Patience)
+	switch {
+	case l.toldAll:
+	case now.Before(patient):
+		l.wakeAt = sooner(l.wakeAt, patient)
+	default:
+		l.toldAll, toAll = true, true
+	}
+	tell := func(j *job) {
+		if l.tells(j, now, p.config.Patience) {
+			p.hold(j, l.why, now)
+		}
+	}
+	if toAll {
+		l.waiting(tell)
+		return
+	}
+	for _, j := range l.arrived {
+		if j.line == l {
+			tell(j)
+		}
+	}
+}
+
+// hold notes why a job is not even asked for.
+func (p *Poller) hold(j *job, why *connection.Failure, now time.Time) {
+	j.progress.Run = j.progress.Run.held(why, now)
+	if j.told.held(why) {
+		p.deliver(j, Result{Failure: why, At: now})
+	}
+}
+
+// deliver keeps a result until it is stored.
+func (p *Poller) deliver(j *job, r Result) {
+	r.Progress = j.progress
+	j.result = &r
+	p.config.Deliver(j.target.Key)
+}
+
+// ask sends the request for a job, as its connection has just admitted.
+func (p *Poller) ask(ctx context.Context, l *line, j *job, who connection.Who, now time.Time) {
+	p.config.Recorder.PollLateness(max(0, now.Sub(j.due)))
+	j.leave()
+	j.asking, j.requested, j.lastAsked = true, j.target.Request, now
+	failing := j.isFailing()
+	p.count(l, failing, 1)
+	l.turns++
+	request := l.conn.Begin(now, j.target.JobID, who)
+	p.requests.Add(1)
+	go func() {
+		defer p.requests.Done()
+		p.await(ctx, l, j, request, failing)
+	}()
+}
+
+func (p *Poller) count(l *line, failing bool, n int) {
+	p.inFlight += n
+	l.inFlight += n
+	if failing {
+		l.failingInFlight += n
+	}
+}
+
+// await waits for the answer to a request, and lets others ask in its place.
+func (p *Poller) await(ctx context.Context, l *line, j *job, request *connection.Request, failing bool) {
+	answer, failure, err := request.Do(ctx, p.config.Clock.Now)
+	now := p.config.Clock.Now()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.count(l, failing, -1)
+	if p.jobs[j.target.Key] == j {
+		j.asking = false
+		switch {
+		case err != nil: // the operator is being stopped
+		case failure != nil:
+			p.failed(j, failure, now)
+		default:
+			p.answered(j, answer, now)
+		}
+	}
+	p.noteHealth(l, failure, now)
+	if ctx.Err() != nil {
+		return
+	}
+	p.serve(ctx, l, now)
+	for other := range p.starved {
+		delete(p.starved, other)
+		p.serve(ctx, other, now)
+	}
+	p.drop(l)
+	p.wakeBefore(l.wakeAt)
+}
+
+// noteHealth says so if what the connection tells of itself has changed.
+func (p *Poller) noteHealth(l *line, failure *connection.Failure, now time.Time) {
+	health := l.conn.Health(now)
+	// What is remembered of rejections grows while the health stays the same.
+	rejected := failure != nil && failure.Reason == v1alpha1.ReasonCredentialsRejected
+	if health != l.health || rejected {
+		l.health = health
+		p.config.Changed(l.conn.Key)
+	}
+}
+
+// wakeBefore has the loop look at a time, if it is to look later; the zero time
+// is never.
+func (p *Poller) wakeBefore(at time.Time) {
+	if at.IsZero() || !at.Before(p.wakeAt) {
+		return
+	}
+	p.wakeAt = at
+	select {
+	case p.wake <- struct{}{}:
+	default:
+	}
+}
+
+func earlier(a, b time.Time) time.Time {
+	if a.Before(b) {
+		return a
+	}
+	return b
+}
+
+// sooner is the earlier of two times of which zero is never.
+func sooner(a, b time.Time) time.Time {
+	if a.IsZero() || !b.IsZero() && b.Before(a) {
+		return b
+	}
+	return a
+}

@@ -1,0 +1,194 @@
+/*
+Copyright 2026 The DLI Operator Authors.
+
+Licensed under the Apache License, Version 2.0 (the "License");
+you may not use this file except in compliance with the License.
+You may obtain a copy of the License at
+
+    http://www.apache.org/licenses/LICENSE-2.0
+
+Unless required by applicable law or agreed to in writing, software
+distributed under the License is distributed on an "AS IS" BASIS,
+WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+See the License for the specific language governing permissions and
+limitations under the License.
+*/
+
+package poller
+
+import (
+	"time"
+
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/dli-operator/dli-operator/internal/connection"
+)
+
+// Watch has a job polled, or goes on with it in another way, and returns what is
+// known of it. It takes effect at once, and costs little if nothing changed.
+func (p *Poller) Watch(t Target) Progress {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	now := p.config.Clock.Now()
+	j := p.jobs[t.Key]
+	if j != nil && j.target.UID != t.UID {
+		p.forget(j)
+		j = nil
+	}
+	if j == nil {
+		j = p.meet(t, now)
+	}
+	was := j.target
+	t.Known = was.Known
+	j.target = t
+	switch {
+	case t.Connection == nil:
+		p.disconnect(j, now)
+	case j.asking && j.line != nil && j.line.conn == t.Connection:
+		// What has changed counts when the answer has come.
+	default:
+		p.reschedule(j, was, now)
+	}
+	return j.progress
+}
+
+// meet begins to watch a job.
+func (p *Poller) meet(t Target, now time.Time) *job {
+	j := &job{target: t, state: t.Known.State, active: !t.Known.LastPoll.IsZero()}
+	j.progress = Progress{Run: t.Known.Run, Seen: now.Add(-max(t.Known.Age, 0))}
+	if t.Known.Running > 0 {
+		j.progress.Began = now.Add(-t.Known.Running)
+	}
+	j.due = onTick(now, p.config.Schedule.firstPoll(t.Known.LastPoll, p.interval(j, now), now))
+	p.jobs[t.Key] = j
+	return j
+}
+
+// disconnect notes that a job has no connection, and why.
+func (p *Poller) disconnect(j *job, now time.Time) {
+	p.leaveLine(j)
+	j.progress.Run = j.progress.Run.held(j.target.Why, now)
+	if j.told.held(j.target.Why) {
+		j.result = &Result{Failure: j.target.Why, At: now, Progress: j.progress}
+	}
+}
+
+// reschedule has a job polled as its target now says.
+func (p *Poller) reschedule(j *job, was Target, now time.Time) {
+	due := j.due
+	if j.line == nil || j.line.conn != j.target.Connection {
+		held := j.line != nil && j.heap != &p.later || was.Connection == nil
+		p.leaveLine(j)
+		p.joinLine(j)
+		if held {
+			due = now
+		}
+	}
+	if j.asking {
+		return
+	}
+	switch {
+	case j.wantsPoll():
+		due = earlier(due, now)
+	case j.target.Once:
+		if !j.isFailing() {
+			j.leave()
+		}
+		return
+	case j.target.Interval != was.Interval && !j.lastAsked.IsZero() && !j.isFailing():
+		due = j.lastAsked.Add(p.interval(j, now))
+	}
+	if j.heap == nil && j.result != nil && j.result.Status != nil && hasEnded(j.result.Status.State) && !j.wantsPoll() {
+		return // nothing more is to be asked until that is stored
+	}
+	if j.heap == nil || !due.Equal(j.due) {
+		p.schedule(j, due)
+	}
+}
+
+// wantsPoll reports whether a poll is requested that was not begun yet.
+func (j *job) wantsPoll() bool {
+	return j.target.Request != "" && j.target.Request != j.requested
+}
+
+// PollNow has a job polled at once, and its answer delivered whatever it is:
+// somebody else has changed what was stored.
+func (p *Poller) PollNow(key types.NamespacedName) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	j := p.jobs[key]
+	if j == nil {
+		return
+	}
+	j.told = told{}
+	if !j.asking && j.line != nil {
+		p.schedule(j, p.config.Clock.Now())
+	}
+}
+
+// Forget ends the watch of a job.
+func (p *Poller) Forget(key types.NamespacedName) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if j := p.jobs[key]; j != nil {
+		p.forget(j)
+	}
+}
+
+func (p *Poller) forget(j *job) {
+	p.leaveLine(j)
+	delete(p.jobs, j.target.Key)
+}
+
+// Wake looks whether the jobs of a connection may ask that has changed: its
+// credentials were fetched.
+func (p *Poller) Wake(conn *connection.Connection) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if l := p.lines[conn]; l != nil {
+		l.changed = true
+		p.wakeBefore(p.config.Clock.Now())
+	}
+}
+
+// schedule has a job that is not being asked for polled at due.
+func (p *Poller) schedule(j *job, due time.Time) {
+	if j.line == nil {
+		return
+	}
+	j.leave()
+	delete(j.line.backingOff, j)
+	j.due = due
+	j.enter(&p.later)
+	p.wakeBefore(due)
+}
+
+func (p *Poller) joinLine(j *job) {
+	l := p.lines[j.target.Connection]
+	if l == nil {
+		l = &line{conn: j.target.Connection, backingOff: map[*job]struct{}{}}
+		p.lines[l.conn] = l
+	}
+	j.line = l
+	l.jobs++
+}
+
+func (p *Poller) leaveLine(j *job) {
+	l := j.line
+	if l == nil {
+		return
+	}
+	j.leave()
+	delete(l.backingOff, j)
+	j.line = nil
+	l.jobs--
+	p.drop(l)
+}
+
+// drop forgets a line that nobody uses.
+func (p *Poller) drop(l *line) {
+	if l.jobs == 0 && l.inFlight == 0 {
+		delete(p.lines, l.conn)
+		delete(p.starved, l)
+	}
+}
