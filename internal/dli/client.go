@@ -200,7 +200,11 @@ type answer struct {
 // date is when the answer was given, by the clock of whoever gave it; zero when
 // it does not say, or not in a form of HTTP's.
 func (a answer) date() time.Time {
-	date, err := http.ParseTime(a.header.Get("Date"))
+	header := a.header.Get("Date")
+	if header == "" {
+		return time.Time{}
+	}
+	date, err := http.ParseTime(header)
 	if err != nil {
 		return time.Time{}
 	}
