@@ -220,7 +220,7 @@ func TestAnswersThatDoNotArriveWhole(t *testing.T) {
 			}
 			fmt.Fprint(w, finished)
 		}, func(string) *Error {
-			return &Error{Kind: KindInvalid, HTTPStatus: 200, Message: "the answer is larger than 4 MiB"}
+			return &Error{Kind: KindInvalid, HTTPStatus: 200, Message: "the answer is larger than 64 MiB"}
 		}},
 		{"59: closed before an answer", func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) },
 			func(host string) *Error {

@@ -18,6 +18,7 @@ package dli
 
 import (
 	"net/http"
+	"strings"
 	"testing"
 )
 
@@ -30,6 +31,17 @@ func BenchmarkDecode(b *testing.B) {
 		if _, failure := interpret(a, jobID, &hide); failure != nil {
 			b.Fatal(failure)
 		}
+	}
+}
+
+// BenchmarkShorten is what a byte of an answer costs that is too large to keep.
+func BenchmarkShorten(b *testing.B) {
+	part := []byte(strings.Repeat("0", chunkBytes))
+	s := shortener{limit: maxLongText}
+	s.write([]byte(`"`))
+	b.SetBytes(int64(len(part)))
+	for b.Loop() {
+		s.write(part)
 	}
 }
 

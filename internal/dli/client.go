@@ -17,16 +17,12 @@ limitations under the License.
 package dli
 
 import (
-	"bytes"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
-	"errors"
-	"io"
 	"net/http"
 	"net/url"
 	"regexp"
-	"sync"
 	"sync/atomic"
 	"time"
 )
@@ -35,12 +31,6 @@ const (
 	defaultTimeout      = 10 * time.Second
 	defaultMaxIdleConns = 64
 	defaultUserAgent    = "dli-operator"
-
-	// maxBodyBytes bounds what is read of an answer, after decompression. The
-	// API document sets no limit; statements and schemas are the large parts.
-	maxBodyBytes = 4 << 20
-	// maxKeptBuffer is the largest buffer worth keeping for the next answer.
-	maxKeptBuffer = 64 << 10
 )
 
 var (
@@ -175,16 +165,17 @@ func (c *Client) JobStatus(ctx context.Context, creds Credentials, jobID string)
 	}
 	defer response.Body.Close()
 
-	body := bodies.Get().(*bytes.Buffer)
+	body := bodies.Get().(*[]byte)
 	defer keepBody(body)
-	if err := readBody(body, response.Body); err != nil && !speaksForItself(response.StatusCode) {
+	*body, err = readBody(*body, response)
+	if err != nil && !speaksForItself(response.StatusCode) {
 		return nil, c.network.failure(ctx, response.StatusCode, err)
 	}
 	hide := secretsOf(creds, signature)
 	status, failure := interpret(answer{
 		status: response.StatusCode,
 		header: response.Header,
-		body:   body.Bytes(),
+		body:   *body,
 		now:    c.now(),
 		plain:  c.endpoint.Scheme == "http",
 		signed: signature != "",
@@ -209,7 +200,11 @@ type answer struct {
 // date is when the answer was given, by the clock of whoever gave it; zero when
 // it does not say, or not in a form of HTTP's.
 func (a answer) date() time.Time {
-	date, err := http.ParseTime(a.header.Get("Date"))
+	header := a.header.Get("Date")
+	if header == "" {
+		return time.Time{}
+	}
+	date, err := http.ParseTime(header)
 	if err != nil {
 		return time.Time{}
 	}
@@ -233,28 +228,6 @@ func interpret(a answer, jobID string, hide *secrets) (*JobStatus, *Error) {
 // did not arrive whole: in every other one the body can turn the meaning round.
 func speaksForItself(status int) bool {
 	return status == http.StatusTooManyRequests || status >= 500
-}
-
-// bodies are buffers to read answers into. What is decoded out of one is copied.
-var bodies = sync.Pool{New: func() any { return new(bytes.Buffer) }}
-
-func keepBody(buffer *bytes.Buffer) {
-	if buffer.Cap() <= maxKeptBuffer {
-		buffer.Reset()
-		bodies.Put(buffer)
-	}
-}
-
-var errBodyTooLarge = errors.New("body too large")
-
-// readBody reads a body to its end, so that its connection can be used again, or
-// to maxBodyBytes, when closing it takes the connection down.
-func readBody(buffer *bytes.Buffer, body io.Reader) error {
-	_, err := buffer.ReadFrom(io.LimitReader(body, maxBodyBytes+1))
-	if err == nil && buffer.Len() > maxBodyBytes {
-		return errBodyTooLarge
-	}
-	return err
 }
 
 // newTransport returns a transport of one endpoint. A transport goes on opening

@@ -233,10 +233,10 @@ func TestCompressedAnswers(t *testing.T) {
 	}{
 		{"are read", compressed(func(zip *gzip.Writer) { fmt.Fprint(zip, finished) }), finishedStatus()},
 		{"are bounded by what they unfold to", compressed(func(zip *gzip.Writer) {
-			for range 64 {
+			for range 65 {
 				fmt.Fprint(zip, strings.Repeat(" ", 1<<20))
 			}
-		}), &Error{Kind: KindInvalid, HTTPStatus: 200, Message: "the answer is larger than 4 MiB"}},
+		}), &Error{Kind: KindInvalid, HTTPStatus: 200, Message: "the answer is larger than 64 MiB"}},
 		{"that are not compressed are refused", reply(200, finished, "Content-Encoding: gzip"),
 			&Error{Kind: KindInvalid, HTTPStatus: 200, Message: "the answer is compressed in a form that cannot be read"}},
 	} {

@@ -78,8 +78,8 @@ type unread struct{}
 func (*unread) UnmarshalJSON([]byte) error { return nil }
 
 // readObject reads the members of v into the fields that are tagged with their
-// names. into points to a struct of fields of the types above. It reads nothing
-// if v is not an object.
+// names. into points to a struct whose fields all have types like those above.
+// It reads nothing if v is not an object.
 //
 // It is json.Unmarshal but for one thing: there, names match whatever their case,
 // and a member STATUS that comes later overwrites the member status.

@@ -82,8 +82,6 @@ func (n network) explain(ctx context.Context, err error) *Error {
 	var name *net.DNSError
 	var refusal proxyRefusalError
 	switch {
-	case errors.Is(err, errBodyTooLarge):
-		return &Error{Kind: KindInvalid, Message: fmt.Sprintf("the answer is larger than %d MiB", maxBodyBytes>>20)}
 	case errors.Is(err, gzip.ErrHeader), errors.Is(err, gzip.ErrChecksum), errors.As(err, new(flate.CorruptInputError)):
 		return &Error{Kind: KindInvalid, Message: "the answer is compressed in a form that cannot be read"}
 	case errors.As(err, &refusal):

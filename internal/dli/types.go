@@ -34,10 +34,10 @@ limitations under the License.
 // active job, an answer that cannot be read is no answer.
 //
 // The files follow an answer's way: endpoint.go and dial.go say whom to ask,
-// sign.go how, client.go asks, wire.go says what is in an answer; decode.go,
-// lenient.go, json.go and schema.go read a status, errors.go, classify.go,
-// retryafter.go and clockskew.go an error, network.go the lack of an answer.
-// secrets.go and internal/text make both safe to show.
+// sign.go how; client.go asks; body.go and shorten.go take what comes; wire.go
+// says what is in it; decode.go, lenient.go, json.go and schema.go read a status,
+// errors.go, classify.go, retryafter.go and clockskew.go an error, network.go the
+// lack of an answer. secrets.go and internal/text make both safe to show.
 package dli
 
 import "time"
@@ -95,8 +95,10 @@ type JobStatus struct {
 	// can be read, or one without columns.
 	Columns []Column
 
-	// Statement and Message are as DLI sent them, of any length up to 4 MiB, line
-	// ends and control characters included. ErrorCode finds the job's own error
+	// Statement and Message are as DLI sent them, line ends and control characters
+	// included. They are whole in an answer of up to 4 MiB. In a larger one each is
+	// cut on a rune, unmarked, before it takes more than 256 KiB as it is written
+	// there; a schema of that length is lost. ErrorCode finds the job's own error
 	// in the message of one that failed.
 	Statement, Message string
 }

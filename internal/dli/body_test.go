@@ -1,0 +1,252 @@
+/*
+Copyright 2026 The DLI Operator Authors.
+
+Licensed under the Apache License, Version 2.0 (the "License");
+you may not use this file except in compliance with the License.
+You may obtain a copy of the License at
+
+    http://www.apache.org/licenses/LICENSE-2.0
+
+Unless required by applicable law or agreed to in writing, software
+distributed under the License is distributed on an "AS IS" BASIS,
+WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+See the License for the specific language governing permissions and
+limitations under the License.
+*/
+
+package dli
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"runtime"
+	"strings"
+	"testing"
+	"testing/iotest"
+	"unicode/utf8"
+)
+
+// long is the JSON of a string that is n times text.
+func long(text string, n int) string { return `"` + strings.Repeat(text, n/len(text)) + `"` }
+
+const mega = 1 << 20
+
+// TestLargeAnswersStillTellTheStatus has texts of a size that nobody wants to
+// keep around the few words that matter.
+func TestLargeAnswersStillTellTheStatus(t *testing.T) {
+	failed := func(s *JobStatus) { s.Status, s.State = "FAILED", StateFailed }
+	for _, tc := range []struct {
+		name      string
+		body      string
+		statement string // what it begins with, if there is one
+		message   string
+	}{
+		{"a message of 20 MiB", young(`"message":`+long("DLI.0001: x ", 20*mega), `"status":"FAILED"`), "", "DLI.0001: x DLI"},
+		{"a statement of 20 MiB", young(`"statement":`+long("select ", 20*mega), `"message":"m"`, `"status":"FAILED"`), "select s", "m"},
+		{"a schema of 20 MiB", young(`"detail":`+long(`{\"type\":`, 20*mega), `"message":"m"`, `"status":"FAILED"`), "", "m"},
+		{"all of them, Chinese and escaped", young(`"message":`+long(`作业`, 5*mega), `"statement":`+long(`\u4f5c\ud83d\ude00\n`, 5*mega),
+			`"detail":`+long(`\\\"`, 5*mega), `"tags":[`+long("x", 5*mega)+`]`, `"status":"FAILED"`), "作😀\n作", "作业作业"},
+		{"blanks of 10 MiB", "{" + strings.Repeat(" \n", 5*mega) + young(`"message":"a  b","status":"FAILED"`)[1:], "", "a  b"},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			client, _ := serve(t, reply(200, tc.body))
+			got, err := client.JobStatus(background, accessKey, jobID)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, text := range []struct{ name, got, begins string }{{"statement", got.Statement, tc.statement}, {"message", got.Message, tc.message}} {
+				if !strings.HasPrefix(text.got, text.begins) || (len(text.begins) > 5 && len(text.got) < 64<<10) || len(text.got) > maxLongText {
+					t.Errorf("the %s has %d bytes and begins with %.20q", text.name, len(text.got), text.got)
+				}
+				if !utf8.ValidString(text.got) || strings.Contains(text.got, "\uFFFD") {
+					t.Errorf("the %s is not cut on a rune", text.name)
+				}
+			}
+			check(t, got, err, youngStatus(failed, func(s *JobStatus) { s.Statement, s.Message = got.Statement, got.Message }))
+		})
+	}
+}
+
+func TestLargeAnswersThatAreNone(t *testing.T) {
+	text := long("x", 5*mega)
+	notJSON := &Error{Kind: KindInvalid, HTTPStatus: 200, Message: "HTTP 200 with an application/json body instead of one JSON value"}
+	tooLarge := func(status int, text string) *Error {
+		return &Error{Kind: KindInvalid, HTTPStatus: status, Message: "the answer is larger than " + text}
+	}
+	for _, tc := range []struct {
+		name    string
+		handler http.HandlerFunc
+		want    *Error
+	}{
+		{"a second value behind", reply(200, young(`"message":`+text)+finished), notJSON},
+		{"a text without an end", reply(200, young(`"message":`+text[:5*mega])), notJSON},
+		{"a line end in what is left out", reply(200, young(`"message":`+text[:5*mega]+"\n\"")), notJSON},
+		{"an escape that is none in what is left out", reply(200, young(`"message":`+text[:5*mega]+`\x"`)), notJSON},
+		{"hexadecimal digits that are none in what is left out", reply(200, young(`"message":`+text[:5*mega]+`\u12g4"`)), notJSON},
+		{"a number split by a blank", reply(200, young(`"message":`+text, `"result_count":1 2`)), notJSON},
+		{"more than 64 MiB", reply(200, young(`"message":`+long("x", 64*mega))), tooLarge(200, "64 MiB")},
+		{"more than 4 MiB of short texts", reply(200, young(`"tags":[`+strings.Repeat(`"x",`, 2*mega)+`"x"]`)), tooLarge(200, "4 MiB even with its long texts cut short")},
+		{"a number of 5 MiB", reply(200, young(`"result_count":`+strings.Repeat("1", 5*mega))), tooLarge(200, "4 MiB even with its long texts cut short")},
+		{"an error of 5 MiB", reply(400, `{"error_code":"DLI.0001","error_msg":`+text+`}`), tooLarge(400, "4 MiB")},
+		{"another job", reply(200, change(t, young(`"message":`+text), "208b08d4", "308b08d4")),
+			&Error{Kind: KindInvalid, HTTPStatus: 200, Message: "the answer is about no job, or about another one than was asked for"}},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			client, _ := serve(t, tc.handler)
+			status, err := client.JobStatus(background, accessKey, jobID)
+			check(t, status, err, tc.want)
+		})
+	}
+	t.Run("a body that breaks off behind 5 MiB", func(t *testing.T) {
+		client, server := serve(t, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Content-Length", fmt.Sprint(6*mega))
+			fmt.Fprint(w, young(`"message":` + text)[:5*mega])
+		}))
+		status, err := client.JobStatus(background, accessKey, jobID)
+		check(t, status, err, &Error{Kind: KindUnreachable, HTTPStatus: 200, Message: "the answer from " + hostOf(server) + " broke off"})
+	})
+}
+
+// TestALargeAnswerTakesLittleMemory counts all that is allocated, also what is
+// free again soon.
+func TestALargeAnswerTakesLittleMemory(t *testing.T) {
+	ahead, behind := strings.TrimSuffix(young(`"message":"`), "}"), `","status":"FAILED"}`
+	response := &http.Response{StatusCode: 200, Body: io.NopCloser(io.MultiReader(
+		strings.NewReader(ahead), io.LimitReader(zeros{}, 60*mega), strings.NewReader(behind)))}
+
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	body, err := readBody(nil, response)
+	if err != nil {
+		t.Fatal(err)
+	}
+	status, failure := interpret(answer{status: 200, header: http.Header{}, body: body, now: noon}, jobID, &secrets{})
+	runtime.ReadMemStats(&after)
+	if failure != nil || status.State != StateFailed || len(status.Message) != maxLongText {
+		t.Errorf("got %v", failure)
+	}
+	if allocated := after.TotalAlloc - before.TotalAlloc; allocated > 7*mega {
+		t.Errorf("%d bytes were allocated for one answer", allocated)
+	}
+	if cap(body) > maxBodyBytes+2*chunkBytes {
+		t.Errorf("the buffer grew to %d bytes", cap(body))
+	}
+}
+
+// zeros is the digit 0, without end.
+type zeros struct{}
+
+func (zeros) Read(buffer []byte) (int, error) {
+	for i := range buffer {
+		buffer[i] = '0'
+	}
+	return len(buffer), nil
+}
+
+func TestBodiesOfEverySizeArriveWhole(t *testing.T) {
+	for _, size := range []int{0, 1, 4095, 4096, 4097, 64 << 10, maxBodyBytes - 1, maxBodyBytes} {
+		want := strings.Repeat("x", size)
+		for name, body := range map[string]io.Reader{
+			"with the end apart":   strings.NewReader(want),
+			"with the end at once": iotest.DataErrReader(strings.NewReader(want)),
+		} {
+			got, err := readBody(nil, &http.Response{StatusCode: 200, Body: io.NopCloser(body)})
+			if err != nil || string(got) != want {
+				t.Errorf("%d bytes %s: got %d bytes, %v", size, name, len(got), err)
+			}
+		}
+	}
+}
+
+// shortened cuts a text that arrives in two parts.
+func shortened(text []byte, limit, at int) []byte {
+	s := shortener{limit: limit}
+	s.write(text[:at])
+	s.write(text[at:])
+	return s.text
+}
+
+func TestShortener(t *testing.T) {
+	for _, tc := range []struct{ name, text, want string }{
+		{"leaves a string of the limit", `"12345678"`, `"12345678"`},
+		{"cuts a longer one", `"123456789"`, `"12345678"`},
+		{"cuts names too", `{"123456789":1}`, `{"12345678":1}`},
+		{"cuts each for itself", `["123456789","1","123456789"]`, `["12345678","1","12345678"]`},
+		{"cuts before a rune", `"作业失败"`, `"作业"`},
+		{"cuts before an escape", `"1234567\n9"`, `"1234567"`},
+		{"cuts behind an escape", `"123456\n9"`, `"123456\n"`},
+		{"cuts before a pair of escapes", `"\ud83d\ude00"`, `""`},
+		{"cuts between an escape and text that resembles one", `"1\\ud83d9"`, `"1\\ud83d"`},
+		{"takes an escaped quote for no end", `"\"\"\"\"\""`, `"\"\"\"\""`},
+		{"takes an escaped backslash for no escape", `"\\\\\\\\\\"`, `"\\\\\\\\"`},
+		{"leaves numbers and words alone", `[1234567890123, true, null]`, `[1234567890123, true, null]`},
+		{"leaves one of several blanks", "{ \r\n\t\"a\" :  1  }", `{ "a" : 1 }`},
+		{"leaves blanks in strings", `"a   b"`, `"a   b"`},
+		{"does not join what blanks part", "1 \n 2", "1 2"},
+		{"leaves what is wrong right before the cut", `"000\u00X0"`, `"000\u00X"`},
+		{"marks what is wrong in what it cuts", "\"1234567890\n\"", "\"12345678\x00\""},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			for at := range len(tc.text) + 1 {
+				if got := string(shortened([]byte(tc.text), 8, at)); got != tc.want {
+					t.Fatalf("in two parts, at %d: want %s, got %s", at, tc.want, got)
+				}
+			}
+		})
+	}
+}
+
+// FuzzShortener holds for any text: the copy is JSON if and only if the text is,
+// it has the same values but for strings, which are a beginning of the original's,
+// and it does not matter in which parts the text arrives, nor whether the copy
+// takes its place.
+func FuzzShortener(f *testing.F) {
+	for _, text := range []string{
+		finished, sample, `"作业失败"`, `["\ud83d\ude00\ud83d\ude00",1 ,2]`, `"12345678\x"`, "\"12345678\n\"", `"12345678\u12g4"`,
+		"{\"a\xff\xff\xff\xff\xff\xff\xff\xff\": \"\\ud800\\ud800\\ud800\"}  x", `1  2`, "  ", `"`,
+	} {
+		f.Add([]byte(text), 3)
+	}
+	f.Fuzz(func(t *testing.T, text []byte, at int) {
+		const limit = 8
+		whole := shortened(text, limit, 0)
+		if parts := shortened(text, limit, min(max(at, 0), len(text))); !bytes.Equal(whole, parts) {
+			t.Errorf("%q, in parts %q", whole, parts)
+		}
+		inPlace := shortener{limit: limit, text: bytes.Clone(text)}
+		original := inPlace.text
+		inPlace.text = original[:0]
+		if inPlace.write(original); !bytes.Equal(whole, inPlace.text) {
+			t.Errorf("%q, in place %q", whole, inPlace.text)
+		}
+		if json.Valid(text) != json.Valid(whole) {
+			t.Fatalf("%q became %q", text, whole)
+		}
+		if json.Valid(text) {
+			compareTokens(t, text, whole)
+		}
+	})
+}
+
+func compareTokens(t *testing.T, text, short []byte) {
+	t.Helper()
+	originals, copies := json.NewDecoder(bytes.NewReader(text)), json.NewDecoder(bytes.NewReader(short))
+	originals.UseNumber()
+	copies.UseNumber()
+	for {
+		want, errWant := originals.Token()
+		got, errGot := copies.Token()
+		if errors.Is(errWant, io.EOF) && errors.Is(errGot, io.EOF) {
+			return
+		}
+		wantText, isText := want.(string)
+		gotText, ok := got.(string)
+		if isText != ok || isText && !strings.HasPrefix(wantText, gotText) || !isText && want != got {
+			t.Fatalf("%q became %q: %v became %v", text, short, want, got)
+		}
+	}
+}
