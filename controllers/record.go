@@ -102,7 +102,7 @@ func record(job *v1alpha1.DLIJob, answer *dli.JobStatus, now time.Time) {
 		status.Statement = text.Truncate(answer.Statement, maxText)
 		status.StatementTruncated = len(status.Statement) < len(answer.Statement)
 	}
-	status.Message = text.Truncate(text.Printable(answer.Message), maxText)
+	status.Message = text.Truncate(answer.Message, maxText)
 
 	if outcome == "" {
 		return

@@ -76,7 +76,7 @@ func TestAnswers(t *testing.T) {
 		{"9: a failed job's code does not describe the request", reply(200, young(`"status":"FAILED","message":"Please contact DLI service. DLI.0002: FileNotFoundException: getFileStatus on obs://b/x: status [404]\nCause by: ..."`)),
 			youngStatus(inState("FAILED", StateFailed), withMessage("Please contact DLI service. DLI.0002: FileNotFoundException: getFileStatus on obs://b/x: status [404]\nCause by: ..."))},
 		{"10: a failed job's message of 2 MiB", reply(200, young(`"status":"FAILED","message":`+quote(longMessage))),
-			youngStatus(inState("FAILED", StateFailed), withMessage(longMessage))},
+			youngStatus(inState("FAILED", StateFailed), withMessage(strings.NewReplacer("\x01", "", "\x00", "").Replace(longMessage)))},
 		{"11: failed without a message", reply(200, young(`"status":"FAILED"`)), youngStatus(inState("FAILED", StateFailed))},
 		{"12: counts are exact", reply(200, young(`"job_type":"INSERT","input_row_count":9007199254740993,"bad_row_count":2,"result_count":3000000000`)),
 			youngStatus(func(s *JobStatus) {

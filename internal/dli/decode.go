@@ -96,8 +96,8 @@ func readStatus(a answer, object value, jobID string, hide *secrets) (*JobStatus
 		ResultCount:   countOf(body.ResultCount),
 		InputBytes:    countOf(body.InputSize),
 		Columns:       parseSchema(body.Detail, hide),
-		Statement:     hide.in(string(body.Statement)),
-		Message:       hide.in(string(body.Message)),
+		Statement:     hide.in(text.Printable(string(body.Statement))),
+		Message:       hide.in(text.Printable(string(body.Message))),
 	}, nil
 }
 

@@ -101,3 +101,15 @@ func TestShortSecretsAreLeftAlone(t *testing.T) {
 		t.Errorf("got %q", got)
 	}
 }
+
+func TestASecretInPiecesIsNotShownWhole(t *testing.T) {
+	hide := secretsOf(Credentials{AccessKeyID: "AKEXAMPLE", SecretAccessKey: "SKEXAMPLE"}, "")
+	a := answer{status: http.StatusOK, body: []byte(`{"job_id":"j","status":"FAILED","message":"SKEX\u0000AMPLE","statement":"select 'SKEX\u0007AMPLE'"}`)}
+	status, failure := interpret(a, "j", &hide)
+	if failure != nil {
+		t.Fatal(failure)
+	}
+	if shown := status.Message + status.Statement; strings.Contains(shown, "SKEXAMPLE") || strings.Count(shown, "[redacted]") != 2 {
+		t.Errorf("the answer shows %q", shown)
+	}
+}

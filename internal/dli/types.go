@@ -95,8 +95,9 @@ type JobStatus struct {
 	// can be read, or one without columns.
 	Columns []Column
 
-	// Statement and Message are as DLI sent them, line ends and control characters
-	// included. They are whole in an answer of up to 4 MiB. In a larger one each is
+	// Statement and Message are as DLI sent them, but for control characters other
+	// than line ends and tabs. They are whole in an answer of up to 4 MiB. In a
+	// larger one each is
 	// cut on a rune, unmarked, before it takes more than 256 KiB as it is written
 	// there; a schema of that length is lost. ErrorCode finds the job's own error
 	// in the message of one that failed.

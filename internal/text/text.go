@@ -50,9 +50,8 @@ func OneLine(s string) string {
 // Printable returns s without control characters, but for the line ends and
 // tabs that give it its shape, and without what is not UTF-8.
 func Printable(s string) string {
-	unwanted := func(r rune) bool {
-		return r == utf8.RuneError || unicode.IsControl(r) && r != '\n' && r != '\t'
-	}
+	unwanted := func(r rune) bool { return unicode.IsControl(r) && r != '\n' && r != '\t' }
+	s = strings.ToValidUTF8(s, "")
 	if !strings.ContainsFunc(s, unwanted) {
 		return s
 	}

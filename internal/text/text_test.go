@@ -48,7 +48,7 @@ func TestPrintable(t *testing.T) {
 		{"leaves letters of any script", "作业失败", "作业失败"},
 		{"drops carriage returns", "a\r\nb", "a\nb"},
 		{"drops control characters", "a\x00\x1b[31m\x7f\u0085b", "a[31mb"},
-		{"drops what is not UTF-8", "a\xffb\uFFFDc", "abc"},
+		{"drops what is not UTF-8", "a\xffb\uFFFDc", "ab\uFFFDc"},
 		{"drops a rune cut in half", "作\xe4\xbd", "作"},
 		{"leaves nothing of nothing", "", ""},
 	} {
