@@ -23,6 +23,7 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
+	"net/http"
 	"sync"
 	"time"
 
@@ -126,6 +127,9 @@ func Add(ctx context.Context, mgr ctrl.Manager, o Options) error {
 	}
 	if err := mgr.Add(asker); err != nil {
 		return fmt.Errorf("adding the poller: %w", err)
+	}
+	if err := mgr.AddReadyzCheck("poller", func(*http.Request) error { return asker.Healthy(clock.Now()) }); err != nil {
+		return fmt.Errorf("adding the poller's readiness: %w", err)
 	}
 	return nil
 }
