@@ -57,6 +57,8 @@ type ConnectionOptions struct {
 	// PodIdentityNamespaces are the namespaces whose DLIConnections may use
 	// podIdentity, which asks with the operator's own rights; empty for all.
 	PodIdentityNamespaces []string
+	// Scope is what the operator may read.
+	Scope Scope
 }
 
 // Connections finds the connection of a job and keeps those in use open. It
@@ -103,8 +105,7 @@ func (c *Connections) find(ctx context.Context, job *v1alpha1.DLIJob) (*connecti
 		return nil, failf(v1alpha1.ReasonConnectionNotFound,
 			"there is no DLIConnection named %s in namespace %s; create it, or name another in spec.connectionRef", v1alpha1.DefaultConnectionName, job.Namespace), nil
 	case foreign:
-		return nil, failf(v1alpha1.ReasonConnectionNotAllowed,
-			"DLIConnection %s does not exist or does not allow namespace %s; ask its owner to allow it in spec.allowedNamespaces", key, job.Namespace), nil
+		return nil, c.Options.Scope.notAllowed(key, job.Namespace), nil
 	default:
 		return nil, failf(v1alpha1.ReasonConnectionNotFound,
 			"DLIConnection %s does not exist; create it, or correct spec.connectionRef", key), nil
@@ -143,9 +144,12 @@ func referencedConnection(job *v1alpha1.DLIJob) types.NamespacedName {
 	return key
 }
 
-// get reads a DLIConnection, nil if it does not exist. It is the cache's own
-// object: nobody changes it.
+// get reads a DLIConnection, nil if it does not exist or is not the operator's
+// to read. It is the cache's own object: nobody changes it.
 func (c *Connections) get(ctx context.Context, key types.NamespacedName) (*v1alpha1.DLIConnection, error) {
+	if !c.Options.Scope.reads(key.Namespace) {
+		return nil, nil
+	}
 	object := &v1alpha1.DLIConnection{}
 	err := c.Reader.Get(ctx, key, object, sharedObject)
 	if apierrors.IsNotFound(err) {
@@ -167,6 +171,9 @@ func (c *Connections) allows(ctx context.Context, object *v1alpha1.DLIConnection
 		return true, nil
 	case v1alpha1.NamespacesFromSelector:
 	default:
+		return false, nil
+	}
+	if c.Options.Scope.WithoutNamespaces {
 		return false, nil
 	}
 	selector, err := metav1.LabelSelectorAsSelector(object.Spec.AllowedNamespaces.Selector)

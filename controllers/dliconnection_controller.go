@@ -68,7 +68,7 @@ func (r *DLIConnectionReconciler) Reconcile(ctx context.Context, req ctrl.Reques
 		return ctrl.Result{}, err
 	}
 	object := stored.DeepCopy()
-	describe(object, conn, r.Clock.Now())
+	describe(object, conn, r.Connections.Options.Scope, r.Clock.Now())
 	if r.Report && !equality.Semantic.DeepEqual(stored.Status, object.Status) {
 		err = r.Status().Patch(ctx, object, client.MergeFromWithOptions(stored, client.MergeFromWithOptimisticLock{}))
 	}
@@ -83,11 +83,14 @@ func (r *DLIConnectionReconciler) Reconcile(ctx context.Context, req ctrl.Reques
 }
 
 // describe sets the status of a connection's object at now.
-func describe(object *v1alpha1.DLIConnection, conn *connection, now time.Time) {
+func describe(object *v1alpha1.DLIConnection, conn *connection, scope Scope, now time.Time) {
 	h := conn.healthAt(now)
 	if selector := object.Spec.AllowedNamespaces.Selector; selector != nil {
 		if _, err := metav1.LabelSelectorAsSelector(selector); err != nil {
 			h = health{metav1.ConditionFalse, v1alpha1.ReasonSelectorInvalid, fmt.Sprintf("spec.allowedNamespaces.selector selects nothing: %v; correct it", err)}
+		} else if scope.WithoutNamespaces {
+			// The connection's own namespace can use it all the same.
+			h.message += "; spec.allowedNamespaces.selector selects nothing: " + namespacesNeeded
 		}
 	}
 	meta.SetStatusCondition(&object.Status.Conditions, metav1.Condition{

@@ -120,19 +120,21 @@ func (r *DLIJobReconciler) SetupWithManager(ctx context.Context, mgr ctrl.Manage
 		return fmt.Errorf("indexing DLIJobs by connection: %w", err)
 	}
 	r.News.Jobs = r.jobsOfConnection
-	return ctrl.NewControllerManagedBy(mgr).
+	jobs := ctrl.NewControllerManagedBy(mgr).
 		For(&v1alpha1.DLIJob{}, builder.WithPredicates(asksForWork())).
 		Watches(&v1alpha1.DLIConnection{},
 			handler.EnqueueRequestsFromMapFunc(func(ctx context.Context, connection client.Object) []reconcile.Request {
 				return r.jobsOfConnection(ctx, client.ObjectKeyFromObject(connection))
 			}),
 			builder.WithPredicates(predicate.GenerationChangedPredicate{})).
-		WatchesMetadata(&corev1.Namespace{},
-			handler.EnqueueRequestsFromMapFunc(r.jobsOfNamespace),
-			builder.WithPredicates(labelsChange())).
 		WatchesRawSource(source.Func(r.News.toJobs)).
-		WithOptions(controller.Options{MaxConcurrentReconciles: r.MaxConcurrentReconciles, RateLimiter: retries()}).
-		Complete(r)
+		WithOptions(controller.Options{MaxConcurrentReconciles: r.MaxConcurrentReconciles, RateLimiter: retries()})
+	if !r.Connections.Options.Scope.WithoutNamespaces {
+		jobs.WatchesMetadata(&corev1.Namespace{},
+			handler.EnqueueRequestsFromMapFunc(r.jobsOfNamespace),
+			builder.WithPredicates(labelsChange()))
+	}
+	return jobs.Complete(r)
 }
 
 // retries is how soon a reconcile that returned an error, which only the API
