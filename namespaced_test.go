@@ -281,8 +281,11 @@ func (p pods) start(t *testing.T, args ...string) *process {
 }
 
 // ready tells whether the operator says so.
-func (p *process) ready() bool {
-	answer, err := http.Get("http://" + p.probes + "/readyz") //nolint:noctx // answers at once, or nobody listens
+func (p *process) ready() bool { return p.answers("/readyz") }
+
+// answers tells whether a probe succeeds.
+func (p *process) answers(probe string) bool {
+	answer, err := http.Get("http://" + p.probes + probe) //nolint:noctx // answers at once, or nobody listens
 	if err != nil {
 		return false
 	}
