@@ -23,6 +23,7 @@ import (
 	"net/url"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -43,9 +44,7 @@ func TestReadyWhenTheCachesAreFilled(t *testing.T) {
 	slow := slowAPIServer(t, environment, "/dliconnections")
 	p.kubeconfig = writeTokenKubeconfig(t, &rest.Config{Host: slow.URL}, "")
 	standby, other := p.start(t, "--leader-elect"), p.start(t, "--leader-elect")
-	for range 2 {
-		<-slow.asked
-	}
+	eventually(t, "both ask for DLIConnections", func() bool { return slow.waiting.Load() == 2 })
 	for _, waiting := range []*process{standby, other} {
 		eventually(t, "the operator lives", func() bool { return waiting.answers("/healthz") })
 		if waiting.ready() {
@@ -67,8 +66,8 @@ func TestReadyWhenTheCachesAreFilled(t *testing.T) {
 // released.
 type slowServer struct {
 	*httptest.Server
-	// asked has a value for each request that waits.
-	asked   chan struct{}
+	// waiting counts the requests that wait.
+	waiting atomic.Int32
 	release func()
 }
 
@@ -88,10 +87,11 @@ func slowAPIServer(t *testing.T, environment *envtest.Environment, path string) 
 		Rewrite:       func(r *httputil.ProxyRequest) { r.SetURL(target) },
 	}
 	released := make(chan struct{})
-	slow := &slowServer{asked: make(chan struct{}, 100), release: sync.OnceFunc(func() { close(released) })}
+	slow := &slowServer{release: sync.OnceFunc(func() { close(released) })}
 	slow.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if strings.HasSuffix(r.URL.Path, path) {
-			slow.asked <- struct{}{}
+			slow.waiting.Add(1)
+			defer slow.waiting.Add(-1)
 			select {
 			case <-released:
 			case <-r.Context().Done():
