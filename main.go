@@ -86,7 +86,7 @@ func (o *options) bind(flags *flag.FlagSet) {
 	flags.StringVar(&o.podIdentity, "pod-identity-namespaces", "", "Comma-separated namespaces whose DLIConnections may use podIdentity, which asks DLI with the operator's own rights; empty for all.")
 	flags.BoolVar(&o.controllers.Connections.AllowInsecure, "allow-insecure-endpoints", false, "Allow http and any host and address as endpoint. For demos and tests only: credentials travel in the clear, and the operator can be made to call hosts of its own network.")
 	flags.IntVar(&o.controllers.MaxConcurrentReconciles, "max-concurrent-reconciles", 100, "How many jobs are polled at once.")
-	flags.StringVar(&o.watchNamespaces, "watch-namespaces", "", "Comma-separated namespaces to watch; empty for all.")
+	flags.StringVar(&o.watchNamespaces, "watch-namespaces", "", "Comma-separated namespaces to watch; empty for all. With it, the rights of these namespaces are enough.")
 	flags.StringVar(&o.watchSelector, "watch-label-selector", "", "Label selector of the DLIJobs to watch; empty for all.")
 
 	flags.BoolVar(&o.controllers.ReportConnections, "report-connections", true, "Write the status of DLIConnections. Of several operators that share the DLIJobs between them by --watch-label-selector, one should.")
