@@ -167,11 +167,14 @@ func (f *firstFill) failed(ctx context.Context, r *toolscache.Reflector, err err
 func (f *firstFill) wait(ctx context.Context, c cache.Cache) {
 	waiting, cancel := context.WithTimeout(ctx, fillTimeout)
 	defer cancel()
-	if c.WaitForCacheSync(waiting) {
+	filled := c.WaitForCacheSync(waiting)
+	switch {
+	case ctx.Err() != nil: // the operator stops
+	case filled:
 		f.done.Store(true)
-		return
+	default:
+		f.giveUp(fmt.Errorf("the caches were not filled within %v: %w", fillTimeout, f.why()))
 	}
-	f.giveUp(fmt.Errorf("the caches were not filled within %v: %w", fillTimeout, f.why()))
 }
 
 func (f *firstFill) why() error {

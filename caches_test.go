@@ -85,6 +85,7 @@ func slowAPIServer(t *testing.T, environment *envtest.Environment, path string) 
 		Transport:     transport,
 		FlushInterval: -1, // watches
 		Rewrite:       func(r *httputil.ProxyRequest) { r.SetURL(target) },
+		ErrorHandler:  func(http.ResponseWriter, *http.Request, error) {}, // operators that are gone
 	}
 	released := make(chan struct{})
 	slow := &slowServer{release: sync.OnceFunc(func() { close(released) })}

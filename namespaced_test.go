@@ -248,14 +248,16 @@ type pods struct{ binary, kubeconfig string }
 type process struct {
 	probes string
 	log    *bytes.Buffer
-	exited chan error
 	stop   func()
+	// exited is closed when err is how it ended.
+	exited chan struct{}
+	err    error
 }
 
 func (p pods) start(t *testing.T, args ...string) *process {
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
-	started := &process{probes: unusedAddress(t), log: &bytes.Buffer{}, exited: make(chan error, 1)}
+	started := &process{probes: unusedAddress(t), log: &bytes.Buffer{}, exited: make(chan struct{})}
 	command := exec.CommandContext(ctx, p.binary, append(args,
 		// Where the pod would have addresses and a namespace of its own, and because
 		// the simulator is on loopback and speaks http.
@@ -268,7 +270,10 @@ func (p pods) start(t *testing.T, args ...string) *process {
 	if err := command.Start(); err != nil {
 		t.Fatal(err)
 	}
-	go func() { started.exited <- command.Wait() }()
+	go func() {
+		started.err = command.Wait()
+		close(started.exited)
+	}()
 	started.stop = sync.OnceFunc(func() {
 		cancel()
 		<-started.exited
@@ -285,7 +290,7 @@ func (p *process) ready() bool { return p.answers("/readyz") }
 
 // answers tells whether a probe succeeds.
 func (p *process) answers(probe string) bool {
-	answer, err := http.Get("http://" + p.probes + probe) //nolint:noctx // answers at once, or nobody listens
+	answer, err := http.Get("http://" + p.probes + probe)
 	if err != nil {
 		return false
 	}
@@ -297,9 +302,9 @@ func (p *process) answers(probe string) bool {
 func (p pods) sayWhatIsMissing(t *testing.T, environment *envtest.Environment) {
 	t.Helper()
 	for _, c := range []struct{ name, arg, says, wayOut string }{
-		{"all namespaces", "--watch-namespaces=", "may not list dlijobs.dli.huaweicloud.com in all namespaces", "config/namespaced"},
-		{"a namespace without a Role", "--watch-namespaces=team-a,default", "may not list dlijobs.dli.huaweicloud.com in namespace default", "--watch-namespaces"},
-		{"a default connection in a namespace without a Role", "--default-connection=default/default", "may not list dliconnections.dli.huaweicloud.com in namespace default", "--default-connection"},
+		{"all namespaces", "--watch-namespaces=", "lacks the right to list and watch dlijobs.dli.huaweicloud.com in the whole cluster", "config/namespaced"},
+		{"a namespace without a Role", "--watch-namespaces=team-a,default", "list and watch dlijobs.dli.huaweicloud.com in namespace default", "--watch-namespaces"},
+		{"a default connection in a namespace without a Role", "--default-connection=default/default", "list and watch dliconnections.dli.huaweicloud.com in namespace default", "--default-connection"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			p.exitsSaying(t, []string{"--watch-namespaces=team-a", c.arg}, c.says, c.wayOut)
@@ -317,11 +322,10 @@ func (p pods) exitsSaying(t *testing.T, args []string, says ...string) {
 	deadline := time.After(soon)
 	for {
 		select {
-		case err := <-operator.exited:
-			operator.exited <- err // for stop
+		case <-operator.exited:
 			for _, text := range says {
-				if err == nil || !strings.Contains(operator.log.String(), text) {
-					t.Errorf("ended with %v, and does not say %q:\n%s", err, text, operator.log)
+				if operator.err == nil || !strings.Contains(operator.log.String(), text) {
+					t.Errorf("ended with %v, and does not say %q:\n%s", operator.err, text, operator.log)
 				}
 			}
 			return

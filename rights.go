@@ -43,25 +43,26 @@ var (
 	namespaces  = schema.GroupResource{Resource: "namespaces"}
 )
 
-// right is what a cache needs, in a namespace or, if that is empty, in all.
+// right is what a cache needs: to list and watch a resource in a namespace or,
+// if that is empty, in the whole cluster.
 type right struct {
-	verb      string
 	resource  schema.GroupResource
 	namespace string
 }
 
 func (r right) String() string {
-	if r.namespace == metav1.NamespaceAll {
-		return r.verb + " " + r.resource.String() + " in all namespaces"
+	where := "in the whole cluster"
+	if r.namespace != metav1.NamespaceAll {
+		where = "in namespace " + r.namespace
 	}
-	return r.verb + " " + r.resource.String() + " in namespace " + r.namespace
+	return fmt.Sprintf("list and watch %s %s", r.resource, where)
 }
 
 // toRead are the rights to keep resources in a cache.
 func toRead(resource schema.GroupResource, namespaces ...string) []right {
-	var rights []right
-	for _, namespace := range namespaces {
-		rights = append(rights, right{"list", resource, namespace}, right{"watch", resource, namespace})
+	rights := make([]right, len(namespaces))
+	for i, namespace := range namespaces {
+		rights[i] = right{resource, namespace}
 	}
 	return rights
 }
@@ -78,7 +79,7 @@ func (e *missingRightsError) Error() string {
 	for i, r := range e.rights {
 		missing[i] = r.String()
 	}
-	return fmt.Sprintf("the operator may not %s: %s", strings.Join(missing, ", nor "), e.wayOut)
+	return fmt.Sprintf("the operator lacks the right to %s; %s", strings.Join(missing, ", and to "), e.wayOut)
 }
 
 // findScope asks the API server what the operator may read, and returns what it
@@ -148,17 +149,20 @@ func scopeOf(ctx context.Context, reviews authorizationclient.SelfSubjectAccessR
 func denied(ctx context.Context, reviews authorizationclient.SelfSubjectAccessReviewInterface, rights []right, wayOut string) (*missingRightsError, error) {
 	var missing []right
 	for _, r := range rights {
-		review := &authorizationv1.SelfSubjectAccessReview{Spec: authorizationv1.SelfSubjectAccessReviewSpec{
-			ResourceAttributes: &authorizationv1.ResourceAttributes{
-				Verb: r.verb, Group: r.resource.Group, Resource: r.resource.Resource, Namespace: r.namespace,
-			},
-		}}
-		answer, err := reviews.Create(ctx, review, metav1.CreateOptions{})
-		if err != nil {
-			return nil, fmt.Errorf("asking whether the operator may %s: %w", r, err)
-		}
-		if !answer.Status.Allowed {
-			missing = append(missing, r)
+		for _, verb := range []string{"list", "watch"} {
+			review := &authorizationv1.SelfSubjectAccessReview{Spec: authorizationv1.SelfSubjectAccessReviewSpec{
+				ResourceAttributes: &authorizationv1.ResourceAttributes{
+					Verb: verb, Group: r.resource.Group, Resource: r.resource.Resource, Namespace: r.namespace,
+				},
+			}}
+			answer, err := reviews.Create(ctx, review, metav1.CreateOptions{})
+			if err != nil {
+				return nil, fmt.Errorf("asking whether the operator may %s: %w", r, err)
+			}
+			if !answer.Status.Allowed {
+				missing = append(missing, r)
+				break
+			}
 		}
 	}
 	if len(missing) == 0 {
