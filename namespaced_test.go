@@ -85,6 +85,15 @@ func TestInstalledWithTheRightsOfSomeNamespaces(t *testing.T) {
 		mayNotReadTheCluster(t, environment, "--as=system:serviceaccount:"+namespace+":"+pod.ServiceAccountName)
 	})
 	operator.stop()
+	t.Run("a right that is given counts from the next start on", func(t *testing.T) {
+		w.T = t
+		kubectl(t, environment, "create", "clusterrole", "namespace-reader", "--verb=get,list,watch", "--resource=namespaces")
+		kubectl(t, environment, "create", "clusterrolebinding", "namespace-reader", "--clusterrole=namespace-reader",
+			"--serviceaccount="+namespace+":"+pod.ServiceAccountName)
+		p.start(t, pod.Containers[0].Args...)
+		w.eventuallyIs("team-a/granted", v1alpha1.ReasonJobFinished)
+		w.eventuallyIs("team-a/refused", v1alpha1.ReasonConnectionNotAllowed)
+	})
 	t.Run("a right that is missing is named, soon", func(t *testing.T) {
 		p.sayWhatIsMissing(t, environment)
 	})
