@@ -28,15 +28,12 @@ import (
 	"time"
 
 	"github.com/go-logr/logr"
-	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
 	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
 	"k8s.io/client-go/rest"
 	"k8s.io/klog/v2"
 	ctrl "sigs.k8s.io/controller-runtime"
-	"sigs.k8s.io/controller-runtime/pkg/cache"
-	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/healthz"
 	"sigs.k8s.io/controller-runtime/pkg/log/zap"
 	"sigs.k8s.io/controller-runtime/pkg/metrics"
@@ -91,7 +88,7 @@ func (o *options) bind(flags *flag.FlagSet) {
 	flags.BoolVar(&o.controllers.Connections.AllowInsecure, "allow-insecure-endpoints", false, "Allow http and any host and address as endpoint. For demos and tests only: credentials travel in the clear, and the operator can be made to call hosts of its own network.")
 	flags.IntVar(&o.controllers.MaxConcurrentReconciles, "max-concurrent-reconciles", 100, "How many DLIJobs are written at once.")
 	flags.IntVar(&o.controllers.MaxConcurrentPolls, "max-concurrent-polls", 100, "How many requests to DLI are on their way at once.")
-	flags.StringVar(&o.watchNamespaces, "watch-namespaces", "", "Comma-separated namespaces to watch; empty for all.")
+	flags.StringVar(&o.watchNamespaces, "watch-namespaces", "", "Comma-separated namespaces to watch; empty for all. With it, the rights of these namespaces are enough.")
 	flags.StringVar(&o.watchSelector, "watch-label-selector", "", "Label selector of the DLIJobs to watch; empty for all.")
 
 	flags.BoolVar(&o.controllers.ReportConnections, "report-connections", true, "Write the status of DLIConnections. Of several operators that share the DLIJobs between them by --watch-label-selector, one should.")
@@ -166,22 +163,34 @@ func run(ctx context.Context, config *rest.Config, o options, log logr.Logger) e
 	if o.controllers.Connections.AllowInsecure {
 		log.Info("WARNING: --allow-insecure-endpoints is set: credentials may travel in the clear, and a DLIConnection can make the operator call any host of its network")
 	}
-	mgr, err := newManager(config, o)
+	// The API server's own fairness is enough; the client's default would
+	// throttle status writes to tens a second.
+	config.QPS = -1
+	scope, err := findScope(ctx, config, o, log)
 	if err != nil {
+		return err
+	}
+	o.controllers.Connections.Scope = scope
+
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
+	fill := newFirstFill(ctx.Done(), stop)
+	mgr, err := newManager(config, o, fill)
+	if err != nil {
+		return err
+	}
+	if err := fill.warm(ctx, mgr.GetCache(), scope); err != nil {
 		return err
 	}
 	if err := controllers.Add(ctx, mgr, o.controllers); err != nil {
 		return err
 	}
 	log.Info("starting", "version", version)
-	return mgr.Start(ctx)
+	go fill.wait(ctx, mgr.GetCache())
+	return fill.outcome(mgr.Start(ctx))
 }
 
-func newManager(config *rest.Config, o options) (ctrl.Manager, error) {
-	// The API server's own fairness is enough; the client's default would
-	// throttle status writes to tens a second.
-	config.QPS = -1
-
+func newManager(config *rest.Config, o options, fill *firstFill) (ctrl.Manager, error) {
 	scheme := runtime.NewScheme()
 	if err := clientgoscheme.AddToScheme(scheme); err != nil {
 		return nil, err
@@ -202,6 +211,7 @@ func newManager(config *rest.Config, o options) (ctrl.Manager, error) {
 	mgr, err := ctrl.NewManager(config, ctrl.Options{
 		Scheme:                        scheme,
 		Cache:                         cacheOptions,
+		NewCache:                      fill.newCache,
 		Metrics:                       metricsOptions,
 		HealthProbeBindAddress:        o.probeAddress,
 		PprofBindAddress:              o.pprofAddress,
@@ -217,24 +227,6 @@ func newManager(config *rest.Config, o options) (ctrl.Manager, error) {
 	if err := mgr.AddHealthzCheck("ping", healthz.Ping); err != nil {
 		return nil, err
 	}
-	return mgr, mgr.AddReadyzCheck("ping", healthz.Ping)
-}
-
-// cacheOptions keeps in memory what the controllers read, and no more.
-func cacheOptions(o options) (cache.Options, error) {
-	selector, err := labels.Parse(o.watchSelector)
-	if err != nil {
-		return cache.Options{}, fmt.Errorf("--watch-label-selector=%s: %w", o.watchSelector, err)
-	}
-	jobs := cache.ByObject{Label: selector}
-	if namespaces := list(o.watchNamespaces); len(namespaces) > 0 {
-		jobs.Namespaces = map[string]cache.Config{}
-		for _, namespace := range namespaces {
-			jobs.Namespaces[namespace] = cache.Config{}
-		}
-	}
-	return cache.Options{
-		DefaultTransform: controllers.Trim(),
-		ByObject:         map[client.Object]cache.ByObject{&v1alpha1.DLIJob{}: jobs},
-	}, nil
+	// Others who know whether the operator can work add a check of their own.
+	return mgr, mgr.AddReadyzCheck("caches", fill.ready)
 }

@@ -237,7 +237,7 @@ func startJob(t *testing.T, c client.Client) *v1alpha1.DLIJob {
 	t.Cleanup(server.Close)
 	const id = "208b08d4-0dc2-4dd7-8879-ddd4c020d7aa"
 	server.SetJob(dlitest.Query(id).Finishes(4))
-	connect(t, c, server)
+	connect(t, c, server, "default")
 	job := &v1alpha1.DLIJob{
 		ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: "report"},
 		Spec:       v1alpha1.DLIJobSpec{JobID: id, TTLSecondsAfterFinished: new(int32(1))},

@@ -52,7 +52,7 @@ func TestShardsShareTheJobs(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(server.Close)
-	connect(t, c, server)
+	connect(t, c, server, "default")
 
 	jobs := make([]*v1alpha1.DLIJob, 20)
 	for i := range jobs {
@@ -121,11 +121,11 @@ func pollsAfter(server *dlitest.Server, job *v1alpha1.DLIJob, since time.Time) [
 	return polls
 }
 
-// connect makes the connection that the jobs of the default namespace use.
-func connect(t *testing.T, c client.Client, server *dlitest.Server) {
+// connect makes the connection that the jobs of a namespace use.
+func connect(t *testing.T, c client.Client, server *dlitest.Server, namespace string) {
 	t.Helper()
 	user := dlitest.SampleUser()
-	meta := func(name string) metav1.ObjectMeta { return metav1.ObjectMeta{Namespace: "default", Name: name} }
+	meta := func(name string) metav1.ObjectMeta { return metav1.ObjectMeta{Namespace: namespace, Name: name} }
 	for _, object := range []client.Object{
 		&corev1.Secret{ObjectMeta: meta("credentials"), StringData: map[string]string{"token": user.Token}},
 		&v1alpha1.DLIConnection{ObjectMeta: meta("default"), Spec: v1alpha1.DLIConnectionSpec{

@@ -85,7 +85,7 @@ func (r *DLIConnectionReconciler) Reconcile(ctx context.Context, req ctrl.Reques
 	object := stored.DeepCopy()
 	object.Status.RejectedCredentials = conn.Rejections(r.Clock.Now())
 	if r.Report {
-		describe(object, conn, r.Clock.Now())
+		describe(object, conn, r.Connections.Scope(), r.Clock.Now())
 	}
 	if !equality.Semantic.DeepEqual(stored.Status, object.Status) {
 		err = r.Status().Patch(ctx, object, client.MergeFromWithOptions(stored, client.MergeFromWithOptimisticLock{}))
@@ -112,11 +112,14 @@ func (r *DLIConnectionReconciler) log(ctx context.Context, stored, object *v1alp
 
 // describe sets the Ready condition of a connection's object, and what goes with
 // it, at now.
-func describe(object *v1alpha1.DLIConnection, conn *connection.Connection, now time.Time) {
+func describe(object *v1alpha1.DLIConnection, conn *connection.Connection, scope connection.Scope, now time.Time) {
 	health := conn.Health(now)
 	if selector := object.Spec.AllowedNamespaces.Selector; selector != nil {
 		if _, err := metav1.LabelSelectorAsSelector(selector); err != nil {
 			health = connection.Health{Reason: v1alpha1.ReasonSelectorInvalid, Message: fmt.Sprintf("spec.allowedNamespaces.selector selects nothing: %v; correct it", err)}
+		} else if scope.WithoutNamespaces {
+			// The connection's own namespace can use it all the same.
+			health.Message += "; spec.allowedNamespaces.selector selects nothing: " + connection.NamespacesNeeded
 		}
 	}
 	ready := metav1.ConditionFalse

@@ -162,19 +162,21 @@ func (r *DLIJobReconciler) SetupWithManager(ctx context.Context, mgr ctrl.Manage
 	if err := mgr.GetFieldIndexer().IndexField(ctx, &v1alpha1.DLIJob{}, connectionIndex, indexConnection); err != nil {
 		return fmt.Errorf("indexing DLIJobs by connection: %w", err)
 	}
-	return ctrl.NewControllerManagedBy(mgr).
+	jobs := ctrl.NewControllerManagedBy(mgr).
 		For(&v1alpha1.DLIJob{}, builder.WithPredicates(r.jobChanges())).
 		Watches(&v1alpha1.DLIConnection{},
 			handler.EnqueueRequestsFromMapFunc(func(ctx context.Context, connection client.Object) []reconcile.Request {
 				return r.jobsOfConnection(ctx, client.ObjectKeyFromObject(connection))
 			}),
 			builder.WithPredicates(predicate.GenerationChangedPredicate{})).
-		WatchesMetadata(&corev1.Namespace{},
-			handler.EnqueueRequestsFromMapFunc(r.jobsOfNamespace),
-			builder.WithPredicates(labelsChange())).
 		WatchesRawSource(source.Func(r.results.start)).
-		WithOptions(controller.Options{MaxConcurrentReconciles: r.MaxConcurrentReconciles, RateLimiter: retries()}).
-		Complete(r)
+		WithOptions(controller.Options{MaxConcurrentReconciles: r.MaxConcurrentReconciles, RateLimiter: retries()})
+	if !r.Connections.Scope().WithoutNamespaces {
+		jobs.WatchesMetadata(&corev1.Namespace{},
+			handler.EnqueueRequestsFromMapFunc(r.jobsOfNamespace),
+			builder.WithPredicates(labelsChange()))
+	}
+	return jobs.Complete(r)
 }
 
 // retries is how soon a reconcile that returned an error, which only the API

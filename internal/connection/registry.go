@@ -55,6 +55,8 @@ type Options struct {
 	// PodIdentityNamespaces are the namespaces whose DLIConnections may use
 	// podIdentity, which asks with the operator's own rights; empty for all.
 	PodIdentityNamespaces []string
+	// Scope is what the operator may read.
+	Scope Scope
 	// NewClient makes the client of a connection; nil means dli.NewClient.
 	NewClient func(dli.Config) (Client, error)
 }
@@ -91,6 +93,9 @@ func NewRegistry(reader, secrets client.Reader, options Options, recorder Record
 	}
 }
 
+// Scope returns what the operator may read.
+func (r *Registry) Scope() Scope { return r.options.Scope }
+
 // Default returns the operator's default connection; empty for none.
 func (r *Registry) Default() types.NamespacedName { return r.options.Default }
 
@@ -117,8 +122,7 @@ func (r *Registry) Find(ctx context.Context, job *v1alpha1.DLIJob) (*Connection,
 		return nil, Failf(v1alpha1.ReasonConnectionNotFound,
 			"there is no DLIConnection named %s in namespace %s; create it, or name another in spec.connectionRef", v1alpha1.DefaultConnectionName, job.Namespace), nil
 	case foreign:
-		return nil, Failf(v1alpha1.ReasonConnectionNotAllowed,
-			"DLIConnection %s does not exist or does not allow namespace %s; ask its owner to allow it in spec.allowedNamespaces", key, job.Namespace), nil
+		return nil, r.options.Scope.notAllowed(key, job.Namespace), nil
 	default:
 		return nil, Failf(v1alpha1.ReasonConnectionNotFound,
 			"DLIConnection %s does not exist; create it, or correct spec.connectionRef", key), nil
@@ -153,9 +157,12 @@ func Referenced(job *v1alpha1.DLIJob) types.NamespacedName {
 	return key
 }
 
-// get reads a DLIConnection, nil if it does not exist. It is the cache's own
-// object: nobody changes it.
+// get reads a DLIConnection, nil if it does not exist or is not the operator's
+// to read. It is the cache's own object: nobody changes it.
 func (r *Registry) get(ctx context.Context, key types.NamespacedName) (*v1alpha1.DLIConnection, error) {
+	if !r.options.Scope.reads(key.Namespace) {
+		return nil, nil
+	}
 	object := &v1alpha1.DLIConnection{}
 	err := r.reader.Get(ctx, key, object, sharedObject)
 	if apierrors.IsNotFound(err) {
@@ -177,6 +184,9 @@ func (r *Registry) allows(ctx context.Context, object *v1alpha1.DLIConnection, n
 		return true, nil
 	case v1alpha1.NamespacesFromSelector:
 	default:
+		return false, nil
+	}
+	if r.options.Scope.WithoutNamespaces {
 		return false, nil
 	}
 	selector, err := metav1.LabelSelectorAsSelector(object.Spec.AllowedNamespaces.Selector)

@@ -50,6 +50,13 @@ metrics:
 networkPolicy: {enabled: true}
 `
 
+// namespaced is what config/namespaced installs.
+const namespaced = `
+crds: {install: false}
+watchNamespaces: [team-a, team-b]
+rbac: {namespaced: true}
+`
+
 // render returns what a release of the chart consists of. values is YAML.
 func render(t *testing.T, release, values string) ([]*unstructured.Unstructured, error) {
 	t.Helper()

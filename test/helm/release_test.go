@@ -65,10 +65,12 @@ func TestTheLifeOfReleases(t *testing.T) {
 		}
 	})
 
-	for _, release := range []string{"third", "second", "dli-operator"} {
+	t.Run("a namespaced one has the rights of its namespaces and no more", c.installNamespaced)
+
+	for _, release := range []string{"namespaced", "third", "second", "dli-operator"} {
 		c.helm("", "uninstall", release, "--namespace="+namespace)
 	}
-	if left := c.kubectl("", "get", "deployments,clusterroles,serviceaccounts", "-A", "-o", "name", "-l", "app.kubernetes.io/name=dli-operator"); left != "" {
+	if left := c.kubectl("", "get", "deployments,clusterroles,roles,rolebindings,serviceaccounts", "-A", "-o", "name", "-l", "app.kubernetes.io/name=dli-operator"); left != "" {
 		t.Errorf("helm uninstall leaves %s", left)
 	}
 	if left := c.kubectl("", "get", "dlijobs", "-o", "name"); !strings.Contains(left, "report") {
@@ -78,6 +80,28 @@ func TestTheLifeOfReleases(t *testing.T) {
 		t.Error("helm uninstall takes the CRDs along, and with them the DLIJobs")
 	}
 	c.install("dli-operator", "")
+}
+
+func (c cluster) installNamespaced(t *testing.T) {
+	c.T = t
+	for _, name := range []string{"team-a", "team-b", "shared"} {
+		c.kubectl("", "create", "namespace", name)
+	}
+	c.install("namespaced", namespaced+"defaultConnection: shared/dli")
+	as := "--as=system:serviceaccount:" + namespace + ":namespaced-dli-operator-controller-manager"
+	for question, want := range map[string]string{
+		"list dlijobs -n team-a": "yes", "get secrets -n team-b": "yes", "create events.events.k8s.io -n team-a": "yes",
+		"create leases.coordination.k8s.io -n " + namespace: "yes",
+		"watch dliconnections -n shared":                    "yes", "get secrets -n shared": "yes", "list dlijobs -n shared": "no",
+		"list dlijobs -A": "no", "list dliconnections -A": "no", "get secrets -n default": "no", "list secrets -n team-a": "no",
+		"list namespaces": "no", "create tokenreviews.authentication.k8s.io": "no",
+	} {
+		// It exits with an error to say no.
+		got, _ := run(t, kubectl(t), c.env, "", append([]string{"auth", "can-i", as}, strings.Fields(question)...)...)
+		if strings.TrimSpace(got) != want {
+			t.Errorf("may %s: %q, want %s", question, got, want)
+		}
+	}
 }
 
 const job = `

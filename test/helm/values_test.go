@@ -31,34 +31,37 @@ func TestValuesThatCannotBeAreRefused(t *testing.T) {
 		"replicas: -1":  "/replicas",
 		"replicas: two": "/replicas",
 		"replicas: 2\nleaderElection: {enabled: false}": "/replicas",
-		"image: latest":                                  "/image",
-		"image: {repository: ''}":                        "/image/repository",
-		"image: {repository: 'a:b'}":                     "/image/repository",
-		"image: {tag: 'a b'}":                            "/image/tag",
-		"image: {digest: sha256:1}":                      "/image/digest",
-		"image: {pullPolicy: Sometimes}":                 "/image/pullPolicy",
-		"watchNamespaces: team-a":                        "/watchNamespaces",
-		"watchNamespaces: [Team_A]":                      "/watchNamespaces/0",
-		"watchLabelSelector: {team: a}":                  "/watchLabelSelector",
-		"defaultConnection: shared":                      "/defaultConnection",
-		"allowedEndpointHosts: ['https://dli.internal']": "/allowedEndpointHosts/0",
-		"metrics: {secured: true}":                       "secured",
-		"metrics: {serviceMonitor: true}":                "/metrics/serviceMonitor",
-		"metrics: {serviceMonitor: {interval: 30}}":      "/metrics/serviceMonitor/interval",
-		"metrics: {rules: {enabled: 'yes'}}":             "/metrics/rules/enabled",
-		"networkPolicy: true":                            "/networkPolicy",
-		"podDisruptionBudget: {maxUnavailable: 0}":       "/podDisruptionBudget/maxUnavailable",
-		"extraArgs: --zap-log-level=debug":               "/extraArgs",
-		"extraArgs: [zap-log-level=debug]":               "/extraArgs/0",
-		"resources: {limit: {}}":                         "limit",
-		"nodeSelector: {disk: 1}":                        "/nodeSelector/disk",
-		"tolerations: {key: a}":                          "/tolerations",
-		"affinity: {nodes: {}}":                          "nodes",
-		"priorityClassName: 1":                           "/priorityClassName",
-		"serviceAccount: {annotations: {a: 1}}":          "/serviceAccount/annotations/a",
-		"serviceAccount: {create: false}":                "/serviceAccount/name",
-		"crds: {install: 'false'}":                       "/crds/install",
-		"fullnameOverride: DLI":                          "/fullnameOverride",
+		"image: latest":                                           "/image",
+		"image: {repository: ''}":                                 "/image/repository",
+		"image: {repository: 'a:b'}":                              "/image/repository",
+		"image: {tag: 'a b'}":                                     "/image/tag",
+		"image: {digest: sha256:1}":                               "/image/digest",
+		"image: {pullPolicy: Sometimes}":                          "/image/pullPolicy",
+		"watchNamespaces: team-a":                                 "/watchNamespaces",
+		"watchNamespaces: [Team_A]":                               "/watchNamespaces/0",
+		"rbac: {scope: Namespaced}":                               "scope",
+		"rbac: {namespaced: true}":                                "/watchNamespaces",
+		namespaced + "metrics: {serviceMonitor: {enabled: true}}": "/metrics/serviceMonitor/enabled",
+		"watchLabelSelector: {team: a}":                           "/watchLabelSelector",
+		"defaultConnection: shared":                               "/defaultConnection",
+		"allowedEndpointHosts: ['https://dli.internal']":          "/allowedEndpointHosts/0",
+		"metrics: {secured: true}":                                "secured",
+		"metrics: {serviceMonitor: true}":                         "/metrics/serviceMonitor",
+		"metrics: {serviceMonitor: {interval: 30}}":               "/metrics/serviceMonitor/interval",
+		"metrics: {rules: {enabled: 'yes'}}":                      "/metrics/rules/enabled",
+		"networkPolicy: true":                                     "/networkPolicy",
+		"podDisruptionBudget: {maxUnavailable: 0}":                "/podDisruptionBudget/maxUnavailable",
+		"extraArgs: --zap-log-level=debug":                        "/extraArgs",
+		"extraArgs: [zap-log-level=debug]":                        "/extraArgs/0",
+		"resources: {limit: {}}":                                  "limit",
+		"nodeSelector: {disk: 1}":                                 "/nodeSelector/disk",
+		"tolerations: {key: a}":                                   "/tolerations",
+		"affinity: {nodes: {}}":                                   "nodes",
+		"priorityClassName: 1":                                    "/priorityClassName",
+		"serviceAccount: {annotations: {a: 1}}":                   "/serviceAccount/annotations/a",
+		"serviceAccount: {create: false}":                         "/serviceAccount/name",
+		"crds: {install: 'false'}":                                "/crds/install",
+		"fullnameOverride: DLI":                                   "/fullnameOverride",
 	} {
 		if _, err := render(t, "dli-operator", values); err == nil || !strings.Contains(err.Error(), says) {
 			t.Errorf("%s: the error is %v, want one that says %s", values, err, says)
@@ -141,6 +144,21 @@ func TestWhatIsTurnedOffIsNotThere(t *testing.T) {
 			}
 			if found := find(objects, what[0], what[1]); found != nil {
 				t.Errorf("%s: there is a %s %s", values, what[0], found.GetName())
+			}
+		}
+	}
+}
+
+// Who has no rights outside of some namespaces can install nothing there.
+func TestANamespacedReleaseHasNothingThatIsTheClusters(t *testing.T) {
+	for _, more := range []string{
+		"networkPolicy: {enabled: true}\nmetrics: {rules: {enabled: true}, dashboard: {enabled: true}}",
+		"metrics: {secure: false, serviceMonitor: {enabled: true}}",
+		"defaultConnection: shared/dli",
+	} {
+		for _, o := range mustRender(t, "dli-operator", namespaced+more) {
+			if o.GetNamespace() == "" {
+				t.Errorf("%s: there is a %s %s", more, o.GetKind(), o.GetName())
 			}
 		}
 	}

@@ -44,3 +44,11 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
   name: {{ include "dli-operator.serviceAccountName" . }}
   namespace: {{ .Release.Namespace }}
 {{- end -}}
+
+{{/* Not empty if others than the pod itself reach the metrics: to tell who may
+takes a right in the whole cluster, to review tokens. */}}
+{{- define "dli-operator.metricsPort" -}}
+{{- if and .Values.metrics.enabled (not (and .Values.rbac.namespaced .Values.metrics.secure)) -}}
+true
+{{- end -}}
+{{- end -}}

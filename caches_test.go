@@ -1,0 +1,110 @@
+/*
+Copyright 2026 The DLI Operator Authors.
+
+Licensed under the Apache License, Version 2.0 (the "License");
+you may not use this file except in compliance with the License.
+You may obtain a copy of the License at
+
+    http://www.apache.org/licenses/LICENSE-2.0
+
+Unless required by applicable law or agreed to in writing, software
+distributed under the License is distributed on an "AS IS" BASIS,
+WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+See the License for the specific language governing permissions and
+limitations under the License.
+*/
+
+package main
+
+import (
+	"net/http"
+	"net/http/httptest"
+	"net/http/httputil"
+	"net/url"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"k8s.io/client-go/rest"
+	"sigs.k8s.io/controller-runtime/pkg/envtest"
+)
+
+// An operator that waits for the lease, and cannot list DLIConnections, is not
+// ready to take over.
+func TestReadyWhenTheCachesAreFilled(t *testing.T) {
+	environment := startControlPlane(t)
+	kubectl(t, environment, "apply", "-k", "config/crd")
+	kubectl(t, environment, "create", "namespace", namespace)
+	p := pods{binary: buildManager(t), kubeconfig: writeKubeconfig(t, environment)}
+	leader := p.start(t, "--leader-elect")
+	eventually(t, "the leader is ready", leader.ready)
+
+	slow := slowAPIServer(t, environment, "/dliconnections")
+	p.kubeconfig = writeTokenKubeconfig(t, &rest.Config{Host: slow.URL}, "")
+	standby, other := p.start(t, "--leader-elect"), p.start(t, "--leader-elect")
+	eventually(t, "both ask for DLIConnections", func() bool { return slow.waiting.Load() == 2 })
+	for _, waiting := range []*process{standby, other} {
+		eventually(t, "the operator lives", func() bool { return waiting.answers("/healthz") })
+		if waiting.ready() {
+			t.Error("ready before it has seen the DLIConnections")
+		}
+	}
+
+	began := time.Now()
+	other.stop()
+	if took := time.Since(began); took > 10*time.Second {
+		t.Errorf("an operator whose caches are not filled takes %v to stop", took)
+	}
+
+	slow.release()
+	eventually(t, "the standby is ready", standby.ready)
+}
+
+// slowServer is an API server that answers some requests only when it is
+// released.
+type slowServer struct {
+	*httptest.Server
+	// waiting counts the requests that wait.
+	waiting atomic.Int32
+	release func()
+}
+
+func slowAPIServer(t *testing.T, environment *envtest.Environment, path string) *slowServer {
+	t.Helper()
+	target, err := url.Parse(environment.Config.Host)
+	if err != nil {
+		t.Fatal(err)
+	}
+	transport, err := rest.TransportFor(environment.Config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	proxy := &httputil.ReverseProxy{
+		Transport:     transport,
+		FlushInterval: -1, // watches
+		Rewrite:       func(r *httputil.ProxyRequest) { r.SetURL(target) },
+		ErrorHandler:  func(http.ResponseWriter, *http.Request, error) {}, // operators that are gone
+	}
+	released := make(chan struct{})
+	slow := &slowServer{release: sync.OnceFunc(func() { close(released) })}
+	slow.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if strings.HasSuffix(r.URL.Path, path) {
+			slow.waiting.Add(1)
+			defer slow.waiting.Add(-1)
+			select {
+			case <-released:
+			case <-r.Context().Done():
+				return
+			}
+		}
+		proxy.ServeHTTP(w, r)
+	}))
+	t.Cleanup(func() {
+		slow.release()
+		slow.CloseClientConnections()
+		slow.Close()
+	})
+	return slow
+}

@@ -1,0 +1,58 @@
+/*
+Copyright 2026 The DLI Operator Authors.
+
+Licensed under the Apache License, Version 2.0 (the "License");
+you may not use this file except in compliance with the License.
+You may obtain a copy of the License at
+
+    http://www.apache.org/licenses/LICENSE-2.0
+
+Unless required by applicable law or agreed to in writing, software
+distributed under the License is distributed on an "AS IS" BASIS,
+WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+See the License for the specific language governing permissions and
+limitations under the License.
+*/
+
+package connection
+
+import (
+	"slices"
+
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/dli-operator/dli-operator/api/v1alpha1"
+)
+
+// Scope is what the operator may read beside DLIJobs. Empty, it is everything.
+type Scope struct {
+	// ConnectionNamespaces are those whose DLIConnections are read; empty for all.
+	ConnectionNamespaces []string
+	// WithoutNamespaces says that Namespaces are not read, and that grants by
+	// selector therefore cannot be honoured.
+	WithoutNamespaces bool
+}
+
+// reads reports whether the DLIConnections of a namespace are read.
+func (s Scope) reads(namespace string) bool {
+	return len(s.ConnectionNamespaces) == 0 || slices.Contains(s.ConnectionNamespaces, namespace)
+}
+
+// NamespacesNeeded says what is missing for grants by selector.
+const NamespacesNeeded = "the operator may not read Namespaces; that needs a ClusterRole with get, list and watch on namespaces, and a restart of the operator"
+
+// notAllowed tells a job that it cannot use a connection of another namespace.
+// It says the same whether or not there is one: who writes DLIJobs must not
+// learn what other namespaces hold.
+func (s Scope) notAllowed(connection types.NamespacedName, namespace string) *Failure {
+	if !s.reads(connection.Namespace) {
+		return Failf(v1alpha1.ReasonConnectionNotAllowed,
+			"the operator does not read DLIConnections in namespace %s; name one of namespace %s in spec.connectionRef, or have %s added to the operator's --watch-namespaces, and a Role there", connection.Namespace, namespace, connection.Namespace)
+	}
+	why := Failf(v1alpha1.ReasonConnectionNotAllowed,
+		"DLIConnection %s does not exist or does not allow namespace %s; ask its owner to allow it in spec.allowedNamespaces", connection, namespace)
+	if s.WithoutNamespaces {
+		why.Message += ", though not by selector: " + NamespacesNeeded
+	}
+	return why
+}
