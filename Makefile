@@ -7,7 +7,7 @@ SHELL := bash
 .DEFAULT_GOAL := help
 
 # The image that is built and deployed.
-IMG ?= dli-operator:latest
+IMG ?= dli-operator:v0.1.0
 # The version that the manager reports.
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 # The kubectl that install and deploy use: yours, else the one built for tests.
@@ -118,7 +118,7 @@ uninstall: ## Remove the CRDs, and with them every DLIJob and DLIConnection.
 
 .PHONY: deploy
 deploy: ## Install the CRDs and the operator, with image IMG.
-	$(KUBECTL) kustomize config/default | sed 's|image: dli-operator:latest$$|image: $(IMG)|' | $(KUBECTL) apply -f -
+	$(KUBECTL) kustomize config/default | sed 's|image: dli-operator:v0.1.0$$|image: $(IMG)|' | $(KUBECTL) apply -f -
 
 .PHONY: undeploy
 undeploy: ## Remove the operator and the CRDs, and with them every DLIJob.
