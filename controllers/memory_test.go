@@ -1,0 +1,125 @@
+/*
+Copyright 2026 The DLI Operator Authors.
+
+Licensed under the Apache License, Version 2.0 (the "License");
+you may not use this file except in compliance with the License.
+You may obtain a copy of the License at
+
+    http://www.apache.org/licenses/LICENSE-2.0
+
+Unless required by applicable law or agreed to in writing, software
+distributed under the License is distributed on an "AS IS" BASIS,
+WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+See the License for the specific language governing permissions and
+limitations under the License.
+*/
+
+package controllers
+
+import (
+	"testing"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/dli-operator/dli-operator/api/v1alpha1"
+	"github.com/dli-operator/dli-operator/internal/poller"
+)
+
+// version returns a job as the API server has it in a version.
+func version(of *v1alpha1.DLIJob, resourceVersion string, changes ...func(*v1alpha1.DLIJob)) *v1alpha1.DLIJob {
+	job := of.DeepCopy()
+	job.ResourceVersion = resourceVersion
+	for _, change := range changes {
+		change(job)
+	}
+	return job
+}
+
+func TestMemory(t *testing.T) {
+	met := func() (*memories, *v1alpha1.DLIJob) {
+		m := &memories{}
+		job := version(newJob(read(answering("RUNNING"))), "10")
+		m.of(job, noon)
+		m.stored(job, "10")
+		return m, job
+	}
+	empty := func(job *v1alpha1.DLIJob) { job.Status = v1alpha1.DLIJobStatus{} }
+
+	t.Run("takes what it first sees for what should be", func(t *testing.T) {
+		m, job := &memories{}, newJob(read(answering("FINISHED")))
+		if !m.of(job, noon).holds(job) {
+			t.Error("the status is not believed")
+		}
+	})
+	t.Run("knows its own write by what was written", func(t *testing.T) {
+		m, job := met()
+		written := version(job, "11", read(answering("FINISHED")))
+		m.stored(written, "11")
+		if m.changed(job, written) {
+			t.Error("the own write is taken for another's")
+		}
+	})
+	t.Run("knows its own write although its event comes first", func(t *testing.T) {
+		m, job := met()
+		written := version(job, "11", read(answering("FINISHED")))
+		if !m.changed(job, written) {
+			t.Error("an unknown status is not looked at")
+		}
+		m.stored(written, "11")
+		if known := m.of(written, noon); !known.holds(written) || known.replaced != nil {
+			t.Errorf("the own write is still taken for another's: %+v", known)
+		}
+	})
+	t.Run("keeps the status that another hand has replaced", func(t *testing.T) {
+		m, job := met()
+		emptied := version(job, "11", empty)
+		if !m.changed(job, emptied) {
+			t.Fatal("the change is not seen")
+		}
+		if known := m.of(emptied, noon); known.holds(emptied) || known.replaced == nil || known.replaced.JobStatus != "RUNNING" {
+			t.Errorf("what is known is %+v", known)
+		}
+	})
+	t.Run("does not look at a label", func(t *testing.T) {
+		m, job := met()
+		if m.changed(job, version(job, "11", func(job *v1alpha1.DLIJob) { job.Labels = map[string]string{"a": "b"} })) {
+			t.Error("a label is taken for a change of the status")
+		}
+	})
+	t.Run("tells a cache that is behind from an API server that is", func(t *testing.T) {
+		m, job := met()
+		m.stored(version(job, "12"), "12")
+		if !m.of(job, noon).isBehind(job) {
+			t.Error("version 10 is not behind 12")
+		}
+		m.rewound(version(job, "10"))
+		if m.of(job, noon).isBehind(job) {
+			t.Error("after a restore of etcd version 10 is still waited past")
+		}
+	})
+	t.Run("counts a TTL from when the outcome was recorded, whatever the clock does then", func(t *testing.T) {
+		m, job := met()
+		ended := version(job, "11", read(answering("FINISHED")))
+		deriveConditions(ended, poller.Progress{}, noon, stallAfter)
+		later := noon.Add(10 * time.Second)
+		if recorded := m.of(ended, later).recorded; !recorded.Equal(noon) {
+			t.Errorf("recorded %v", recorded)
+		}
+		future := version(ended, "12")
+		for i := range future.Status.Conditions {
+			future.Status.Conditions[i].LastTransitionTime = metav1.NewTime(noon.Add(time.Hour))
+		}
+		other := &memories{}
+		if recorded := other.of(future, noon).recorded; recorded.After(noon) {
+			t.Errorf("an outcome of the future is recorded %v", recorded)
+		}
+	})
+	t.Run("begins anew with another object of the same name", func(t *testing.T) {
+		m, job := met()
+		again := version(job, "5", empty, func(job *v1alpha1.DLIJob) { job.UID = "another" })
+		if known := m.of(again, noon); known.isBehind(again) || !known.holds(again) {
+			t.Errorf("what is known is %+v", known)
+		}
+	})
+}

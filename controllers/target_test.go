@@ -1,0 +1,140 @@
+/*
+Copyright 2026 The DLI Operator Authors.
+
+Licensed under the Apache License, Version 2.0 (the "License");
+you may not use this file except in compliance with the License.
+You may obtain a copy of the License at
+
+    http://www.apache.org/licenses/LICENSE-2.0
+
+Unless required by applicable law or agreed to in writing, software
+distributed under the License is distributed on an "AS IS" BASIS,
+WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+See the License for the specific language governing permissions and
+limitations under the License.
+*/
+
+package controllers
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/utils/ptr"
+
+	"github.com/dli-operator/dli-operator/api/v1alpha1"
+	"github.com/dli-operator/dli-operator/internal/connection"
+	"github.com/dli-operator/dli-operator/internal/dli"
+	"github.com/dli-operator/dli-operator/internal/poller"
+)
+
+func TestKnown(t *testing.T) {
+	polledAgo := func(ago time.Duration) func(*v1alpha1.DLIJob) {
+		return func(job *v1alpha1.DLIJob) {
+			record(job, answering("RUNNING", func(a *dli.JobStatus) { a.Duration = ptr.To(5 * time.Minute) }), noon.Add(-ago))
+		}
+	}
+	unreadable := func(job *v1alpha1.DLIJob) {
+		run := poller.Run{Failures: 1, Reason: "PermissionDenied", UnreadableSince: noon.Add(-time.Minute)}
+		recordFailure(job, &connection.Failure{Reason: "PermissionDenied", Message: "because"}, run, noon, time.Hour)
+		deriveConditions(job, poller.Progress{Run: run}, noon, stallAfter)
+	}
+	missing := func(job *v1alpha1.DLIJob) {
+		run := poller.Run{Failures: 2, Reason: "JobNotFound", NotFound: 2, NotFoundSince: noon.Add(-time.Minute)}
+		recordFailure(job, &connection.Failure{Reason: "JobNotFound", Message: "because"}, run, noon, time.Hour)
+	}
+	for name, test := range map[string]struct {
+		job  *v1alpha1.DLIJob
+		want poller.Known
+	}{
+		"of a new job: its age": {newJob(), poller.Known{Age: time.Hour}},
+		"of a job that runs: for how long, by DLI's own count": {
+			newJob(polledAgo(10 * time.Second)),
+			poller.Known{State: dli.StateRunning, LastPoll: noon.Add(-10 * time.Second), Age: time.Hour, Running: 5*time.Minute + 10*time.Second},
+		},
+		"of a poll in the future: that it was now": {
+			newJob(polledAgo(-time.Hour)),
+			poller.Known{State: dli.StateRunning, LastPoll: noon, Age: time.Hour, Running: 5 * time.Minute},
+		},
+		"of a start in the future: nothing": {
+			newJob(func(job *v1alpha1.DLIJob) { job.Status.StartTime = &metav1.Time{Time: noon.Add(time.Hour)} }),
+			poller.Known{Age: time.Hour},
+		},
+		"of a job that cannot be read: since when": {
+			newJob(unreadable),
+			poller.Known{Age: time.Hour, Run: poller.Run{Failures: 1, Reason: "PermissionDenied", UnreadableSince: noon.Add(-time.Minute)}},
+		},
+		"of a missing job: how many answers, and since when": {
+			newJob(missing),
+			poller.Known{Age: time.Hour, Run: poller.Run{Failures: 1, Reason: "JobNotFound", NotFound: 2, NotFoundSince: noon.Add(-time.Minute)}},
+		},
+		"of a job that was suspended: that it is to be polled at once": {
+			newJob(polledAgo(time.Second), func(job *v1alpha1.DLIJob) { suspended(job, noon) }),
+			poller.Known{State: dli.StateRunning, Age: time.Hour, Running: 5*time.Minute + time.Second},
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if diff := cmp.Diff(test.want, knownOf(test.job, noon)); diff != "" {
+				t.Error(diff)
+			}
+		})
+	}
+}
+
+func TestPollRequested(t *testing.T) {
+	asking := func(value, handled string) *v1alpha1.DLIJob {
+		return newJob(func(job *v1alpha1.DLIJob) {
+			job.Annotations = map[string]string{v1alpha1.PollRequestedAtAnnotation: value}
+			job.Status.LastHandledPollRequest = handled
+		})
+	}
+	long := strings.Repeat("x", 300)
+	for name, test := range map[string]struct {
+		job  *v1alpha1.DLIJob
+		want bool
+	}{
+		"no annotation":                       {newJob(), false},
+		"an empty one":                        {asking("", ""), false},
+		"a new value":                         {asking("2", "1"), true},
+		"one that was handled":                {asking("1", "1"), false},
+		"one that is longer than is recorded": {asking(long, long[:256]), false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if got := pollRequested(test.job); got != test.want {
+				t.Errorf("requested: %v", got)
+			}
+		})
+	}
+}
+
+func TestTransitions(t *testing.T) {
+	derived := func(job *v1alpha1.DLIJob) *v1alpha1.DLIJob {
+		deriveConditions(job, poller.Progress{}, noon, stallAfter)
+		return job
+	}
+	running := derived(newJob(read(answering("RUNNING"))))
+	unreadable := derived(version(running, "", failing("ServerError")))
+	for name, test := range map[string]struct {
+		stored, current *v1alpha1.DLIJob
+		want            []string
+	}{
+		"a job begins to run":      {derived(newJob(read(answering("LAUNCHING")))), running, []string{"JobRunning"}},
+		"a job is first seen so":   {newJob(), running, []string{"JobRunning"}},
+		"it cannot be read":        {running, unreadable, []string{"ServerError"}},
+		"it still runs after that": {unreadable, derived(version(unreadable, "", read(answering("RUNNING")))), nil},
+		"it has ended meanwhile":   {unreadable, derived(version(unreadable, "", read(answering("FINISHED")))), []string{"JobFinished"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var got []string
+			for _, told := range transitions(test.stored, test.current) {
+				got = append(got, told.reason)
+			}
+			if diff := cmp.Diff(test.want, got); diff != "" {
+				t.Error(diff)
+			}
+		})
+	}
+}
