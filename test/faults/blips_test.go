@@ -1,0 +1,96 @@
+/*
+Copyright 2026 The DLI Operator Authors.
+
+Licensed under the Apache License, Version 2.0 (the "License");
+you may not use this file except in compliance with the License.
+You may obtain a copy of the License at
+
+    http://www.apache.org/licenses/LICENSE-2.0
+
+Unless required by applicable law or agreed to in writing, software
+distributed under the License is distributed on an "AS IS" BASIS,
+WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+See the License for the specific language governing permissions and
+limitations under the License.
+*/
+
+package faults
+
+import (
+	"fmt"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/dli-operator/dli-operator/api/v1alpha1"
+	"github.com/dli-operator/dli-operator/internal/dli/dlitest"
+)
+
+// A single failure of a job that was well is no news.
+func TestPassingFailures(t *testing.T) {
+	t.Parallel()
+	const jobs, batch, batches = 100, 5, 10
+	w := newWorld(t)
+	w.options.Schedule.PollIntervalMin, w.options.Schedule.PollIntervalMax = 2*time.Second, 2*time.Second
+	// Only news is written.
+	w.options.Schedule.StatusRefreshInterval = time.Hour
+	change(w, w.connection("default", ""), func(c *v1alpha1.DLIConnection) {
+		c.Spec.RateLimit = v1alpha1.RateLimit{RequestsPerSecond: 1000, Burst: 1000}
+	})
+	seen := w.record()
+	w.start()
+	var watched []*v1alpha1.DLIJob
+	for i := range jobs {
+		id := fmt.Sprintf("job-%d", i)
+		w.runs(id)
+		watched = append(watched, w.watch(id))
+	}
+	for _, job := range watched {
+		w.awaitReason(job, v1alpha1.ReasonJobRunning)
+		asked := w.dli.Requests(job.Name)
+		w.awaitRequests(job.Name, asked+1)
+	}
+	written := seen.len()
+	for failing := range slices.Chunk(watched[:batch*batches], batch) {
+		w.failOnce(failing)
+	}
+	if n := seen.len() - written; n > 2 {
+		t.Errorf("%d passing failures were %d writes", batch*batches, n)
+	}
+	extra := 0
+	for _, job := range watched {
+		if told := w.events(job.Name); !slices.Equal(told, []string{"Normal JobRunning"}) {
+			if extra++; extra == 1 {
+				t.Errorf("events of %s are %q", job.Name, told)
+			}
+		}
+	}
+	if extra > 0 {
+		t.Errorf("%d jobs have other events than that they run", extra)
+	}
+}
+
+// failOnce has the next poll of each job fail, and returns once all were asked
+// for again.
+func (w *world) failOnce(jobs []*v1alpha1.DLIJob) {
+	w.Helper()
+	asked := map[string]int{}
+	for _, job := range jobs {
+		asked[job.Name] = w.dli.Requests(job.Name)
+		w.dli.SetResponse(job.Name, &dlitest.Response{Status: 502, Body: "<html>Not now.</html>"})
+	}
+	if !within(wait, func() bool {
+		again := 0
+		for name, before := range asked {
+			if n := w.dli.Requests(name); n > before {
+				w.dli.SetResponse(name, nil)
+				if n > before+1 {
+					again++
+				}
+			}
+		}
+		return again == len(asked)
+	}) {
+		w.Fatal("jobs whose poll has failed are not polled again")
+	}
+}
