@@ -91,11 +91,11 @@ func (w *world) isPutRight(before *v1alpha1.DLIJob, do func(*v1alpha1.DLIJobStat
 		cmpopts.IgnoreFields(v1alpha1.DLIJobStatus{}, "LastPollTime", "Duration", "DurationMilliseconds"),
 		cmpopts.SortSlices(func(a, b metav1.Condition) bool { return a.Type < b.Type }),
 	}
-	diff := ""
+	var now *v1alpha1.DLIJob
 	if !within(15*time.Second, func() bool {
-		diff = cmp.Diff(before.Status, w.reload(before).Status, figures)
-		return diff == ""
+		now = w.reload(before)
+		return cmp.Equal(before.Status, now.Status, figures)
 	}) {
-		w.Errorf("the status is not put right after 15 s (-before +now): %s", diff)
+		w.Errorf("the status is not put right after 15 s: it was %s\nand is %s", says(before), says(now))
 	}
 }

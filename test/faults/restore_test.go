@@ -60,8 +60,11 @@ func TestARestoreOfEtcd(t *testing.T) {
 		t.Fatal(err)
 	}
 
+	w.finishes("new")
+	created := w.watch("new")
 	w.finishes("ending")
 	w.await(ending, 90*time.Second, "finished", (*v1alpha1.DLIJob).IsCompleted)
+	w.await(created, 90*time.Second, "finished", (*v1alpha1.DLIJob).IsCompleted)
 	w.awaitRequests("running", w.dli.Requests("running")+5)
 	last := w.reload(running).Status.LastPollTime
 	w.await(running, wait, "written again", func(job *v1alpha1.DLIJob) bool { return job.Status.LastPollTime.After(last.Time) })

@@ -26,15 +26,21 @@ import (
 
 // A DLIConnection and its jobs tell one story of what is wrong.
 func TestOneStory(t *testing.T) {
-	for name, second := range map[string]*dlitest.Response{
-		"rejected, then unreachable": {Reset: true},
-		"rejected, then throttled":   dlitest.GatewayError(429, "APIGW.0308", "The throttling threshold has been reached", "r2"),
+	for name, test := range map[string]struct {
+		second *dlitest.Response
+		// times is after how many such answers they are compared.
+		times int
+		probe time.Duration
+	}{
+		"rejected, then unreachable": {&dlitest.Response{Reset: true}, 5, time.Second},
+		"rejected, then throttled": {dlitest.GatewayError(429, "APIGW.0308",
+			"The throttling threshold has been reached", "r2"), 1, 24 * time.Second},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			w := newWorld(t)
 			often(w)
-			w.options.Connections.ProbeInterval = time.Second
+			w.options.Connections.ProbeInterval = test.probe
 			w.runs("job")
 			job := w.watch("job")
 			w.start()
@@ -43,19 +49,21 @@ func TestOneStory(t *testing.T) {
 			if !within(wait, func() bool { return w.dli.Stats().ByCode[401] > 0 }) {
 				t.Fatal("DLI never answered 401")
 			}
-			w.dli.SetFault(second)
-			w.awaitRequests("job", w.dli.Requests("job")+5)
+			w.dli.SetFault(test.second)
+			// Or as many as the operator risks.
+			asked := w.dli.Requests("job")
+			within(40*time.Second, func() bool { return w.dli.Requests("job") >= asked+test.times })
 			told := func() (connection, reason string) {
 				return w.ready("default").Reason, condition(w.reload(job).Status.Conditions, v1alpha1.SyncedCondition).Reason
 			}
 			// Both are written, one after the other: what counts is what stays.
 			same := 0
-			if !within(30*time.Second, func() bool {
+			if !within(6*time.Second, func() bool {
 				connection, reason := told()
 				if same++; !agree(connection, reason) {
 					same = 0
 				}
-				return same >= 60
+				return same >= 50
 			}) {
 				connection, reason := told()
 				t.Errorf("the DLIConnection says %s, its job says %s", connection, reason)

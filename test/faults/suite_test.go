@@ -43,8 +43,11 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/watch"
 	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
 	"k8s.io/client-go/rest"
+	toolscache "k8s.io/client-go/tools/cache"
+	toolswatch "k8s.io/client-go/tools/watch"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -426,14 +429,20 @@ type state struct {
 	job  *v1alpha1.DLIJob
 }
 
-// record starts watching.
+// record starts watching. A watch that the API server ends goes on where it was.
 func (w *world) record() *history {
 	w.Helper()
-	watcher, err := w.Watch(w.Context(), &v1alpha1.DLIJobList{}, client.InNamespace(w.namespace))
+	list := &v1alpha1.DLIJobList{}
+	if err := w.List(w.Context(), list, client.InNamespace(w.namespace)); err != nil {
+		w.Fatal(err)
+	}
+	from := &toolscache.ListWatch{WatchFuncWithContext: func(ctx context.Context, options metav1.ListOptions) (watch.Interface, error) {
+		return w.Watch(ctx, &v1alpha1.DLIJobList{}, &client.ListOptions{Namespace: w.namespace, Raw: &options})
+	}}
+	watcher, err := toolswatch.NewRetryWatcherWithContext(w.Context(), list.ResourceVersion, from)
 	if err != nil {
 		w.Fatal(err)
 	}
-	w.Cleanup(watcher.Stop)
 	h := &history{}
 	go func() {
 		for e := range watcher.ResultChan() {

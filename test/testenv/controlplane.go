@@ -24,6 +24,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -77,10 +78,10 @@ func (c *ControlPlane) create() (err error) {
 	c.environment = &envtest.Environment{
 		CRDDirectoryPaths: []string{c.CRDs}, ErrorIfCRDPathMissing: true,
 		ControlPlane:             envtest.ControlPlane{Etcd: etcd, APIServer: &envtest.APIServer{CertDir: c.certDir()}},
-		ControlPlaneStartTimeout: time.Minute, ControlPlaneStopTimeout: time.Minute,
+		ControlPlaneStartTimeout: time.Minute, ControlPlaneStopTimeout: patience,
 	}
 	if c.config, err = c.environment.Start(); err != nil {
-		return errors.Join(fmt.Errorf("starting the control plane: %w; make test builds it", err), c.Close())
+		return errors.Join(fmt.Errorf("starting the control plane, which make test builds: %w", err), os.RemoveAll(c.dir))
 	}
 	// The API server's own fairness is enough.
 	c.config.QPS = -1
@@ -123,8 +124,40 @@ func (c *ControlPlane) ready() error {
 	}
 }
 
+// patience is how long each process may take to end before it is killed. Those
+// who watch keep a kube-apiserver from ending for a minute; it has nothing to
+// lose, and what etcd has written stays written.
+const patience = 3 * time.Second
+
 // Stop stops the control plane; its data stays.
-func (c *ControlPlane) Stop() error { return c.environment.ControlPlane.Stop() }
+func (c *ControlPlane) Stop() error {
+	err := c.environment.ControlPlane.Stop()
+	plane := c.environment.ControlPlane
+	for _, address := range []string{plane.APIServer.SecureServing.URL("https", "").Host, plane.Etcd.URL.Host} {
+		if !released(address) {
+			return errors.Join(fmt.Errorf("%s is still served", address), err)
+		}
+	}
+	// What had to be killed is an error to envtest and none here.
+	return nil
+}
+
+// released waits until nobody listens on an address.
+func released(address string) bool {
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second) //nolint:forbidigo // it bounds this call and nothing else
+	defer cancel()
+	for {
+		conn, err := (&net.Dialer{}).DialContext(ctx, "tcp", address)
+		if err != nil {
+			return ctx.Err() == nil
+		}
+		conn.Close()
+		select {
+		case <-time.After(20 * time.Millisecond):
+		case <-ctx.Done():
+		}
+	}
+}
 
 // Close stops the control plane and removes its data.
 func (c *ControlPlane) Close() error { return errors.Join(c.Stop(), os.RemoveAll(c.dir)) }

@@ -51,6 +51,12 @@ func TestControlPlane(t *testing.T) {
 	behind := newClient(t, proxy.Config())
 
 	t.Run("keeps its data and its ports over a stop", func(t *testing.T) {
+		// Somebody watches, as always.
+		watcher, err := admin.Watch(t.Context(), &corev1.ConfigMapList{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer watcher.Stop()
 		create(t, admin, "kept")
 		if err := plane.Stop(); err != nil {
 			t.Fatal(err)
