@@ -30,6 +30,9 @@ import (
 // While DLI fails for all jobs of a connection it is not asked in vain, and when
 // it is well again all of them are read soon, without a stampede.
 func TestAnOutage(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes two minutes")
+	}
 	const jobs, requestsPerSecond, lasts = 200, 20, 65 * time.Second
 	for name, test := range map[string]struct {
 		fault *dlitest.Response

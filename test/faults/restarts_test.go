@@ -58,7 +58,10 @@ func TestPatienceOverRestarts(t *testing.T) {
 // Six rejected signatures in a row lock a key for everybody; five in five minutes
 // are the most that the operator risks.
 func TestARejectedKeyOverRestarts(t *testing.T) {
-	const watched = 100 * time.Second
+	watched := 100 * time.Second
+	if testing.Short() {
+		watched = 45 * time.Second
+	}
 	rejected := func(w *world) int { return int(w.dli.Stats().ByCode[401]) }
 	newWorld := func(t *testing.T) *world {
 		t.Helper()

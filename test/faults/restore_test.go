@@ -17,16 +17,48 @@ limitations under the License.
 package faults
 
 import (
+	"net/http"
 	"testing"
 	"time"
 
 	"github.com/dli-operator/dli-operator/api/v1alpha1"
+	"github.com/dli-operator/dli-operator/test/testenv"
 )
 
 // After a restore of etcd objects have lower resource versions than those that
 // the operator has seen and written.
 func TestARestoreOfEtcd(t *testing.T) {
-	t.Parallel()
+	t.Run("watched on", func(t *testing.T) {
+		t.Parallel()
+		// The cache keeps what it had, which is ahead of the API server.
+		w := newRestorable(t)
+		w.restore(func() {})
+		w.goesOn()
+	})
+	t.Run("listed again", func(t *testing.T) {
+		t.Parallel()
+		// The cache is set back too, behind what the operator has written.
+		w := newRestorable(t)
+		w.restore(func() { w.proxy.RefuseWatches(http.StatusGone) })
+		throughout(5*time.Second, time.Second, func() {})
+		w.proxy.RefuseWatches(0)
+		w.finishes("new")
+		created := w.watch("new")
+		w.goesOn()
+		w.await(created, 90*time.Second, "finished", (*v1alpha1.DLIJob).IsCompleted)
+	})
+}
+
+// restorable is a world on a control plane of its own, with two jobs that run.
+type restorable struct {
+	*world
+	plane           *testenv.ControlPlane
+	proxy           *testenv.Proxy
+	running, ending *v1alpha1.DLIJob
+}
+
+func newRestorable(t *testing.T) *restorable {
+	t.Helper()
 	plane := newControlPlane()
 	if err := plane.Start(); err != nil {
 		t.Fatal(err)
@@ -36,36 +68,43 @@ func TestARestoreOfEtcd(t *testing.T) {
 			t.Error(err)
 		}
 	})
-	w := newWorldOn(t, plane)
-	often(w)
+	w := &restorable{world: newWorldOn(t, plane), plane: plane}
+	often(w.world)
 	w.options.Schedule.StatusRefreshInterval = time.Second
-	for _, id := range []string{"running", "ending"} {
-		w.runs(id)
-	}
-	ending := w.watch("ending")
-	running := w.watch("running")
+	w.proxy = w.behindProxy()
+	w.runs("running")
+	w.runs("ending")
+	w.running, w.ending = w.watch("running"), w.watch("ending")
 	w.start()
-	w.awaitReason(running, v1alpha1.ReasonJobRunning)
-	w.awaitReason(ending, v1alpha1.ReasonJobRunning)
-	snapshot, err := plane.Snapshot()
+	w.awaitReason(w.running, v1alpha1.ReasonJobRunning)
+	w.awaitReason(w.ending, v1alpha1.ReasonJobRunning)
+	return w
+}
+
+// restore sets etcd back to before both jobs were last written; while it is away
+// something else happens, too.
+func (w *restorable) restore(meanwhile func()) {
+	w.Helper()
+	snapshot, err := w.plane.Snapshot()
 	if err != nil {
-		t.Fatal(err)
+		w.Fatal(err)
 	}
-	// Both are written after the snapshot.
-	for _, job := range []*v1alpha1.DLIJob{running, ending} {
+	for _, job := range []*v1alpha1.DLIJob{w.running, w.ending} {
 		before := w.reload(job).ResourceVersion
 		w.await(job, wait, "written again", func(job *v1alpha1.DLIJob) bool { return job.ResourceVersion != before })
 	}
-	if err := plane.Restore(snapshot); err != nil {
-		t.Fatal(err)
+	meanwhile()
+	if err := w.plane.Restore(snapshot); err != nil {
+		w.Fatal(err)
 	}
+}
 
-	w.finishes("new")
-	created := w.watch("new")
+// goesOn checks that both jobs are polled and written.
+func (w *restorable) goesOn() {
+	w.Helper()
 	w.finishes("ending")
-	w.await(ending, 90*time.Second, "finished", (*v1alpha1.DLIJob).IsCompleted)
-	w.await(created, 90*time.Second, "finished", (*v1alpha1.DLIJob).IsCompleted)
+	w.await(w.ending, 90*time.Second, "finished", (*v1alpha1.DLIJob).IsCompleted)
 	w.awaitRequests("running", w.dli.Requests("running")+5)
-	last := w.reload(running).Status.LastPollTime
-	w.await(running, wait, "written again", func(job *v1alpha1.DLIJob) bool { return job.Status.LastPollTime.After(last.Time) })
+	last := w.reload(w.running).Status.LastPollTime
+	w.await(w.running, wait, "written again", func(job *v1alpha1.DLIJob) bool { return job.Status.LastPollTime.After(last.Time) })
 }

@@ -20,6 +20,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"maps"
 	"net"
 	"net/http"
@@ -47,6 +48,8 @@ type Proxy struct {
 	server  *http.Server // nil while stopped
 	delays  []delay
 	refused []refusal
+	// watches is the status that refuses a watch; 0 for none.
+	watches int
 	writes  map[Write]int
 }
 
@@ -95,6 +98,8 @@ func NewProxy(config *rest.Config) (*Proxy, error) {
 		Transport: credentials{asUser: asUser, asBearer: asBearer},
 		// What is watched must not wait for more.
 		FlushInterval: -1,
+		// An API server that stops is no news to who has stopped it.
+		ErrorLog: slog.NewLogLogger(slog.DiscardHandler, slog.LevelError),
 		ErrorHandler: func(http.ResponseWriter, *http.Request, error) {
 			// The client finds its connection broken, as it would without a proxy.
 			panic(http.ErrAbortHandler)
@@ -136,6 +141,14 @@ func (p *Proxy) Refuse(status int, resources ...string) {
 	if status > 0 {
 		p.refused = append(p.refused, refusal{status, resources})
 	}
+}
+
+// RefuseWatches answers whoever begins to watch with an HTTP status: 410 has
+// clients list again. 0 ends it.
+func (p *Proxy) RefuseWatches(status int) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.watches = status
 }
 
 // Stop breaks every connection and takes no more, as an API server that is gone.
@@ -194,7 +207,7 @@ func (p *Proxy) Reset() {
 // ServeHTTP passes one request on.
 func (p *Proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if !slices.Contains([]string{http.MethodPatch, http.MethodPut, http.MethodPost, http.MethodDelete}, r.Method) {
-		p.handler.ServeHTTP(w, r)
+		p.read(w, r)
 		return
 	}
 	write := Write{Method: r.Method, Resource: resource(r.URL.Path)}
@@ -219,6 +232,17 @@ func (p *Proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	p.handler.ServeHTTP(answer, r)
+}
+
+func (p *Proxy) read(w http.ResponseWriter, r *http.Request) {
+	p.mu.Lock()
+	status := p.watches
+	p.mu.Unlock()
+	if status > 0 && r.URL.Query().Get("watch") == "true" {
+		http.Error(w, "refused by the proxy", status)
+		return
+	}
+	p.handler.ServeHTTP(w, r)
 }
 
 // treatment is how long a write of a resource is to take, and with which status

@@ -107,6 +107,14 @@ func TestControlPlane(t *testing.T) {
 			}
 		}
 	})
+	t.Run("is not watched while the proxy refuses it", func(t *testing.T) {
+		proxy.RefuseWatches(http.StatusGone)
+		defer proxy.RefuseWatches(0)
+		if _, err := behind.Watch(t.Context(), &corev1.ConfigMapList{}); !apierrors.IsGone(err) {
+			t.Errorf("error is %v", err)
+		}
+		get(t, behind, "kept")
+	})
 	t.Run("is slow behind the proxy", func(t *testing.T) {
 		proxy.Delay(500*time.Millisecond, "configmaps")
 		defer proxy.Delay(0, "configmaps")
