@@ -128,7 +128,7 @@ func TestAPollRequestWhileWritesFail(t *testing.T) {
 	change(w, job, pollNow)
 	w.awaitRequests("job", asked+1)
 	refused := func(write testenv.Write) bool { return write.Status == http.StatusInternalServerError }
-	if !within(wait, func() bool { return proxy.Count(refused) >= 5 }) {
+	if !within(wait, func() bool { return proxy.Count(refused) >= 3 }) {
 		t.Errorf("%d writes were tried while they fail", proxy.Count(refused))
 	}
 	if n := w.dli.Requests("job") - asked; n != 1 {

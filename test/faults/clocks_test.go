@@ -30,6 +30,7 @@ import (
 
 // DLI's clock differs from the operator's, by less than signatures bear.
 func TestDLIsClockDiffers(t *testing.T) {
+	t.Parallel()
 	for name, by := range map[string]time.Duration{"ahead": 10 * time.Minute, "behind": -10 * time.Minute} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -29,6 +29,7 @@ import (
 
 // A conflict costs no answer, and no question to DLI.
 func TestConflicts(t *testing.T) {
+	t.Parallel()
 	t.Run("labels change while DLI answers", func(t *testing.T) {
 		t.Parallel()
 		w := newWorld(t, dlitest.WithLatency(3*time.Second))

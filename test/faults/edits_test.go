@@ -26,6 +26,7 @@ import (
 
 // An edit takes effect at once, and undoes nothing that it does not touch.
 func TestEdits(t *testing.T) {
+	t.Parallel()
 	t.Run("a shorter interval", func(t *testing.T) {
 		t.Parallel()
 		w := newWorld(t)

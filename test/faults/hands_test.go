@@ -31,6 +31,7 @@ import (
 // A status that somebody else has changed is put right: at once, not when the
 // job happens to be polled.
 func TestOtherHands(t *testing.T) {
+	t.Parallel()
 	for name, do := range map[string]func(*v1alpha1.DLIJobStatus){
 		"a status emptied":     func(s *v1alpha1.DLIJobStatus) { *s = v1alpha1.DLIJobStatus{} },
 		"one field changed":    func(s *v1alpha1.DLIJobStatus) { s.QueueName = "another" },

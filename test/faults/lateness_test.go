@@ -26,6 +26,7 @@ import (
 // A poll is late when it comes after it was due, and was not due before somebody
 // wanted it.
 func TestLateness(t *testing.T) {
+	t.Parallel()
 	t.Run("of a job that was suspended", func(t *testing.T) {
 		t.Parallel()
 		w := newWorld(t)

@@ -18,6 +18,7 @@ package faults
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -62,9 +63,10 @@ const jobsOfAConnection = 12
 
 // Whatever DLI answers about some jobs, the ends of all others are seen.
 func TestBadJobs(t *testing.T) {
+	t.Parallel()
 	for kind, answer := range badAnswers() {
 		for _, bad := range []int{1, 5, jobsOfAConnection - 1} {
-			if testing.Short() && (bad != 5 || len(kind) > len("hanging") && kind != "500 with a code") {
+			if testing.Short() && (bad != 5 || !slices.Contains([]string{"500 with a code", "HTML", "502", "hanging"}, kind)) {
 				continue
 			}
 			if kind == "429" && bad > 1 {
@@ -141,6 +143,7 @@ func (w *world) seesEnds(seen *history, jobs []string, limit time.Duration) {
 
 // Whatever becomes of some connections, the jobs of all others are looked after.
 func TestBadConnections(t *testing.T) {
+	t.Parallel()
 	const connections, jobsOfEach = 10, 15
 	for kind, fault := range map[string]*dlitest.Response{
 		"hanging":  {Hang: true},
@@ -148,6 +151,9 @@ func TestBadConnections(t *testing.T) {
 		"502":      {Status: 502, Body: "<html></html>"},
 	} {
 		for _, bad := range []int{1, connections - 1} {
+			if testing.Short() && bad == 1 {
+				continue
+			}
 			t.Run(fmt.Sprintf("%s/%d", kind, bad), func(t *testing.T) {
 				t.Parallel()
 				w := newWorld(t)

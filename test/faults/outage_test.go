@@ -33,6 +33,7 @@ func TestAnOutage(t *testing.T) {
 	if testing.Short() {
 		t.Skip("takes two minutes")
 	}
+	t.Parallel()
 	const jobs, requestsPerSecond, lasts = 200, 20, 65 * time.Second
 	for name, test := range map[string]struct {
 		fault *dlitest.Response

@@ -31,6 +31,7 @@ import (
 // What takes patience comes to its end, however often the operator restarts
 // meanwhile.
 func TestPatienceOverRestarts(t *testing.T) {
+	t.Parallel()
 	t.Run("a job that does not exist", func(t *testing.T) {
 		t.Parallel()
 		w := newWorld(t)
@@ -58,6 +59,7 @@ func TestPatienceOverRestarts(t *testing.T) {
 // Six rejected signatures in a row lock a key for everybody; five in five minutes
 // are the most that the operator risks.
 func TestARejectedKeyOverRestarts(t *testing.T) {
+	t.Parallel()
 	watched := 100 * time.Second
 	if testing.Short() {
 		watched = 45 * time.Second

@@ -28,6 +28,7 @@ import (
 // After a restore of etcd objects have lower resource versions than those that
 // the operator has seen and written.
 func TestARestoreOfEtcd(t *testing.T) {
+	t.Parallel()
 	t.Run("watched on", func(t *testing.T) {
 		t.Parallel()
 		// The cache keeps what it had, which is ahead of the API server.

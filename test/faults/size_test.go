@@ -29,6 +29,7 @@ import (
 
 // Whatever DLI answers can be read and stored.
 func TestLargeAnswers(t *testing.T) {
+	t.Parallel()
 	t.Run("columns that grow as JSON", func(t *testing.T) {
 		t.Parallel()
 		w := newWorld(t)

@@ -26,6 +26,7 @@ import (
 
 // A DLIConnection and its jobs tell one story of what is wrong.
 func TestOneStory(t *testing.T) {
+	t.Parallel()
 	for name, test := range map[string]struct {
 		second *dlitest.Response
 		// times is after how many such answers they are compared.

@@ -34,6 +34,7 @@ func TestThrottledBelowItsRate(t *testing.T) {
 	if testing.Short() {
 		t.Skip("takes three minutes")
 	}
+	t.Parallel()
 	const admitted = 10
 	t.Run("with a window", func(t *testing.T) {
 		t.Parallel()
