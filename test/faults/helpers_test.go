@@ -1,0 +1,185 @@
+/*
+Copyright 2026 The DLI Operator Authors.
+
+Licensed under the Apache License, Version 2.0 (the "License");
+you may not use this file except in compliance with the License.
+You may obtain a copy of the License at
+
+    http://www.apache.org/licenses/LICENSE-2.0
+
+Unless required by applicable law or agreed to in writing, software
+distributed under the License is distributed on an "AS IS" BASIS,
+WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+See the License for the specific language governing permissions and
+limitations under the License.
+*/
+
+package faults
+
+import (
+	"bytes"
+	"context"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/watch"
+	toolscache "k8s.io/client-go/tools/cache"
+	toolswatch "k8s.io/client-go/tools/watch"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/dli-operator/dli-operator/api/v1alpha1"
+)
+
+// wait is far beyond what anything takes that ought to happen within seconds.
+const wait = 60 * time.Second
+
+// within waits until a condition holds, and reports whether it came to that in
+// time.
+func within(limit time.Duration, is func() bool) bool {
+	tick := time.NewTicker(50 * time.Millisecond)
+	defer tick.Stop()
+	timeout := time.After(limit)
+	for {
+		if is() {
+			return true
+		}
+		select {
+		case <-tick.C:
+		case <-timeout:
+			return is()
+		}
+	}
+}
+
+// throughout does something again and again for a time: what must not happen is
+// only known after it.
+func throughout(limit, period time.Duration, do func()) {
+	next := time.Now()
+	within(limit, func() bool {
+		if now := time.Now(); !now.Before(next) {
+			next = now.Add(period)
+			do()
+		}
+		return false
+	})
+}
+
+// change changes an object on the API server, again if somebody else did.
+func change[T client.Object](w *world, object T, do func(T)) {
+	w.Helper()
+	w.changing(object, func() error { do(object); return w.Update(w.Context(), object) })
+}
+
+// changeStatus does the same with its status, as kubectl edit --subresource does.
+func changeStatus[T client.Object](w *world, object T, do func(T)) {
+	w.Helper()
+	w.changing(object, func() error { do(object); return w.Status().Update(w.Context(), object) })
+}
+
+func (w *world) changing(object client.Object, do func() error) {
+	w.Helper()
+	var err error
+	if !within(wait, func() bool {
+		if err = w.Get(w.Context(), client.ObjectKeyFromObject(object), object); err == nil {
+			err = do()
+		}
+		return err == nil
+	}) {
+		w.Fatalf("cannot change %s: %v", object.GetName(), err)
+	}
+}
+
+// pollNow asks for a poll.
+func pollNow(job *v1alpha1.DLIJob) {
+	metav1.SetMetaDataAnnotation(&job.ObjectMeta, v1alpha1.PollRequestedAtAnnotation, time.Now().Format(time.RFC3339Nano))
+}
+
+// history is what a watch of the namespace's DLIJobs has told.
+type history struct {
+	mu     sync.Mutex
+	states []state
+}
+
+type state struct {
+	seen time.Time
+	job  *v1alpha1.DLIJob
+}
+
+// record starts watching. A watch that the API server ends goes on where it was.
+func (w *world) record() *history {
+	w.Helper()
+	list := &v1alpha1.DLIJobList{}
+	if err := w.List(w.Context(), list, client.InNamespace(w.namespace)); err != nil {
+		w.Fatal(err)
+	}
+	from := &toolscache.ListWatch{WatchFuncWithContext: func(ctx context.Context, options metav1.ListOptions) (watch.Interface, error) {
+		return w.Watch(ctx, &v1alpha1.DLIJobList{}, &client.ListOptions{Namespace: w.namespace, Raw: &options})
+	}}
+	watcher, err := toolswatch.NewRetryWatcherWithContext(w.Context(), list.ResourceVersion, from)
+	if err != nil {
+		w.Fatal(err)
+	}
+	h := &history{}
+	go func() {
+		for e := range watcher.ResultChan() {
+			if job, ok := e.Object.(*v1alpha1.DLIJob); ok {
+				h.mu.Lock()
+				h.states = append(h.states, state{time.Now(), job})
+				h.mu.Unlock()
+			}
+		}
+	}()
+	return h
+}
+
+// of is what was told of one DLIJob.
+func (h *history) of(name string) []state {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return slices.DeleteFunc(slices.Clone(h.states), func(s state) bool { return s.job.Name != name })
+}
+
+// completed is when a DLIJob was first seen completed; false before that.
+func (h *history) completed(name string) (time.Time, bool) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for _, s := range h.states {
+		if s.job.Name == name && s.job.IsCompleted() {
+			return s.seen, true
+		}
+	}
+	return time.Time{}, false
+}
+
+// len is how much was told so far.
+func (h *history) len() int {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return len(h.states)
+}
+
+type logBuffer struct {
+	mu   sync.Mutex
+	text bytes.Buffer
+}
+
+func (b *logBuffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.text.Write(p)
+}
+
+// errors are the lines that were logged as errors.
+func (b *logBuffer) errors() (lines []string) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for line := range strings.Lines(b.text.String()) {
+		if strings.Contains(line, `"level":"error"`) {
+			lines = append(lines, line)
+		}
+	}
+	return lines
+}
