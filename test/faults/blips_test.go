@@ -83,20 +83,9 @@ func (w *world) failOnce(jobs []*v1alpha1.DLIJob) {
 	asked := map[string]int{}
 	for _, job := range jobs {
 		asked[job.Name] = w.dli.Requests(job.Name)
-		w.dli.SetResponse(job.Name, &dlitest.Response{Status: 502, Body: "<html>Not now.</html>"})
+		w.dli.SetResponse(job.Name, &dlitest.Response{Status: 502, Body: "<html>Not now.</html>", Once: true})
 	}
-	if !within(wait, func() bool {
-		again := 0
-		for name, before := range asked {
-			if n := w.dli.Requests(name); n > before {
-				w.dli.SetResponse(name, nil)
-				if n > before+1 {
-					again++
-				}
-			}
-		}
-		return again == len(asked)
-	}) {
-		w.Fatal("jobs whose poll has failed are not polled again")
+	for name, before := range asked {
+		w.awaitRequests(name, before+2)
 	}
 }

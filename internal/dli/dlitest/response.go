@@ -37,6 +37,8 @@ type Response struct {
 	// sent as JSON unless it says otherwise.
 	Header http.Header `json:"header,omitempty"`
 	Body   string      `json:"body,omitempty"`
+	// Once has one request of a job answered so; the next is about the job again.
+	Once bool `json:"once,omitempty"`
 	// Delay is how long to wait first.
 	Delay time.Duration `json:"delay,omitempty"`
 

@@ -271,7 +271,7 @@ func (s *Server) answer(
 		return nil, refusal
 	}
 
-	if response := e.response.Load(); response != nil {
+	if response := e.response.Load(); response != nil && (!response.Once || e.response.CompareAndSwap(response, nil)) {
 		return nil, response
 	}
 	job := e.begun(now)
