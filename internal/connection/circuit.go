@@ -31,9 +31,11 @@ const (
 	// Where a single job can cause the failures the first probe comes soon, each
 	// later one after twice the time, up to the probe interval.
 	firstProbe = time.Second
-	// While a single job may be the cause, those that were never asked for are
-	// asked once each, this far apart.
-	firstLook = 500 * time.Millisecond
+	// While a single job may be the cause, others are asked for beside the probes,
+	// this far apart: those that were never asked for, once each, and so many of
+	// those that were well.
+	lookInterval = 500 * time.Millisecond
+	maxLooks     = 100
 )
 
 // circuit is the circuit breaker of an endpoint. While it is open one job is
@@ -58,6 +60,8 @@ type circuit struct {
 	probing         bool
 	probeAt, lookAt time.Time
 	step            time.Duration
+	// looks is how many of those that were well may still be asked for.
+	looks int
 }
 
 // standing implements policy.
@@ -70,9 +74,12 @@ func (c *circuit) standing(now time.Time) standing {
 	if !c.probing {
 		s.who, s.until = Probe, c.probeAt
 	}
-	// The next probe may be far away, and the first look at a job is not.
+	// The next probe may be far away, and the next look at another job is not.
 	if !c.certain && (c.probing || now.Before(c.probeAt)) {
 		s.who, s.until = FirstLook, c.lookAt
+		if c.looks > 0 {
+			s.who = Look
+		}
 		if !c.probing {
 			s.then = c.probeAt
 		}
@@ -80,21 +87,25 @@ func (c *circuit) standing(now time.Time) standing {
 	return s
 }
 
-// begin notes that a request leaves at now.
-func (c *circuit) begin(who Who, now time.Time) {
+// begin notes that a request leaves at now, and reports whether it is the probe.
+func (c *circuit) begin(who Who, now time.Time) (probe bool) {
 	switch {
 	case !c.open:
-	case who == FirstLook:
-		c.lookAt = now.Add(firstLook)
+	case who == Look || who == FirstLook:
+		c.lookAt = now.Add(lookInterval)
+		c.looks--
 	default:
-		c.probing = true
+		c.probing, probe = true, true
 		c.probeAt = now.Add(c.step)
 	}
+	return probe
 }
 
 // end notes at now what a request told of the endpoint.
 func (c *circuit) end(r *Request, e evidence, now time.Time) {
-	probe := c.open && c.probing && r.who != FirstLook
+	// Those that left before the circuit opened come back while it is open, and
+	// are no probes.
+	probe := c.open && r.probe
 	if probe {
 		c.probing = false
 	}
@@ -114,7 +125,7 @@ func (c *circuit) end(r *Request, e evidence, now time.Time) {
 	case probe:
 		c.step = min(2*c.step, c.probe)
 	case !c.open && c.failures >= circuitFailures && (c.certain || len(c.jobs) == circuitJobs):
-		c.open, c.step = true, c.probe
+		c.open, c.step, c.looks = true, c.probe, maxLooks
 		if !c.certain {
 			c.step = min(firstProbe, c.probe)
 		}

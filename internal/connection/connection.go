@@ -94,6 +94,8 @@ const (
 	// Probe: one job, to see whether what was wrong still is. Best one that was
 	// well when it was last asked for.
 	Probe
+	// Look: one job that is not known to fail.
+	Look
 	// FirstLook: one job that was never asked for.
 	FirstLook
 	// Nobody may be asked for until a request comes back or the connection
@@ -111,8 +113,8 @@ type standing struct {
 	// until is when a request may leave; in the past when at once.
 	until time.Time
 	who   Who
-	// then is when more may be asked for than who says; zero when a request that
-	// comes back tells.
+	// then is when to look whether more may be asked for than who says; zero when a
+	// request that comes back tells.
 	then time.Time
 }
 
@@ -153,7 +155,7 @@ func (c *Connection) Next(now time.Time) Admission {
 		if a.Why == nil {
 			a.Why = s.why
 		}
-		a.Who, until, then = max(a.Who, s.who), later(until, s.until), later(then, s.then)
+		a.Who, until, then = max(a.Who, s.who), later(until, s.until), sooner(then, s.then)
 	}
 	a.Until = then
 	if a.Who != Nobody && now.Before(until) {
@@ -164,23 +166,33 @@ func (c *Connection) Next(now time.Time) Admission {
 
 // Request is one request that the connection has admitted. It must be done.
 type Request struct {
-	conn  *Connection
-	job   string
-	who   Who
-	began time.Time
-	creds dli.Credentials
-	guard *lockout
+	conn *Connection
+	job  string
+	// again says that the job was throttled when it was last asked for, and probe
+	// that the request is the circuit's.
+	again, probe bool
+	began        time.Time
+	creds        dli.Credentials
+	guard        *lockout
 }
 
 // Begin takes what a request about a job needs, which Next has just admitted.
-func (c *Connection) Begin(now time.Time, jobID string, who Who) *Request {
+// failed is the reason why the job could not be read when it was last asked for;
+// "" if it could. It returns nil if the connection has lost its credentials since
+// Next was asked.
+func (c *Connection) Begin(now time.Time, jobID, failed string, who Who) *Request {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if c.closed || c.credentials.lockout == nil {
+		return nil
+	}
 	c.pace.AllowN(now, 1)
 	c.inFlight.begin(now)
-	c.circuit.begin(who, now)
 	c.credentials.lockout.begin(now)
-	return &Request{conn: c, job: jobID, who: who, began: now, creds: c.credentials.current, guard: c.credentials.lockout}
+	return &Request{
+		conn: c, job: jobID, again: failed == v1alpha1.ReasonRateLimited, probe: c.circuit.begin(who, now),
+		began: now, creds: c.credentials.current, guard: c.credentials.lockout,
+	}
 }
 
 // evidence is what a request tells of its connection.
@@ -250,9 +262,10 @@ func (c *Connection) end(r *Request, e evidence, now time.Time) *Failure {
 	c.circuit.end(r, e, now)
 	if e.verified == accepted {
 		c.credentials.connected = true
+		c.throttle.admitted(r.began)
 	}
 	if e.why != nil && e.why.Kind == dli.KindThrottle {
-		c.throttle.throttled(e.why, r.began, now)
+		c.throttle.throttled(e.why, r.again, now)
 	}
 	if e.why == nil || !e.shared() {
 		return e.why

@@ -52,6 +52,9 @@ type credentials struct {
 	connected bool
 	// remembered is what the connection's status last told of rejections.
 	remembered *v1alpha1.RejectedCredentials
+	// refuted is the latest rejection after which another process saw the
+	// credentials accepted: it dropped from the status what had been there.
+	refuted time.Time
 }
 
 // standing implements policy.
@@ -111,6 +114,10 @@ func (c *credentials) fetched(creds dli.Credentials, expires time.Time, why *Fai
 // remember takes what the connection's status tells of rejections, by this
 // process before a restart or by another one.
 func (c *credentials) remember(stored *v1alpha1.RejectedCredentials, now time.Time) {
+	was := c.remembered
+	if was != nil && stored == nil && len(was.Times) > 0 && c.lockout != nil && was.Fingerprint == c.fingerprint() {
+		c.refuted = was.Times[len(was.Times)-1].Time
+	}
 	c.remembered = stored
 	c.recall(now)
 }
@@ -135,7 +142,9 @@ func (c *credentials) rejections(now time.Time) *v1alpha1.RejectedCredentials {
 	if c.lockout == nil {
 		return c.remembered
 	}
-	if !c.lockout.closed() {
+	n := len(c.lockout.rejected)
+	if n == 0 || !c.lockout.rejected[n-1].Truncate(time.Microsecond).After(c.refuted) {
+		// Two processes that disagree must not write against each other.
 		return nil
 	}
 	told := &v1alpha1.RejectedCredentials{Fingerprint: c.fingerprint()}
@@ -205,7 +214,9 @@ func (c *Connection) Refresh(ctx context.Context, now time.Time) (next time.Dura
 			return 0, err
 		}
 		c.mu.Lock()
-		c.credentials.fetched(creds, expires, why, now)
+		if !c.closed { // meanwhile
+			c.credentials.fetched(creds, expires, why, now)
+		}
 		c.mu.Unlock()
 	}
 	healthy := c.Health(now).Ready

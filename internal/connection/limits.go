@@ -66,10 +66,12 @@ const (
 	slowFactor = 4
 )
 
-// inFlight bounds the requests of a connection that are on their way.
+// inFlight bounds the requests that are on their way.
 type inFlight struct {
-	// limit is how many may be that have not become slow.
-	limit int
+	// limit is how many may be that have not become slow, which they do after slow,
+	// and most how many together with those.
+	limit, most int
+	slow        time.Duration
 	// began holds when they began, oldest first.
 	began []time.Time
 }
@@ -80,10 +82,10 @@ func (f *inFlight) standing(now time.Time) standing {
 	switch {
 	case n < f.limit:
 		return standing{}
-	case n >= slowFactor*f.limit:
+	case n >= f.most:
 		return standing{who: Nobody}
 	}
-	return standing{until: f.began[n-f.limit].Add(slowAfter)}
+	return standing{until: f.began[n-f.limit].Add(f.slow)}
 }
 
 func (f *inFlight) begin(now time.Time) { f.began = append(f.began, now) }

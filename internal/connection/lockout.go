@@ -27,26 +27,36 @@ import (
 const (
 	lockoutWindow   = 5 * time.Minute
 	lockoutFailures = 5
+	// A request that takes longer than this will rarely be the one that shows
+	// whether the credentials are good: another job is asked for meanwhile.
+	trialSlow = time.Second
 )
 
 // lockout guards one set of credentials at one endpoint, for all connections
-// that use it. Credentials that were never accepted, or were rejected last, are
-// tried by one request at a time; rejected ones once in a probe interval, and at
-// most five times in any five minutes.
+// that use it. Credentials that were never accepted are tried by one request at a
+// time, or by up to five that take long; rejected ones by one at a time, once in
+// a probe interval, and at most five times in any five minutes.
 type lockout struct {
 	probe    time.Duration
 	proven   bool
-	inFlight int
+	inFlight inFlight
 	// rejected holds the times of the latest rejections, at most lockoutFailures,
 	// since the credentials were last accepted.
 	rejected    []time.Time
 	lockedUntil time.Time
+	// others says that some of them were another process's. It may be about to
+	// try, too, so one attempt is left to it.
+	others bool
 	// why is what DLI said with the last rejection; nil when only the API server
 	// remembers it.
 	why              *Failure
 	acceptedAt, used time.Time
 	// users counts the connections that ask with the credentials.
 	users int
+}
+
+func newLockout(probe time.Duration) *lockout {
+	return &lockout{probe: probe, inFlight: inFlight{limit: 1, most: lockoutFailures, slow: trialSlow}}
 }
 
 // closed reports whether the credentials were rejected last.
@@ -58,16 +68,26 @@ func (l *lockout) standing(now time.Time) standing {
 	if n := len(l.rejected); n > 0 {
 		s.why = l.why
 		s.until = later(s.until, l.rejected[n-1].Add(l.probe))
-		if n == lockoutFailures {
-			s.until = later(s.until, l.rejected[0].Add(lockoutWindow+time.Second))
+		tries := lockoutFailures
+		if l.others {
+			tries--
+		}
+		if n >= tries {
+			s.until = later(s.until, l.rejected[n-tries].Add(lockoutWindow+time.Second))
 		}
 	}
 	if l.proven {
 		return s
 	}
-	s.who = Probe
-	if l.inFlight > 0 {
+	trials := l.inFlight.standing(now)
+	s.who, s.until = max(Probe, trials.who), later(s.until, trials.until)
+	if l.closed() && len(l.inFlight.began) > 0 {
 		s.who = Nobody
+	}
+	if s.who == Nobody {
+		// What is on its way may be another connection's, whose return nobody tells
+		// to this one.
+		s.then = now.Add(trialSlow)
 	}
 	return s
 }
@@ -75,36 +95,35 @@ func (l *lockout) standing(now time.Time) standing {
 // begin notes that a request leaves with the credentials. Each that does must
 // end.
 func (l *lockout) begin(now time.Time) {
-	l.inFlight++
+	l.inFlight.begin(now)
 	l.used = now
 }
 
 // end notes what a request, which had left at began, told of the credentials at
 // now.
 func (l *lockout) end(v verification, why *Failure, began, now time.Time) {
-	l.inFlight--
+	l.inFlight.end(began)
 	l.used = now
 	// What was sent before the last rejection came back proves nothing: the
 	// credentials may have been revoked in between.
 	stale := l.closed() && !began.After(l.rejected[len(l.rejected)-1])
 	switch {
 	case v == accepted && !stale:
-		l.proven, l.rejected, l.lockedUntil, l.why = true, nil, time.Time{}, nil
+		l.proven, l.rejected, l.lockedUntil, l.others, l.why = true, nil, time.Time{}, false, nil
 		l.acceptedAt = now
 	case v == rejected:
 		l.proven, l.why = false, why
 		l.lockedUntil = later(l.lockedUntil, now.Add(why.RetryAfter))
 		l.reject(now)
-	case v == unverified && l.closed() && !stale:
+	case v == unverified && l.closed() && (!stale || l.acceptedAt.IsZero()):
 		// The service may have counted it, too.
 		l.reject(now)
 	}
 }
 
-func (l *lockout) reject(times ...time.Time) {
-	l.rejected = append(l.rejected, times...)
+func (l *lockout) reject(at time.Time) {
+	l.rejected = append(l.rejected, at)
 	slices.SortFunc(l.rejected, time.Time.Compare)
-	l.rejected = slices.CompactFunc(l.rejected, sameMicrosecond)
 	if surplus := len(l.rejected) - lockoutFailures; surplus > 0 {
 		l.rejected = slices.Delete(l.rejected, 0, surplus)
 	}
@@ -123,11 +142,18 @@ func (l *lockout) recall(times []time.Time, lockedUntil, now time.Time) {
 	if n := len(times); n == 0 || !times[n-1].After(l.acceptedAt) {
 		return
 	}
+	known := slices.Clone(l.rejected)
+	closed := l.closed()
 	for _, at := range times {
-		age := now.Sub(at)
-		if age < lockoutWindow && (age >= 0 || !l.closed()) {
+		if i := slices.IndexFunc(known, func(k time.Time) bool { return sameMicrosecond(k, at) }); i >= 0 {
+			// It keeps its place by the monotonic clock. Several may have one time.
+			known = slices.Delete(known, i, i+1)
+			continue
+		}
+		if age := now.Sub(at); age < lockoutWindow && (age >= 0 || !closed) {
 			// Without a monotonic reading a later jump of the clock would move it.
 			l.reject(now.Add(-max(age, 0)))
+			l.others = true
 		}
 	}
 	if left := lockedUntil.Sub(now); left > 0 {
@@ -140,7 +166,7 @@ func (l *lockout) recall(times []time.Time, lockedUntil, now time.Time) {
 
 // forgettable reports whether there is nothing to remember that matters at now.
 func (l *lockout) forgettable(now time.Time) bool {
-	return l.inFlight == 0 && now.Sub(l.used) > lockoutWindow && now.After(l.lockedUntil)
+	return len(l.inFlight.began) == 0 && now.Sub(l.used) > lockoutWindow && now.After(l.lockedUntil)
 }
 
 func later(a, b time.Time) time.Time {
@@ -150,11 +176,12 @@ func later(a, b time.Time) time.Time {
 	return b
 }
 
-func earlier(a, b time.Time) time.Time {
-	if a.Before(b) {
-		return a
+// sooner is the earlier of two times of which zero is never.
+func sooner(a, b time.Time) time.Time {
+	if a.IsZero() || !b.IsZero() && b.Before(a) {
+		return b
 	}
-	return b
+	return a
 }
 
 // lockouts holds the guard of every set of credentials in use, and of those that
@@ -170,7 +197,7 @@ func (l *lockouts) of(fingerprint string, now time.Time) *lockout {
 	found := l.byFingerprint[fingerprint]
 	if found == nil {
 		maps.DeleteFunc(l.byFingerprint, func(_ string, l *lockout) bool { return l.users == 0 && l.forgettable(now) })
-		found = &lockout{probe: l.probe}
+		found = newLockout(l.probe)
 		l.byFingerprint[fingerprint] = found
 	}
 	found.used = later(found.used, now)

@@ -312,8 +312,9 @@ func newConnection(key types.NamespacedName, object *v1alpha1.DLIConnection, r *
 		throttle:   throttle{configured: float64(perSecond)},
 		pace:       newPace(perSecond, burst),
 		// Enough to keep the rate at 200 ms a request; four, at least, and by default.
-		inFlight: inFlight{limit: max(perSecond/5, 4)},
+		inFlight: inFlight{limit: max(perSecond/5, 4), slow: slowAfter},
 	}
+	conn.inFlight.most = slowFactor * conn.inFlight.limit
 	conn.credentials = credentials{
 		salt: string(object.UID), name: conn.Name(), lockouts: &r.lockouts, remembered: object.Status.RejectedCredentials,
 	}

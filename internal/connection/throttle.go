@@ -23,9 +23,6 @@ const (
 	// most, whatever it says.
 	defaultPause = 5 * time.Second
 	maxPause     = 10 * time.Minute
-	// Requests that were sent before the last throttling was known tell nothing
-	// new; nor do those right after it, which meet the same window.
-	throttleMemory = time.Second
 )
 
 // throttle adapts the rate of a connection to what DLI admits. An answer that
@@ -39,8 +36,10 @@ type throttle struct {
 	// limit is the rate that was too much; 0 while the configured one is in force.
 	limit       float64
 	pausedUntil time.Time
-	lastAt      time.Time
-	why         *Failure
+	// refused says that nothing was admitted since the last pause. What else is
+	// refused then tells nothing of the rate.
+	refused bool
+	why     *Failure
 }
 
 // Shares of the rate that was too much, and the times that they are in force.
@@ -86,17 +85,27 @@ const minRate = 0.2
 // one.
 func (t *throttle) adapted(now time.Time) bool { return t.rate(now) < t.configured }
 
-// throttled notes an answer that says "too many" at now, to a request that left
-// at began.
-func (t *throttle) throttled(why *Failure, began, now time.Time) {
+// admitted notes an answer to a request that left at began and was not throttled.
+func (t *throttle) admitted(began time.Time) {
+	if !began.Before(t.pausedUntil) {
+		t.refused = false
+	}
+}
+
+// throttled notes an answer that says "too many" at now. again says that the same
+// job was throttled when it was last asked for: while others are admitted, that
+// is its own affair.
+func (t *throttle) throttled(why *Failure, again bool, now time.Time) {
+	if again && !t.refused {
+		return
+	}
 	pause := why.RetryAfter
 	if pause <= 0 {
 		pause = defaultPause
 	}
-	rate := t.rate(now)
-	t.pausedUntil = later(t.pausedUntil, now.Add(min(pause, maxPause)))
-	t.why = why
-	if t.limit == 0 || began.After(t.lastAt.Add(throttleMemory)) {
-		t.limit, t.lastAt = rate, now
+	if !t.refused {
+		t.limit = t.rate(now)
 	}
+	t.refused, t.why = true, why
+	t.pausedUntil = later(t.pausedUntil, now.Add(min(pause, maxPause)))
 }

@@ -84,9 +84,25 @@ type Result struct {
 	Ended bool
 }
 
+// watched is what stays of a target: what is known of it counts only at first.
+type watched struct {
+	Key        types.NamespacedName
+	UID        types.UID
+	JobID      string
+	Connection *connection.Connection
+	Why        *connection.Failure
+	Interval   time.Duration
+	Request    string
+	Once       bool
+}
+
+func (t Target) watched() watched {
+	return watched{t.Key, t.UID, t.JobID, t.Connection, t.Why, t.Interval, t.Request, t.Once}
+}
+
 // job is a target and what becomes of it. The poller's lock guards it.
 type job struct {
-	target   Target
+	target   watched
 	progress Progress
 	line     *line // of its connection; nil while it has none
 
@@ -99,9 +115,12 @@ type job struct {
 	// asking says that it is being asked for, and requested for what.
 	asking    bool
 	requested string
-	// lastAsked is when it was last asked for, and lastCalled when it was last
-	// called because another one that had failed alike could be read again.
+	// lastAsked is when it was last asked for, also before a restart, and lastCalled
+	// when it was last called because another one that had failed alike could be
+	// read again.
 	lastAsked, lastCalled time.Time
+	// called says that it has not been asked for since it was called.
+	called bool
 	// state is what the job last did, and active says that it was seen doing so.
 	state  dli.State
 	active bool
@@ -115,12 +134,18 @@ type job struct {
 func (j *job) wasWell() bool { return j.active && j.progress.Run.Reason == "" }
 
 // isFresh reports whether the job was never asked for, also not before a restart.
-func (j *job) isFresh() bool {
-	return j.progress.Run.Failures == 0 && j.lastAsked.IsZero() && j.target.Known.LastPoll.IsZero()
-}
+func (j *job) isFresh() bool { return !j.isFailing() && j.lastAsked.IsZero() }
 
 // isFailing reports whether the last poll of the job failed.
 func (j *job) isFailing() bool { return j.progress.Run.Failures > 0 }
+
+// failedFor is the reason why the last poll of the job failed; "" if it did not.
+func (j *job) failedFor() string {
+	if !j.isFailing() {
+		return ""
+	}
+	return j.progress.Run.Reason
+}
 
 // jobHeap holds jobs, the one that is due first at its top.
 type jobHeap []*job

@@ -28,10 +28,10 @@ import (
 type line struct {
 	conn *connection.Connection
 	// Those that are due: that were never asked for, that were well when last asked
-	// for, and that failed.
+	// for or may well be so again, and that failed.
 	fresh, well, failing jobHeap
-	// backingOff are the jobs that failed and are not due yet.
-	backingOff map[*job]struct{}
+	// backingOff are the jobs that failed and are not due yet, by the reason.
+	backingOff map[string]*alike
 	// inFlight counts the requests on their way, failingInFlight those for jobs
 	// that had failed before.
 	inFlight, failingInFlight int
@@ -55,13 +55,37 @@ type line struct {
 	jobs int
 }
 
+// alike are jobs that fail for the same reason.
+type alike struct {
+	jobs map[*job]struct{}
+	// called is when they were last called because one of them could be read again,
+	// and scoutAt when one of them is asked for to see whether it can.
+	called, scoutAt time.Time
+}
+
+// backOff notes that a job failed and is not due yet.
+func (l *line) backOff(j *job) {
+	reason := j.progress.Run.Reason
+	if l.backingOff[reason] == nil {
+		l.backingOff[reason] = &alike{jobs: map[*job]struct{}{}}
+	}
+	l.backingOff[reason].jobs[j] = struct{}{}
+}
+
+// resume notes that a job does not back off any more, if it did.
+func (l *line) resume(j *job) {
+	if same := l.backingOff[j.progress.Run.Reason]; same != nil {
+		delete(same.jobs, j)
+	}
+}
+
 // failingShare is the share of turns that jobs get which fail while others
-// wait: a quarter.
+// wait, and that of places which they leave to the others: a quarter.
 const failingShare = 4
 
 func (l *line) heapOf(j *job) *jobHeap {
 	switch {
-	case j.isFailing():
+	case j.isFailing() && !j.called:
 		return &l.failing
 	case j.isFresh():
 		return &l.fresh
@@ -70,12 +94,14 @@ func (l *line) heapOf(j *job) *jobHeap {
 }
 
 // pick returns the job whose turn it is; nil if there is none among those that
-// may be asked for. Those that fail take at most half of the places, so that
-// jobs that hang leave some to the others.
+// may be asked for. Those that fail never take all of the places, so that jobs
+// that hang leave some to the others.
 func (l *line) pick(who connection.Who) *job {
 	first := firstDue(l.fresh.top(), l.well.top())
 	failing := l.failing.top()
 	switch who {
+	case connection.Look:
+		return first
 	case connection.FirstLook:
 		return l.fresh.top()
 	case connection.Probe:
@@ -88,7 +114,7 @@ func (l *line) pick(who connection.Who) *job {
 		}
 		return failing
 	case connection.Anyone:
-		if l.failingInFlight >= max(1, l.conn.Limit()/2) {
+		if limit := l.conn.Limit(); l.failingInFlight >= limit-limit/failingShare {
 			return first
 		}
 		if first == nil || failing != nil && l.turns%failingShare == 0 {

@@ -42,9 +42,9 @@ type Recorder interface {
 type Config struct {
 	Schedule Schedule
 	// MaxRequests bounds the requests on their way, of all connections together; 0
-	// for no bound. A
-	// connection takes no more of them than it leaves free, so one that hangs takes
-	// half, two a third each, and there are always some for the others.
+	// for no bound. A connection takes no more of them than it leaves free, so one
+	// that hangs takes half, two a third each, and there are always some for the
+	// others.
 	MaxRequests int
 	// Patience is how long something that passes by itself may hold back a job that
 	// was well before it is told.
@@ -135,7 +135,7 @@ func (p *Poller) Healthy(now time.Time) error {
 // when to look again.
 func (p *Poller) serveDue(ctx context.Context, now time.Time) time.Time {
 	for top := p.later.top(); top != nil && !top.due.After(now); top = p.later.top() {
-		delete(top.line.backingOff, top)
+		top.line.resume(top)
 		top.enter(top.line.heapOf(top))
 		top.line.arrived = append(top.line.arrived, top)
 	}
@@ -157,9 +157,9 @@ func (p *Poller) serveDue(ctx context.Context, now time.Time) time.Time {
 // serve lets those ask who wait in a line and may at now.
 func (p *Poller) serve(ctx context.Context, l *line, now time.Time) {
 	l.wakeAt, l.changed = time.Time{}, false
-	defer func() { l.arrived = l.arrived[:0] }()
 	for !l.isEmpty() {
 		if l.inFlight >= p.config.MaxRequests-p.inFlight {
+			// Those that have arrived are told when the line is looked at again.
 			p.starved[l] = struct{}{}
 			return
 		}
@@ -170,10 +170,12 @@ func (p *Poller) serve(ctx context.Context, l *line, now time.Time) {
 		j := l.pick(admission.Who)
 		if j == nil {
 			p.holdBack(l, admission, now)
-			return
+			break
 		}
 		p.ask(ctx, l, j, admission.Who, now)
 	}
+	clear(l.arrived)
+	l.arrived = l.arrived[:0]
 }
 
 // holdBack tells those who wait in a line why, as far as they are to know, and
@@ -208,7 +210,7 @@ func (p *Poller) holdBack(l *line, admission connection.Admission, now time.Time
 		return
 	}
 	for _, j := range l.arrived {
-		if j.line == l {
+		if j.line == l && p.isWaiting(j) {
 			tell(j)
 		}
 	}
@@ -222,22 +224,21 @@ func (p *Poller) hold(j *job, why *connection.Failure, now time.Time) {
 	}
 }
 
-// deliver keeps a result until it is stored.
-func (p *Poller) deliver(j *job, r Result) {
-	r.Progress = j.progress
-	j.result = &r
-	p.config.Deliver(j.target.Key)
-}
+// isWaiting reports whether a job is due and waits in its line.
+func (p *Poller) isWaiting(j *job) bool { return j.heap != nil && j.heap != &p.later }
 
 // ask sends the request for a job, as its connection has just admitted.
 func (p *Poller) ask(ctx context.Context, l *line, j *job, who connection.Who, now time.Time) {
+	request := l.conn.Begin(now, j.target.JobID, j.failedFor(), who)
+	if request == nil {
+		return // Next now says why
+	}
 	p.config.Recorder.PollLateness(max(0, now.Sub(j.due)))
 	j.leave()
-	j.asking, j.requested, j.lastAsked = true, j.target.Request, now
+	j.asking, j.called, j.requested, j.lastAsked = true, false, j.target.Request, now
 	failing := j.isFailing()
 	p.count(l, failing, 1)
 	l.turns++
-	request := l.conn.Begin(now, j.target.JobID, who)
 	p.requests.Add(1)
 	go func() {
 		defer p.requests.Done()
@@ -264,6 +265,12 @@ func (p *Poller) await(ctx context.Context, l *line, j *job, request *connection
 		j.asking = false
 		switch {
 		case err != nil: // the operator is being stopped
+		case j.line == nil: // it has no connection any more
+		case j.line != l && (failure != nil || j.line.conn.Key != l.conn.Key):
+			// It is to be asked for through another connection, of which this tells
+			// nothing. That of a changed object is another one, too; but a status is
+			// about the job.
+			p.schedule(j, now)
 		case failure != nil:
 			p.failed(j, failure, now)
 		default:
@@ -278,6 +285,7 @@ func (p *Poller) await(ctx context.Context, l *line, j *job, request *connection
 	for other := range p.starved {
 		delete(p.starved, other)
 		p.serve(ctx, other, now)
+		p.wakeBefore(other.wakeAt)
 	}
 	p.drop(l)
 	p.wakeBefore(l.wakeAt)

@@ -17,6 +17,8 @@ limitations under the License.
 package poller
 
 import (
+	"slices"
+	"strings"
 	"time"
 
 	"k8s.io/apimachinery/pkg/types"
@@ -24,6 +26,7 @@ import (
 	"github.com/dli-operator/dli-operator/api/v1alpha1"
 	"github.com/dli-operator/dli-operator/internal/connection"
 	"github.com/dli-operator/dli-operator/internal/dli"
+	"github.com/dli-operator/dli-operator/internal/text"
 )
 
 // Newest returns the newest result of a job that was not stored yet; nil if there
@@ -44,6 +47,64 @@ func (p *Poller) Stored(key types.NamespacedName, result *Result) {
 	if j := p.jobs[key]; j != nil && j.result == result {
 		j.result = nil
 	}
+}
+
+// deliver keeps a result until it is stored, and says so.
+func (p *Poller) deliver(j *job, r Result) {
+	if p.keep(j, r) {
+		p.config.Deliver(j.target.Key)
+	}
+}
+
+// keep keeps a result until it is stored, instead of an older one. That a job has
+// ended is not lost to a later failure. It reports whether the result was kept.
+func (p *Poller) keep(j *job, r Result) bool {
+	r.Progress = j.progress
+	if j.hasUnstoredEnd() {
+		if r.Status == nil {
+			return false
+		}
+		r.Ended = j.result.Ended
+	}
+	if r.Status != nil {
+		r.Status = compact(r.Status)
+	}
+	j.result = &r
+	return true
+}
+
+// hasUnstoredEnd reports whether the job is known to have ended, and that was not
+// stored yet.
+func (j *job) hasUnstoredEnd() bool {
+	return j.result != nil && j.result.Status != nil && hasEnded(j.result.Status.State)
+}
+
+const (
+	// maxText is what is kept of a text while it waits to be stored: one byte more
+	// than is stored, to show that it was cut.
+	maxText = 4096 + 1
+	// maxColumns is how many columns are stored; of more only the number is kept.
+	maxColumns = 256
+)
+
+// compact returns an answer with no more of its texts than is stored: they can be
+// megabytes long, and may have to wait for as long as the API server is away.
+func compact(a *dli.JobStatus) *dli.JobStatus {
+	short := *a
+	if len(a.Statement) > maxText {
+		short.Statement = strings.Clone(a.Statement[:maxText])
+	}
+	if len(a.Message) > maxText {
+		short.Message = strings.Clone(text.Truncate(text.Printable(a.Message), maxText))
+		if code := dli.ErrorCode(a.Message); code != dli.ErrorCode(short.Message) {
+			short.Message += " " + code
+		}
+	}
+	if len(a.Columns) > maxColumns {
+		short.Columns = make([]dli.Column, len(a.Columns))
+		copy(short.Columns, a.Columns[:maxColumns])
+	}
+	return &short
 }
 
 // answered takes an answer that has brought a status, at now.
@@ -81,26 +142,64 @@ func (p *Poller) failed(j *job, f *connection.Failure, now time.Time) {
 	if j.target.Once && f.Reason == v1alpha1.ReasonJobNotFound {
 		return // DLI no longer has what has ended
 	}
-	p.schedule(j, onTick(now, p.config.Schedule.retry(f, run, now, p.config.Jitter())))
-	if j.line != nil {
-		j.line.backingOff[j] = struct{}{}
+	if j.wantsPoll() {
+		p.schedule(j, now)
+		return
+	}
+	wait := p.config.Schedule.retry(f, run, now, p.config.Jitter())
+	p.schedule(j, onTick(now, wait))
+	j.line.backOff(j)
+	if wait > healMax && f.RetryAfter <= healMax {
+		p.sendScout(j.line.backingOff[run.Reason], now)
 	}
 }
 
-// callAgain is the least time between two calls of one job.
-const callAgain = 30 * time.Second
+// sendScout has one of several jobs that fail alike polled before its time. They
+// all failed at about the same times, so each backing off alone, nobody would see
+// for minutes that what was wrong is over.
+func (p *Poller) sendScout(same *alike, now time.Time) {
+	if len(same.jobs) < 2 || same.scoutAt.After(now) {
+		return
+	}
+	same.scoutAt = onTick(now, healMax)
+	for j := range same.jobs {
+		if j.due.After(same.scoutAt) {
+			p.schedule(j, same.scoutAt)
+			j.line.backOff(j)
+		}
+		return
+	}
+}
+
+const (
+	// callAgain is the least time between two calls of one job.
+	callAgain = 30 * time.Second
+	// callNext is the least time between two calls of those that fail alike: all of
+	// them may come to be read again within a moment.
+	callNext = time.Second
+)
 
 // callOthers has those polled at once that back off for a reason which has just
 // ended for another job: so an outage that was told in the service's own words is
 // over for all of them when it is for one.
 func (p *Poller) callOthers(l *line, reason string, now time.Time) {
-	if l == nil {
+	same := l.backingOff[reason]
+	if same == nil || !same.called.IsZero() && now.Sub(same.called) < callNext {
 		return
 	}
-	for j := range l.backingOff {
-		if j.progress.Run.Reason == reason && (j.lastCalled.IsZero() || now.Sub(j.lastCalled) >= callAgain) {
-			j.lastCalled = now
+	same.called = now
+	mayCall := func(j *job) bool { return j.lastCalled.IsZero() || now.Sub(j.lastCalled) >= callAgain }
+	for j := range same.jobs {
+		if mayCall(j) {
+			j.lastCalled, j.called = now, true
 			p.schedule(j, now)
+		}
+	}
+	// Those that wait for their turn need not wait as those that fail do.
+	for _, j := range slices.Clone(l.failing) {
+		if j.progress.Run.Reason == reason && mayCall(j) {
+			j.lastCalled, j.called = now, true
+			j.enter(l.heapOf(j))
 		}
 	}
 }

@@ -39,8 +39,7 @@ func (p *Poller) Watch(t Target) Progress {
 		j = p.meet(t, now)
 	}
 	was := j.target
-	t.Known = was.Known
-	j.target = t
+	j.target = t.watched()
 	switch {
 	case t.Connection == nil:
 		p.disconnect(j, now)
@@ -54,7 +53,7 @@ func (p *Poller) Watch(t Target) Progress {
 
 // meet begins to watch a job.
 func (p *Poller) meet(t Target, now time.Time) *job {
-	j := &job{target: t, state: t.Known.State, active: !t.Known.LastPoll.IsZero()}
+	j := &job{target: t.watched(), state: t.Known.State, active: !t.Known.LastPoll.IsZero(), lastAsked: t.Known.LastPoll}
 	j.progress = Progress{Run: t.Known.Run, Seen: now.Add(-max(t.Known.Age, 0))}
 	if t.Known.Running > 0 {
 		j.progress.Began = now.Add(-t.Known.Running)
@@ -69,18 +68,19 @@ func (p *Poller) disconnect(j *job, now time.Time) {
 	p.leaveLine(j)
 	j.progress.Run = j.progress.Run.held(j.target.Why, now)
 	if j.told.held(j.target.Why) {
-		j.result = &Result{Failure: j.target.Why, At: now, Progress: j.progress}
+		p.keep(j, Result{Failure: j.target.Why, At: now})
 	}
 }
 
 // reschedule has a job polled as its target now says.
-func (p *Poller) reschedule(j *job, was Target, now time.Time) {
+func (p *Poller) reschedule(j *job, was watched, now time.Time) {
 	due := j.due
 	if j.line == nil || j.line.conn != j.target.Connection {
-		held := j.line != nil && j.heap != &p.later || was.Connection == nil
+		held := j.line != nil && p.isWaiting(j) || was.Connection == nil
 		p.leaveLine(j)
 		p.joinLine(j)
-		if held {
+		// What it waited for may have been the other connection's affair.
+		if held || j.isFailing() {
 			due = now
 		}
 	}
@@ -98,7 +98,7 @@ func (p *Poller) reschedule(j *job, was Target, now time.Time) {
 	case j.target.Interval != was.Interval && !j.lastAsked.IsZero() && !j.isFailing():
 		due = j.lastAsked.Add(p.interval(j, now))
 	}
-	if j.heap == nil && j.result != nil && j.result.Status != nil && hasEnded(j.result.Status.State) && !j.wantsPoll() {
+	if j.heap == nil && j.hasUnstoredEnd() && !j.wantsPoll() {
 		return // nothing more is to be asked until that is stored
 	}
 	if j.heap == nil || !due.Equal(j.due) {
@@ -157,7 +157,7 @@ func (p *Poller) schedule(j *job, due time.Time) {
 		return
 	}
 	j.leave()
-	delete(j.line.backingOff, j)
+	j.line.resume(j)
 	j.due = due
 	j.enter(&p.later)
 	p.wakeBefore(due)
@@ -166,7 +166,7 @@ func (p *Poller) schedule(j *job, due time.Time) {
 func (p *Poller) joinLine(j *job) {
 	l := p.lines[j.target.Connection]
 	if l == nil {
-		l = &line{conn: j.target.Connection, backingOff: map[*job]struct{}{}}
+		l = &line{conn: j.target.Connection, backingOff: map[string]*alike{}}
 		p.lines[l.conn] = l
 	}
 	j.line = l
@@ -179,7 +179,7 @@ func (p *Poller) leaveLine(j *job) {
 		return
 	}
 	j.leave()
-	delete(l.backingOff, j)
+	l.resume(j)
 	j.line = nil
 	l.jobs--
 	p.drop(l)

@@ -1,0 +1,372 @@
+/*
+Copyright 2026 The DLI Operator Authors.
+
+Licensed under the Apache License, Version 2.0 (the "License");
+you may not use this file except in compliance with the License.
+You may obtain a copy of the License at
+
+    http://www.apache.org/licenses/LICENSE-2.0
+
+Unless required by applicable law or agreed to in writing, software
+distributed under the License is distributed on an "AS IS" BASIS,
+WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+See the License for the specific language governing permissions and
+limitations under the License.
+*/
+
+package connection
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/types"
+	clocktesting "k8s.io/utils/clock/testing"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/dli-operator/dli-operator/api/v1alpha1"
+	"github.com/dli-operator/dli-operator/internal/dli"
+)
+
+// source gives what a test says.
+type source struct {
+	creds   dli.Credentials
+	life    time.Duration
+	why     *Failure
+	now     *clocktesting.FakePassiveClock
+	fetches []time.Time
+}
+
+func (s *source) Fetch(context.Context) (dli.Credentials, time.Time, *Failure, error) {
+	s.fetches = append(s.fetches, s.now.Now())
+	if s.why != nil || s.life == 0 {
+		return s.creds, time.Time{}, s.why, nil
+	}
+	return s.creds, s.now.Now().Add(s.life), nil, nil
+}
+
+// fake is a client that does what a test says, and records nothing.
+type fake func(ctx context.Context) (*dli.JobStatus, error)
+
+func (f fake) JobStatus(ctx context.Context, _ dli.Credentials, _ string) (*dli.JobStatus, error) {
+	return f(ctx)
+}
+func (fake) OpenedConnections() uint64                   { return 0 }
+func (fake) CloseIdleConnections()                       {}
+func (fake) Requested(string, time.Duration, *dli.Error) {}
+
+func answering(context.Context) (*dli.JobStatus, error) { return &dli.JobStatus{}, nil }
+
+func registry(client fake) (*Registry, *clocktesting.FakePassiveClock) {
+	now := clocktesting.NewFakePassiveClock(noon)
+	return NewRegistry(nil, nil, Options{
+		AllowInsecure: true,
+		NewClient:     func(dli.Config) (Client, error) { return client, nil },
+	}, client, now), now
+}
+
+func object(name string) *v1alpha1.DLIConnection {
+	return &v1alpha1.DLIConnection{
+		ObjectMeta: metav1.ObjectMeta{Namespace: "team", Name: name, UID: types.UID(name), Generation: 1},
+		Spec: v1alpha1.DLIConnectionSpec{
+			Endpoint:    "http://127.0.0.1:1",
+			ProjectID:   "p",
+			Credentials: v1alpha1.Credentials{SecretRef: &v1alpha1.SecretReference{Name: "s"}},
+			RateLimit:   v1alpha1.RateLimit{RequestsPerSecond: 20, Burst: 20},
+		},
+	}
+}
+
+// connect opens a connection that asks with a token.
+func connect(t *testing.T, r *Registry, now *clocktesting.FakePassiveClock, object *v1alpha1.DLIConnection, token string) *Connection {
+	t.Helper()
+	conn := r.Open(object)
+	conn.credentials.source = &source{creds: dli.Credentials{Token: token}, now: now}
+	if _, err := conn.Refresh(t.Context(), now.Now()); err != nil {
+		t.Fatal(err)
+	}
+	return conn
+}
+
+func TestReplacedConnection(t *testing.T) {
+	r, now := registry(answering)
+	old := connect(t, r, now, object("a"), "t")
+	for range 20 {
+		old.Begin(noon, "job", "", Anyone)
+	}
+	next := object("a")
+	next.Generation++
+	next.Spec.AllowedNamespaces.From = v1alpha1.NamespacesFromAll
+	conn := connect(t, r, now, next, "t")
+	if conn == old {
+		t.Fatal("the connection was not replaced")
+	}
+	if a := old.Next(noon.Add(time.Hour)); a.Who != Nobody || a.Why != nil {
+		t.Errorf("the old connection says %+v", a)
+	}
+	if request := old.Begin(noon, "job", "", Anyone); request != nil {
+		t.Error("a request leaves through a connection that was closed meanwhile")
+	}
+	if conn.pace.Limiter != old.pace.Limiter {
+		t.Error("the tokens that are taken are given back")
+	}
+	if r.Open(object("a")) != conn {
+		t.Error("an older object replaces a newer one")
+	}
+	next = next.DeepCopy()
+	next.Generation++
+	next.Spec.RateLimit.RequestsPerSecond = 50
+	if faster := r.Open(next); faster.pace.Limiter == conn.pace.Limiter || faster.Limit() != 10 {
+		t.Error("the new limit is not in force")
+	}
+}
+
+// A connection that is closed while its Secret is read must not come to life.
+func TestClosedWhileFetching(t *testing.T) {
+	r, now := registry(answering)
+	conn := r.Open(object("a"))
+	conn.credentials.source = fetching(func() { r.Forget(conn.Key) })
+	if _, err := conn.Refresh(t.Context(), now.Now()); err != nil {
+		t.Fatal(err)
+	}
+	for _, l := range r.lockouts.byFingerprint {
+		t.Errorf("%d users are counted", l.users)
+	}
+}
+
+type fetching func()
+
+func (f fetching) Fetch(context.Context) (dli.Credentials, time.Time, *Failure, error) {
+	f()
+	return dli.Credentials{Token: "t"}, time.Time{}, nil, nil
+}
+
+func TestLockoutsAreRemembered(t *testing.T) {
+	r, now := registry(answering)
+	open := func(name, token string) *lockout {
+		return connect(t, r, now, object(name), token).credentials.lockout
+	}
+	shared := open("a", "shared")
+	now.SetTime(noon.Add(time.Hour))
+	open("c", "other")
+	if open("b", "shared") != shared {
+		t.Error("two lockouts for one key: it would be tried ten times")
+	}
+
+	wrong := open("d", "wrong")
+	wrong.begin(now.Now())
+	wrong.end(rejected, &Failure{}, now.Now(), now.Now())
+	r.Forget(types.NamespacedName{Namespace: "team", Name: "d"})
+	now.SetTime(noon.Add(time.Hour + time.Minute))
+	open("e", "another")
+	if open("d", "wrong") != wrong {
+		t.Error("a connection that is deleted and created again forgets that its key was rejected")
+	}
+
+	for i := range 100 { // as when a key is renewed every hour
+		now.SetTime(now.Now().Add(time.Hour))
+		r.Forget(types.NamespacedName{Namespace: "team", Name: "f"})
+		open("f", fmt.Sprint("key ", i))
+	}
+	if n := len(r.lockouts.byFingerprint); n > 10 {
+		t.Errorf("%d lockouts are kept", n)
+	}
+}
+
+// What a request took is given back whatever becomes of it.
+func TestRequestEnds(t *testing.T) {
+	free := func(t *testing.T, conn *Connection) {
+		t.Helper()
+		if n, m := len(conn.inFlight.began), len(conn.credentials.lockout.inFlight.began); n+m > 0 {
+			t.Errorf("%d and %d requests are still in flight", n, m)
+		}
+	}
+	stopped := func(context.Context) (*dli.JobStatus, error) { return nil, context.Canceled }
+
+	t.Run("when it is answered", func(t *testing.T) {
+		r, now := registry(answering)
+		conn := connect(t, r, now, object("a"), "t")
+		if a, why, err := conn.Begin(noon, "job", "", Probe).Do(t.Context(), now.Now); a == nil || why != nil || err != nil {
+			t.Errorf("answer %v, failure %v, error %v", a, why, err)
+		}
+		free(t, conn)
+	})
+	t.Run("when the operator stops", func(t *testing.T) {
+		r, now := registry(stopped)
+		conn := connect(t, r, now, object("a"), "t")
+		if _, why, err := conn.Begin(noon, "job", "", Probe).Do(t.Context(), now.Now); why != nil || !errors.Is(err, context.Canceled) {
+			t.Errorf("failure %v, error %v", why, err)
+		}
+		free(t, conn)
+		if conn.credentials.lockout.proven || conn.credentials.connected {
+			t.Error("a request that was broken off proves the credentials")
+		}
+	})
+	t.Run("when it panics", func(t *testing.T) {
+		r, now := registry(func(context.Context) (*dli.JobStatus, error) { panic("on purpose") })
+		conn := connect(t, r, now, object("a"), "t")
+		func() {
+			defer func() {
+				if recover() == nil {
+					t.Error("no panic")
+				}
+			}()
+			_, _, _ = conn.Begin(noon, "job", "", Probe).Do(t.Context(), now.Now)
+		}()
+		free(t, conn)
+	})
+	t.Run("when it was a probe that the operator broke off, which proves nothing", func(t *testing.T) {
+		r, now := registry(stopped)
+		conn := connect(t, r, now, object("a"), "t")
+		conn.credentials.lockout.proven = true
+		for i := range circuitFailures {
+			request := conn.Begin(noon, fmt.Sprint(i), "", Anyone)
+			conn.end(request, evidenceOf(&dli.Error{Kind: dli.KindUnreachable}, ""), noon)
+		}
+		now.SetTime(noon.Add(time.Minute))
+		if a := conn.Next(now.Now()); a.Who != Probe {
+			t.Fatalf("no probe is admitted: %+v", a)
+		}
+		_, _, _ = conn.Begin(now.Now(), "job", "", Probe).Do(t.Context(), now.Now)
+		if !conn.circuit.open || conn.circuit.probing {
+			t.Errorf("the circuit is %+v", conn.circuit)
+		}
+		free(t, conn)
+	})
+}
+
+func TestTemporaryCredentials(t *testing.T) {
+	// refresh does what the reconciler does, until a time.
+	refresh := func(t *testing.T, conn *Connection, now *clocktesting.FakePassiveClock, until time.Time) {
+		t.Helper()
+		for {
+			next, err := conn.Refresh(t.Context(), now.Now())
+			if err != nil || next <= 0 {
+				t.Fatal(next, err)
+			}
+			if now.Now().Add(next).After(until) {
+				now.SetTime(until)
+				return
+			}
+			now.SetTime(now.Now().Add(next))
+		}
+	}
+	t.Run("are renewed in time, and never per request", func(t *testing.T) {
+		r, now := registry(answering)
+		conn := r.Open(object("a"))
+		s := &source{creds: dli.Credentials{Token: "t"}, life: time.Hour, now: now}
+		conn.credentials.source = s
+		refresh(t, conn, now, noon.Add(12*time.Hour))
+		if n := len(s.fetches); n < 12 || n > 16 {
+			t.Errorf("%d fetches in twelve hours of keys that live one", n)
+		}
+		for i := 1; i < len(s.fetches); i++ {
+			if left := time.Hour - s.fetches[i].Sub(s.fetches[i-1]); left < 11*time.Minute || left > 13*time.Minute {
+				t.Errorf("renewed with %v to go, want a fifth of its life", left)
+			}
+		}
+	})
+	t.Run("are used until they end if none can be had", func(t *testing.T) {
+		r, now := registry(answering)
+		conn := r.Open(object("a"))
+		s := &source{creds: dli.Credentials{Token: "t"}, life: time.Hour, now: now}
+		conn.credentials.source = s
+		refresh(t, conn, now, noon.Add(time.Minute))
+		s.why = Failf(v1alpha1.ReasonCredentialsRejected, "no identity")
+		refresh(t, conn, now, noon.Add(59*time.Minute))
+		if a := conn.Next(now.Now()); a.Who == Nobody {
+			t.Errorf("in the last minute of their life: %+v", a)
+		}
+		refresh(t, conn, now, noon.Add(61*time.Minute))
+		if a := conn.Next(now.Now()); a.Who != Nobody || a.Why == nil {
+			t.Errorf("after their end: %+v", a)
+		}
+		if h := conn.Health(now.Now()); h.Reason != v1alpha1.ReasonCredentialsRejected {
+			t.Errorf("the connection says %+v", h)
+		}
+		s.why = nil
+		refresh(t, conn, now, now.Now().Add(30*time.Second))
+		if a := conn.Next(now.Now()); a.Who == Nobody {
+			t.Errorf("once there are new ones: %+v", a)
+		}
+	})
+}
+
+func TestSecretSource(t *testing.T) {
+	for name, test := range map[string]struct {
+		reader reader
+		reason string
+		says   string
+	}{
+		"that may not be read says so": {
+			func(*corev1.Secret) error {
+				return apierrors.NewForbidden(schema.GroupResource{Resource: "secrets"}, "s", nil)
+			},
+			v1alpha1.ReasonSecretNotFound, "grant its ServiceAccount get on secrets",
+		},
+		"that does not exist says so": {
+			func(*corev1.Secret) error {
+				return apierrors.NewNotFound(schema.GroupResource{Resource: "secrets"}, "s")
+			},
+			v1alpha1.ReasonSecretNotFound, "does not exist",
+		},
+		"without keys says so": {
+			func(*corev1.Secret) error { return nil }, v1alpha1.ReasonSecretInvalid, "it must hold accessKeyID",
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			source := secretSource{reader: test.reader, key: types.NamespacedName{Namespace: "team", Name: "s"}}
+			_, _, why, err := source.Fetch(t.Context())
+			if err != nil || why == nil || why.Reason != test.reason || !strings.Contains(why.Message, test.says) {
+				t.Errorf("failure %v, error %v", why, err)
+			}
+		})
+	}
+	t.Run("that the API server cannot give now is an error", func(t *testing.T) {
+		source := secretSource{reader: reader(func(*corev1.Secret) error { return errors.New("no answer") })}
+		if _, _, why, err := source.Fetch(t.Context()); err == nil || why != nil {
+			t.Errorf("failure %v, error %v", why, err)
+		}
+	})
+}
+
+// reader is an API server that has one Secret.
+type reader func(*corev1.Secret) error
+
+func (r reader) Get(_ context.Context, _ client.ObjectKey, into client.Object, _ ...client.GetOption) error {
+	return r(into.(*corev1.Secret))
+}
+
+func (reader) List(context.Context, client.ObjectList, ...client.ListOption) error { return nil }
+
+// What jobs are told and what the connection says of itself agree.
+func TestOneStory(t *testing.T) {
+	rejection := &dli.Error{Kind: dli.KindAuth, HTTPStatus: 401}
+	for name, then := range map[string]*dli.Error{
+		"unreachable": {Kind: dli.KindUnreachable}, "throttled": {Kind: dli.KindThrottle, HTTPStatus: 429},
+	} {
+		t.Run("once rejected, then "+name, func(t *testing.T) {
+			r, now := registry(answering)
+			conn := connect(t, r, now, object("a"), "t")
+			reasons := []string{}
+			for i, err := range []*dli.Error{rejection, then, then, then, then, then} {
+				request := conn.Begin(noon.Add(time.Duration(i)*time.Second), fmt.Sprint(i), "", Probe)
+				why := conn.end(request, evidenceOf(err, "c"), noon.Add(time.Duration(i)*time.Second))
+				reasons = append(reasons, why.Reason)
+			}
+			said := conn.Health(noon.Add(6 * time.Second)).Reason
+			if slices.ContainsFunc(reasons, func(r string) bool { return r != said }) {
+				t.Errorf("jobs are told %v, the connection says %s", reasons, said)
+			}
+		})
+	}
+}

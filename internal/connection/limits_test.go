@@ -1,0 +1,131 @@
+/*
+Copyright 2026 The DLI Operator Authors.
+
+Licensed under the Apache License, Version 2.0 (the "License");
+you may not use this file except in compliance with the License.
+You may obtain a copy of the License at
+
+    http://www.apache.org/licenses/LICENSE-2.0
+
+Unless required by applicable law or agreed to in writing, software
+distributed under the License is distributed on an "AS IS" BASIS,
+WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+See the License for the specific language governing permissions and
+limitations under the License.
+*/
+
+package connection
+
+import (
+	"math"
+	"testing"
+	"time"
+)
+
+func TestThrottleRate(t *testing.T) {
+	at := func(seconds float64) time.Time { return noon.Add(time.Duration(seconds * float64(time.Second))) }
+	throttled := func(limit float64) *throttle {
+		t := &throttle{configured: limit}
+		t.throttled(&Failure{RetryAfter: time.Second}, false, noon)
+		return t // until 1 s after noon
+	}
+	t.Run("is cut, then just below what was too much, then grows back", func(t *testing.T) {
+		th := throttled(100)
+		for seconds, want := range map[float64]float64{0: 70, 1: 70, 6: 82.5, 11: 95, 55: 95, 60: 98, 70: 100, 1000: 100} {
+			if got := th.rate(at(seconds)); math.Abs(got-want) > 1 {
+				t.Errorf("after %v s the rate is %.1f, want %.1f", seconds, got, want)
+			}
+		}
+		if may(th, at(0.9)) || !may(th, at(1)) {
+			t.Error("the pause is not kept")
+		}
+		if !th.adapted(at(50)) || th.adapted(at(100)) {
+			t.Error("wrongly told to be adapted")
+		}
+	})
+	t.Run("is cut once by all that were in flight", func(t *testing.T) {
+		th := throttled(100)
+		for i := range 50 {
+			th.throttled(&Failure{RetryAfter: time.Second}, false, at(float64(i)/100))
+		}
+		if got := th.rate(at(1)); got != 70 {
+			t.Errorf("the rate is %v", got)
+		}
+	})
+	t.Run("is cut again once something was admitted", func(t *testing.T) {
+		th := throttled(100)
+		th.admitted(at(0.5)) // that had left before
+		th.throttled(&Failure{RetryAfter: time.Second}, false, at(1))
+		if got := th.rate(at(2)); got != 70 {
+			t.Errorf("the rate is %v", got)
+		}
+		th.admitted(at(2))
+		th.throttled(&Failure{RetryAfter: time.Second}, false, at(2))
+		if got := th.rate(at(3)); math.Abs(got-49) > 0.1 {
+			t.Errorf("the rate is %v", got)
+		}
+	})
+	t.Run("is not cut by one job that is throttled again while others are not", func(t *testing.T) {
+		th := throttled(100)
+		th.admitted(at(2))
+		th.throttled(&Failure{RetryAfter: time.Second}, true, at(3))
+		if !may(th, at(3)) {
+			t.Error("all rest for one")
+		}
+	})
+	t.Run("never falls below one request in five seconds", func(t *testing.T) {
+		th := &throttle{configured: 100}
+		for i := range 100 {
+			th.throttled(&Failure{}, false, at(float64(10*i)))
+			th.admitted(at(float64(10*i + 5)))
+		}
+		if got := th.rate(at(1000)); got < 0.2 {
+			t.Errorf("the rate is %v", got)
+		}
+	})
+}
+
+func TestPace(t *testing.T) {
+	p := newPace(20, 20)
+	n := 0
+	for ; may(&p, noon); n++ {
+		p.AllowN(noon, 1)
+	}
+	if s := p.standing(noon); n != 20 || s.until.Sub(noon) != 50*time.Millisecond {
+		t.Errorf("%d requests, then %+v", n, s)
+	}
+	p.adapt(10, true, noon)
+	later := noon.Add(time.Minute)
+	for n = 0; may(&p, later); n++ {
+		p.AllowN(later, 1)
+	}
+	if n != 1 {
+		t.Errorf("a burst of %d at an adapted rate", n)
+	}
+	p.adapt(20, false, later)
+	later = later.Add(time.Minute)
+	for n = 0; may(&p, later); n++ {
+		p.AllowN(later, 1)
+	}
+	if n != 20 {
+		t.Errorf("a burst of %d at the configured rate", n)
+	}
+}
+
+func TestInFlight(t *testing.T) {
+	f := &inFlight{limit: 2, most: 8, slow: slowAfter}
+	n := 0
+	for at := noon; at.Before(noon.Add(20 * time.Second)); at = at.Add(time.Second) {
+		for may(f, at) {
+			f.begin(at)
+			n++
+		}
+		if want := min(2+2*int(at.Sub(noon)/slowAfter), 8); n != want {
+			t.Errorf("%d in flight after %v, want %d", n, at.Sub(noon), want)
+		}
+	}
+	f.end(noon)
+	if !may(f, noon.Add(20*time.Second)) {
+		t.Error("a place that is given back is not used")
+	}
+}

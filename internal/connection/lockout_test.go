@@ -1,0 +1,236 @@
+/*
+Copyright 2026 The DLI Operator Authors.
+
+Licensed under the Apache License, Version 2.0 (the "License");
+you may not use this file except in compliance with the License.
+You may obtain a copy of the License at
+
+    http://www.apache.org/licenses/LICENSE-2.0
+
+Unless required by applicable law or agreed to in writing, software
+distributed under the License is distributed on an "AS IS" BASIS,
+WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+See the License for the specific language governing permissions and
+limitations under the License.
+*/
+
+package connection
+
+import (
+	"slices"
+	"testing"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/dli-operator/dli-operator/api/v1alpha1"
+	"github.com/dli-operator/dli-operator/internal/dli"
+)
+
+var noon = time.Date(2026, 1, 2, 12, 0, 0, 0, time.UTC)
+
+// may reports whether a policy admits somebody at a time.
+func may(p policy, at time.Time) bool {
+	s := p.standing(at)
+	return s.who != Nobody && !at.Before(s.until)
+}
+
+func TestLockout(t *testing.T) {
+	reject := func(l *lockout, began, at time.Time) { l.end(rejected, &Failure{}, began, at) }
+
+	t.Run("lets one request try credentials that were never accepted", func(t *testing.T) {
+		l := newLockout(DefaultProbeInterval)
+		if !may(l, noon) {
+			t.Fatal("the first request is refused")
+		}
+		l.begin(noon)
+		if may(l, noon.Add(trialSlow-1)) {
+			t.Error("a second request passes before the first was answered")
+		}
+		l.end(accepted, nil, noon, noon)
+		for range 10 {
+			if !may(l, noon) {
+				t.Error("a request is refused after the credentials were accepted")
+			}
+			l.begin(noon)
+		}
+	})
+
+	t.Run("lets five at most try credentials while nobody answers", func(t *testing.T) {
+		l := newLockout(DefaultProbeInterval)
+		n := 0
+		for at := noon; at.Before(noon.Add(time.Minute)); at = at.Add(100 * time.Millisecond) {
+			if may(l, at) {
+				l.begin(at)
+				n++
+			}
+		}
+		if n != 5 {
+			t.Errorf("%d requests are in flight", n)
+		}
+	})
+
+	t.Run("lets rejected credentials pass at most five times in any five minutes, and keeps trying", func(t *testing.T) {
+		l := newLockout(DefaultProbeInterval)
+		var tries []time.Time
+		for at := noon; at.Before(noon.Add(time.Hour)); at = at.Add(time.Second) {
+			if may(l, at) {
+				tries = append(tries, at)
+				l.begin(at)
+				reject(l, at, at)
+			}
+		}
+		for i := range tries {
+			if i >= 5 && tries[i].Sub(tries[i-5]) <= 5*time.Minute {
+				t.Errorf("six tries within five minutes: %v to %v", tries[i-5], tries[i])
+			}
+		}
+		if len(tries) < 50 {
+			t.Errorf("%d tries in an hour; want nearly one a minute", len(tries))
+		}
+	})
+
+	t.Run("counts those that were in flight when a key was revoked, also at one time", func(t *testing.T) {
+		l := newLockout(DefaultProbeInterval)
+		l.begin(noon)
+		l.end(accepted, nil, noon, noon)
+		for range 4 {
+			l.begin(noon)
+		}
+		for range 4 {
+			reject(l, noon, noon)
+		}
+		if may(l, noon.Add(29*time.Second)) {
+			t.Error("passes before 30 s have passed")
+		}
+		at := noon.Add(30 * time.Second)
+		if !may(l, at) {
+			t.Fatal("the probe is refused")
+		}
+		l.begin(at)
+		reject(l, at, at)
+		if may(l, noon.Add(5*time.Minute)) {
+			t.Error("a sixth request within five minutes passes")
+		}
+	})
+
+	t.Run("rests for as long as the service locks the key", func(t *testing.T) {
+		l := newLockout(DefaultProbeInterval)
+		l.begin(noon)
+		l.end(rejected, &Failure{RetryAfter: 4 * time.Minute}, noon, noon)
+		if may(l, noon.Add(4*time.Minute-1)) || !may(l, noon.Add(4*time.Minute)) {
+			t.Errorf("says %+v", l.standing(noon.Add(4*time.Minute)))
+		}
+	})
+
+	t.Run("is not opened by what was sent before the rejection", func(t *testing.T) {
+		l := newLockout(DefaultProbeInterval)
+		l.begin(noon)
+		l.end(accepted, nil, noon, noon)
+		l.begin(noon.Add(1))
+		l.begin(noon.Add(2))
+		reject(l, noon.Add(1), noon.Add(time.Second))
+		l.end(accepted, nil, noon.Add(2), noon.Add(2*time.Second))
+		if !l.closed() {
+			t.Error("a stale answer opens it")
+		}
+		l.begin(noon.Add(time.Minute))
+		l.end(accepted, nil, noon.Add(time.Minute), noon.Add(time.Minute))
+		if l.closed() || !may(l, noon.Add(time.Minute)) {
+			t.Error("a fresh answer does not open it")
+		}
+	})
+}
+
+func TestRecall(t *testing.T) {
+	const window = lockoutWindow
+	ago := func(ages ...time.Duration) (times []time.Time) {
+		for _, age := range ages {
+			times = append(times, noon.Add(-age))
+		}
+		return times
+	}
+	for name, test := range map[string]struct {
+		own, told []time.Time
+		accepted  time.Time
+		locked    time.Duration
+		// want is how long nobody may ask.
+		want time.Duration
+	}{
+		"nothing":                           {},
+		"one rejection":                     {told: ago(10 * time.Second), want: 20 * time.Second},
+		"one that is old":                   {told: ago(6 * time.Minute)},
+		"four leave one to another process": {told: ago(240*time.Second, 180*time.Second, 120*time.Second, 60*time.Second), want: 61 * time.Second},
+		"its own that come back":            {own: ago(250*time.Second, 200*time.Second, 150*time.Second, 100*time.Second), told: ago(250*time.Second, 200*time.Second, 150*time.Second, 100*time.Second)},
+		"its own at one time that come back": {
+			own: ago(100*time.Second, 100*time.Second, 100*time.Second), told: ago(100*time.Second, 100*time.Second, 100*time.Second),
+		},
+		"another process's at one time":           {told: ago(200*time.Second, 200*time.Second, 200*time.Second, 200*time.Second, 200*time.Second), want: 101 * time.Second},
+		"from before the credentials were good":   {told: ago(20 * time.Second), accepted: noon.Add(-10 * time.Second)},
+		"from a clock that has been set back":     {told: ago(-time.Hour), want: 30 * time.Second},
+		"from the future beside what is known":    {own: ago(20 * time.Second), told: ago(-time.Hour), want: 10 * time.Second},
+		"a lock":                                  {told: ago(20 * time.Second), locked: 4 * time.Minute, want: 4 * time.Minute},
+		"a lock that a clock has made very long":  {told: ago(20 * time.Second), locked: 4 * time.Hour, want: window},
+		"a lock of credentials that were good":    {told: ago(20 * time.Second), locked: time.Hour, accepted: noon},
+		"all five from a clock that was set back": {told: ago(-60*time.Second, -61*time.Second, -62*time.Second, -63*time.Second, -64*time.Second), want: window + time.Second},
+	} {
+		t.Run(name, func(t *testing.T) {
+			l := newLockout(DefaultProbeInterval)
+			l.rejected, l.acceptedAt = slices.Clone(test.own), test.accepted
+			for range 3 { // as with every event of the object
+				l.recall(test.told, noon.Add(test.locked), noon)
+			}
+			until := l.standing(noon).until
+			if got := max(until.Sub(noon), 0); got != test.want && !(until.IsZero() && test.want == 0) {
+				t.Errorf("nobody may ask for %v, want %v", got, test.want)
+			}
+			if len(test.told) > 0 && len(l.rejected) > max(len(test.told), len(test.own)) {
+				t.Errorf("%d rejections are counted", len(l.rejected))
+			}
+		})
+	}
+}
+
+func TestRejections(t *testing.T) {
+	r, now := registry(answering)
+	conn := connect(t, r, now, object("a"), "t")
+	conn.end(conn.Begin(noon, "job", "", Probe), evidenceOf(&dli.Error{Kind: dli.KindAuth, RetryAfter: time.Minute}, "c"), noon)
+	told := conn.Rejections(noon)
+	if told == nil || len(told.Times) != 1 || !told.LockedUntil.Time.Equal(noon.Add(time.Minute)) {
+		t.Fatalf("tells %+v", told)
+	}
+	if again := conn.Rejections(noon.Add(2 * time.Minute)); again.LockedUntil != nil {
+		t.Errorf("a lock that has passed is told: %+v", again)
+	}
+
+	t.Run("are known after a restart", func(t *testing.T) {
+		r, now := registry(answering)
+		seeded := object("a")
+		seeded.Status.RejectedCredentials = told
+		next := connect(t, r, now, seeded, "t")
+		if a := next.Next(noon.Add(59 * time.Second)); a.Who != Nobody || a.Why.Reason != v1alpha1.ReasonCredentialsRejected {
+			t.Errorf("says %+v", a)
+		}
+	})
+	t.Run("of other credentials do not count", func(t *testing.T) {
+		r, now := registry(answering)
+		seeded := object("a")
+		seeded.Status.RejectedCredentials = told
+		if a := connect(t, r, now, seeded, "new").Next(noon); a.Who == Nobody {
+			t.Errorf("says %+v", a)
+		}
+	})
+	t.Run("are not told again once another process has seen the credentials accepted", func(t *testing.T) {
+		conn.Remember(told, noon)
+		conn.Remember(nil, noon)
+		if again := conn.Rejections(noon); again != nil {
+			t.Errorf("tells %+v", again)
+		}
+		conn.Remember(&v1alpha1.RejectedCredentials{Times: []metav1.MicroTime{}}, noon)
+		at := noon.Add(2 * time.Minute)
+		conn.end(conn.Begin(at, "job", "", Probe), evidenceOf(&dli.Error{Kind: dli.KindAuth}, "c"), at)
+		if again := conn.Rejections(at); again == nil {
+			t.Error("a newer one is not told")
+		}
+	})
+}

@@ -1,0 +1,131 @@
+/*
+Copyright 2026 The DLI Operator Authors.
+
+Licensed under the Apache License, Version 2.0 (the "License");
+you may not use this file except in compliance with the License.
+You may obtain a copy of the License at
+
+    http://www.apache.org/licenses/LICENSE-2.0
+
+Unless required by applicable law or agreed to in writing, software
+distributed under the License is distributed on an "AS IS" BASIS,
+WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+See the License for the specific language governing permissions and
+limitations under the License.
+*/
+
+package poller
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"runtime"
+	"testing"
+	"time"
+
+	"k8s.io/apimachinery/pkg/types"
+	clocktesting "k8s.io/utils/clock/testing"
+
+	"github.com/dli-operator/dli-operator/api/v1alpha1"
+	"github.com/dli-operator/dli-operator/internal/connection"
+	"github.com/dli-operator/dli-operator/internal/dli"
+)
+
+// quick answers at once.
+type quick struct{ script }
+
+func (quick) JobStatus(context.Context, dli.Credentials, string) (*dli.JobStatus, error) {
+	return running.status, nil
+}
+
+// benchmark is a poller whose loop the benchmark turns, and n jobs for it.
+func benchmark(b *testing.B, n int, secret bool) (*Poller, *clocktesting.FakeClock, []Target) {
+	b.Helper()
+	c := newCluster()
+	c.edit("a", func(spec *v1alpha1.DLIConnectionSpec) {
+		spec.RateLimit = v1alpha1.RateLimit{RequestsPerSecond: 1e6, Burst: 1e6}
+	})
+	if !secret {
+		c.secret = nil
+	}
+	clock := clocktesting.NewFakeClock(noon)
+	registry := connection.NewRegistry(c, c, connection.Options{
+		AllowInsecure: true,
+		NewClient:     func(dli.Config) (connection.Client, error) { return quick{}, nil },
+	}, script{}, clock)
+	conn := registry.Open(c.connections[key("a")])
+	if _, err := conn.Refresh(b.Context(), noon); err != nil {
+		b.Fatal(err)
+	}
+	p := New(Config{
+		Schedule: DefaultSchedule(), MaxRequests: 200,
+		Deliver:  func(types.NamespacedName) {},
+		Changed:  func(types.NamespacedName) {},
+		Recorder: script{}, Clock: clock,
+		Jitter: func() float64 { return 2*rand.Float64() - 1 },
+	})
+	targets := make([]Target, n)
+	for i := range targets {
+		name := fmt.Sprint("job-", i)
+		targets[i] = Target{Key: key(name), UID: types.UID(name), JobID: name, Connection: conn}
+	}
+	return p, clock, targets
+}
+
+// look is one turn of the loop.
+func (p *Poller) look(ctx context.Context) {
+	p.mu.Lock()
+	p.serveDue(ctx, p.config.Clock.Now())
+	p.mu.Unlock()
+	p.requests.Wait()
+}
+
+// BenchmarkPoll polls 50,000 jobs, each once an operation: what that takes beside
+// the request itself.
+func BenchmarkPoll(b *testing.B) {
+	const n = 50_000
+	p, clock, targets := benchmark(b, n, true)
+	var before, after runtime.MemStats
+	runtime.GC()
+	runtime.GC() // the first finishes the sweep of an earlier one
+	runtime.ReadMemStats(&before)
+	for _, t := range targets {
+		p.Watch(t)
+	}
+	p.look(b.Context())
+	for _, t := range targets {
+		p.Stored(t.Key, p.Newest(t.Key))
+	}
+	runtime.GC()
+	runtime.GC()
+	runtime.ReadMemStats(&after)
+	if p.lines[targets[0].Connection].turns < n {
+		b.Fatal("not all were polled")
+	}
+	for b.Loop() {
+		clock.Step(2 * time.Minute)
+		p.look(b.Context())
+	}
+	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N*n), "ns/poll")
+	b.ReportMetric(float64(after.HeapAlloc-before.HeapAlloc)/n, "B/job")
+}
+
+// BenchmarkWait is what one more job costs of a connection that admits nobody and
+// for which 50,000 jobs wait already.
+func BenchmarkWait(b *testing.B) {
+	const n = 50_000
+	p, _, targets := benchmark(b, 2*n, false)
+	for _, t := range targets[:n] {
+		p.Watch(t)
+	}
+	p.look(b.Context())
+	i := 0
+	for b.Loop() {
+		t := targets[n+i%n]
+		p.Forget(t.Key)
+		p.Watch(t)
+		p.look(b.Context())
+		i++
+	}
+}

@@ -1,0 +1,140 @@
+/*
+Copyright 2026 The DLI Operator Authors.
+
+Licensed under the Apache License, Version 2.0 (the "License");
+you may not use this file except in compliance with the License.
+You may obtain a copy of the License at
+
+    http://www.apache.org/licenses/LICENSE-2.0
+
+Unless required by applicable law or agreed to in writing, software
+distributed under the License is distributed on an "AS IS" BASIS,
+WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+See the License for the specific language governing permissions and
+limitations under the License.
+*/
+
+package poller
+
+import (
+	"context"
+	"slices"
+	"sync"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/dli-operator/dli-operator/api/v1alpha1"
+)
+
+// cluster is what the API server holds of connections. Several operators may
+// work with one.
+type cluster struct {
+	mu          sync.Mutex
+	connections map[types.NamespacedName]*v1alpha1.DLIConnection
+	// secret is the one Secret that there is, and reads are when it was read.
+	secret map[string][]byte
+	reads  []time.Time
+	// writes counts those of statuses.
+	writes int
+	// changed wakes the reconcilers of a connection.
+	changed map[types.NamespacedName][]chan struct{}
+}
+
+func newCluster() *cluster {
+	return &cluster{
+		connections: map[types.NamespacedName]*v1alpha1.DLIConnection{},
+		secret:      map[string][]byte{"accessKeyID": []byte("AK"), "secretAccessKey": []byte("SK")},
+		changed:     map[types.NamespacedName][]chan struct{}{},
+	}
+}
+
+// Get implements client.Reader.
+func (c *cluster) Get(_ context.Context, key client.ObjectKey, into client.Object, _ ...client.GetOption) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	switch into := into.(type) {
+	case *v1alpha1.DLIConnection:
+		if found := c.connections[key]; found != nil {
+			found.DeepCopyInto(into)
+			return nil
+		}
+	case *corev1.Secret:
+		c.reads = append(c.reads, time.Now())
+		if c.secret != nil {
+			into.Data = c.secret
+			return nil
+		}
+	}
+	return apierrors.NewNotFound(schema.GroupResource{}, key.Name)
+}
+
+// List implements client.Reader.
+func (c *cluster) List(context.Context, client.ObjectList, ...client.ListOption) error { return nil }
+
+// rotate replaces the access key.
+func (c *cluster) rotate(accessKeyID string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.secret = map[string][]byte{"accessKeyID": []byte(accessKeyID), "secretAccessKey": []byte("SK")}
+}
+
+// edit creates or changes a connection.
+func (c *cluster) edit(name string, change func(*v1alpha1.DLIConnectionSpec)) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	key := key(name)
+	object := &v1alpha1.DLIConnection{
+		ObjectMeta: metav1.ObjectMeta{Namespace: key.Namespace, Name: name, UID: types.UID(name)},
+		Spec: v1alpha1.DLIConnectionSpec{
+			Endpoint:    "http://127.0.0.1:1",
+			ProjectID:   name,
+			Credentials: v1alpha1.Credentials{SecretRef: &v1alpha1.SecretReference{Name: "s"}},
+			RateLimit:   v1alpha1.RateLimit{RequestsPerSecond: 20, Burst: 20},
+		},
+	}
+	if was := c.connections[key]; was != nil {
+		object = was.DeepCopy()
+	}
+	object.Generation++
+	if change != nil {
+		change(&object.Spec)
+	}
+	c.connections[key] = object
+	c.tell(key)
+}
+
+// tell wakes all reconcilers of a connection; the caller holds the lock.
+func (c *cluster) tell(key types.NamespacedName) {
+	for _, changed := range c.changed[key] {
+		select {
+		case changed <- struct{}{}:
+		default:
+		}
+	}
+}
+
+// write stores which credentials were rejected.
+func (c *cluster) write(key types.NamespacedName, rejections *v1alpha1.RejectedCredentials) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if object := c.connections[key]; object != nil && !same(object.Status.RejectedCredentials, rejections) {
+		c.writes++
+		c.connections[key] = object.DeepCopy()
+		c.connections[key].Status.RejectedCredentials = rejections
+		c.tell(key)
+	}
+}
+
+func same(a, b *v1alpha1.RejectedCredentials) bool {
+	if a == nil || b == nil {
+		return a == b
+	}
+	return a.Fingerprint == b.Fingerprint && a.LockedUntil.Equal(b.LockedUntil) &&
+		slices.EqualFunc(a.Times, b.Times, func(a, b metav1.MicroTime) bool { return a.Equal(&b) })
+}

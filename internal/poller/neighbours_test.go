@@ -1,0 +1,124 @@
+/*
+Copyright 2026 The DLI Operator Authors.
+
+Licensed under the Apache License, Version 2.0 (the "License");
+you may not use this file except in compliance with the License.
+You may obtain a copy of the License at
+
+    http://www.apache.org/licenses/LICENSE-2.0
+
+Unless required by applicable law or agreed to in writing, software
+distributed under the License is distributed on an "AS IS" BASIS,
+WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+See the License for the specific language governing permissions and
+limitations under the License.
+*/
+
+package poller
+
+import (
+	"fmt"
+	"io"
+	"net/http"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/dli-operator/dli-operator/internal/dli"
+)
+
+// badAnswers are what DLI, or what stands before it, may say of some jobs only.
+var badAnswers = map[string]answer{
+	"a code of its own":        {took: usual, err: &dli.Error{Kind: dli.KindRetry, HTTPStatus: 500, Code: "DLI.10001"}},
+	"garbage":                  {took: usual, err: &dli.Error{Kind: dli.KindInvalid, HTTPStatus: 200}},
+	"a request that is bad":    {took: usual, err: &dli.Error{Kind: dli.KindRejected, HTTPStatus: 400, Code: "DLI.0001"}},
+	"no permission":            {took: usual, err: &dli.Error{Kind: dli.KindPermission, HTTPStatus: 403}},
+	"no such job":              {took: usual, err: &dli.Error{Kind: dli.KindNotFound, HTTPStatus: 404, Code: "DLI.0023"}},
+	"a bad gateway":            {took: usual, err: &dli.Error{Kind: dli.KindRetry, HTTPStatus: 502}},
+	"a gateway that times out": {took: 5 * time.Second, err: &dli.Error{Kind: dli.KindRetry, HTTPStatus: 504}},
+	"nothing":                  {took: timeout},
+	"a reset":                  {took: usual, err: &dli.Error{Kind: dli.KindUnreachable, Err: syscall.ECONNRESET}},
+	"half an answer":           {took: 8 * time.Second, err: &dli.Error{Kind: dli.KindUnreachable, Err: io.ErrUnexpectedEOF}},
+	"too many":                 {took: usual, err: &dli.Error{Kind: dli.KindThrottle, HTTPStatus: http.StatusTooManyRequests, RetryAfter: time.Second}},
+}
+
+// Some jobs cannot be read, whatever the reason. The others are, in time.
+func TestNeighbours(t *testing.T) {
+	t.Parallel()
+	const n, interval = 20, 5 * time.Second
+	for what, bad := range badAnswers {
+		for _, k := range []int{1, 5, n - 1} {
+			for order, watch := range map[string]func(o *operator, bad, good []string){
+				"that came before": func(o *operator, bad, good []string) {
+					o.watch("a", interval, bad...)
+					o.run(3 * time.Second)
+					o.watch("a", interval, good...)
+				},
+				"that came later": func(o *operator, bad, good []string) {
+					o.watch("a", interval, good...)
+					o.run(time.Minute)
+					o.watch("a", interval, bad...)
+				},
+				"that were well before": func(o *operator, bad, good []string) {
+					o.watch("a", interval, bad...)
+					o.watch("a", interval, good...)
+					o.run(time.Minute)
+				},
+			} {
+				t.Run(fmt.Sprintf("%d of %d %s get %s", k, n, order, what), func(t *testing.T) {
+					synctest.Test(t, func(t *testing.T) {
+						o := newOperator(t, newCluster(), 0)
+						began := time.Now()
+						// The good jobs end one after the other, the first at once.
+						var ends map[string]time.Time
+						o.answer = func(a asked) answer {
+							switch end, known := ends[a.job]; {
+							case order == "that were well before" && ends == nil:
+								return running
+							case strings.HasPrefix(a.job, "bad"):
+								return bad
+							case known && !a.at.Before(end):
+								return finished
+							}
+							return running
+						}
+						good := names("good", n-k)
+						watch(o, names("bad", k), good)
+						o.mu.Lock()
+						ends = map[string]time.Time{}
+						for i, job := range good {
+							ends[job] = time.Now().Add(time.Duration(i) * 11 * time.Second)
+						}
+						o.mu.Unlock()
+						o.run(time.Duration(n-k)*11*time.Second + interval + 31*time.Second)
+						checkEnds(o, ends, interval+30*time.Second)
+						t.Logf("%d requests in %v", len(o.asks), time.Since(began))
+					})
+				})
+			}
+		}
+	}
+}
+
+// checkEnds checks that the ends of jobs were stored in time.
+func checkEnds(o *operator, ends map[string]time.Time, within time.Duration) {
+	o.Helper()
+	worst := time.Duration(0)
+	for job, end := range ends {
+		all := o.storedOf(job)
+		i := slices.IndexFunc(all, func(s stored) bool { return s.Status != nil && s.Status.State == dli.StateFinished })
+		if i < 0 {
+			o.Errorf("the end of %s was never seen", job)
+			continue
+		}
+		late := all[i].at.Sub(end)
+		worst = max(worst, late)
+		if late > within {
+			o.Errorf("the end of %s was seen after %v, want at most %v", job, late, within)
+		}
+	}
+	o.Logf("the latest of %d ends was seen after %v", len(ends), worst)
+}

@@ -1,0 +1,388 @@
+/*
+Copyright 2026 The DLI Operator Authors.
+
+Licensed under the Apache License, Version 2.0 (the "License");
+you may not use this file except in compliance with the License.
+You may obtain a copy of the License at
+
+    http://www.apache.org/licenses/LICENSE-2.0
+
+Unless required by applicable law or agreed to in writing, software
+distributed under the License is distributed on an "AS IS" BASIS,
+WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+See the License for the specific language governing permissions and
+limitations under the License.
+*/
+
+package poller
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/utils/clock"
+
+	"github.com/dli-operator/dli-operator/api/v1alpha1"
+	"github.com/dli-operator/dli-operator/internal/connection"
+	"github.com/dli-operator/dli-operator/internal/dli"
+)
+
+// asked is one request to DLI.
+type asked struct {
+	project, job string
+	creds        dli.Credentials
+	at           time.Time
+	// nth counts the requests for the job, from 1.
+	nth int
+	// rejected says that it was answered with a rejection of the credentials, and
+	// throttled with "too many".
+	rejected, throttled bool
+}
+
+// answer is what DLI says, and how long it takes to.
+type answer struct {
+	took   time.Duration
+	status *dli.JobStatus
+	err    *dli.Error
+}
+
+// stored is what was written of a job.
+type stored struct {
+	*Result
+	at time.Time
+}
+
+// operator is a registry and a poller at work, in the time of a synctest bubble:
+// an hour takes a moment. It does with them what the reconcilers do.
+type operator struct {
+	*testing.T
+	*cluster
+	ctx      context.Context
+	stop     context.CancelFunc
+	registry *connection.Registry
+	poller   *Poller
+
+	mu sync.Mutex
+	// answer is DLI.
+	answer func(asked) answer
+	asks   []asked
+	nth    map[string]int
+	// flying counts the requests on their way, and flew is the most there were.
+	flying, flew int
+	targets      map[types.NamespacedName]Target
+	// writable says that results can be stored.
+	writable  bool
+	delivered []types.NamespacedName
+	stored    map[string][]stored
+	deliver   chan struct{}
+}
+
+// newOperator starts an operator with one connection, "a". maxRequests bounds its
+// requests; 0 for no bound.
+func newOperator(t *testing.T, c *cluster, maxRequests int) *operator {
+	t.Helper()
+	o := &operator{
+		T: t, cluster: c, answer: well, nth: map[string]int{}, writable: true,
+		targets: map[types.NamespacedName]Target{}, stored: map[string][]stored{}, deliver: make(chan struct{}, 1),
+	}
+	o.ctx, o.stop = context.WithCancel(t.Context())
+	o.registry = connection.NewRegistry(c, c, connection.Options{
+		AllowInsecure: true,
+		NewClient: func(config dli.Config) (connection.Client, error) {
+			return script{operator: o, project: config.ProjectID}, nil
+		},
+	}, script{}, clock.RealClock{})
+	o.poller = New(Config{
+		Schedule:    DefaultSchedule(),
+		MaxRequests: maxRequests,
+		Patience:    connection.DefaultProbeInterval,
+		Deliver: func(key types.NamespacedName) {
+			o.mu.Lock()
+			defer o.mu.Unlock()
+			o.delivered = append(o.delivered, key)
+			select {
+			case o.deliver <- struct{}{}:
+			default:
+			}
+		},
+		Changed: func(key types.NamespacedName) {
+			c.mu.Lock()
+			defer c.mu.Unlock()
+			c.tell(key)
+		},
+		Recorder: script{},
+		Clock:    clock.RealClock{},
+		Jitter:   func() float64 { return 2*rand.Float64() - 1 },
+	})
+	if c.connections[key("a")] == nil {
+		c.edit("a", nil)
+	}
+	o.reconcile("a")
+	go func() { _ = o.poller.Start(o.ctx) }()
+	go o.store()
+	return o
+}
+
+// reconcile does for a connection what its reconciler does.
+func (o *operator) reconcile(name string) {
+	key := key(name)
+	changed := make(chan struct{}, 1)
+	o.cluster.mu.Lock()
+	o.changed[key] = append(o.changed[key], changed)
+	o.cluster.mu.Unlock()
+	go func() {
+		for {
+			object := &v1alpha1.DLIConnection{}
+			if err := o.Get(o.ctx, key, object); err != nil {
+				o.registry.Forget(key)
+				return
+			}
+			conn := o.registry.Open(object)
+			conn.Remember(object.Status.RejectedCredentials, time.Now())
+			next, err := conn.Refresh(o.ctx, time.Now())
+			if err != nil {
+				o.Error(err)
+			}
+			o.poller.Wake(conn)
+			o.write(key, conn.Rejections(time.Now()))
+			select {
+			case <-changed:
+			case <-time.After(next):
+			case <-o.ctx.Done():
+				return
+			}
+		}
+	}()
+}
+
+// store writes what is delivered, a moment later.
+func (o *operator) store() {
+	for {
+		select {
+		case <-o.deliver:
+		case <-o.ctx.Done():
+			return
+		}
+		o.mu.Lock()
+		keys, writable := o.delivered, o.writable
+		if writable {
+			o.delivered = nil
+		}
+		o.mu.Unlock()
+		for _, key := range keys {
+			if result := o.poller.Newest(key); writable && result != nil {
+				o.poller.Stored(key, result)
+				o.mu.Lock()
+				o.stored[key.Name] = append(o.stored[key.Name], stored{result, time.Now()})
+				o.mu.Unlock()
+				if result.Status != nil && hasEnded(result.Status.State) {
+					o.poller.Forget(key)
+				}
+			}
+		}
+	}
+}
+
+// watch has jobs polled through a connection, each every interval; 0 for the
+// adaptive one.
+func (o *operator) watch(connection string, interval time.Duration, jobs ...string) {
+	for _, job := range jobs {
+		o.change(job, func(t *Target) {
+			*t = Target{Key: key(job), UID: types.UID(job), JobID: job, Interval: interval}
+			t.Connection, t.Why = o.find(connection)
+		})
+	}
+}
+
+// change changes how a job is polled.
+func (o *operator) change(job string, change func(*Target)) {
+	target := o.targets[key(job)]
+	change(&target)
+	o.targets[key(job)] = target
+	o.poller.Watch(target)
+}
+
+// find is the connection of a name.
+func (o *operator) find(name string) (*connection.Connection, *connection.Failure) {
+	job := &v1alpha1.DLIJob{ObjectMeta: metav1.ObjectMeta{Namespace: "team"}}
+	job.Spec.ConnectionRef = &v1alpha1.ConnectionReference{Name: name}
+	conn, why, err := o.registry.Find(o.ctx, job)
+	if err != nil {
+		o.Fatal(err)
+	}
+	return conn, why
+}
+
+// refind has all jobs polled through what is now the connection of a name.
+func (o *operator) refind(name string) {
+	for _, t := range o.targets {
+		o.change(t.JobID, func(t *Target) { t.Connection, t.Why = o.find(name) })
+	}
+}
+
+// leave has a job deleted.
+func (o *operator) leave(job string) {
+	delete(o.targets, key(job))
+	o.poller.Forget(key(job))
+}
+
+// says has DLI answer in another way from now on.
+func (o *operator) says(answer func(asked) answer) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.answer = answer
+}
+
+// run lets a time pass.
+func (o *operator) run(d time.Duration) {
+	<-time.After(d)
+	synctest.Wait() // what happened in it may be looked at
+}
+
+// health is what the connection says of itself.
+func (o *operator) health(name string) connection.Health {
+	conn, _ := o.find(name)
+	return conn.Health(time.Now())
+}
+
+// since are the requests from a time on.
+func (o *operator) since(from time.Time) []asked {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	i, _ := slices.BinarySearchFunc(o.asks, from, func(a asked, from time.Time) int { return a.at.Compare(from) })
+	return slices.Clone(o.asks[i:])
+}
+
+// firstAfter is how long after a time anybody was asked for.
+func (o *operator) firstAfter(from time.Time) time.Duration {
+	o.Helper()
+	asks := o.since(from)
+	if len(asks) == 0 {
+		o.Fatal("nobody was asked for since")
+	}
+	return asks[0].at.Sub(from)
+}
+
+// allAfter is how long after a time every job had been asked for.
+func (o *operator) allAfter(from time.Time) time.Duration {
+	o.Helper()
+	var last time.Duration
+	left := map[string]bool{}
+	for key := range o.targets {
+		left[key.Name] = true
+	}
+	for _, a := range o.since(from) {
+		if left[a.job] {
+			delete(left, a.job)
+			last = a.at.Sub(from)
+		}
+	}
+	if len(left) > 0 {
+		o.Errorf("%d jobs were not asked for since", len(left))
+	}
+	return last
+}
+
+// storedOf is what was written of a job.
+func (o *operator) storedOf(job string) []stored {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return slices.Clone(o.stored[job])
+}
+
+// most is the largest number of requests that began within any window.
+func most(asks []asked, window time.Duration) (count int) {
+	from := 0
+	for i := range asks {
+		for asks[i].at.Sub(asks[from].at) >= window {
+			from++
+		}
+		count = max(count, i-from+1)
+	}
+	return count
+}
+
+// names are n names of jobs.
+func names(prefix string, n int) []string {
+	names := make([]string, n)
+	for i := range names {
+		names[i] = fmt.Sprint(prefix, i)
+	}
+	return names
+}
+
+// key names a job or a connection.
+func key(name string) types.NamespacedName {
+	return types.NamespacedName{Namespace: "team", Name: name}
+}
+
+// script is a client whose answers a test gives, and records nothing.
+type script struct {
+	operator *operator
+	project  string
+}
+
+// timeout is how long a client waits for an answer.
+const timeout = 10 * time.Second
+
+func (s script) JobStatus(ctx context.Context, creds dli.Credentials, job string) (*dli.JobStatus, error) {
+	o := s.operator
+	o.mu.Lock()
+	o.nth[job]++
+	a := asked{project: s.project, job: job, creds: creds, at: time.Now(), nth: o.nth[job]}
+	said := o.answer(a)
+	a.rejected = said.err != nil && said.err.Kind == dli.KindAuth
+	a.throttled = said.err != nil && said.err.Kind == dli.KindThrottle
+	o.asks = append(o.asks, a)
+	o.flying++
+	o.flew = max(o.flew, o.flying)
+	o.mu.Unlock()
+	defer func() {
+		o.mu.Lock()
+		defer o.mu.Unlock()
+		o.flying--
+	}()
+	if said.took >= timeout {
+		said = answer{took: timeout, err: &dli.Error{Kind: dli.KindUnreachable, Message: "no answer in time", Err: context.DeadlineExceeded}}
+	}
+	wait := time.NewTimer(said.took)
+	defer wait.Stop()
+	select {
+	case <-wait.C:
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+	if said.err != nil {
+		return nil, said.err
+	}
+	return said.status, nil
+}
+
+func (script) OpenedConnections() uint64                   { return 0 }
+func (script) CloseIdleConnections()                       {}
+func (script) Requested(string, time.Duration, *dli.Error) {}
+func (script) PollLateness(time.Duration)                  {}
+
+// The answers of DLI.
+
+const usual = 50 * time.Millisecond
+
+func well(asked) answer { return running }
+
+var (
+	running  = answer{took: usual, status: &dli.JobStatus{Status: "RUNNING", State: dli.StateRunning}}
+	finished = answer{took: usual, status: &dli.JobStatus{Status: "FINISHED", State: dli.StateFinished}}
+)
+
+// always answers with an error.
+func always(err dli.Error, took time.Duration) func(asked) answer {
+	return func(asked) answer { return answer{took: took, err: &err} }
+}

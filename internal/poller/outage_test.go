@@ -1,0 +1,311 @@
+/*
+Copyright 2026 The DLI Operator Authors.
+
+Licensed under the Apache License, Version 2.0 (the "License");
+you may not use this file except in compliance with the License.
+You may obtain a copy of the License at
+
+    http://www.apache.org/licenses/LICENSE-2.0
+
+Unless required by applicable law or agreed to in writing, software
+distributed under the License is distributed on an "AS IS" BASIS,
+WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+See the License for the specific language governing permissions and
+limitations under the License.
+*/
+
+package poller
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/dli-operator/dli-operator/api/v1alpha1"
+	"github.com/dli-operator/dli-operator/internal/dli"
+)
+
+// An endpoint that is down costs little, and is used again without a stampede.
+func TestOutage(t *testing.T) {
+	t.Parallel()
+	for name, dead := range map[string]struct {
+		answer func(asked) answer
+		// settled is when the probes have come to be the probe interval apart.
+		settled time.Duration
+	}{
+		"refuses connections": {always(dli.Error{Kind: dli.KindUnreachable}, time.Millisecond), 6 * time.Second},
+		"never answers":       {always(dli.Error{}, timeout), 2 * time.Minute},
+		"answers HTTP 502":    {always(dli.Error{Kind: dli.KindRetry, HTTPStatus: 502}, usual), 2 * time.Minute},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				o := newOperator(t, newCluster(), 0)
+				o.watch("a", 5*time.Second, names("job", 1000)...)
+				o.run(time.Minute)
+				o.says(dead.answer)
+				began := time.Now()
+				o.run(dead.settled)
+				first := len(o.since(began))
+				settled := time.Now()
+				o.run(20 * time.Minute)
+				probes := o.since(settled)
+				if got := most(probes, 29*time.Second); got > 1 {
+					t.Errorf("%d requests within 29 s", got)
+				}
+				if len(probes) < 36 {
+					t.Errorf("%d probes in twenty minutes, want nearly 40", len(probes))
+				}
+				if different := jobsOf(probes); different < len(probes) {
+					t.Errorf("%d probes of %d jobs", len(probes), different)
+				}
+				if h := o.health("a"); h.Reason != v1alpha1.ReasonCircuitOpen {
+					t.Errorf("the connection says %+v", h)
+				}
+				t.Logf("%d requests in the first %v, %d in twenty minutes more", first, dead.settled, len(probes))
+				checkHealing(o)
+			})
+		})
+	}
+
+	t.Run("speaks in codes", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			o := newOperator(t, newCluster(), 0)
+			o.watch("a", 5*time.Second, names("job", 1000)...)
+			o.run(time.Minute)
+			o.says(always(dli.Error{Kind: dli.KindRetry, HTTPStatus: 500, Code: "DLI.10001"}, usual))
+			began := time.Now()
+			o.run(20 * time.Minute)
+			// Every job backs off alone: after 1, 2, 4 ... 300 s.
+			if got := len(o.since(began)); got > 13*1000 {
+				t.Errorf("%d requests in twenty minutes for 1000 jobs", got)
+			}
+			t.Logf("%d requests in twenty minutes", len(o.since(began)))
+			checkHealing(o)
+		})
+	})
+
+	t.Run("is over though the jobs are gone that were to probe", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			o := newOperator(t, newCluster(), 0)
+			o.watch("a", 5*time.Second, names("job", 200)...)
+			o.says(always(dli.Error{Kind: dli.KindUnreachable}, time.Millisecond))
+			o.run(8 * time.Minute)
+			for i := range 150 {
+				o.leave(fmt.Sprint("job", i))
+			}
+			o.says(well)
+			back := time.Now()
+			o.run(2 * time.Minute)
+			if first := o.firstAfter(back); first > 31*time.Second {
+				t.Errorf("the endpoint was first asked after %v", first)
+			}
+			if took := o.allAfter(back); took > time.Minute {
+				t.Errorf("all were asked for after %v", took)
+			}
+		})
+	})
+}
+
+// checkHealing has DLI answer again, and checks that all jobs are read soon, but
+// not faster than the rate limit admits.
+func checkHealing(o *operator) {
+	o.Helper()
+	back := time.Now()
+	o.says(well)
+	o.run(3 * time.Minute)
+	first := o.firstAfter(back)
+	if first > 31*time.Second {
+		o.Errorf("the first request came %v after the endpoint had come back", first)
+	}
+	all := o.allAfter(back.Add(first))
+	if all > time.Minute {
+		o.Errorf("it took %v until all jobs were read", all)
+	}
+	peak := most(o.since(back), time.Second)
+	if peak > 40 {
+		o.Errorf("%d requests within a second, want at most rate and burst, 40", peak)
+	}
+	if h := o.health("a"); h.Reason != v1alpha1.ReasonConnected {
+		o.Errorf("the connection says %+v", h)
+	}
+	o.Logf("first request %v after recovery, all jobs %v later, at most %d in a second", first, all, peak)
+}
+
+func jobsOf(asks []asked) int {
+	jobs := map[string]bool{}
+	for _, a := range asks {
+		jobs[a.job] = true
+	}
+	return len(jobs)
+}
+
+func TestRateIsShared(t *testing.T) {
+	t.Parallel()
+	t.Run("fairly", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			// A thousand jobs want 200 requests a second and get 20.
+			o := newOperator(t, newCluster(), 0)
+			o.watch("a", 5*time.Second, names("job", 1000)...)
+			o.run(2 * time.Minute)
+			settled := time.Now()
+			o.run(5 * time.Minute)
+			shortest, longest := time.Hour, time.Duration(0)
+			last := map[string]time.Time{}
+			for _, a := range o.since(settled) {
+				if at, known := last[a.job]; known {
+					shortest, longest = min(shortest, a.at.Sub(at)), max(longest, a.at.Sub(at))
+				}
+				last[a.job] = a.at
+			}
+			if ratio := float64(longest) / float64(shortest); ratio > 1.2 {
+				t.Errorf("the longest wait, %v, is %.2f times the shortest, %v", longest, ratio, shortest)
+			}
+			if rate := float64(len(o.since(settled))) / (5 * 60); rate < 19.9 || rate > 20.1 {
+				t.Errorf("%.2f requests a second, want 20", rate)
+			}
+		})
+	})
+
+	t.Run("among those who stay", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			o := newOperator(t, newCluster(), 0)
+			jobs := names("job", 20000)
+			o.watch("a", 5*time.Second, jobs...)
+			o.run(10 * time.Second)
+			for i, job := range jobs {
+				if i%1000 != 0 {
+					o.leave(job)
+				}
+			}
+			left := time.Now()
+			o.watch("a", 5*time.Second, "new")
+			o.run(time.Minute)
+			fresh := o.since(left)
+			if i := slices.IndexFunc(fresh, func(a asked) bool { return a.job == "new" }); i < 0 || fresh[i].at.Sub(left) > 2*time.Second {
+				t.Errorf("a new job waited for those that had left")
+			}
+			if took := o.allAfter(left); took > 10*time.Second {
+				t.Errorf("it took %v until the others were polled", took)
+			}
+			if got := most(fresh, time.Second); got > 40 {
+				t.Errorf("%d requests within a second, want at most rate and burst, 40", got)
+			}
+		})
+	})
+}
+
+func TestRequestsInFlight(t *testing.T) {
+	t.Parallel()
+	t.Run("are bounded where the endpoint is slow", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			o := newOperator(t, newCluster(), 0)
+			o.watch("a", 5*time.Second, names("job", 500)...)
+			o.run(10 * time.Second)
+			slow := running
+			slow.took = 9 * time.Second
+			o.says(func(asked) answer { return slow })
+			o.run(5 * time.Minute)
+			if o.flew != 16 {
+				t.Errorf("%d requests in flight, want four times the four that a quick endpoint needs", o.flew)
+			}
+			o.says(well)
+			quick := time.Now()
+			o.run(time.Minute)
+			if took := o.allAfter(quick); took > time.Minute {
+				t.Errorf("it took %v until all jobs were polled once the endpoint was quick again", took)
+			}
+		})
+	})
+
+	t.Run("leave some to other connections", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			c := newCluster()
+			fast := func(spec *v1alpha1.DLIConnectionSpec) {
+				spec.RateLimit = v1alpha1.RateLimit{RequestsPerSecond: 1000, Burst: 1000}
+			}
+			c.edit("a", fast)
+			o := newOperator(t, c, 20)
+			hangs := map[string]bool{}
+			o.answer = func(a asked) answer {
+				if hangs[a.project] {
+					return answer{took: timeout}
+				}
+				return running
+			}
+			o.run(time.Second)
+			var taken []int
+			for i, name := range []string{"a", "b", "c", "d", "e"} {
+				c.edit(name, fast)
+				if i > 0 {
+					o.reconcile(name)
+				}
+				o.watch(name, time.Hour, name) // that is answered, and proves the credentials
+				o.run(time.Second)
+				o.mu.Lock()
+				before := o.flying
+				hangs[name] = true
+				o.mu.Unlock()
+				o.watch(name, time.Hour, names(name, 100)...)
+				o.run(time.Second)
+				taken = append(taken, o.flying-before)
+			}
+			if want := []int{10, 5, 3, 1, 1}; !slices.Equal(taken, want) {
+				t.Errorf("connections that hang, one after the other, take %v of 20 requests, want %v", taken, want)
+			}
+		})
+	})
+
+	t.Run("of a connection that waits for another's begin when those end", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			c := newCluster()
+			c.edit("b", nil)
+			o := newOperator(t, c, 2)
+			o.reconcile("b")
+			o.answer = func(a asked) answer {
+				if a.project == "a" {
+					return answer{took: 3100 * time.Millisecond, status: running.status}
+				}
+				return running
+			}
+			o.watch("a", time.Second, names("slow", 5)...)
+			o.run(time.Minute)
+			o.watch("b", 5*time.Second, "job")
+			from := time.Now()
+			o.run(time.Minute)
+			n := 0
+			for _, a := range o.since(from) {
+				if a.job == "job" {
+					n++
+				}
+			}
+			if n < 10 {
+				t.Errorf("%d requests in a minute, want one every 5 s", n)
+			}
+		})
+	})
+}
+
+func TestStall(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		o := newOperator(t, newCluster(), 0)
+		o.watch("a", 5*time.Second, names("job", 1000)...)
+		o.run(time.Minute)
+		o.stop()
+		o.run(30 * time.Second)
+		resumed := time.Now()
+		o.ctx, o.stop = context.WithCancel(t.Context())
+		go func() { _ = o.poller.Start(o.ctx) }()
+		o.reconcile("a")
+		o.refind("a") // those that were being asked for are given up
+		o.run(2 * time.Minute)
+		if got := most(o.since(resumed), time.Second); got > 40 {
+			t.Errorf("%d requests within a second, want at most rate and burst, 40", got)
+		}
+		if took := o.allAfter(resumed); took > time.Minute {
+			t.Errorf("it took %v until all jobs were polled", took)
+		}
+	})
+}

@@ -1,0 +1,177 @@
+/*
+Copyright 2026 The DLI Operator Authors.
+
+Licensed under the Apache License, Version 2.0 (the "License");
+you may not use this file except in compliance with the License.
+You may obtain a copy of the License at
+
+    http://www.apache.org/licenses/LICENSE-2.0
+
+Unless required by applicable law or agreed to in writing, software
+distributed under the License is distributed on an "AS IS" BASIS,
+WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+See the License for the specific language governing permissions and
+limitations under the License.
+*/
+
+package poller
+
+import (
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/dli-operator/dli-operator/api/v1alpha1"
+	"github.com/dli-operator/dli-operator/internal/dli"
+)
+
+func TestResults(t *testing.T) {
+	t.Run("nothing new is delivered once", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			o := newOperator(t, newCluster(), 0)
+			o.watch("a", time.Second, "job")
+			o.run(20 * time.Second)
+			if asks, told := len(o.asks), len(o.storedOf("job")); asks < 18 || told != 1 {
+				t.Errorf("%d polls, %d deliveries", asks, told)
+			}
+		})
+	})
+
+	t.Run("figures that move are delivered once in a refresh", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			o := newOperator(t, newCluster(), 0)
+			began := time.Now()
+			o.says(func(a asked) answer {
+				said := running
+				status := *said.status
+				rows, ran := int64(a.nth), a.at.Sub(began)
+				status.ResultCount, status.Duration = &rows, &ran
+				said.status = &status
+				return said
+			})
+			o.watch("a", time.Second, "job")
+			o.run(10*time.Minute + 30*time.Second)
+			all := o.storedOf("job")
+			if len(all) != 11 {
+				t.Errorf("%d deliveries, want 11", len(all))
+			}
+			for i := 1; i < len(all); i++ {
+				if gap := all[i].at.Sub(all[i-1].at); gap < time.Minute {
+					t.Errorf("%v between two deliveries", gap)
+				}
+			}
+		})
+	})
+
+	t.Run("one failure of a job that was well is no news, two are", func(t *testing.T) {
+		for failures, want := range []int{1, 1, 3} {
+			synctest.Test(t, func(t *testing.T) {
+				o := newOperator(t, newCluster(), 0)
+				o.says(func(a asked) answer {
+					if a.nth > 5 && a.nth <= 5+failures {
+						return answer{err: &dli.Error{Kind: dli.KindRetry, HTTPStatus: 502}}
+					}
+					return running
+				})
+				o.watch("a", time.Second, "job")
+				o.run(time.Minute)
+				if got := len(o.storedOf("job")); got != want {
+					t.Errorf("%d failures are %d deliveries, want %d", failures, got, want)
+				}
+			})
+		}
+	})
+
+	t.Run("the newest one stays until it is stored", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			o := newOperator(t, newCluster(), 0)
+			o.writable = false
+			o.says(func(a asked) answer {
+				if a.nth == 1 {
+					return running
+				}
+				return finished
+			})
+			o.watch("a", 5*time.Second, "job")
+			o.run(2 * time.Second)
+			first := o.poller.Newest(key("job"))
+			o.run(time.Hour)
+			newest := o.poller.Newest(key("job"))
+			if newest.Status.State != dli.StateFinished || !newest.Ended || len(o.asks) != 2 {
+				t.Errorf("after %d polls the result is %+v", len(o.asks), newest)
+			}
+			o.poller.Stored(key("job"), first)
+			if o.poller.Newest(key("job")) != newest {
+				t.Error("a newer result is dropped when an older one was stored")
+			}
+			o.watch("a", 5*time.Second, "job") // as after a conflict
+			o.run(time.Hour)
+			if len(o.asks) != 2 {
+				t.Error("a job that has ended is asked for again before that is stored")
+			}
+		})
+	})
+
+	t.Run("an end outlasts failures until it is stored", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			o := newOperator(t, newCluster(), 0)
+			o.writable = false
+			o.says(func(a asked) answer {
+				if a.nth == 2 {
+					return finished
+				}
+				if a.nth > 2 {
+					return answer{err: &dli.Error{Kind: dli.KindNotFound, HTTPStatus: 404}}
+				}
+				return running
+			})
+			o.watch("a", 5*time.Second, "job")
+			o.run(10 * time.Second)
+			o.poller.PollNow(key("job"))
+			o.run(time.Minute)
+			o.change("job", func(t *Target) { t.Connection, t.Why = o.find("none") })
+			if r := o.poller.Newest(key("job")); r.Status == nil || r.Status.State != dli.StateFinished || !r.Ended {
+				t.Errorf("the result is %+v", r)
+			}
+		})
+	})
+
+	t.Run("hold no more of a long answer than is stored", func(t *testing.T) {
+		a := &dli.JobStatus{
+			Statement: strings.Repeat("s", 1<<20),
+			Message:   strings.Repeat("\x01", 1<<20) + strings.Repeat("m", 1<<20) + " DLI.0005",
+			Columns:   slices.Repeat([]dli.Column{{Name: "c"}}, 1000),
+		}
+		short := compact(a)
+		if len(short.Statement) != 4097 || len(short.Message) > 4200 || short.Message[:4097] != strings.Repeat("m", 4097) {
+			t.Errorf("statement of %d bytes, message of %d", len(short.Statement), len(short.Message))
+		}
+		if dli.ErrorCode(short.Message) != "DLI.0005" {
+			t.Error("the error's code is lost")
+		}
+		if len(short.Columns) != 1000 || short.Columns[255].Name != "c" || short.Columns[256].Name != "" {
+			t.Errorf("%d columns", len(short.Columns))
+		}
+	})
+
+	t.Run("a confirmation of a missing job goes on after a restart", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			o := newOperator(t, newCluster(), 0)
+			o.says(always(dli.Error{Kind: dli.KindNotFound, HTTPStatus: 404, Code: "DLI.0023"}, usual))
+			since := time.Now().Add(-100 * time.Second)
+			o.change("job", func(target *Target) {
+				*target = Target{Key: key("job"), JobID: "job", Known: Known{
+					Run: Run{Failures: 1, Reason: v1alpha1.ReasonJobNotFound, NotFound: 2, NotFoundSince: since},
+				}}
+				target.Connection, target.Why = o.find("a")
+			})
+			o.run(21 * time.Second)
+			r := o.storedOf("job")
+			if last := r[len(r)-1]; !last.Run.ConfirmsNotFound(last.At, 2*time.Minute) || !last.Run.NotFoundSince.Equal(since) {
+				t.Errorf("the run is %+v", last.Run)
+			}
+		})
+	})
+}

@@ -1,0 +1,259 @@
+/*
+Copyright 2026 The DLI Operator Authors.
+
+Licensed under the Apache License, Version 2.0 (the "License");
+you may not use this file except in compliance with the License.
+You may obtain a copy of the License at
+
+    http://www.apache.org/licenses/LICENSE-2.0
+
+Unless required by applicable law or agreed to in writing, software
+distributed under the License is distributed on an "AS IS" BASIS,
+WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+See the License for the specific language governing permissions and
+limitations under the License.
+*/
+
+package poller
+
+import (
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/dli-operator/dli-operator/api/v1alpha1"
+	"github.com/dli-operator/dli-operator/internal/dli"
+)
+
+// asksOf are when a job was asked for.
+func (o *operator) asksOf(job string) []time.Time {
+	var at []time.Time
+	for _, a := range o.since(time.Time{}) {
+		if a.job == job {
+			at = append(at, a.at)
+		}
+	}
+	return at
+}
+
+func TestEdits(t *testing.T) {
+	for name, test := range map[string]struct {
+		change func(o *operator)
+		within time.Duration
+	}{
+		"a shorter interval":       {func(o *operator) { o.change("job", func(t *Target) { t.Interval = 2 * time.Second }) }, 2 * time.Second},
+		"a request for a poll":     {func(o *operator) { o.change("job", func(t *Target) { t.Request = "now" }) }, time.Second},
+		"a status that is changed": {func(o *operator) { o.poller.PollNow(key("job")) }, time.Second},
+	} {
+		t.Run(name+" takes effect at once", func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				o := newOperator(t, newCluster(), 0)
+				o.watch("a", time.Hour, "job")
+				o.run(10 * time.Minute)
+				changed := time.Now()
+				test.change(o)
+				o.run(time.Minute)
+				if took := o.firstAfter(changed); took > test.within {
+					t.Errorf("took effect after %v", took)
+				}
+			})
+		})
+	}
+
+	t.Run("a shorter interval takes effect at once after a restart, too", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			o := newOperator(t, newCluster(), 0)
+			o.change("job", func(target *Target) {
+				*target = Target{Key: key("job"), JobID: "job", Interval: time.Hour, Known: Known{LastPoll: time.Now().Add(-10 * time.Minute)}}
+				target.Connection, target.Why = o.find("a")
+			})
+			o.run(time.Second)
+			o.change("job", func(t *Target) { t.Interval = 2 * time.Second })
+			o.run(time.Second)
+			if len(o.asks) == 0 {
+				t.Error("not asked for")
+			}
+		})
+	})
+
+	t.Run("a request for a poll that comes while one fails is not made to wait", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			o := newOperator(t, newCluster(), 0)
+			o.says(always(dli.Error{Kind: dli.KindPermission, HTTPStatus: 403}, time.Second))
+			o.watch("a", time.Hour, "job")
+			o.run(500 * time.Millisecond)
+			o.change("job", func(t *Target) { t.Request = "now" })
+			o.run(time.Second)
+			if asks := o.asksOf("job"); len(asks) != 2 {
+				t.Errorf("asked for at %v, want twice", asks)
+			}
+		})
+	})
+
+	t.Run("one request is one poll, though it cannot be stored", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			o := newOperator(t, newCluster(), 0)
+			o.writable = false
+			o.watch("a", time.Hour, "job")
+			o.run(time.Minute)
+			for range 100 { // as a reconcile that fails does
+				o.change("job", func(t *Target) { t.Request = "now" })
+				o.run(300 * time.Millisecond)
+			}
+			o.change("job", func(t *Target) { t.Request = "again" })
+			o.run(time.Minute)
+			if n := len(o.asksOf("job")); n != 3 {
+				t.Errorf("asked for %d times, want 3", n)
+			}
+			if result := o.poller.Newest(key("job")); result == nil || result.Request != "again" {
+				t.Errorf("the result is %+v", result)
+			}
+		})
+	})
+
+	t.Run("a job that has ended is asked for once on request, and again if that fails", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			o := newOperator(t, newCluster(), 0)
+			o.says(func(a asked) answer {
+				if a.nth < 3 {
+					return answer{err: &dli.Error{Kind: dli.KindRetry, HTTPStatus: 500, Code: "DLI.10001"}}
+				}
+				return running
+			})
+			o.change("job", func(target *Target) {
+				*target = Target{Key: key("job"), JobID: "job", Once: true, Request: "now", Known: Known{LastPoll: time.Now()}}
+				target.Connection, target.Why = o.find("a")
+			})
+			o.run(time.Hour)
+			if n := len(o.asksOf("job")); n != 3 {
+				t.Errorf("asked for %d times, want 3", n)
+			}
+		})
+	})
+
+	t.Run("an edit of a connection keeps what DLI has said", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			o := newOperator(t, newCluster(), 0)
+			o.says(always(dli.Error{Kind: dli.KindThrottle, HTTPStatus: 429, RetryAfter: 5 * time.Minute}, usual))
+			o.watch("a", 5*time.Second, names("job", 10)...)
+			o.run(10 * time.Second)
+			edited := time.Now()
+			o.edit("a", func(spec *v1alpha1.DLIConnectionSpec) { spec.RateLimit.RequestsPerSecond = 50 })
+			o.refind("a")
+			o.run(4 * time.Minute)
+			if n := len(o.since(edited)); n > 0 {
+				t.Errorf("%d requests though DLI has asked to wait", n)
+			}
+			o.run(2 * time.Minute)
+			o.firstAfter(edited)
+		})
+	})
+
+	t.Run("an edit of a connection moves those who wait, fail or are asked for", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			c := newCluster()
+			c.edit("a", func(spec *v1alpha1.DLIConnectionSpec) { spec.ProjectID = "wrong" })
+			o := newOperator(t, c, 0)
+			o.says(func(a asked) answer {
+				if a.project == "wrong" {
+					return answer{took: 3 * time.Second, err: &dli.Error{Kind: dli.KindPermission, HTTPStatus: 403}}
+				}
+				return running
+			})
+			o.watch("a", time.Minute, names("job", 50)...)
+			o.run(10 * time.Second)
+			edited := time.Now()
+			o.edit("a", func(spec *v1alpha1.DLIConnectionSpec) { spec.ProjectID = "right" })
+			o.refind("a")
+			o.run(10 * time.Second)
+			if took := o.allAfter(edited); took > 5*time.Second {
+				t.Errorf("took effect after %v", took)
+			}
+			for _, job := range names("job", 50) {
+				if all := o.storedOf(job); len(all) == 0 || all[len(all)-1].Status == nil {
+					t.Errorf("%s is still told to fail", job)
+				}
+			}
+			if len(o.poller.lines) != 1 {
+				t.Errorf("%d lines are kept", len(o.poller.lines))
+			}
+		})
+	})
+
+	t.Run("an answer counts though the connection is edited meanwhile", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			o := newOperator(t, newCluster(), 0)
+			slow := finished
+			slow.took = 4 * time.Second
+			o.says(func(asked) answer { return slow })
+			o.watch("a", time.Minute, "job")
+			for range 10 {
+				o.run(2 * time.Second)
+				if len(o.storedOf("job")) > 0 {
+					break
+				}
+				o.edit("a", nil)
+				o.refind("a")
+			}
+			if n := len(o.asksOf("job")); n != 1 || len(o.storedOf("job")) != 1 {
+				t.Errorf("asked for %d times", n)
+			}
+		})
+	})
+
+	t.Run("a connection that is deleted and created again goes on", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			c := newCluster()
+			o := newOperator(t, c, 0)
+			o.watch("a", 5*time.Second, names("job", 100)...)
+			o.run(12 * time.Second)
+			c.mu.Lock()
+			delete(c.connections, key("a"))
+			c.tell(key("a"))
+			c.mu.Unlock()
+			o.run(time.Second)
+			o.refind("a")
+			gone := time.Now()
+			o.run(time.Minute)
+			if n := len(o.since(gone)); n > 0 {
+				t.Errorf("%d requests without a connection", n)
+			}
+			if r := o.poller.Newest(key("job0")); r == nil || r.Failure == nil || r.Failure.Reason != v1alpha1.ReasonConnectionNotFound {
+				t.Errorf("the job is told %+v", r)
+			}
+			back := time.Now()
+			o.edit("a", nil)
+			o.reconcile("a")
+			o.refind("a")
+			o.run(20 * time.Second)
+			if took := o.allAfter(back); took > 6*time.Second {
+				t.Errorf("all were asked for after %v", took)
+			}
+		})
+	})
+}
+
+func TestForget(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		o := newOperator(t, newCluster(), 0)
+		slow := running
+		slow.took = 3 * time.Second
+		o.says(func(asked) answer { return slow })
+		o.watch("a", 5*time.Second, "job")
+		o.run(time.Second)
+		o.leave("job") // while it is asked for
+		o.watch("a", 5*time.Second, "job")
+		o.run(time.Second)
+		o.leave("job")
+		o.run(time.Minute)
+		if n := len(o.asks); n != 2 {
+			t.Errorf("asked for %d times, want 2", n)
+		}
+		if len(o.stored) > 0 {
+			t.Error("an answer about a job that nobody watches is stored")
+		}
+		if len(o.poller.jobs)+len(o.poller.lines)+len(o.poller.later)+o.poller.inFlight > 0 {
+			t.Errorf("something is kept: %+v", o.poller)
+		}
+	})
+}
