@@ -24,6 +24,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/utils/clock"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -81,9 +82,13 @@ func NewMetrics(registry prometheus.Registerer, version string) (*Metrics, error
 
 // RegisterCollectors registers the metrics that are read when they are asked for:
 // of the DLIJobs that jobs lists, from a cache, and of the connections in use.
-func RegisterCollectors(registry prometheus.Registerer, jobs client.Reader, connections *connection.Registry, clock clock.PassiveClock) error {
+// waiting counts the DLIJobs that wait for their turn at a connection.
+func RegisterCollectors(
+	registry prometheus.Registerer, jobs client.Reader, connections *connection.Registry, waiting func(connection types.NamespacedName) int, clock clock.PassiveClock,
+) error {
 	return register(registry,
-		&jobCollector{jobs: jobs, connections: connections}, &connectionCollector{connections: connections, clock: clock})
+		&jobCollector{jobs: jobs, connections: connections},
+		&connectionCollector{connections: connections, waiting: waiting, clock: clock})
 }
 
 func register(registry prometheus.Registerer, collectors ...prometheus.Collector) error {
@@ -179,6 +184,7 @@ func (c *jobCollector) Collect(ch chan<- prometheus.Metric) {
 // connectionCollector describes the connections in use when it is asked.
 type connectionCollector struct {
 	connections *connection.Registry
+	waiting     func(connection types.NamespacedName) int
 	clock       clock.PassiveClock
 }
 
@@ -186,7 +192,7 @@ var (
 	connectionReadyDesc = prometheus.NewDesc("dli_operator_connection_ready",
 		"1 when a connection can be used, else 0, labelled with the reason.", []string{"connection", "reason"}, nil)
 	connectionTokensDesc = prometheus.NewDesc("dli_operator_connection_rate_limit_tokens",
-		"Requests that a connection's rate limit admits at once.", []string{"connection"}, nil)
+		"Requests that a connection's rate limit admits at once; negative while jobs wait for their turn.", []string{"connection"}, nil)
 	connectionRateDesc = prometheus.NewDesc("dli_operator_connection_rate_limit",
 		"Requests a second that a connection may send at present: its rateLimit, or less while DLI throttles it.", []string{"connection"}, nil)
 	connectionInFlightDesc = prometheus.NewDesc("dli_operator_connection_requests_in_flight",
@@ -210,7 +216,11 @@ func (c *connectionCollector) Collect(ch chan<- prometheus.Metric) {
 			ready = 1
 		}
 		ch <- prometheus.MustNewConstMetric(connectionReadyDesc, prometheus.GaugeValue, ready, name, health.Reason)
-		ch <- prometheus.MustNewConstMetric(connectionTokensDesc, prometheus.GaugeValue, usage.Tokens, name)
+		tokens := usage.Tokens
+		if tokens < 1 {
+			tokens -= float64(c.waiting(conn.Key))
+		}
+		ch <- prometheus.MustNewConstMetric(connectionTokensDesc, prometheus.GaugeValue, tokens, name)
 		ch <- prometheus.MustNewConstMetric(connectionRateDesc, prometheus.GaugeValue, usage.Rate, name)
 		ch <- prometheus.MustNewConstMetric(connectionInFlightDesc, prometheus.GaugeValue, float64(usage.InFlight), name)
 		ch <- prometheus.MustNewConstMetric(connectionDialsDesc, prometheus.CounterValue, float64(usage.Dialed), name)

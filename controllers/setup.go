@@ -88,9 +88,6 @@ func Add(ctx context.Context, mgr ctrl.Manager, o Options) error {
 	}
 	clock := clock.RealClock{}
 	connections := connection.NewRegistry(mgr.GetClient(), mgr.GetAPIReader(), o.Connections, metrics, clock)
-	if err := RegisterCollectors(o.Registry, mgr.GetClient(), connections, clock); err != nil {
-		return fmt.Errorf("registering metrics: %w", err)
-	}
 	jobs := &DLIJobReconciler{
 		Client:                  mgr.GetClient(),
 		Live:                    mgr.GetAPIReader(),
@@ -119,6 +116,9 @@ func Add(ctx context.Context, mgr ctrl.Manager, o Options) error {
 		Jitter:      func() float64 { return 2*rand.Float64() - 1 },
 	})
 	jobs.Poller, connectionReconciler.Poller = asker, asker
+	if err := RegisterCollectors(o.Registry, mgr.GetClient(), connections, asker.Waiting, clock); err != nil {
+		return fmt.Errorf("registering metrics: %w", err)
+	}
 	if err := jobs.SetupWithManager(ctx, mgr); err != nil {
 		return fmt.Errorf("setting up the DLIJob controller: %w", err)
 	}

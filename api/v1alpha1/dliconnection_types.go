@@ -204,6 +204,11 @@ type RejectedCredentials struct {
 	// has locked the access key.
 	// +optional
 	LockedUntil *metav1.MicroTime `json:"lockedUntil,omitempty"`
+
+	// message is what was told of the latest rejection.
+	// +optional
+	// +kubebuilder:validation:MaxLength=1024
+	Message string `json:"message,omitempty"`
 }
 
 // DLIConnection says where and as whom to ask DLI for the status of jobs.

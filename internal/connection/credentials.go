@@ -27,6 +27,7 @@ import (
 
 	"github.com/dli-operator/dli-operator/api/v1alpha1"
 	"github.com/dli-operator/dli-operator/internal/dli"
+	"github.com/dli-operator/dli-operator/internal/text"
 )
 
 // credentials are what a connection asks with, and what DLI thinks of them.
@@ -135,6 +136,9 @@ func (c *credentials) recall(now time.Time) {
 		lockedUntil = c.remembered.LockedUntil.Time
 	}
 	c.lockout.recall(times, lockedUntil, now)
+	if c.lockout.closed() && c.lockout.why == nil && c.remembered.Message != "" {
+		c.lockout.why = &Failure{Reason: v1alpha1.ReasonCredentialsRejected, Message: c.remembered.Message, Kind: dli.KindAuth}
+	}
 }
 
 // rejections is what the connection's status is to tell of rejections.
@@ -148,6 +152,9 @@ func (c *credentials) rejections(now time.Time) *v1alpha1.RejectedCredentials {
 		return nil
 	}
 	told := &v1alpha1.RejectedCredentials{Fingerprint: c.fingerprint()}
+	if why := c.lockout.why; why != nil {
+		told.Message = text.Truncate(text.OneLine(why.Message), maxMessage)
+	}
 	for _, at := range c.lockout.rejected {
 		told.Times = append(told.Times, metav1.NewMicroTime(at.Truncate(time.Microsecond)))
 	}
@@ -157,6 +164,9 @@ func (c *credentials) rejections(now time.Time) *v1alpha1.RejectedCredentials {
 	}
 	return told
 }
+
+// maxMessage bounds what the connection's status keeps of a message.
+const maxMessage = 1024
 
 // fingerprint identifies the current credentials in the connection's status.
 func (c *credentials) fingerprint() string {

@@ -40,11 +40,8 @@ type line struct {
 	turns int
 	// wakeAt is when to look again; zero when nothing comes by time alone.
 	wakeAt time.Time
-	// why is what those are told who wait, and since when; nil when nothing is.
-	why   *connection.Failure
-	since time.Time
-	// toldAll says that all were told, also those that were well.
-	toldAll bool
+	// hold is what keeps those waiting.
+	hold hold
 	// arrived are those that came since the line was last looked at, and changed
 	// says that the connection has changed since.
 	arrived []*job
@@ -53,6 +50,19 @@ type line struct {
 	health connection.Health
 	// jobs counts those of the connection, whether they wait or not.
 	jobs int
+}
+
+// hold is what keeps the jobs of a line waiting.
+type hold struct {
+	// on says that the connection did so when the line was last looked at, and
+	// endedAt until when it did before that.
+	on      bool
+	endedAt time.Time
+	// why is what those are told who wait, and since when; nil when nothing is.
+	why   *connection.Failure
+	since time.Time
+	// toldAll says that all were told, also those that were well.
+	toldAll bool
 }
 
 // alike are jobs that fail for the same reason.
@@ -132,7 +142,10 @@ func firstDue(a, b *job) *job {
 	return a
 }
 
-func (l *line) isEmpty() bool { return len(l.fresh)+len(l.well)+len(l.failing) == 0 }
+func (l *line) isEmpty() bool { return l.size() == 0 }
+
+// size is how many wait.
+func (l *line) size() int { return len(l.fresh) + len(l.well) + len(l.failing) }
 
 // waiting calls f for every job that waits in line.
 func (l *line) waiting(f func(*job)) {
@@ -149,10 +162,10 @@ func (l *line) waiting(f func(*job)) {
 // news.
 func (l *line) tells(j *job, now time.Time, patience time.Duration) bool {
 	switch {
-	case l.why == nil:
+	case l.hold.why == nil:
 		return false
-	case l.why.NeedsAction(), !now.Before(l.since.Add(patience)):
+	case l.hold.why.NeedsAction(), !now.Before(l.hold.since.Add(patience)):
 		return true
 	}
-	return !j.wasWell() && l.why.Reason != v1alpha1.ReasonRateLimited
+	return !j.wasWell() && l.hold.why.Reason != v1alpha1.ReasonRateLimited
 }

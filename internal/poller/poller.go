@@ -131,6 +131,18 @@ func (p *Poller) Healthy(now time.Time) error {
 	return nil
 }
 
+// Waiting returns how many jobs are due and wait for their turn at a connection.
+func (p *Poller) Waiting(connection types.NamespacedName) (waiting int) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for conn, l := range p.lines {
+		if conn.Key == connection {
+			waiting += l.size()
+		}
+	}
+	return waiting
+}
+
 // serveDue puts in line what is due at now, lets those ask who may, and returns
 // when to look again.
 func (p *Poller) serveDue(ctx context.Context, now time.Time) time.Time {
@@ -156,6 +168,9 @@ func (p *Poller) serveDue(ctx context.Context, now time.Time) time.Time {
 
 // serve lets those ask who wait in a line and may at now.
 func (p *Poller) serve(ctx context.Context, l *line, now time.Time) {
+	if l.hold.on {
+		l.hold.on, l.hold.endedAt = false, sooner(l.wakeAt, now)
+	}
 	l.wakeAt, l.changed = time.Time{}, false
 	for !l.isEmpty() {
 		if l.inFlight >= p.config.MaxRequests-p.inFlight {
@@ -165,7 +180,7 @@ func (p *Poller) serve(ctx context.Context, l *line, now time.Time) {
 		}
 		admission := l.conn.Next(now)
 		if admission.Why == nil {
-			l.why = nil
+			l.hold.why = nil
 		}
 		j := l.pick(admission.Who)
 		if j == nil {
@@ -181,28 +196,28 @@ func (p *Poller) serve(ctx context.Context, l *line, now time.Time) {
 // holdBack tells those who wait in a line why, as far as they are to know, and
 // notes when to look again.
 func (p *Poller) holdBack(l *line, admission connection.Admission, now time.Time) {
-	l.wakeAt = admission.Until
+	l.hold.on, l.wakeAt = true, admission.Until
 	toAll := false
 	switch {
 	case admission.Why == nil:
 		return
-	case l.why == nil:
-		l.since, l.toldAll, toAll = now, false, true
-	case l.why.Reason != admission.Why.Reason:
+	case l.hold.why == nil:
+		l.hold.since, l.hold.toldAll, toAll = now, false, true
+	case l.hold.why.Reason != admission.Why.Reason:
 		toAll = true
 	}
-	l.why = admission.Why
-	patient := l.since.Add(p.config.Patience)
+	l.hold.why = admission.Why
+	patient := l.hold.since.Add(p.config.Patience)
 	switch {
-	case l.toldAll:
+	case l.hold.toldAll:
 	case now.Before(patient):
 		l.wakeAt = sooner(l.wakeAt, patient)
 	default:
-		l.toldAll, toAll = true, true
+		l.hold.toldAll, toAll = true, true
 	}
 	tell := func(j *job) {
 		if l.tells(j, now, p.config.Patience) {
-			p.hold(j, l.why, now)
+			p.hold(j, l.hold.why, now)
 		}
 	}
 	if toAll {
@@ -233,7 +248,8 @@ func (p *Poller) ask(ctx context.Context, l *line, j *job, who connection.Who, n
 	if request == nil {
 		return // Next now says why
 	}
-	p.config.Recorder.PollLateness(max(0, now.Sub(j.due)))
+	// The wait for what the connection allows does not count.
+	p.config.Recorder.PollLateness(max(0, min(now.Sub(j.due), now.Sub(l.hold.endedAt))))
 	j.leave()
 	j.asking, j.called, j.requested, j.lastAsked = true, false, j.target.Request, now
 	failing := j.isFailing()

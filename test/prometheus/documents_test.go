@@ -58,7 +58,7 @@ func registered(t *testing.T) map[string][]string {
 	if _, err := controllers.NewMetrics(r, "v1.2.3"); err != nil {
 		t.Fatal(err)
 	}
-	if err := controllers.RegisterCollectors(r, nil, nil, nil); err != nil {
+	if err := controllers.RegisterCollectors(r, nil, nil, nil, nil); err != nil {
 		t.Fatal(err)
 	}
 	description := regexp.MustCompile(`fqName: "(\w+)".*constLabels: \{(.*?)\}, variableLabels: \{(.*?)\}`)

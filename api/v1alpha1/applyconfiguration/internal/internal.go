@@ -341,6 +341,9 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: lockedUntil
       type:
         namedType: io.k8s.apimachinery.pkg.apis.meta.v1.MicroTime
+    - name: message
+      type:
+        scalar: string
     - name: times
       type:
         list:

@@ -34,6 +34,8 @@ type RejectedCredentialsApplyConfiguration struct {
 	// lockedUntil is when DLI is asked again at the earliest, if it said that it
 	// has locked the access key.
 	LockedUntil *v1.MicroTime `json:"lockedUntil,omitempty"`
+	// message is what was told of the latest rejection.
+	Message *string `json:"message,omitempty"`
 }
 
 // RejectedCredentialsApplyConfiguration constructs a declarative configuration of the RejectedCredentials type for use with
@@ -65,5 +67,13 @@ func (b *RejectedCredentialsApplyConfiguration) WithTimes(values ...v1.MicroTime
 // If called multiple times, the LockedUntil field is set to the value of the last call.
 func (b *RejectedCredentialsApplyConfiguration) WithLockedUntil(value v1.MicroTime) *RejectedCredentialsApplyConfiguration {
 	b.LockedUntil = &value
+	return b
+}
+
+// WithMessage sets the Message field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the Message field is set to the value of the last call.
+func (b *RejectedCredentialsApplyConfiguration) WithMessage(value string) *RejectedCredentialsApplyConfiguration {
+	b.Message = &value
 	return b
 }
