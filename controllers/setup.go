@@ -183,7 +183,7 @@ func (r *DLIJobReconciler) SetupWithManager(ctx context.Context, mgr ctrl.Manage
 // server causes, is tried again: the default goes up to a quarter of an hour,
 // long after the API server is well again.
 func retries() workqueue.TypedRateLimiter[reconcile.Request] {
-	return workqueue.NewTypedItemExponentialFailureRateLimiter[reconcile.Request](100*time.Millisecond, 20*time.Second)
+	return workqueue.NewTypedItemExponentialFailureRateLimiter[reconcile.Request](100*time.Millisecond, 5*time.Second)
 }
 
 // jobChanges lets pass what may change when or how a job is polled, and what

@@ -137,7 +137,7 @@ func (c *credentials) recall(now time.Time) {
 	}
 	c.lockout.recall(times, lockedUntil, now)
 	if c.lockout.closed() && c.lockout.why == nil && c.remembered.Message != "" {
-		c.lockout.why = &Failure{Reason: v1alpha1.ReasonCredentialsRejected, Message: c.remembered.Message, Kind: dli.KindAuth}
+		c.lockout.why = parseFailure(v1alpha1.ReasonCredentialsRejected, c.remembered.Message)
 	}
 }
 
@@ -153,7 +153,7 @@ func (c *credentials) rejections(now time.Time) *v1alpha1.RejectedCredentials {
 	}
 	told := &v1alpha1.RejectedCredentials{Fingerprint: c.fingerprint()}
 	if why := c.lockout.why; why != nil {
-		told.Message = text.Truncate(text.OneLine(why.Message), maxMessage)
+		told.Message = text.Truncate(text.OneLine(why.String()), maxMessage)
 	}
 	for _, at := range c.lockout.rejected {
 		told.Times = append(told.Times, metav1.NewMicroTime(at.Truncate(time.Microsecond)))

@@ -54,6 +54,23 @@ func Failf(reason, format string, args ...any) *Failure {
 	return &Failure{Reason: reason, Message: fmt.Sprintf(format, args...)}
 }
 
+// requestMark is how the id of a request begins behind a message.
+const requestMark = " (request "
+
+// String returns the message with the id of the request, if there is one.
+func (f *Failure) String() string {
+	if f.RequestID == "" {
+		return f.Message
+	}
+	return f.Message + requestMark + f.RequestID + ")"
+}
+
+// parseFailure returns the failure of which String has made said.
+func parseFailure(reason, said string) *Failure {
+	message, id, _ := strings.Cut(said, requestMark)
+	return &Failure{Reason: reason, Message: message, RequestID: strings.TrimSuffix(id, ")")}
+}
+
 // permanentReasons stay until somebody acts. The others pass by themselves.
 var permanentReasons = []string{
 	v1alpha1.ReasonCredentialsRejected,
