@@ -86,7 +86,7 @@ func (w *world) grow(ctx context.Context, n int, least time.Duration) error {
 	now := time.Now()
 	for i := first; i < n; i++ {
 		job := w.jobs.add(now.Add(-w.ages.any()), false)
-		scripts = append(scripts, longJob(i, job.start).Running(0))
+		scripts = append(scripts, longJob(nameOf(i), job.start).Running(0))
 		if len(scripts) == batch || i == n-1 {
 			if err := w.tell(ctx, "/jobs", scripts); err != nil {
 				return err
@@ -104,8 +104,8 @@ func (w *world) grow(ctx context.Context, n int, least time.Duration) error {
 	})
 }
 
-func longJob(i int, start time.Time) dlitest.Job {
-	job := dlitest.Query(nameOf(i))
+func longJob(id string, start time.Time) dlitest.Job {
+	job := dlitest.Query(id)
 	job.Start, job.Statement = start, statement
 	return job
 }
@@ -122,10 +122,11 @@ func (w *world) create(ctx context.Context, i int) error {
 // one.
 func (w *world) endSome(ctx context.Context, n int, until time.Time) error {
 	scripts := make([]dlitest.Job, 0, n)
+	begin := time.Now().Add(time.Second)
 	for _, i := range w.jobs.running(n) {
-		end := time.Now().Add(time.Second + rand.N(max(time.Second, time.Until(until))))
+		end := begin.Add(rand.N(max(time.Second, until.Sub(begin))))
 		start := w.jobs.willChange(i, end)
-		scripts = append(scripts, longJob(i, start).Running(end.Sub(start)).Finishes(4))
+		scripts = append(scripts, longJob(nameOf(i), start).Running(end.Sub(start)).Finishes(4))
 	}
 	return w.tell(ctx, "/jobs", scripts)
 }
@@ -139,7 +140,7 @@ func (w *world) shortJobs(ctx context.Context, n int, until time.Time) error {
 		running := 6*time.Second + rand.N(9*time.Second)
 		now := time.Now()
 		job := w.jobs.add(now, true)
-		script := longJob(job.index, now).Launching(launching).Running(running).Finishes(4)
+		script := longJob(nameOf(job.index), now).Launching(launching).Running(running).Finishes(4)
 		if err := w.tell(ctx, "/jobs", []dlitest.Job{script}); err != nil {
 			return err
 		}
