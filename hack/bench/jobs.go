@@ -88,7 +88,7 @@ func (w *world) grow(ctx context.Context, n int, least time.Duration) error {
 		job := w.jobs.add(now.Add(-w.ages.any()), false)
 		scripts = append(scripts, longJob(nameOf(i), job.start).Running(0))
 		if len(scripts) == batch || i == n-1 {
-			if err := w.tell(ctx, "/jobs", scripts); err != nil {
+			if err := w.tell(ctx, scripts); err != nil {
 				return err
 			}
 			scripts = scripts[:0]
@@ -128,7 +128,7 @@ func (w *world) endSome(ctx context.Context, n int, until time.Time) error {
 		start := w.jobs.willChange(i, end)
 		scripts = append(scripts, longJob(nameOf(i), start).Running(end.Sub(start)).Finishes(4))
 	}
-	return w.tell(ctx, "/jobs", scripts)
+	return w.tell(ctx, scripts)
 }
 
 // shortJobs creates n jobs that are launched, run and end within 20 seconds,
@@ -141,7 +141,7 @@ func (w *world) shortJobs(ctx context.Context, n int, until time.Time) error {
 		now := time.Now()
 		job := w.jobs.add(now, true)
 		script := longJob(nameOf(job.index), now).Launching(launching).Running(running).Finishes(4)
-		if err := w.tell(ctx, "/jobs", []dlitest.Job{script}); err != nil {
+		if err := w.tell(ctx, []dlitest.Job{script}); err != nil {
 			return err
 		}
 		if err := w.create(ctx, job.index); err != nil {

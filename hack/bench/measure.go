@@ -299,7 +299,7 @@ func (w *world) startFloor(ctx context.Context) error {
 		return err
 	}
 	now := time.Now()
-	if err := w.tell(ctx, "/jobs", []dlitest.Job{longJob(floorJob, now.Add(-time.Hour)).Running(0)}); err != nil {
+	if err := w.tell(ctx, []dlitest.Job{longJob(floorJob, now.Add(-time.Hour)).Running(0)}); err != nil {
 		return err
 	}
 	rate := w.jobs.wanted(now, now.Add(w.policy.max)) / w.policy.max.Seconds()
@@ -314,7 +314,7 @@ func (w *world) startFloor(ctx context.Context) error {
 
 // retireFloor ends the job of the bare client: nobody asks about it any more.
 func (w *world) retireFloor(ctx context.Context) error {
-	return w.tell(ctx, "/jobs", []dlitest.Job{longJob(floorJob, time.Now()).Finishes(4)})
+	return w.tell(ctx, []dlitest.Job{longJob(floorJob, time.Now()).Finishes(4)})
 }
 
 // asked is how often the operator says it has asked DLI.

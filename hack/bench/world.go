@@ -238,13 +238,13 @@ func (w *world) close() error {
 	return errors.Join(err, os.RemoveAll(w.dir))
 }
 
-// tell sends the simulator's control something to do.
-func (w *world) tell(ctx context.Context, path string, body any) error {
-	text, err := json.Marshal(body)
+// tell gives the simulator jobs to play, or other lives to those it has.
+func (w *world) tell(ctx context.Context, jobs []dlitest.Job) error {
+	text, err := json.Marshal(jobs)
 	if err != nil {
 		return err
 	}
-	r, err := http.NewRequestWithContext(ctx, http.MethodPut, w.control+path, bytes.NewReader(text))
+	r, err := http.NewRequestWithContext(ctx, http.MethodPut, w.control+"/jobs", bytes.NewReader(text))
 	if err != nil {
 		return err
 	}
@@ -254,7 +254,7 @@ func (w *world) tell(ctx context.Context, path string, body any) error {
 	}
 	defer response.Body.Close()
 	if response.StatusCode != http.StatusNoContent {
-		return fmt.Errorf("the simulator answers %s to %s", response.Status, path)
+		return fmt.Errorf("the simulator answers %s to new jobs", response.Status)
 	}
 	return nil
 }
