@@ -106,6 +106,10 @@ func TestPopulationWantsAPollInEveryInterval(t *testing.T) {
 	if got := p.wanted(noon, noon.Add(10*time.Minute)); math.Abs(got-10) > 0.01 {
 		t.Errorf("got %v polls in ten minutes, want 10", got)
 	}
+	p.willChange(0, noon.Add(4*time.Minute))
+	if got := p.wanted(noon, noon.Add(10*time.Minute)); math.Abs(got-5) > 0.01 {
+		t.Errorf("got %v polls of a job that ends after four minutes, want 4 and one that sees the end", got)
+	}
 }
 
 func TestSeries(t *testing.T) {

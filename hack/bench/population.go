@@ -189,9 +189,9 @@ func (p *population) wanted(from, to time.Time) (polls float64) {
 			continue
 		}
 		if !j.ends.IsZero() {
-			// On average half an interval passes until the end is seen.
-			if seen := j.ends.Add(p.policy.interval(j.ends.Sub(j.start)) / 2); seen.Before(end) {
-				end = seen
+			// One more poll after the end sees it, whenever in the interval that comes.
+			if last := j.ends.Add(p.policy.interval(j.ends.Sub(j.start))); last.Before(end) {
+				end = last
 			}
 		}
 		for begin.Before(end) {
