@@ -74,16 +74,28 @@ func TestPopulationTellsNewsFromFigures(t *testing.T) {
 
 func TestPopulationMeasuresLatenessAgainstTheInterval(t *testing.T) {
 	p := &population{policy: usual()}
+	told := map[string]time.Time{}
 	for _, late := range []time.Duration{30 * time.Second, 67 * time.Second, 0} {
 		j := p.add(noon.Add(-time.Hour), false)
 		p.willChange(j.index, noon)
 		if late > 0 {
+			told[nameOf(j.index)] = noon.Add(late - 10*time.Second)
 			p.show(j.index, "FINISHED", true, true, noon.Add(late))
 		}
 	}
-	l := p.lateness(noon.Add(-time.Second), noon.Add(90*time.Second))
-	if l.ends != 3 || l.missing != 1 || l.p50 != 67 || l.max != 90 || l.shareMax != 1.5 || l.beyondMax != 24 {
-		t.Errorf("got %+v", l)
+	p.seen(told)
+	l := p.lateness(noon.Add(-time.Second), noon.Add(time.Second), noon.Add(90*time.Second))
+	if d := l.stored; l.ends != 3 || d.missing != 1 || d.p50 != 67 || d.max != 90 || d.shareMax != 1.5 || d.beyondMax != 24 {
+		t.Errorf("stored: got %d ends, %+v", l.ends, d)
+	}
+	if d := l.seen; d.missing != 1 || d.p50 != 57 || d.beyondP50 != -9 || d.max != 90 {
+		t.Errorf("seen: got %+v", d)
+	}
+	if got := p.unstored(noon); got != 1 {
+		t.Errorf("got %d ends that are not stored, want 1", got)
+	}
+	if ends, p50, last := p.storedAfter(noon.Add(60*time.Second), noon.Add(90*time.Second)); ends != 1 || p50 != 7 || last != 7 {
+		t.Errorf("got %d, %v, %v, want the one that was told before and stored 7 s after", ends, p50, last)
 	}
 }
 
@@ -93,6 +105,10 @@ func TestPopulationWantsAPollInEveryInterval(t *testing.T) {
 	p.created(0, noon.Add(-time.Hour))
 	if got := p.wanted(noon, noon.Add(10*time.Minute)); math.Abs(got-10) > 0.01 {
 		t.Errorf("got %v polls in ten minutes, want 10", got)
+	}
+	p.willChange(0, noon.Add(4*time.Minute))
+	if got := p.wanted(noon, noon.Add(10*time.Minute)); math.Abs(got-5) > 0.01 {
+		t.Errorf("got %v polls of a job that ends after four minutes, want 4 and one that sees the end", got)
 	}
 }
 
@@ -126,6 +142,7 @@ func TestFlagsThatCannotBeAreRefused(t *testing.T) {
 		"a window shorter than an interval":    {"-window=30s"},
 		"an interval whose ends are swapped":   {"-ages=2h-1h"},
 		"a least interval beyond the greatest": {"-poll-interval-min=2m"},
+		"fewer than no ends":                   {"-ends-per-second=-1"},
 		"an argument":                          {"x"},
 	}
 	for name, args := range tests {
@@ -135,6 +152,10 @@ func TestFlagsThatCannotBeAreRefused(t *testing.T) {
 	}
 	if _, err := parse(nil); err != nil {
 		t.Errorf("the defaults are refused: %v", err)
+	}
+	o, err := parse([]string{"-ends-per-second=100", "-writes-stopped=60s"})
+	if want := 156 * time.Second; err != nil || o.window != want {
+		t.Errorf("got a window of %v, %v, want %v", o.window, err, want)
 	}
 	if _, err := parse([]string{"-smoke"}); err != nil {
 		t.Errorf("the smoke test is refused: %v", err)

@@ -45,16 +45,22 @@ func (b budget) met() bool {
 // budgets are judged at the largest number of jobs.
 func (r *report) budgets() []budget {
 	s := r.stages[len(r.stages)-1]
-	return []budget{
-		{name: "operator CPU per poll, times the bare client's", value: s.overFloor(), limit: 2, digits: 2, smoke: 3},
+	all := []budget{
+		// At the smoke test's low rate a poll costs little but being woken, which
+		// whatever else this machine does makes dearer by chance.
+		{name: "operator CPU per poll, times the bare client's", value: s.overFloor(), limit: 1.2, digits: 2, smoke: 3},
 		// A sample of a random process: a hundredth may be missing by chance.
 		{name: "polls done of polls wanted", value: s.kept, limit: 0.99, digits: 3, least: true},
 		{name: "status writes per change of a job", value: s.perChange(), limit: 1.05, digits: 3, smoke: 1.05},
-		{name: "API server and etcd above idle, CPU seconds per 1000 polls", value: s.controlPlane, limit: 0.5, digits: 3},
+		{name: "API server and etcd above idle, CPU seconds per 1000 polls", value: s.controlPlaneNet, limit: 0.5, digits: 3},
 		{name: "TCP connections opened per 1000 polls", value: s.dials, limit: 1, digits: 3, smoke: 1},
 		{name: "memory per job above idle, KiB", value: s.perJob / 1024, limit: 8, digits: 1},
-		{name: "p99 of an end stored later than its poll interval and jitter, seconds", value: s.beyondP99, limit: 0.5, digits: 2},
+		{name: "p99 of an end seen later than its poll interval and jitter, seconds", value: s.seen.beyondP99, limit: 0.5, digits: 2},
 	}
+	if !r.options.trouble.some() {
+		all = append(all, budget{name: "p99 of an end stored later than its poll interval and jitter, seconds", value: s.stored.beyondP99, limit: 0.5, digits: 2})
+	}
+	return all
 }
 
 // printBudgets tells which budgets are met. In a smoke test it fails for those
@@ -71,7 +77,11 @@ func (r *report) printBudgets(out io.Writer) error {
 		if !b.met() {
 			verdict = "NOT MET"
 		}
-		line := fmt.Sprintf("%s: %s (%s %v)", b.name, f(b.value, b.digits), sign, b.limit)
+		limits := fmt.Sprintf("budget %s %v", sign, b.limit)
+		if r.options.smoke && b.smoke > 0 {
+			limits += fmt.Sprintf(", this smoke test fails beyond %v", b.smoke)
+		}
+		line := fmt.Sprintf("%s: %s (%s)", b.name, f(b.value, b.digits), limits)
 		fmt.Fprintf(out, "%s: %s\n", line, verdict)
 		if ok := b.value <= b.smoke; b.smoke > 0 && !ok {
 			broken = append(broken, line)
@@ -79,7 +89,7 @@ func (r *report) printBudgets(out io.Writer) error {
 	}
 	fmt.Fprintf(out, "\nmeasured on %s in %v\n", r.began.Format(time.DateOnly), time.Since(r.began).Round(time.Second))
 	if r.options.smoke && len(broken) > 0 {
-		return fmt.Errorf("beyond its budget: %s", strings.Join(broken, "; "))
+		return fmt.Errorf("beyond what a smoke test allows: %s", strings.Join(broken, "; "))
 	}
 	return nil
 }

@@ -34,6 +34,10 @@ import (
 	"github.com/dli-operator/dli-operator/internal/dli/dlitest"
 )
 
+// floorJob is the job that the bare client asks about. It is no DLIJob: what the
+// simulator tells of those, it has told the operator.
+const floorJob = "floor"
+
 // pollAtRate is the floor: a process that asks the simulator as often as the
 // operator did, and does nothing else. It signs with the same code of the SDK,
 // keeps its connections, is woken by one timer per poll at random times, and
@@ -59,10 +63,10 @@ func pollAtRate(ctx context.Context, o options) error {
 	}
 	failed := make(chan error, 1)
 	for i := range jobs {
-		client, id := clients[i%len(clients)], nameOf(i%o.jobs[0])
+		client := clients[i%len(clients)]
 		var timer *time.Timer
 		timer = time.AfterFunc(time.Hour, func() {
-			if err := ask(ctx, client, o.endpoint, id); err != nil && ctx.Err() == nil && o.errorRate == 0 {
+			if err := ask(ctx, client, o.endpoint, floorJob); err != nil && ctx.Err() == nil && o.errorRate == 0 {
 				select {
 				case failed <- err:
 				default:

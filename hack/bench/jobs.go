@@ -86,9 +86,9 @@ func (w *world) grow(ctx context.Context, n int, least time.Duration) error {
 	now := time.Now()
 	for i := first; i < n; i++ {
 		job := w.jobs.add(now.Add(-w.ages.any()), false)
-		scripts = append(scripts, longJob(i, job.start).Running(0))
+		scripts = append(scripts, longJob(nameOf(i), job.start).Running(0))
 		if len(scripts) == batch || i == n-1 {
-			if err := w.tell(ctx, "/jobs", scripts); err != nil {
+			if err := w.tell(ctx, scripts); err != nil {
 				return err
 			}
 			scripts = scripts[:0]
@@ -104,8 +104,8 @@ func (w *world) grow(ctx context.Context, n int, least time.Duration) error {
 	})
 }
 
-func longJob(i int, start time.Time) dlitest.Job {
-	job := dlitest.Query(nameOf(i))
+func longJob(id string, start time.Time) dlitest.Job {
+	job := dlitest.Query(id)
 	job.Start, job.Statement = start, statement
 	return job
 }
@@ -122,12 +122,13 @@ func (w *world) create(ctx context.Context, i int) error {
 // one.
 func (w *world) endSome(ctx context.Context, n int, until time.Time) error {
 	scripts := make([]dlitest.Job, 0, n)
+	begin := time.Now().Add(time.Second)
 	for _, i := range w.jobs.running(n) {
-		end := time.Now().Add(time.Second + rand.N(max(time.Second, time.Until(until))))
+		end := begin.Add(rand.N(max(time.Second, until.Sub(begin))))
 		start := w.jobs.willChange(i, end)
-		scripts = append(scripts, longJob(i, start).Running(end.Sub(start)).Finishes(4))
+		scripts = append(scripts, longJob(nameOf(i), start).Running(end.Sub(start)).Finishes(4))
 	}
-	return w.tell(ctx, "/jobs", scripts)
+	return w.tell(ctx, scripts)
 }
 
 // shortJobs creates n jobs that are launched, run and end within 20 seconds,
@@ -139,8 +140,8 @@ func (w *world) shortJobs(ctx context.Context, n int, until time.Time) error {
 		running := 6*time.Second + rand.N(9*time.Second)
 		now := time.Now()
 		job := w.jobs.add(now, true)
-		script := longJob(job.index, now).Launching(launching).Running(running).Finishes(4)
-		if err := w.tell(ctx, "/jobs", []dlitest.Job{script}); err != nil {
+		script := longJob(nameOf(job.index), now).Launching(launching).Running(running).Finishes(4)
+		if err := w.tell(ctx, []dlitest.Job{script}); err != nil {
 			return err
 		}
 		if err := w.create(ctx, job.index); err != nil {

@@ -21,6 +21,8 @@ limitations under the License.
 //	make bench BENCHFLAGS="-jobs 10000,50000"   # half an hour
 //	make bench-smoke                            # 1000 jobs, under two minutes
 //	make bench BENCHFLAGS="-jobs 10000 -latency 200ms -error-rate 0.01"
+//	make bench BENCHFLAGS="-jobs 5000 -ends-per-second 100 -slow-writes 2s"
+//	make bench BENCHFLAGS="-jobs 5000 -writes-stopped 60s"
 //	make bench BENCHFLAGS="-jobs 10000 -operator-flags '--poll-interval-max=2m'"
 //
 // For each number of jobs it creates what is missing, waits until nothing but
@@ -61,26 +63,52 @@ func main() {
 
 // options is what the command line says.
 type options struct {
-	jobs        []int
-	connections int
-	rate        int
-	policy      policy
-	pass        []string
-	ages        span
-	ends, short float64
-	latency     time.Duration
-	errorRate   float64
-	window      time.Duration
-	pace        time.Duration
-	timeout     time.Duration
-	pprof       string
-	smoke       bool
-	restart     bool
-	keepLogs    bool
-	tls         bool
-	floorRate   float64
-	endpoint    string
-	caFile      string
+	load
+	service
+	trouble
+	bareClient
+	policy   policy
+	pass     []string
+	window   time.Duration
+	pace     time.Duration
+	timeout  time.Duration
+	pprof    string
+	smoke    bool
+	restart  bool
+	keepLogs bool
+}
+
+// load is what the operator has to watch.
+type load struct {
+	jobs          []int
+	connections   int
+	rate          int
+	ages          span
+	ends, short   float64
+	endsPerSecond float64
+}
+
+// service is how the simulator answers.
+type service struct {
+	latency   time.Duration
+	errorRate float64
+	tls       bool
+}
+
+// trouble is what happens to the operator's writes while it is measured.
+type trouble struct {
+	slowWrites    time.Duration
+	writesStopped time.Duration
+}
+
+// some reports whether anything happens at all.
+func (t trouble) some() bool { return t.slowWrites > 0 || t.writesStopped > 0 }
+
+// bareClient is what the benchmark tells itself when it starts the bare client.
+type bareClient struct {
+	floorRate float64
+	endpoint  string
+	caFile    string
 }
 
 // policy is when the operator polls, as its flags of the same names say.
@@ -122,23 +150,22 @@ func (s *span) Set(text string) (err error) {
 // any returns a duration of the range, each as likely as the other.
 func (s *span) any() time.Duration { return s.from + rand.N(s.to-s.from) }
 
-func parse(args []string) (options, error) {
-	o := options{ages: span{10 * time.Minute, 12 * time.Hour}}
-	flags := flag.NewFlagSet("bench", flag.ContinueOnError)
-	jobs := flags.String("jobs", "100,1000,10000", "numbers of jobs to measure at, ascending")
+func (o *options) bind(flags *flag.FlagSet) {
 	flags.IntVar(&o.connections, "connections", 10, "DLIConnections that the jobs are spread over, each in a namespace of its own")
 	flags.IntVar(&o.rate, "rate-limit", 200, "requests per second and burst of each of them")
 	flags.DurationVar(&o.policy.min, "poll-interval-min", 5*time.Second, "given to the operator")
 	flags.DurationVar(&o.policy.max, "poll-interval-max", time.Minute, "given to the operator")
 	flags.Float64Var(&o.policy.factor, "poll-interval-factor", 0.1, "given to the operator")
-	pass := flags.String("operator-flags", "", "more flags for the operator, separated by blanks")
 	flags.Var(&o.ages, "ages", "how long the jobs have been running when they are created")
 	flags.Float64Var(&o.ends, "ends", 0.01, "fraction of the jobs that end while being measured; at least 20 jobs")
 	flags.Float64Var(&o.short, "short", 0.005, "short jobs of three states that begin and end while being measured, as a fraction of the jobs; at least 5, at most 250")
+	flags.Float64Var(&o.endsPerSecond, "ends-per-second", 0, "how many more jobs end each second while being measured; they are created besides -jobs")
+	flags.DurationVar(&o.slowWrites, "slow-writes", 0, "how much longer each write of the operator takes while being measured")
+	flags.DurationVar(&o.writesStopped, "writes-stopped", 0, "how long the operator finds no API server while being measured")
 	flags.DurationVar(&o.latency, "latency", 20*time.Millisecond, "of the simulator's answers")
 	flags.Float64Var(&o.errorRate, "error-rate", 0, "fraction of the simulator's answers that are errors")
 	flags.BoolVar(&o.tls, "tls", false, "ask over TLS and HTTP/2, as DLI is asked, rather than plain HTTP/1.1")
-	flags.DurationVar(&o.window, "window", 0, "how long to measure; 0 is the longest poll interval and 15 s more")
+	flags.DurationVar(&o.window, "window", 0, "how long to measure; 0 is as long as it takes for all ends to be seen")
 	flags.DurationVar(&o.pace, "pace", 0, "least time to create the jobs in, so that their polls spread; 0 is half the longest poll interval")
 	flags.DurationVar(&o.timeout, "timeout", 40*time.Minute, "end everything after this time")
 	flags.StringVar(&o.pprof, "profile", "", "directory for profiles of the operator, taken while it is measured (the profiler costs CPU)")
@@ -148,6 +175,14 @@ func parse(args []string) (options, error) {
 	flags.Float64Var(&o.floorRate, "floor", 0, "internal: be the bare client, at this rate")
 	flags.StringVar(&o.endpoint, "endpoint", "", "internal: whom the bare client asks")
 	flags.StringVar(&o.caFile, "ca-file", "", "internal: whom it trusts")
+}
+
+func parse(args []string) (options, error) {
+	o := options{load: load{ages: span{10 * time.Minute, 12 * time.Hour}}}
+	flags := flag.NewFlagSet("bench", flag.ContinueOnError)
+	o.bind(flags)
+	jobs := flags.String("jobs", "100,1000,10000", "numbers of jobs to measure at, ascending")
+	pass := flags.String("operator-flags", "", "more flags for the operator, separated by blanks")
 	if err := flags.Parse(args); err != nil {
 		return o, err
 	}
@@ -169,19 +204,35 @@ func parse(args []string) (options, error) {
 		}
 		o.jobs = append(o.jobs, count)
 	}
+	return o, o.complete()
+}
+
+// complete fills in what depends on the rest, and refuses what cannot be.
+func (o *options) complete() error {
 	if o.connections < 1 || o.rate < 1 || o.policy.min <= 0 || o.policy.max < o.policy.min {
-		return o, errors.New("connections, rate limit and poll intervals must be positive, and the minimum no more than the maximum")
+		return errors.New("connections, rate limit and poll intervals must be positive, and the minimum no more than the maximum")
 	}
+	if o.endsPerSecond < 0 || o.slowWrites < 0 || o.writesStopped < 0 {
+		return errors.New("-ends-per-second, -slow-writes and -writes-stopped must not be negative")
+	}
+	longest := o.policy.max * 11 / 10
 	if o.window == 0 {
-		o.window = o.policy.max*11/10 + 15*time.Second
+		o.window = longest + 15*time.Second
+		if o.endsPerSecond > 0 {
+			// The operator learns of as many a second as end only after an interval.
+			o.window = 2*longest + 5*time.Second
+		}
+		if o.writesStopped > 0 {
+			o.window = max(o.window, untilTrouble+o.writesStopped+longest+20*time.Second)
+		}
 	}
 	if o.pace == 0 {
 		o.pace = o.policy.max / 2
 	}
-	if o.window < o.policy.longest(12*time.Hour)+5*time.Second {
-		return o, fmt.Errorf("-window %v: ends are seen up to %v late; measure for 5 s longer than that", o.window, o.policy.longest(12*time.Hour))
+	if o.window < longest+5*time.Second {
+		return fmt.Errorf("-window %v: ends are seen up to %v late; measure for 5 s longer than that", o.window, longest)
 	}
-	return o, nil
+	return nil
 }
 
 func run(ctx context.Context, args []string, out io.Writer) error {

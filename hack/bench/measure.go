@@ -109,45 +109,64 @@ func heap(metrics series) float64 {
 // measureStage brings the number of jobs to n and measures.
 func (w *world) measureStage(ctx context.Context, n int, i idle) (s stage, err error) {
 	s.jobs = n
-	say("%d jobs: creating %d", n, n-w.jobs.len())
-	created, err := w.snapshot(ctx)
-	if err != nil {
+	if s.creation, err = w.populate(ctx, n); err != nil {
 		return s, err
 	}
-	fresh := n - w.jobs.len()
-	if err := w.grow(ctx, n, w.pace); err != nil {
-		return s, err
-	}
-	if err := w.settle(ctx); err != nil {
-		return s, err
-	}
-	settled, err := w.snapshot(ctx)
-	if err != nil {
-		return s, err
-	}
-	s.creating = settled.at.Sub(created.at).Seconds()
-	s.writesPerNew = float64(settled.events.all-created.events.all) / float64(fresh)
-	s.operatorPerNew = (settled.operator - created.operator) / float64(fresh) * 1000
-	s.controlPlanePerNew = (settled.apiServer + settled.etcd - created.apiServer - created.etcd) / float64(fresh) * 1000
-
 	// The bare client polls at the same time, so that whatever else this machine
 	// does makes both equally dear.
 	if err := w.startFloor(ctx); err != nil {
 		return s, err
 	}
 	say("%d jobs: measuring for %v", n, w.window)
-	before, whole, after, err := w.observe(ctx, n)
+	seen, err := w.observe(ctx, n)
 	w.bare.stop()
 	w.bare = nil
 	if err != nil {
 		return s, err
 	}
-	s.fill(w, i, before, after)
-	s.wanted = w.jobs.wanted(before.at, whole.at) / whole.at.Sub(before.at).Seconds()
-	s.kept = (whole.requests - asked(before.metrics)) / whole.at.Sub(before.at).Seconds() / s.wanted
-	s.lateness = w.jobs.lateness(before.at, after.at)
-	return s, nil
+	s.fill(w, i, seen.before, seen.after)
+	s.wanted = w.jobs.wanted(seen.before.at, seen.whole.at) / seen.whole.at.Sub(seen.before.at).Seconds()
+	s.kept = (seen.whole.requests - asked(seen.before.metrics)) / seen.whole.at.Sub(seen.before.at).Seconds() / s.wanted
+	attention, err := w.attention(ctx, seen.before.at)
+	if err != nil {
+		return s, err
+	}
+	w.jobs.seen(attention.Told)
+	s.lateness = w.jobs.lateness(seen.before.at, seen.after.at, seen.last)
+	s.recovery = w.recovery(seen)
+	return s, w.retireFloor(ctx)
 }
+
+// populate creates what is missing of n jobs, and those that are to end besides.
+func (w *world) populate(ctx context.Context, n int) (c creation, err error) {
+	w.doomed += int(w.endsPerSecond * w.endsWithin().Seconds())
+	n += w.doomed
+	fresh := n - w.jobs.len()
+	say("creating %d jobs", fresh)
+	created, err := w.snapshot(ctx)
+	if err != nil {
+		return c, err
+	}
+	if err := w.grow(ctx, n, w.pace); err != nil {
+		return c, err
+	}
+	if err := w.settle(ctx); err != nil {
+		return c, err
+	}
+	settled, err := w.snapshot(ctx)
+	if err != nil {
+		return c, err
+	}
+	c.seconds = settled.at.Sub(created.at).Seconds()
+	c.writes = float64(settled.events.all-created.events.all) / float64(fresh)
+	c.operator = (settled.operator - created.operator) / float64(fresh) * 1000
+	c.controlPlane = (settled.apiServer + settled.etcd - created.apiServer - created.etcd) / float64(fresh) * 1000
+	return c, nil
+}
+
+// endsWithin is how much of the window jobs end in: who ends later need not be
+// seen in it.
+func (w *world) endsWithin() time.Duration { return w.window - w.policy.max*11/10 - 2*time.Second }
 
 // settle waits until every job was polled once and nothing but polling goes on.
 func (w *world) settle(ctx context.Context) error {
@@ -177,41 +196,70 @@ type count struct {
 	requests float64
 }
 
+// observed is a window: what was counted before and after it, and in it.
+type observed struct {
+	before, after snapshot
+	// whole is what was asked in a whole number of intervals: jobs that were created
+	// together are polled together, so another time holds by chance more or fewer
+	// of their polls.
+	whole count
+	// last is when the ends were looked at, back when the API server was there again.
+	last, back      time.Time
+	lowest, highest float64 // resident memory of the operator
+}
+
 // observe measures for a window in which some jobs end and some short ones live.
 // All their changes fall into its beginning: they must be seen before its end.
-// The polls in a whole number of intervals are counted besides: jobs that were
-// created together are polled together, so another time holds by chance more or
-// fewer of them.
-func (w *world) observe(ctx context.Context, n int) (before snapshot, whole count, after snapshot, err error) {
-	fail := func(err error) (snapshot, count, snapshot, error) { return before, whole, after, err }
-	if before, err = w.snapshot(ctx); err != nil {
-		return fail(err)
+func (w *world) observe(ctx context.Context, n int) (seen observed, err error) {
+	if seen.before, err = w.snapshot(ctx); err != nil {
+		return seen, err
 	}
 	stopProfile := w.profile(ctx, n)
-	begin := time.Now()
-	end := begin.Add(w.window)
-	if err := w.endSome(ctx, min(n/2, max(20, int(w.ends*float64(n)))), end.Add(-w.policy.max*11/10-2*time.Second)); err != nil {
-		return fail(err)
+	seen.lowest = rssOf(w.operator.pid())
+	highest := memoryOf(ctx, w.operator.pid())
+	over := w.disturb(ctx)
+	end := time.Now().Add(w.window)
+	whole := seen.before.at.Add(w.window.Truncate(w.policy.max))
+	if err := w.liveAndDie(ctx, n, whole, end); err != nil {
+		return seen, err
 	}
-	shorts := min(250, max(5, int(w.short*float64(n))))
-	if err := w.shortJobs(ctx, shorts, end.Add(-27*time.Second)); err != nil {
-		return fail(err)
-	}
-	intervals := w.window.Truncate(w.policy.max)
-	if err := wait(ctx, time.Until(before.at.Add(intervals))); err != nil {
-		return fail(err)
+	if err := wait(ctx, time.Until(whole)); err != nil {
+		return seen, err
 	}
 	metrics, err := scrape(ctx, w.metrics)
 	if err != nil {
-		return fail(err)
+		return seen, err
 	}
-	whole = count{time.Now(), asked(metrics)}
+	seen.whole = count{time.Now(), asked(metrics)}
 	if err := wait(ctx, time.Until(end)); err != nil {
-		return fail(err)
+		return seen, err
 	}
 	stopProfile()
-	after, err = w.snapshot(ctx)
-	return before, whole, after, err
+	if seen.after, err = w.snapshot(ctx); err != nil {
+		return seen, err
+	}
+	seen.highest = highest()
+	if seen.back, err = over(); err != nil {
+		return seen, err
+	}
+	seen.last, err = w.drain(ctx, seen.after.at)
+	return seen, err
+}
+
+// liveAndDie lets some of n jobs end and some short ones live, before the end.
+func (w *world) liveAndDie(ctx context.Context, n int, whole, end time.Time) error {
+	ends := min(n/2, max(20, int(w.ends*float64(n)))) + int(w.endsPerSecond*w.endsWithin().Seconds())
+	if err := w.endSome(ctx, ends, end.Add(w.endsWithin()-w.window)); err != nil {
+		return err
+	}
+	if w.writesStopped > 0 {
+		return nil // the operator would not learn of new ones
+	}
+	until := end.Add(-27 * time.Second)
+	if whole.Before(until) {
+		until = whole
+	}
+	return w.shortJobs(ctx, min(250, max(5, int(w.short*float64(n)))), until)
 }
 
 // profile takes a CPU profile of the operator for the window, and one of its
@@ -251,14 +299,22 @@ func (w *world) startFloor(ctx context.Context) error {
 		return err
 	}
 	now := time.Now()
+	if err := w.tell(ctx, []dlitest.Job{longJob(floorJob, now.Add(-time.Hour)).Running(0)}); err != nil {
+		return err
+	}
 	rate := w.jobs.wanted(now, now.Add(w.policy.max)) / w.policy.max.Seconds()
 	w.bare, err = start(w.dir, "floor", nil, self, "-floor="+strconv.FormatFloat(rate, 'f', 3, 64), "-endpoint="+w.endpoint,
 		"-connections="+strconv.Itoa(w.connections), "-error-rate="+strconv.FormatFloat(w.errorRate, 'g', -1, 64),
-		"-jobs="+strconv.Itoa(w.jobs.len()), "-ca-file="+w.caFile)
+		"-ca-file="+w.caFile)
 	if err != nil {
 		return err
 	}
 	return wait(ctx, 11*time.Second)
+}
+
+// retireFloor ends the job of the bare client: nobody asks about it any more.
+func (w *world) retireFloor(ctx context.Context) error {
+	return w.tell(ctx, []dlitest.Job{longJob(floorJob, time.Now()).Finishes(4)})
 }
 
 // asked is how often the operator says it has asked DLI.

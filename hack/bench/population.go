@@ -47,10 +47,11 @@ type job struct {
 	created time.Time
 	// changes are the instants at which the simulator changes the status word.
 	changes []time.Time
-	// ends is the last of them if the job ends, and stored when the API said so.
-	ends, stored time.Time
-	polled       bool
-	shown        string
+	// ends is the last of them if the job ends; told is when the simulator first
+	// said so, and stored when the API did.
+	ends, told, stored time.Time
+	polled             bool
+	shown              string
 }
 
 func (p *population) len() int {
@@ -188,9 +189,9 @@ func (p *population) wanted(from, to time.Time) (polls float64) {
 			continue
 		}
 		if !j.ends.IsZero() {
-			// On average half an interval passes until the end is seen.
-			if seen := j.ends.Add(p.policy.interval(j.ends.Sub(j.start)) / 2); seen.Before(end) {
-				end = seen
+			// One more poll after the end sees it, whenever in the interval that comes.
+			if last := j.ends.Add(p.policy.interval(j.ends.Sub(j.start))); last.Before(end) {
+				end = last
 			}
 		}
 		for begin.Before(end) {
@@ -202,42 +203,102 @@ func (p *population) wanted(from, to time.Time) (polls float64) {
 	return polls
 }
 
-// lateness is how late the ends of jobs were stored.
-type lateness struct {
-	ends, missing int
-	p50, p99, max float64
-	// The same as a share of the interval at which the job was polled then, and
-	// in seconds beyond that interval and its jitter.
-	shareP50, shareP99, shareMax float64
-	beyondP99, beyondMax         float64
+// seen notes when the simulator first told of the ends of jobs, by name.
+func (p *population) seen(told map[string]time.Time) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, j := range p.jobs {
+		if at, ok := told[nameOf(j.index)]; ok && j.told.IsZero() {
+			j.told = at
+		}
+	}
 }
 
-// lateness measures the ends that fell into a time and were due to be seen in it.
-// One that was not counts as late by the time that was left.
-func (p *population) lateness(from, to time.Time) (l lateness) {
-	var late, share, beyond []float64
+// unstored counts the jobs that have ended by a time and whose end the API does
+// not show.
+func (p *population) unstored(by time.Time) (n int) {
 	p.mu.Lock()
+	defer p.mu.Unlock()
 	for _, j := range p.jobs {
-		if j.ends.Before(from) || j.ends.After(to) {
-			continue
+		if !j.ends.IsZero() && !j.ends.After(by) && j.stored.IsZero() {
+			n++
 		}
-		after := j.stored.Sub(j.ends)
-		if j.stored.IsZero() || j.stored.After(to) {
-			// At least this late: leaving it out would flatter the rest.
-			l.missing++
-			after = to.Sub(j.ends)
+	}
+	return n
+}
+
+// lateness is how late the ends of jobs became known.
+type lateness struct {
+	ends int
+	// seen is when the operator was told, stored when the API told others.
+	seen, stored distribution
+}
+
+// distribution is of the time from the end of each job.
+type distribution struct {
+	missing       int
+	p50, p99, max float64 // seconds
+	// The same as a share of the interval at which the job was polled then, and
+	// in seconds beyond that interval and its jitter.
+	shareP50, shareP99, shareMax    float64
+	beyondP50, beyondP99, beyondMax float64
+}
+
+// lateness measures the ends that fell into a time, from what was known at last.
+func (p *population) lateness(from, to, last time.Time) (l lateness) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	var ended []*job
+	for _, j := range p.jobs {
+		if !j.ends.Before(from) && !j.ends.After(to) {
+			ended = append(ended, j)
 		}
-		age := j.ends.Sub(j.start)
+	}
+	l.ends = len(ended)
+	l.seen = p.distribution(ended, last, func(j *job) time.Time { return j.told })
+	l.stored = p.distribution(ended, last, func(j *job) time.Time { return j.stored })
+	return l
+}
+
+// distribution counts an end that was not known at last as late by the time that
+// was left: leaving it out would flatter the rest.
+func (p *population) distribution(ended []*job, last time.Time, known func(*job) time.Time) (d distribution) {
+	var late, share, beyond []float64
+	for _, j := range ended {
+		at := known(j)
+		if at.IsZero() || at.After(last) {
+			d.missing++
+			at = last
+		}
+		after, age := at.Sub(j.ends), j.ends.Sub(j.start)
 		late = append(late, after.Seconds())
 		share = append(share, after.Seconds()/p.policy.interval(age).Seconds())
 		beyond = append(beyond, (after - p.policy.longest(age)).Seconds())
 	}
-	p.mu.Unlock()
-	l.ends = len(late)
-	l.p50, l.p99, l.max = quantile(late, 0.5), quantile(late, 0.99), quantile(late, 1)
-	l.shareP50, l.shareP99, l.shareMax = quantile(share, 0.5), quantile(share, 0.99), quantile(share, 1)
-	l.beyondP99, l.beyondMax = quantile(beyond, 0.99), quantile(beyond, 1)
-	return l
+	d.p50, d.p99, d.max = quantile(late, 0.5), quantile(late, 0.99), quantile(late, 1)
+	d.shareP50, d.shareP99, d.shareMax = quantile(share, 0.5), quantile(share, 0.99), quantile(share, 1)
+	d.beyondP50, d.beyondP99, d.beyondMax = quantile(beyond, 0.5), quantile(beyond, 0.99), quantile(beyond, 1)
+	return d
+}
+
+// storedAfter is how long after an instant those ends were stored of which the
+// operator had been told before it, and were not stored then: how many there
+// were, the median and the last.
+func (p *population) storedAfter(instant, last time.Time) (ends int, p50, slowest float64) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	var after []float64
+	for _, j := range p.jobs {
+		if j.told.IsZero() || j.told.After(instant) || !j.stored.IsZero() && j.stored.Before(instant) {
+			continue
+		}
+		stored := j.stored
+		if stored.IsZero() {
+			stored = last
+		}
+		after = append(after, stored.Sub(instant).Seconds())
+	}
+	return len(after), quantile(after, 0.5), quantile(after, 1)
 }
 
 // quantile sorts the values and returns the one that a share of them does not

@@ -20,25 +20,131 @@ import (
 	"fmt"
 	"io"
 	"math"
+	"slices"
 	"strings"
 	"time"
 )
 
 // stage is what was measured at one number of jobs.
 type stage struct {
-	jobs                                             int
-	creating, writesPerNew                           float64
-	operatorPerNew, controlPlanePerNew               float64 // CPU seconds per 1000 new jobs
-	seconds, polls, wanted, kept, done, failed       float64
-	cpu, floor, floorRate                            float64 // CPU seconds per 1000 polls
-	controlPlane, controlPlaneGross, simulator       float64 // the same
-	others                                           float64 // share of the machine that went elsewhere
-	changes, writes, news, figures, conflicts, watch float64
-	dials                                            float64 // per 1000 polls
-	rss, perJob, heap, heapPerJob, goroutines        float64
-	apiServerRSS, etcdRSS                            float64
-	pollLate, pollLateMean                           float64
+	jobs int
+	creation
+	polling
+	effort
+	writing
+	memory
 	lateness
+	recovery
+}
+
+// creation is what it took until all jobs were there and polled, per new job;
+// CPU seconds are of 1000 of them.
+type creation struct{ seconds, writes, operator, controlPlane float64 }
+
+func (c *creation) rows() []row {
+	return []row{
+		{"creation: seconds until all were polled", f(c.seconds, 0)},
+		{"creation: status writes per job", f(c.writes, 2)},
+		{"creation: operator CPU seconds per 1000 jobs", f(c.operator, 2)},
+		{"creation: API server and etcd CPU seconds per 1000 jobs", f(c.controlPlane, 2)},
+	}
+}
+
+type polling struct {
+	polls, wanted, kept, done, failed float64
+	late, lateMean                    float64
+	dials                             float64 // per 1000 polls
+}
+
+func (p *polling) rows() []row {
+	return []row{
+		{"polls wanted per second", f(p.wanted, 1)},
+		{"polls done per second", f(p.done, 1)},
+		{"polls done of polls wanted", f(p.kept, 3)},
+		{"polls that failed", f(p.failed, 0)},
+		{"polls begun late on average (s)", f(p.lateMean, 3)},
+		{"99 % of the polls begun within (s)", f(p.late, 2)},
+		{"TCP connections opened per 1000 polls", f(p.dials, 3)},
+	}
+}
+
+// effort is in CPU seconds per 1000 polls.
+type effort struct {
+	cpu, floor, controlPlaneNet, controlPlaneGross, simulator float64
+
+	floorRate float64 // polls per second
+	others    float64 // share of the machine that went elsewhere
+}
+
+// overFloor is how many times the bare client's CPU time the operator takes.
+func (e *effort) overFloor() float64 { return e.cpu / e.floor }
+
+func (e *effort) rows() []row {
+	return []row{
+		{"operator: CPU seconds per 1000 polls", f(e.cpu, 3)},
+		{"bare client: CPU seconds per 1000 polls", f(e.floor, 3)},
+		{"bare client: polls per second", f(e.floorRate, 1)},
+		{"operator: times the bare client", f(e.overFloor(), 2)},
+		{"API server and etcd: CPU seconds per 1000 polls", f(e.controlPlaneGross, 3)},
+		{"the same above idle", f(e.controlPlaneNet, 3)},
+		{"simulator: CPU seconds per 1000 polls", f(e.simulator, 3)},
+		{"CPU that others took meanwhile (cores)", f(e.others, 2)},
+	}
+}
+
+type writing struct{ changes, written, news, figures, conflicts, watch float64 }
+
+// perChange is how many status writes there were for each change.
+func (w *writing) perChange() float64 { return w.written / w.changes }
+
+func (w *writing) rows() []row {
+	return []row{
+		{"changes made by DLI", f(w.changes, 0)},
+		{"status writes", f(w.written, 0)},
+		{"status writes per change", f(w.perChange(), 3)},
+		{"of these: new state", f(w.news, 0)},
+		{"of these: figures alone", f(w.figures, 0)},
+		{"conflicts", f(w.conflicts, 0)},
+		{"watch events", f(w.watch, 0)},
+	}
+}
+
+type memory struct {
+	rss, perJob, heap, heapPerJob, goroutines float64
+	apiServerRSS, etcdRSS                     float64
+}
+
+func (m *memory) rows() []row {
+	return []row{
+		{"resident memory (MiB)", f(m.rss/mib, 1)},
+		{"resident memory per job above idle (KiB)", f(m.perJob/1024, 1)},
+		{"live heap (MiB)", f(m.heap/mib, 1)},
+		{"live heap per job above idle (KiB)", f(m.heapPerJob/1024, 1)},
+		{"API server: resident memory (MiB)", f(m.apiServerRSS/mib, 0)},
+		{"etcd: resident memory (MiB)", f(m.etcdRSS/mib, 0)},
+		{"goroutines", f(m.goroutines, 0)},
+	}
+}
+
+func (l *lateness) rows() []row {
+	rows := []row{{"ends of jobs", f(float64(l.ends), 0)}}
+	rows = append(rows, l.seen.rows("seen")...)
+	return append(rows, l.stored.rows("stored")...)
+}
+
+func (d *distribution) rows(what string) []row {
+	return []row{
+		{"ends not " + what + " in time", f(float64(d.missing), 0)},
+		{"end " + what + " late (s): p50", f(d.p50, 2)},
+		{"end " + what + " late (s): p99", f(d.p99, 2)},
+		{"end " + what + " late (s): max", f(d.max, 2)},
+		{"end " + what + " late (poll intervals): p50", f(d.shareP50, 2)},
+		{"end " + what + " late (poll intervals): p99", f(d.shareP99, 2)},
+		{"end " + what + " late (poll intervals): max", f(d.shareMax, 2)},
+		{"end " + what + " beyond interval and jitter (s): p50", f(d.beyondP50, 2)},
+		{"end " + what + " beyond interval and jitter (s): p99", f(d.beyondP99, 2)},
+		{"end " + what + " beyond interval and jitter (s): max", f(d.beyondMax, 2)},
+	}
 }
 
 // What the operator counts itself: the simulator counts the bare client's requests
@@ -50,100 +156,50 @@ const (
 
 // fill derives the stage from what was counted before and after the window.
 func (s *stage) fill(w *world, i idle, before, after snapshot) {
-	s.seconds = after.at.Sub(before.at).Seconds()
+	seconds := after.at.Sub(before.at).Seconds()
+	grown := func(name string, labels ...string) float64 {
+		return after.metrics.sum(name, labels...) - before.metrics.sum(name, labels...)
+	}
 	s.polls = asked(after.metrics) - asked(before.metrics)
+	s.done = s.polls / seconds
+	s.failed = s.polls - grown(requestsTotal, `result="Success"`)
+	thousands := s.polls / 1000
+	s.dials = grown(dialsTotal) / thousands
+	const late = "dli_operator_poll_lateness_seconds"
+	s.lateMean = grown(late+"_sum") / grown(late+"_count")
+	s.late = after.metrics.within(late, before.metrics, 0.99)
+
 	all := float64(after.simulator.Requests - before.simulator.Requests)
 	bare := all - s.polls
-	s.done = s.polls / s.seconds
-	thousands := s.polls / 1000
-	good := `result="Success"`
-	s.failed = s.polls - (after.metrics.sum(requestsTotal, good) - before.metrics.sum(requestsTotal, good))
-
-	s.floor, s.floorRate = (after.floor-before.floor)/bare*1000, bare/s.seconds
+	s.floor, s.floorRate = (after.floor-before.floor)/bare*1000, bare/seconds
 	s.cpu = (after.operator - before.operator) / thousands
 	gross := after.apiServer + after.etcd - before.apiServer - before.etcd
 	s.controlPlaneGross = gross / thousands
-	s.controlPlane = (gross - i.controlPlane*s.seconds) / thousands
+	s.controlPlaneNet = (gross - i.controlPlane*seconds) / thousands
 	s.simulator = (after.simulatorCPU - before.simulatorCPU) / all * 1000
 	ours := after.operator - before.operator + gross + after.simulatorCPU - before.simulatorCPU + after.self - before.self + after.floor - before.floor
-	s.others = (after.machine - before.machine - ours) / s.seconds
+	s.others = (after.machine - before.machine - ours) / seconds
 
+	const writes = "dli_operator_status_writes_total"
 	s.changes = float64(w.jobs.changes(before.at, after.at))
-	count := func(result string) float64 {
-		label := `result="` + result + `"`
-		return after.metrics.sum("dli_operator_status_writes_total", label) - before.metrics.sum("dli_operator_status_writes_total", label)
-	}
-	s.writes, s.conflicts = count("written"), count("conflict")
+	s.written, s.conflicts = grown(writes, `result="written"`), grown(writes, `result="conflict"`)
 	s.watch = float64(after.events.all - before.events.all)
 	s.news = float64(after.events.news - before.events.news)
 	s.figures = float64(after.events.figures - before.events.figures)
-	s.dials = (after.metrics.sum(dialsTotal) - before.metrics.sum(dialsTotal)) / thousands
 
-	active := float64(w.jobs.len())
+	jobs := float64(w.jobs.len())
 	s.rss, s.heap = rssOf(w.operator.pid()), heap(after.metrics)
-	s.perJob, s.heapPerJob = (s.rss-i.rss)/active, (s.heap-i.heap)/active
+	s.perJob, s.heapPerJob = (s.rss-i.rss)/jobs, (s.heap-i.heap)/jobs
 	s.apiServerRSS, s.etcdRSS = rssOf(w.apiServer), rssOf(w.etcd)
 	s.goroutines = after.metrics.sum("go_goroutines")
-	const late = "dli_operator_poll_lateness_seconds"
-	s.pollLateMean = (after.metrics.sum(late+"_sum") - before.metrics.sum(late+"_sum")) / (after.metrics.sum(late+"_count") - before.metrics.sum(late+"_count"))
-	s.pollLate = after.metrics.within(late, before.metrics, 0.99)
 }
-
-// overFloor is how many times the bare client's CPU time the operator takes.
-func (s *stage) overFloor() float64 { return s.cpu / s.floor }
-
-// perChange is how many status writes there were for each change.
-func (s *stage) perChange() float64 { return s.writes / s.changes }
 
 const mib = 1 << 20
 
 // rows are the values of a stage as they are printed.
 func (s *stage) rows() []row {
-	return []row{
-		{"polls wanted per second", f(s.wanted, 1)},
-		{"polls done per second", f(s.done, 1)},
-		{"polls done of polls wanted", f(s.kept, 3)},
-		{"polls that failed", f(s.failed, 0)},
-		{"polls begun late on average (s)", f(s.pollLateMean, 3)},
-		{"99 % of the polls begun within (s)", f(s.pollLate, 2)},
-		{"operator: CPU seconds per 1000 polls", f(s.cpu, 3)},
-		{"bare client: CPU seconds per 1000 polls", f(s.floor, 3)},
-		{"bare client: polls per second", f(s.floorRate, 1)},
-		{"operator: times the bare client", f(s.overFloor(), 2)},
-		{"API server and etcd: CPU seconds per 1000 polls", f(s.controlPlaneGross, 3)},
-		{"the same above idle", f(s.controlPlane, 3)},
-		{"simulator: CPU seconds per 1000 polls", f(s.simulator, 3)},
-		{"CPU that others took meanwhile (cores)", f(s.others, 2)},
-		{"changes made by DLI", f(s.changes, 0)},
-		{"status writes", f(s.writes, 0)},
-		{"status writes per change", f(s.perChange(), 3)},
-		{"of these: new state", f(s.news, 0)},
-		{"of these: figures alone", f(s.figures, 0)},
-		{"conflicts", f(s.conflicts, 0)},
-		{"watch events", f(s.watch, 0)},
-		{"TCP connections opened per 1000 polls", f(s.dials, 3)},
-		{"resident memory (MiB)", f(s.rss/mib, 1)},
-		{"resident memory per job above idle (KiB)", f(s.perJob/1024, 1)},
-		{"live heap (MiB)", f(s.heap/mib, 1)},
-		{"live heap per job above idle (KiB)", f(s.heapPerJob/1024, 1)},
-		{"API server: resident memory (MiB)", f(s.apiServerRSS/mib, 0)},
-		{"etcd: resident memory (MiB)", f(s.etcdRSS/mib, 0)},
-		{"goroutines", f(s.goroutines, 0)},
-		{"ends of jobs", f(float64(s.ends), 0)},
-		{"ends not stored before the window closed", f(float64(s.missing), 0)},
-		{"end stored late (s): p50", f(s.p50, 2)},
-		{"end stored late (s): p99", f(s.p99, 2)},
-		{"end stored late (s): max", f(s.max, 2)},
-		{"end stored late (poll intervals): p50", f(s.shareP50, 2)},
-		{"end stored late (poll intervals): p99", f(s.shareP99, 2)},
-		{"end stored late (poll intervals): max", f(s.shareMax, 2)},
-		{"beyond interval and jitter (s): p99", f(s.beyondP99, 2)},
-		{"beyond interval and jitter (s): max", f(s.beyondMax, 2)},
-		{"creation: seconds until all were polled", f(s.creating, 0)},
-		{"creation: status writes per job", f(s.writesPerNew, 2)},
-		{"creation: operator CPU seconds per 1000 jobs", f(s.operatorPerNew, 2)},
-		{"creation: API server and etcd CPU seconds per 1000 jobs", f(s.controlPlanePerNew, 2)},
-	}
+	return slices.Concat(s.polling.rows(), s.effort.rows(), s.writing.rows(), s.memory.rows(), s.lateness.rows(),
+		s.recovery.rows(), s.creation.rows())
 }
 
 func (s *stage) print(out io.Writer) {

@@ -50,42 +50,8 @@ func (w *world) measureRestart(ctx context.Context) (r restarted, err error) {
 	ready := make(chan error, 1)
 	go func() { ready <- w.startOperator(ctx) }()
 
-	// The latest second's requests are counted at every tick.
-	counts := []count{first}
-	limit := began.Add(3*w.policy.max + time.Minute)
-	for next := time.Now(); ; {
-		if err := wait(ctx, 50*time.Millisecond); err != nil {
-			return r, err
-		}
-		latest, err := w.requests(ctx)
-		if err != nil {
-			return r, err
-		}
-		now := latest.at
-		counts = append(counts, latest)
-		for now.Sub(counts[0].at) > time.Second {
-			counts = counts[1:]
-		}
-		r.peak = max(r.peak, latest.requests-counts[0].requests)
-		if now.Before(next) {
-			continue
-		}
-		next = now.Add(500 * time.Millisecond)
-		a, err := w.attention(ctx, stopped)
-		if err != nil {
-			return r, err
-		}
-		r.longest = max(r.longest, now.Sub(a.Oldest).Seconds())
-		if r.firstPoll == 0 && a.Waiting < a.Active {
-			r.firstPoll = now.Sub(began).Seconds()
-		}
-		if a.Waiting == 0 || now.After(limit) {
-			r.allPolled = now.Sub(began).Seconds()
-			if a.Waiting > 0 {
-				say("%d jobs were not polled within %v of the restart", a.Waiting, now.Sub(began))
-			}
-			break
-		}
+	if err := w.followRestart(ctx, &r, first, stopped, began); err != nil {
+		return r, err
 	}
 	if err := <-ready; err != nil {
 		return r, err
@@ -99,6 +65,48 @@ func (w *world) measureRestart(ctx context.Context) (r restarted, err error) {
 	r.rss, r.heap, r.goroutines = rssOf(w.operator.pid()), heap(metrics), metrics.sum("go_goroutines")
 	r.writes = w.jobs.counted().all - events.all
 	return r, nil
+}
+
+// followRestart watches the requests until every active job was asked about.
+func (w *world) followRestart(ctx context.Context, r *restarted, first count, stopped, began time.Time) error {
+	// The latest second's requests are counted at every tick.
+	counts := []count{first}
+	limit := began.Add(3*w.policy.max + time.Minute)
+	for next := time.Now(); ; {
+		if err := wait(ctx, 50*time.Millisecond); err != nil {
+			return err
+		}
+		latest, err := w.requests(ctx)
+		if err != nil {
+			return err
+		}
+		now := latest.at
+		counts = append(counts, latest)
+		for now.Sub(counts[0].at) > time.Second {
+			counts = counts[1:]
+		}
+		r.peak = max(r.peak, latest.requests-counts[0].requests)
+		if now.Before(next) {
+			continue
+		}
+		next = now.Add(500 * time.Millisecond)
+		a, err := w.attention(ctx, stopped)
+		if err != nil {
+			return err
+		}
+		r.longest = max(r.longest, now.Sub(a.Oldest).Seconds())
+		if r.firstPoll == 0 && a.Waiting < a.Active {
+			r.firstPoll = now.Sub(began).Seconds()
+		}
+		if a.Waiting > 0 && now.Before(limit) {
+			continue
+		}
+		r.allPolled = now.Sub(began).Seconds()
+		if a.Waiting > 0 {
+			say("%d jobs were not polled within %v of the restart", a.Waiting, now.Sub(began))
+		}
+		return nil
+	}
 }
 
 // requests is how many the simulator has seen.

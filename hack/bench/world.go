@@ -34,22 +34,20 @@ import (
 
 	"k8s.io/apimachinery/pkg/runtime"
 	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
+	"k8s.io/client-go/rest"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/envtest"
 
 	"github.com/dli-operator/dli-operator/api/v1alpha1"
 	"github.com/dli-operator/dli-operator/internal/dli/dlitest"
+	"github.com/dli-operator/dli-operator/test/testenv"
 )
 
 // world is all that runs: the control plane, the simulator, the operator.
 type world struct {
 	options
+	cluster
 	dir          string
-	controlPlane *envtest.Environment
-	etcd         int
-	apiServer    int
-	kubeconfig   string
-	client       client.Client
 	simulator    *process
 	endpoint     string
 	control      string
@@ -58,14 +56,26 @@ type world struct {
 	metrics      string
 	profiler     string
 	jobs         *population
+	doomed       int // created to end while being measured
 	stopWatching context.CancelFunc
+}
+
+// cluster is the control plane and the ways to it.
+type cluster struct {
+	controlPlane *envtest.Environment
+	etcd         int
+	apiServer    int
+	client       client.Client
+	kubeconfig   string // the operator's
+	// proxy stands between the operator and the API server, if its writes are to
+	// be in trouble.
+	proxy *testenv.Proxy
 }
 
 // newWorld builds and starts everything but the operator.
 func newWorld(ctx context.Context, o options) (w *world, err error) {
-	w = &world{options: o, controlPlane: &envtest.Environment{
-		CRDDirectoryPaths: []string{"config/crd/bases"}, ErrorIfCRDPathMissing: true,
-	}}
+	w = &world{options: o}
+	w.controlPlane = &envtest.Environment{CRDDirectoryPaths: []string{"config/crd/bases"}, ErrorIfCRDPathMissing: true}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, w.close())
@@ -110,8 +120,7 @@ func (w *world) startControlPlane() error {
 	if w.apiServer, err = child("kube-apiserver"); err != nil {
 		return err
 	}
-	w.kubeconfig = filepath.Join(w.dir, "kubeconfig")
-	if err := os.WriteFile(w.kubeconfig, w.controlPlane.KubeConfig, 0o600); err != nil {
+	if err := w.writeKubeconfig(config); err != nil {
 		return err
 	}
 	scheme := runtime.NewScheme()
@@ -121,6 +130,21 @@ func (w *world) startControlPlane() error {
 	config.QPS = -1
 	w.client, err = client.New(config, client.Options{Scheme: scheme})
 	return err
+}
+
+// writeKubeconfig tells the operator where the API server is.
+func (w *world) writeKubeconfig(config *rest.Config) (err error) {
+	text := w.controlPlane.KubeConfig
+	if w.trouble.some() {
+		if w.proxy, err = testenv.NewProxy(config); err != nil {
+			return err
+		}
+		text = fmt.Appendf(nil, `{"apiVersion":"v1","kind":"Config","current-context":"proxy",
+"clusters":[{"name":"proxy","cluster":{"server":%q}}],
+"contexts":[{"name":"proxy","context":{"cluster":"proxy"}}]}`, w.proxy.Config().Host)
+	}
+	w.kubeconfig = filepath.Join(w.dir, "kubeconfig")
+	return os.WriteFile(w.kubeconfig, text, 0o600)
 }
 
 var simulatorLine = regexp.MustCompile(`(?m)^(endpoint|control): +(\S+)$`)
@@ -157,7 +181,8 @@ func (w *world) startOperator(ctx context.Context) error {
 		return err
 	}
 	args := append([]string{
-		"--leader-elect", "--leader-election-namespace=default",
+		// Whoever cannot renew the lease ends, and there is nobody here to take over.
+		"--leader-elect=" + strconv.FormatBool(w.writesStopped == 0), "--leader-election-namespace=default",
 		"--metrics-bind-address=" + metrics, "--metrics-secure=false", "--health-probe-bind-address=0",
 		"--allow-insecure-endpoints",
 		"--poll-interval-min=" + w.policy.min.String(), "--poll-interval-max=" + w.policy.max.String(),
@@ -201,7 +226,11 @@ func (w *world) close() error {
 			p.stop()
 		}
 	}
-	err := w.controlPlane.Stop()
+	var err error
+	if w.proxy != nil {
+		err = w.proxy.Stop()
+	}
+	err = errors.Join(err, w.controlPlane.Stop())
 	if w.keepLogs {
 		say("logs are in %s", w.dir)
 		return err
@@ -209,13 +238,13 @@ func (w *world) close() error {
 	return errors.Join(err, os.RemoveAll(w.dir))
 }
 
-// tell sends the simulator's control something to do.
-func (w *world) tell(ctx context.Context, path string, body any) error {
-	text, err := json.Marshal(body)
+// tell gives the simulator jobs to play, or other lives to those it has.
+func (w *world) tell(ctx context.Context, jobs []dlitest.Job) error {
+	text, err := json.Marshal(jobs)
 	if err != nil {
 		return err
 	}
-	r, err := http.NewRequestWithContext(ctx, http.MethodPut, w.control+path, bytes.NewReader(text))
+	r, err := http.NewRequestWithContext(ctx, http.MethodPut, w.control+"/jobs", bytes.NewReader(text))
 	if err != nil {
 		return err
 	}
@@ -225,7 +254,7 @@ func (w *world) tell(ctx context.Context, path string, body any) error {
 	}
 	defer response.Body.Close()
 	if response.StatusCode != http.StatusNoContent {
-		return fmt.Errorf("the simulator answers %s to %s", response.Status, path)
+		return fmt.Errorf("the simulator answers %s to new jobs", response.Status)
 	}
 	return nil
 }

@@ -146,7 +146,9 @@ func (s *Server) SetJob(job Job) {
 	if job.Start.IsZero() && !s.lazy {
 		job.Start = s.now()
 	}
-	s.entry(job.ID).job.Store(&job)
+	e := s.entry(job.ID)
+	e.job.Store(&job)
+	e.told.Store(0)
 }
 
 // Job is the job of that id, with its Start once it has begun.
@@ -176,6 +178,8 @@ type entry struct {
 	requests atomic.Int64
 	// last is when the latest request arrived, in nanoseconds.
 	last atomic.Int64
+	// told is when somebody was first answered that the job has ended.
+	told atomic.Int64
 
 	mu       sync.Mutex
 	arrivals []time.Time
@@ -281,6 +285,9 @@ func (s *Server) answer(
 	phase := job.phaseAt(now)
 	if phase.Response != nil {
 		return nil, phase.Response
+	}
+	if phase.ends() && e.told.Load() == 0 {
+		e.told.CompareAndSwap(0, s.now().UnixNano())
 	}
 	return job.appendStatus(body, phase, now), nil
 }

@@ -83,8 +83,8 @@ func (s *Server) Log(jobID string) []time.Time {
 	return slices.Clone(e.arrivals)
 }
 
-// Attention is how well somebody looks after the jobs that have begun and not
-// ended.
+// Attention is how well somebody looks after the jobs: those that have begun and
+// not ended, and those that have.
 type Attention struct {
 	// Active is how many these are, and Waiting how many of them nobody asked
 	// about since a given time.
@@ -93,13 +93,20 @@ type Attention struct {
 	// Oldest is when the job was asked about that waits longest, or when it began
 	// if it never was.
 	Oldest time.Time `json:"oldest,omitzero"`
+	// Told is, of each job whose end somebody was first told of since then, when
+	// that was.
+	Told map[string]time.Time `json:"told,omitempty"`
 }
 
 // Attention looks through all jobs.
 func (s *Server) Attention(since time.Time) (a Attention) {
 	now := s.now()
-	s.jobs.Range(func(_, value any) bool {
+	a.Told = map[string]time.Time{}
+	s.jobs.Range(func(id, value any) bool {
 		e := value.(*entry)
+		if told := e.told.Load(); told > 0 && told >= since.UnixNano() {
+			a.Told[id.(string)] = time.Unix(0, told)
+		}
 		job := e.job.Load()
 		if job == nil || job.Start.IsZero() || job.Start.After(now) || job.phaseAt(now).ends() {
 			return true

@@ -34,10 +34,20 @@ func TestAttention(t *testing.T) {
 		server.SetJob(job)
 	}
 	server.SetJob(Query("ended").Finishes(1))
+	server.SetJob(Query("told").Finishes(1))
+	for _, id := range []string{"told", "asked"} {
+		serve(server, request(id)).is(t, 200, "")
+	}
 	server.entry("asked").arrive(now, false)
 
 	a := server.Attention(now.Add(-time.Second))
 	if a.Active != 2 || a.Waiting != 1 || !a.Oldest.Equal(now.Add(-time.Minute)) {
 		t.Errorf("got %+v, want two active jobs, one waiting since it began a minute ago", a)
+	}
+	if at := a.Told["told"]; len(a.Told) != 1 || at.Before(now) {
+		t.Errorf("got %v, want one job whose end somebody was told of", a.Told)
+	}
+	if a := server.Attention(time.Now().Add(time.Second)); len(a.Told) > 0 {
+		t.Errorf("got %v, want what was told before left out", a.Told)
 	}
 }

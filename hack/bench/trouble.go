@@ -1,0 +1,125 @@
+/*
+Copyright 2026 The DLI Operator Authors.
+
+Licensed under the Apache License, Version 2.0 (the "License");
+you may not use this file except in compliance with the License.
+You may obtain a copy of the License at
+
+    http://www.apache.org/licenses/LICENSE-2.0
+
+Unless required by applicable law or agreed to in writing, software
+distributed under the License is distributed on an "AS IS" BASIS,
+WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+See the License for the specific language governing permissions and
+limitations under the License.
+*/
+
+package main
+
+import (
+	"context"
+	"math"
+	"time"
+)
+
+// untilTrouble is how much of the window passes before the API server goes away.
+const untilTrouble = 10 * time.Second
+
+// disturb makes the operator's writes slow from now on, and has the API server
+// go away for a while. What it returns waits for that to be over, and says when
+// it was: zero if nothing went away.
+func (w *world) disturb(ctx context.Context) (over func() (time.Time, error)) {
+	if w.proxy != nil {
+		w.proxy.Delay(w.slowWrites)
+	}
+	if w.writesStopped == 0 {
+		return func() (time.Time, error) { return time.Time{}, nil }
+	}
+	var back time.Time
+	failed := make(chan error, 1)
+	go func() {
+		failed <- func() error {
+			if err := wait(ctx, untilTrouble); err != nil {
+				return err
+			}
+			say("the API server is away for %v", w.writesStopped)
+			if err := w.proxy.Stop(); err != nil {
+				return err
+			}
+			if err := wait(ctx, w.writesStopped); err != nil {
+				return err
+			}
+			say("the API server is back")
+			back = time.Now()
+			return w.proxy.Resume()
+		}()
+	}()
+	return func() (time.Time, error) {
+		err := <-failed
+		return back, err
+	}
+}
+
+// drain waits until all ends until a time were stored, as long as that may take
+// when writes are in trouble, and returns when that was.
+func (w *world) drain(ctx context.Context, until time.Time) (time.Time, error) {
+	if w.trouble.some() || w.endsPerSecond > 0 {
+		limit := time.Now().Add(3 * time.Minute)
+		for w.jobs.unstored(until) > 0 && time.Now().Before(limit) {
+			if err := wait(ctx, 100*time.Millisecond); err != nil {
+				return time.Time{}, err
+			}
+		}
+	}
+	if w.proxy != nil {
+		w.proxy.Delay(0)
+	}
+	return time.Now(), nil
+}
+
+// memoryOf follows the resident memory of a process until its highest is asked
+// for.
+func memoryOf(ctx context.Context, pid int) (highest func() float64) {
+	ctx, stop := context.WithCancel(ctx)
+	result := make(chan float64, 1)
+	go func() {
+		most := rssOf(pid)
+		for wait(ctx, 500*time.Millisecond) == nil {
+			most = max(most, rssOf(pid))
+		}
+		result <- most
+	}()
+	return func() float64 { stop(); return <-result }
+}
+
+// recovery is how the operator made up for what it could not write.
+type recovery struct {
+	// drained is how many seconds after the window the last end was stored.
+	drained float64
+	// waiting ends were known and not stored when the API server was back.
+	waiting                 int
+	storedP50, storedAtLast float64 // seconds after that
+	growth                  float64 // bytes of memory, at most, during the window
+}
+
+func (r *recovery) rows() []row {
+	return []row{
+		{"last end stored after the window (s)", f(r.drained, 1)},
+		{"ends that waited for the API server to be back", f(float64(r.waiting), 0)},
+		{"these stored after it was back (s): p50", f(r.storedP50, 2)},
+		{"these stored after it was back (s): max", f(r.storedAtLast, 2)},
+		{"resident memory grew meanwhile by at most (MiB)", f(r.growth/mib, 1)},
+	}
+}
+
+func (w *world) recovery(seen observed) recovery {
+	r := recovery{
+		drained:   seen.last.Sub(seen.after.at).Seconds(),
+		storedP50: math.NaN(), storedAtLast: math.NaN(),
+		growth: seen.highest - seen.lowest,
+	}
+	if !seen.back.IsZero() {
+		r.waiting, r.storedP50, r.storedAtLast = w.jobs.storedAfter(seen.back, seen.last)
+	}
+	return r
+}
