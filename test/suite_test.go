@@ -239,6 +239,9 @@ var varying = []struct {
 	{regexp.MustCompile(`\(request [0-9a-f]{32}\)`), "(request 0123456789abcdef0123456789abcdef)"},
 	{regexp.MustCompile(`(UID: +)[0-9a-f-]{36}`), "${1}01234567-89ab-cdef-0123-456789abcdef"},
 	{regexp.MustCompile(`(Resource Version: +)\d+`), "${1}1234"},
+	{regexp.MustCompile(`("fingerprint":")[0-9a-f]{16}`), "${1}0123456789abcdef"},
+	{regexp.MustCompile(`("times":\[")[^]]+`), `${1}2026-01-02T03:04:05.000000Z"`},
+	{regexp.MustCompile(`("notFound":\{"count":)\d+`), "${1}1"},
 }
 
 func steady(text string) string {
