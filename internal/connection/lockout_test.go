@@ -181,7 +181,7 @@ func TestRecall(t *testing.T) {
 				l.recall(test.told, noon.Add(test.locked), noon)
 			}
 			until := l.standing(noon).until
-			if got := max(until.Sub(noon), 0); got != test.want && !(until.IsZero() && test.want == 0) {
+			if got := max(until.Sub(noon), 0); got != test.want && (!until.IsZero() || test.want != 0) {
 				t.Errorf("nobody may ask for %v, want %v", got, test.want)
 			}
 			if len(test.told) > 0 && len(l.rejected) > max(len(test.told), len(test.own)) {

@@ -131,6 +131,7 @@ func (l *line) pick(who connection.Who) *job {
 			return failing
 		}
 		return first
+	case connection.Nobody:
 	}
 	return nil
 }

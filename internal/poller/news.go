@@ -48,7 +48,7 @@ func (t *told) answered(a *dli.JobStatus, now time.Time, refresh time.Duration) 
 		next.duration = *a.Duration
 	}
 	moved := next.figures != t.figures || !nearly(t.duration, next.duration)
-	if t.any && t.reason == "" && t.facts == next.facts && !(moved && now.Sub(t.at) >= refresh) {
+	if t.any && t.reason == "" && t.facts == next.facts && (!moved || now.Sub(t.at) < refresh) {
 		return false
 	}
 	*t = next

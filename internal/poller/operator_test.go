@@ -65,7 +65,7 @@ type stored struct {
 type operator struct {
 	*testing.T
 	*cluster
-	ctx      context.Context
+	ctx      context.Context //nolint:containedctx // it is that of a run, which a test may end
 	stop     context.CancelFunc
 	registry *connection.Registry
 	poller   *Poller

@@ -255,11 +255,7 @@ func (p *Poller) ask(ctx context.Context, l *line, j *job, who connection.Who, n
 	failing := j.isFailing()
 	p.count(l, failing, 1)
 	l.turns++
-	p.requests.Add(1)
-	go func() {
-		defer p.requests.Done()
-		p.await(ctx, l, j, request, failing)
-	}()
+	p.requests.Go(func() { p.await(ctx, l, j, request, failing) })
 }
 
 func (p *Poller) count(l *line, failing bool, n int) {
