@@ -65,9 +65,14 @@ verify: ## Check generated files, format, modules, vet, linters and kustomizatio
 ##@ Test
 
 .PHONY: test
-test: ## Run the tests, with the race detector, on a real API server.
+test: ## Run the tests, with the race detector, on a real API server; leave out what takes minutes.
 	assets=$$(hack/controlplane/build.sh) && hack/prometheus/build.sh >/dev/null && hack/helm/build.sh >/dev/null && \
-		KUBEBUILDER_ASSETS=$$assets go test -race -timeout=15m $(TESTFLAGS) ./...
+		KUBEBUILDER_ASSETS=$$assets go test -race -short -timeout=15m $(TESTFLAGS) ./...
+
+.PHONY: test-long
+test-long: ## Run all tests of faults: every kind of bad job beside good ones, outages, throttling.
+	assets=$$(hack/controlplane/build.sh) && \
+		KUBEBUILDER_ASSETS=$$assets go test -timeout=30m $(TESTFLAGS) ./test/faults
 
 .PHONY: fuzz
 fuzz: ## Fuzz what reads DLI's answers, each target for FUZZTIME.
