@@ -58,13 +58,12 @@ func TestOneStory(t *testing.T) {
 				return w.ready("default").Reason, condition(w.reload(job).Status.Conditions, v1alpha1.SyncedCondition).Reason
 			}
 			// Both are written, one after the other: what counts is what stays.
-			same := 0
-			if !within(6*time.Second, func() bool {
-				connection, reason := told()
-				if same++; !agree(connection, reason) {
-					same = 0
+			agreed := time.Now()
+			if !within(wait, func() bool {
+				if connection, reason := told(); !agree(connection, reason) {
+					agreed = time.Now()
 				}
-				return same >= 50
+				return time.Now().After(agreed.Add(2 * time.Second))
 			}) {
 				connection, reason := told()
 				t.Errorf("the DLIConnection says %s, its job says %s", connection, reason)

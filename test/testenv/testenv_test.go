@@ -17,6 +17,7 @@ limitations under the License.
 package testenv
 
 import (
+	"fmt"
 	"net/http"
 	"strconv"
 	"testing"
@@ -72,6 +73,10 @@ func TestControlPlane(t *testing.T) {
 			t.Fatal(err)
 		}
 		create(t, admin, "lost")
+		// An API server that starts writes things of its own.
+		for i := range 100 {
+			create(t, admin, fmt.Sprint("lost-", i))
+		}
 		before := version(t, get(t, admin, "lost").ResourceVersion)
 		if err := plane.Restore(snapshot); err != nil {
 			t.Fatal(err)
