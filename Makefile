@@ -1,3 +1,6 @@
+# The API is a module of its own, below api/; what others import has nothing of
+# the operator. Where a target is for all code, it is for both modules.
+#
 # Needs Go, git, make, a C compiler (for the race detector) and bash. Whatever
 # else is needed is built from the versions that the modules below hack/ name:
 # once, then taken from the cache.
@@ -24,6 +27,7 @@ BUILDXFLAGS ?=
 PLATFORMS ?= linux/amd64,linux/arm64
 
 TOOL := go tool -modfile=hack/tools/go.mod
+API_TOOL := go tool -modfile=../hack/tools/go.mod
 HEADER := hack/boilerplate.go.txt
 
 ##@ Development
@@ -36,12 +40,12 @@ help: ## Show this help.
 
 .PHONY: generate
 generate: ## Generate DeepCopy methods and apply configurations from api/.
-	$(TOOL) controller-gen object:headerFile=$(HEADER) paths=./api/v1alpha1
-	$(TOOL) controller-gen applyconfiguration:headerFile=$(HEADER) paths=./api/v1alpha1
+	cd api && $(API_TOOL) controller-gen object:headerFile=../$(HEADER) paths=./v1alpha1
+	cd api && $(API_TOOL) controller-gen applyconfiguration:headerFile=../$(HEADER) paths=./v1alpha1
 
 .PHONY: manifests
 manifests: ## Generate the CRDs and the operator's role from markers.
-	$(TOOL) controller-gen crd paths=./api/v1alpha1 output:crd:dir=config/crd/bases
+	cd api && $(API_TOOL) controller-gen crd paths=./v1alpha1 output:crd:dir=../config/crd/bases
 	$(TOOL) controller-gen rbac:roleName=manager-role paths=./controllers/... output:rbac:dir=config/rbac
 
 .PHONY: docs
@@ -57,6 +61,7 @@ fmt: ## Format the code.
 .PHONY: lint
 lint: ## Run the linters of .golangci.yml.
 	$(TOOL) golangci-lint run ./...
+	cd api && $(API_TOOL) golangci-lint run ./...
 
 .PHONY: verify
 verify: ## Check generated files, format, modules, vet, linters and kustomizations.
@@ -66,6 +71,7 @@ verify: ## Check generated files, format, modules, vet, linters and kustomizatio
 
 .PHONY: test
 test: ## Run the tests, with the race detector, on a real API server.
+	go -C api test -race $(TESTFLAGS) ./...
 	assets=$$(hack/controlplane/build.sh) && hack/prometheus/build.sh >/dev/null && hack/helm/build.sh >/dev/null && \
 		KUBEBUILDER_ASSETS=$$assets go test -race -timeout=15m $(TESTFLAGS) ./...
 
