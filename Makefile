@@ -3,7 +3,9 @@
 #
 # Needs Go, git, make, a C compiler (for the race detector) and bash. Whatever
 # else is needed is built from the versions that the modules below hack/ name:
-# once, then taken from the cache.
+# once, then taken from the cache. The control plane is downloaded rather than
+# built where that is possible; hack/build.sh says more, and which variables there
+# are: KUBERNETES_VERSION, ENVTEST_INDEX and KUBEBUILDER_ASSETS.
 
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
@@ -14,7 +16,7 @@ IMG ?= dli-operator:v0.1.0
 # The version that the manager reports.
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 # The kubectl that install and deploy use: yours, else the one built for tests.
-KUBECTL ?= $(shell command -v kubectl || echo '$$(hack/controlplane/build.sh)/kubectl')
+KUBECTL ?= $(shell command -v kubectl || echo '$$(hack/build.sh controlplane)/kubectl')
 # How long each fuzz target runs.
 FUZZTIME ?= 1m
 # More for go test, such as -run or -v.
@@ -72,7 +74,7 @@ verify: ## Check generated files, format, modules, vet, linters and kustomizatio
 .PHONY: test
 test: ## Run the tests, with the race detector, on a real API server.
 	go -C api test -race $(TESTFLAGS) ./...
-	assets=$$(hack/controlplane/build.sh) && hack/prometheus/build.sh >/dev/null && hack/helm/build.sh >/dev/null && \
+	assets=$$(hack/build.sh controlplane) && hack/build.sh prometheus >/dev/null && hack/build.sh helm >/dev/null && \
 		KUBEBUILDER_ASSETS=$$assets go test -race -timeout=15m $(TESTFLAGS) ./...
 
 .PHONY: fuzz
@@ -84,11 +86,11 @@ fuzz: ## Fuzz what reads DLI's answers, each target for FUZZTIME.
 
 .PHONY: bench
 bench: ## Measure CPU, memory, writes and lateness on a real API server.
-	assets=$$(hack/controlplane/build.sh) && KUBEBUILDER_ASSETS=$$assets go run ./hack/bench $(BENCHFLAGS)
+	assets=$$(hack/build.sh controlplane) && KUBEBUILDER_ASSETS=$$assets go run ./hack/bench $(BENCHFLAGS)
 
 .PHONY: bench-smoke
 bench-smoke: ## Measure 1000 jobs for a moment; fail if a poll costs far too much.
-	assets=$$(hack/controlplane/build.sh) && KUBEBUILDER_ASSETS=$$assets go run ./hack/bench -smoke $(BENCHFLAGS)
+	assets=$$(hack/build.sh controlplane) && KUBEBUILDER_ASSETS=$$assets go run ./hack/bench -smoke $(BENCHFLAGS)
 
 .PHONY: demo
 demo: ## Show the operator at work on this machine, with a simulated DLI.

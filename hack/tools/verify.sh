@@ -52,7 +52,7 @@ formatted() {
 
 modules() {
   local module status=0
-  for module in . api hack/*/go.mod; do
+  for module in . api hack/*/go.mod hack/*/*/go.mod; do
     module=${module%/go.mod}
     go -C "$module" mod tidy -diff || { echo "$module/go.mod or go.sum is not tidy"; status=1; }
   done
@@ -61,7 +61,7 @@ modules() {
 
 kustomizations() {
   local kubectl file status=0
-  kubectl=$(hack/controlplane/build.sh)/kubectl || return 1
+  kubectl=$(hack/build.sh controlplane)/kubectl || return 1
   # With all optional components, too.
   mkdir -p "$scratch/config"
   cp -r config/. "$scratch/config/everything"
