@@ -17,6 +17,8 @@ IMG ?= dli-operator:v0.1.0
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 # The kubectl that install and deploy use: yours, else the one built for tests.
 KUBECTL ?= $(shell command -v kubectl || echo '$$(hack/build.sh controlplane)/kubectl')
+# The oldest release of Kubernetes that is supported.
+OLDEST_KUBERNETES := 1.29
 # How long each fuzz target runs.
 FUZZTIME ?= 1m
 # More for go test, such as -run or -v.
@@ -76,6 +78,13 @@ test: ## Run the tests, with the race detector, on a real API server.
 	go -C api test -race $(TESTFLAGS) ./...
 	assets=$$(hack/build.sh controlplane) && hack/build.sh prometheus >/dev/null && hack/build.sh helm >/dev/null && \
 		KUBEBUILDER_ASSETS=$$assets go test -race -timeout=15m $(TESTFLAGS) ./...
+
+# What kubectl explains it lays out otherwise in later versions.
+.PHONY: test-oldest
+test-oldest: ## Test API, install, reconciling and gates on the oldest Kubernetes supported.
+	assets=$$(KUBERNETES_VERSION=$(OLDEST_KUBERNETES) hack/build.sh controlplane) && \
+		hack/build.sh helm >/dev/null && KUBEBUILDER_ASSETS=$$assets go test -timeout=15m \
+		-skip='^TestKubectlShowsWhatPeopleNeed$$/^explain' $(TESTFLAGS) . ./controllers ./test ./test/helm
 
 .PHONY: fuzz
 fuzz: ## Fuzz what reads DLI's answers, each target for FUZZTIME.

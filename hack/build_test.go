@@ -177,6 +177,23 @@ func TestTheControlPlaneOfTheUserWins(t *testing.T) {
 	}
 }
 
+// Who changes a version must think of all places that name it.
+func TestTheRangeOfKubernetesVersionsIsSaidEverywhere(t *testing.T) {
+	minor := func(module string) string {
+		return strings.Join(strings.Split(strings.TrimPrefix(version(t, module), "v"), ".")[:2], ".")
+	}
+	oldest, newest := minor("controlplane/oldest"), minor("controlplane")
+	for file, want := range map[string]string{
+		"../config/helm/dli-operator/Chart.yaml": `kubeVersion: ">=` + oldest + `.0-0"`,
+		"../docs/operations.md":                  "Kubernetes " + oldest + " to " + newest + " are supported",
+		"../Makefile":                            "OLDEST_KUBERNETES := " + oldest + "\n",
+	} {
+		if !strings.Contains(read(t, file), want) {
+			t.Errorf("%s does not say %q", file, want)
+		}
+	}
+}
+
 // A script is build.sh with an empty cache, and with a go command that notes what
 // it should build rather than building it.
 type script struct {
