@@ -9,6 +9,7 @@ WORKDIR /src
 
 # The modules change less often than the sources, so they get a layer.
 COPY go.mod go.sum ./
+COPY api/go.mod api/go.sum api/
 RUN go mod download
 
 COPY *.go ./

@@ -17,7 +17,6 @@ limitations under the License.
 package test
 
 import (
-	"os/exec"
 	"strings"
 	"testing"
 
@@ -27,42 +26,6 @@ import (
 	"github.com/dli-operator/dli-operator/api/v1alpha1"
 	apply "github.com/dli-operator/dli-operator/api/v1alpha1/applyconfiguration/api/v1alpha1"
 )
-
-// Other controllers import the API: it must not bring the operator along, nor a
-// version of controller-runtime or client-go that is not theirs.
-func TestTheAPIPullsInNothingButApimachinery(t *testing.T) {
-	const self = "github.com/dli-operator/dli-operator/api/v1alpha1"
-	command := exec.CommandContext(t.Context(), "go", "list", "-deps", self)
-	command.Stderr = testWriter{t}
-	out, err := command.Output()
-	if err != nil {
-		t.Fatal(err)
-	}
-	dependencies := strings.Fields(string(out))
-	var apimachinery bool
-	for _, dependency := range dependencies {
-		apimachinery = apimachinery || strings.HasPrefix(dependency, "k8s.io/apimachinery/")
-		for _, unwanted := range []string{
-			"github.com/dli-operator/", "github.com/huaweicloud/", "github.com/prometheus/",
-			"sigs.k8s.io/controller-runtime", "k8s.io/client-go", "k8s.io/api/", "k8s.io/apiserver", "k8s.io/apiextensions-apiserver",
-		} {
-			if strings.HasPrefix(dependency, unwanted) && dependency != self {
-				t.Errorf("api/v1alpha1 pulls in %s", dependency)
-			}
-		}
-	}
-	if !apimachinery {
-		t.Errorf("go list names no package of apimachinery: %q", dependencies)
-	}
-}
-
-// testWriter shows what a command complains about.
-type testWriter struct{ t *testing.T }
-
-func (w testWriter) Write(p []byte) (int, error) {
-	w.t.Logf("%s", p)
-	return len(p), nil
-}
 
 func TestAnotherControllerAppliesADLIJob(t *testing.T) {
 	owner := client.FieldOwner("another-controller")

@@ -21,29 +21,30 @@ import (
 	"fmt"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	ctrl "sigs.k8s.io/controller-runtime"
-	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	"github.com/dli-operator/dli-operator/api/v1alpha1"
 )
 
 // Reports starts a report once the job that loads its data has succeeded.
 //
-// A program adds it to its manager as usual:
+// With controller-runtime, which this module does not require, a program adds it
+// to its manager as usual, as a reconcile.ObjectReconciler:
+//
+//	func (r *Reconciler) Reconcile(ctx context.Context, job *v1alpha1.DLIJob) (ctrl.Result, error) {
+//		return ctrl.Result{}, r.reports.Follow(ctx, job)
+//	}
 //
 //	ctrl.NewControllerManagedBy(mgr).
 //		For(&v1alpha1.DLIJob{}).
-//		Complete(reconcile.AsReconciler(mgr.GetClient(), &Reports{...}))
+//		Complete(reconcile.AsReconciler(mgr.GetClient(), &Reconciler{...}))
 type Reports struct {
 	// Start starts the report, unless it has been started before: the same DLIJob
 	// is reconciled again after each of its changes.
 	Start func(ctx context.Context, rows int64) error
 }
 
-var _ reconcile.ObjectReconciler[*v1alpha1.DLIJob] = &Reports{}
-
-// Reconcile looks at a DLIJob after it has changed.
-func (r *Reports) Reconcile(ctx context.Context, job *v1alpha1.DLIJob) (ctrl.Result, error) {
+// Follow looks at a DLIJob after it has changed.
+func (r *Reports) Follow(ctx context.Context, job *v1alpha1.DLIJob) error {
 	switch {
 	case !job.IsCompleted():
 		fmt.Printf("%s: not yet\n", job.Name)
@@ -52,12 +53,12 @@ func (r *Reports) Reconcile(ctx context.Context, job *v1alpha1.DLIJob) (ctrl.Res
 		if count := job.Status.ResultCount; count != nil {
 			rows = *count
 		}
-		return ctrl.Result{}, r.Start(ctx, rows)
+		return r.Start(ctx, rows)
 	default:
 		fmt.Printf("%s: no report, the job's outcome is %s\n", job.Name, job.Status.Outcome)
 	}
 	// The next change of the DLIJob brings it here again.
-	return ctrl.Result{}, nil
+	return nil
 }
 
 // A controller that goes on when a job has succeeded.
@@ -73,7 +74,7 @@ func Example() {
 		{JobStatus: "FAILED", Outcome: v1alpha1.OutcomeFailed},
 	} {
 		job := &v1alpha1.DLIJob{ObjectMeta: metav1.ObjectMeta{Name: "nightly-load"}, Status: status}
-		if _, err := reports.Reconcile(context.Background(), job); err != nil {
+		if err := reports.Follow(context.Background(), job); err != nil {
 			fmt.Println(err)
 		}
 	}

@@ -129,7 +129,7 @@ END
 
 heading "Preparing"
 echo "etcd, kube-apiserver and kubectl ..."
-await hack/controlplane/build.sh >"$work/assets"
+await hack/build.sh controlplane >"$work/assets"
 assets=$(<"$work/assets")
 export PATH="$PWD/bin/demo:$assets:$PATH" KUBECONFIG="$work/kubeconfig" KUBECACHEDIR="$work/cache"
 echo "the operator and the simulator of DLI ..."

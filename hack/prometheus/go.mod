@@ -258,5 +258,5 @@ require (
 )
 
 // The version that Prometheus names is not to be had from every proxy. No more
-// than go mod tidy needs it: build.sh leaves service discovery out.
+// than go mod tidy needs it: hack/build.sh leaves service discovery out.
 replace github.com/hashicorp/nomad/api => github.com/hashicorp/nomad/api v0.0.0-20260907080526-08ef8f3d26da

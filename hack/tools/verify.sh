@@ -52,7 +52,7 @@ formatted() {
 
 modules() {
   local module status=0
-  for module in . hack/*/go.mod; do
+  for module in . api hack/*/go.mod hack/*/*/go.mod; do
     module=${module%/go.mod}
     go -C "$module" mod tidy -diff || { echo "$module/go.mod or go.sum is not tidy"; status=1; }
   done
@@ -61,7 +61,7 @@ modules() {
 
 kustomizations() {
   local kubectl file status=0
-  kubectl=$(hack/controlplane/build.sh)/kubectl || return 1
+  kubectl=$(hack/build.sh controlplane)/kubectl || return 1
   # With all optional components, too.
   mkdir -p "$scratch/config"
   cp -r config/. "$scratch/config/everything"
@@ -77,6 +77,7 @@ step "generated files" "run make generate manifests docs" generated
 step "format" "run make fmt" formatted
 step "modules" "run go mod tidy where it is said above" modules
 step "vet" "run go vet ./..." go vet ./...
+step "vet of api" "run go -C api vet ./..." go -C api vet ./...
 step "lint" "run make lint" make --no-print-directory lint
 step "kustomizations" "run kubectl kustomize on the directory" kustomizations
 

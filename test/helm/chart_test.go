@@ -106,7 +106,7 @@ func find(objects []*unstructured.Unstructured, kind, suffix string) *unstructur
 // helm is the path of a real one.
 func helm(t *testing.T) string {
 	t.Helper()
-	out, err := run(t, "../../hack/helm/build.sh", nil, "")
+	out, err := run(t, "../../hack/build.sh", nil, "", "helm")
 	if err != nil {
 		t.Fatal(err)
 	}

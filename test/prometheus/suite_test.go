@@ -160,7 +160,7 @@ func start(t *testing.T, program string, args ...string) {
 // tool is the path of prometheus or promtool.
 func tool(t *testing.T, name string) string {
 	t.Helper()
-	dir, err := run(t, filepath.Join(root, "hack", "prometheus", "build.sh"), "")
+	dir, err := run(t, filepath.Join(root, "hack", "build.sh"), "", "prometheus")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -18,7 +18,7 @@ limitations under the License.
 // until it is interrupted. Once they are ready it writes an administrator's
 // kubeconfig to the file that it is given:
 //
-//	KUBEBUILDER_ASSETS=$(hack/controlplane/build.sh) go run ./hack/demo/apiserver kubeconfig
+//	KUBEBUILDER_ASSETS=$(hack/build.sh controlplane) go run ./hack/demo/apiserver kubeconfig
 package main
 
 import (

@@ -1,0 +1,209 @@
+#!/usr/bin/env bash
+# Prints the directory that holds the programs of a module below hack/, and gets
+# them first if need be. Only that directory goes to standard output; progress
+# goes to standard error.
+#
+#   hack/build.sh controlplane    etcd, kube-apiserver and kubectl
+#   hack/build.sh prometheus      prometheus and promtool
+#   hack/build.sh helm            helm
+#   hack/build.sh setup-envtest   setup-envtest
+#
+# Programs in the directory that KUBEBUILDER_ASSETS, PROMETHEUS_ASSETS, HELM_ASSETS
+# or SETUP_ENVTEST_ASSETS names are used as they are. Else programs are built once,
+# from the versions in the module's go.mod, and kept in the user's cache.
+#
+# A control plane is downloaded rather than built where that is possible: the
+# binaries that controller-tools publishes for tests, checked against the SHA-512
+# of their index. Two more variables concern it:
+#
+#   KUBERNETES_VERSION   which one, such as 1.29, v1.29 or v1.29.6; by default that
+#                        of hack/controlplane/go.mod. A download is of the newest
+#                        patch release that the index has of that minor release.
+#   ENVTEST_INDEX        the index to ask; none to build without asking.
+set -euo pipefail
+hack=$(cd "$(dirname "$0")" && pwd)
+name=${1:-}
+cache="${XDG_CACHE_HOME:-$HOME/.cache}/dli-operator"
+platform=$(go env GOOS)-$(go env GOARCH)
+
+say() { printf '%s: %s\n' "$name" "$*" >&2; }
+
+die() {
+  say "$@"
+  exit 1
+}
+
+# version DIRECTORY MODULE: the version of MODULE that DIRECTORY/go.mod has.
+version() { go -C "$1" list -m -f '{{.Version}}' "$2"; }
+
+# holds DIRECTORY PROGRAM...: whether they are all there.
+holds() {
+  local dir=$1 program
+  shift
+  for program; do
+    [[ -x "$dir/$program" ]] || return 1
+  done
+}
+
+# build PROGRAM PACKAGE: a program appears under its name only when whole, so an
+# interrupted build is taken up again where it stopped.
+build() {
+  local program=$1 package=$2 from=$module
+  [[ -x "$dir/$program" ]] && return
+  # There is one etcd for all versions of Kubernetes.
+  [[ "$program" != etcd ]] || from=$hack/controlplane
+  say "building $program"
+  CGO_ENABLED=0 go -C "$from" build -v -trimpath -tags="$tags" -ldflags="-s -w $stamp" \
+    -o "$dir/$program.partial" "$package" 2>&1 |
+    awk -v name="$name: $program" '
+      /^[A-Za-z0-9_.\/-]+$/ { n++; if (n % 100 == 0) print name ": " n " packages compiled"; next }
+      { print }' >&2
+  mv "$dir/$program.partial" "$dir/$program"
+}
+
+# within SECONDS COMMAND...: ends a command that takes longer, and then fails.
+child=
+trap '[[ -z "$child" ]] || kill "$child" 2>/dev/null || true' EXIT
+within() {
+  local tenths=$(($1 * 10)) status=0
+  shift
+  "$@" &
+  child=$!
+  while kill -0 "$child" 2>/dev/null; do
+    ((tenths-- > 0)) || kill "$child" 2>/dev/null || true
+    sleep 0.1
+  done
+  wait "$child" || status=$?
+  child=
+  return "$status"
+}
+
+# download LINK: makes LINK a link to the directory of a downloaded control plane.
+# It fails where none can be had, so that one is built; a download that goes wrong
+# ends the script, because it may be of something else than what the index names.
+download() {
+  local link=$1 envtest found
+  [[ "$index" != none ]] || return 1
+  envtest=$("$hack/build.sh" setup-envtest)/setup-envtest || return 1
+  say "looking for binaries of Kubernetes $minor at $index; ENVTEST_INDEX=none skips this"
+  # To a file, so that within runs in this shell.
+  found=$(mktemp)
+  if ! within 5 "$envtest" list "$minor.x" --index="$index" --bin-dir="$cache/envtest" >"$found" 2>&1; then
+    say "it was not read within 5 s: $(tail -n 1 "$found")"
+    rm -f "$found"
+    return 1
+  fi
+  if ! grep -q available "$found"; then
+    say "it has none for $platform"
+    rm -f "$found"
+    return 1
+  fi
+  say "downloading them, some 70 MB"
+  if ! within 900 "$envtest" use "$minor.x" --index="$index" --bin-dir="$cache/envtest" --print=path >"$found"; then
+    rm -f "$found"
+    die "the download failed, see above; to build from source instead, set ENVTEST_INDEX=none"
+  fi
+  # shellcheck disable=SC2086 # one word each
+  holds "$(<"$found")" $programs || die "not all of $programs are in $(<"$found")"
+  ln -sfn "$(<"$found")" "$link" || die "no link $link"
+  rm -f "$found"
+}
+
+# What there is: the directory of go.mod, the packages, build tags, what the
+# linker is told, the version under which it is kept, and the time that it takes.
+module=$hack/$name
+tags= stamp= index=none
+case $name in
+controlplane)
+  given=KUBEBUILDER_ASSETS
+  programs='etcd kubectl kube-apiserver'
+  packages='go.etcd.io/etcd/server/v3 k8s.io/kubernetes/cmd/kubectl k8s.io/kubernetes/cmd/kube-apiserver'
+  takes='about five minutes'
+  ;;
+prometheus)
+  given=PROMETHEUS_ASSETS
+  programs='promtool prometheus'
+  packages='github.com/prometheus/prometheus/cmd/promtool github.com/prometheus/prometheus/cmd/prometheus'
+  # Without service discovery, which pulls in the libraries of every cloud, there
+  # is half as much to compile.
+  tags=remove_all_sd
+  takes='about four minutes'
+  ;;
+helm)
+  given=HELM_ASSETS
+  programs=helm
+  packages=helm.sh/helm/v4/cmd/helm
+  takes='about two minutes'
+  ;;
+setup-envtest)
+  given=SETUP_ENVTEST_ASSETS
+  programs=setup-envtest
+  packages=sigs.k8s.io/controller-runtime/tools/setup-envtest
+  takes='a few seconds'
+  ;;
+*)
+  sed -n 's/^#   \(hack\/build.sh .*\)/\1/p' "$0" >&2
+  exit 2
+  ;;
+esac
+
+# shellcheck disable=SC2086 # one word each
+if [[ -n "${!given:-}" ]]; then
+  for program in $programs; do
+    holds "${!given}" "$program" || die "$given=${!given} holds no $program; unset it to get one"
+  done
+  echo "${!given}"
+  exit
+fi
+
+case $name in
+controlplane)
+  wanted=${KUBERNETES_VERSION:-}
+  wanted=${wanted#v}
+  # The default, or the module that builds what is wanted.
+  for module in "$hack/controlplane" "$hack"/controlplane/*/; do
+    kubernetes=$(version "$module" k8s.io/kubernetes)
+    case $wanted in '' | "${kubernetes#v}" | "$(cut -d. -f1,2 <<<"${kubernetes#v}")") break ;; esac
+    kubernetes=
+  done
+  [[ -n "$kubernetes" ]] || module=
+  minor=$(cut -d. -f1,2 <<<"${wanted:-${kubernetes#v}}")
+  index=${ENVTEST_INDEX:-https://raw.githubusercontent.com/kubernetes-sigs/controller-tools/HEAD/envtest-releases.yaml}
+  component=k8s.io/component-base/version
+  stamp="-X $component.gitVersion=$kubernetes -X $component.gitMajor=1 -X $component.gitMinor=${minor#1.} -X $component.gitTreeState=clean"
+  # Without the cloud providers that releases before 1.31 have built in.
+  tags=providerless
+  version=$kubernetes-etcd-$(version "$hack/controlplane" go.etcd.io/etcd/server/v3)
+  ;;
+prometheus) version=$(version "$module" github.com/prometheus/prometheus) ;;
+helm) version=$(version "$module" helm.sh/helm/v4) ;;
+setup-envtest) version=$(version "$module" sigs.k8s.io/controller-runtime/tools/setup-envtest) ;;
+esac
+
+dir=$cache/$name/$version-$platform
+downloaded=$cache/$name/envtest-${minor:-}-$platform
+mkdir -p "$cache/$name"
+exec 9>"$cache/$name/.lock"
+if command -v flock >/dev/null; then flock 9; fi
+
+# shellcheck disable=SC2086 # one word each
+for there in "$dir" "$downloaded"; do
+  if holds "$there" $programs; then
+    echo "$there"
+    exit
+  fi
+done
+if download "$downloaded"; then
+  echo "$downloaded"
+  exit
+fi
+[[ -n "$module" ]] || die "no module below hack/controlplane builds Kubernetes $wanted from source"
+say "building $version from source: $takes on two cores, once"
+mkdir -p "$dir"
+# shellcheck disable=SC2086 # one word each
+set -- $packages
+for program in $programs; do
+  build "$program" "$1"
+  shift
+done
+echo "$dir"

@@ -1,0 +1,356 @@
+/*
+Copyright 2026 The DLI Operator Authors.
+
+Licensed under the Apache License, Version 2.0 (the "License");
+you may not use this file except in compliance with the License.
+You may obtain a copy of the License at
+
+    http://www.apache.org/licenses/LICENSE-2.0
+
+Unless required by applicable law or agreed to in writing, software
+distributed under the License is distributed on an "AS IS" BASIS,
+WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+See the License for the specific language governing permissions and
+limitations under the License.
+*/
+
+// Package hack_test tests the scripts of this directory.
+package hack_test
+
+import (
+	"archive/tar"
+	"bytes"
+	"compress/gzip"
+	"crypto/sha512"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+)
+
+var controlPlane = []string{"etcd", "kube-apiserver", "kubectl"}
+
+func TestTheControlPlaneIsDownloaded(t *testing.T) {
+	s := newScript(t)
+	index := newIndex(t, "1.37.1", archive(t))
+
+	dir, messages, err := s.run("ENVTEST_INDEX=" + index.URL)
+	if err != nil {
+		t.Fatalf("%v\n%s", err, messages)
+	}
+	for _, program := range controlPlane {
+		if content := read(t, filepath.Join(dir, program)); content != "downloaded "+program {
+			t.Errorf("%s is %q", program, content)
+		}
+	}
+	if built := s.built(); built != "" {
+		t.Errorf("programs were built, too:\n%s", built)
+	}
+
+	// The next time it is there, whatever the index says.
+	index.Close()
+	again, messages, err := s.run("ENVTEST_INDEX=" + index.URL)
+	if err != nil || again != dir || messages != "" {
+		t.Errorf("the second time it is %q, %v:\n%s", again, err, messages)
+	}
+}
+
+func TestADownloadWithAnotherChecksumIsRefused(t *testing.T) {
+	s := newScript(t)
+	index := newIndex(t, "1.37.1", archive(t))
+	index.checksum = strings.Repeat("0", 2*sha512.Size)
+
+	for range 2 {
+		dir, messages, err := s.run("ENVTEST_INDEX=" + index.URL)
+		if err == nil || dir != "" {
+			t.Errorf("it is used all the same: %s", dir)
+		}
+		if !strings.Contains(messages, "checksum mismatch") || !strings.Contains(messages, "ENVTEST_INDEX=none") {
+			t.Errorf("the message does not say what is wrong and what helps:\n%s", messages)
+		}
+	}
+	if built := s.built(); built != "" {
+		t.Errorf("programs were built:\n%s", built)
+	}
+}
+
+func TestTheControlPlaneIsBuilt(t *testing.T) {
+	cases := map[string]struct {
+		// index returns what ENVTEST_INDEX is.
+		index func(t *testing.T) string
+		env   string
+		says  string
+	}{
+		"where the index cannot be reached": {
+			index: func(t *testing.T) string {
+				t.Helper()
+				index := newIndex(t, "1.37.1", nil)
+				index.Close()
+				return index.URL
+			},
+			says: "connection refused",
+		},
+		"where the index does not answer": {
+			index: func(t *testing.T) string {
+				t.Helper()
+				index := newIndex(t, "1.37.1", nil)
+				index.silent = true
+				return index.URL
+			},
+			says: "not read within 5 s",
+		},
+		"where the index has another version only": {
+			index: func(t *testing.T) string { t.Helper(); return newIndex(t, "1.36.4", archive(t)).URL },
+			says:  "it has none for",
+		},
+		"where the user wants it": {
+			index: func(*testing.T) string { return "none" },
+		},
+		"in another version": {
+			index: func(*testing.T) string { return "none" },
+			env:   "KUBERNETES_VERSION=" + version(t, "controlplane/oldest"),
+			says:  version(t, "controlplane/oldest"),
+		},
+	}
+	for name, c := range cases {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := newScript(t)
+			start := time.Now()
+			dir, messages, err := s.run("ENVTEST_INDEX="+c.index(t), c.env)
+			if err != nil {
+				t.Fatalf("%v\n%s", err, messages)
+			}
+			if took := time.Since(start); took > 20*time.Second {
+				t.Errorf("it took %s to decide", took)
+			}
+			for _, want := range []string{c.says, "from source"} {
+				if !strings.Contains(messages, want) {
+					t.Errorf("the messages lack %q:\n%s", want, messages)
+				}
+			}
+			for _, program := range controlPlane {
+				if content := read(t, filepath.Join(dir, program)); content != "built\n" {
+					t.Errorf("%s is %q", program, content)
+				}
+			}
+			for _, want := range []string{"go.etcd.io/etcd/server/v3\n", "/cmd/kube-apiserver\n", "/cmd/kubectl\n"} {
+				if built := s.built(); strings.Count(built, want) != 1 {
+					t.Errorf("%q was not built once:\n%s", want, built)
+				}
+			}
+		})
+	}
+}
+
+func TestAVersionThatNothingHasIsRefused(t *testing.T) {
+	dir, messages, err := newScript(t).run("ENVTEST_INDEX=none", "KUBERNETES_VERSION=v1.12.3")
+	if err == nil || dir != "" || !strings.Contains(messages, "1.12.3") {
+		t.Errorf("it is %q, %v:\n%s", dir, err, messages)
+	}
+}
+
+func TestTheControlPlaneOfTheUserWins(t *testing.T) {
+	s := newScript(t)
+	index := newIndex(t, "1.37.1", archive(t))
+	assets := t.TempDir()
+	if _, messages, err := s.run("ENVTEST_INDEX="+index.URL, "KUBEBUILDER_ASSETS="+assets); err == nil || !strings.Contains(messages, "holds no etcd") {
+		t.Errorf("an empty directory passes: %v\n%s", err, messages)
+	}
+	for _, program := range controlPlane {
+		write(t, filepath.Join(assets, program), "mine")
+	}
+	dir, messages, err := s.run("ENVTEST_INDEX="+index.URL, "KUBEBUILDER_ASSETS="+assets)
+	if err != nil || dir != assets || messages != "" {
+		t.Errorf("it is %q, %v:\n%s", dir, err, messages)
+	}
+	if asked := index.asked(); asked != 0 {
+		t.Errorf("the index was asked %d times", asked)
+	}
+}
+
+// Who changes a version must think of all places that name it.
+func TestTheRangeOfKubernetesVersionsIsSaidEverywhere(t *testing.T) {
+	minor := func(module string) string {
+		return strings.Join(strings.Split(strings.TrimPrefix(version(t, module), "v"), ".")[:2], ".")
+	}
+	oldest, newest := minor("controlplane/oldest"), minor("controlplane")
+	for file, want := range map[string]string{
+		"../config/helm/dli-operator/Chart.yaml": `kubeVersion: ">=` + oldest + `.0-0"`,
+		"../docs/operations.md":                  "Kubernetes " + oldest + " to " + newest + " are supported",
+		"../Makefile":                            "OLDEST_KUBERNETES := " + oldest + "\n",
+	} {
+		if !strings.Contains(read(t, file), want) {
+			t.Errorf("%s does not say %q", file, want)
+		}
+	}
+}
+
+// A script is build.sh with an empty cache, and with a go command that notes what
+// it should build rather than building it.
+type script struct {
+	env  []string
+	note string
+}
+
+// setupEnvtest is the directory of the real setup-envtest.
+var setupEnvtest = sync.OnceValues(func() (string, error) {
+	out, err := exec.Command("./build.sh", "setup-envtest").Output()
+	return strings.TrimSpace(string(out)), err
+})
+
+func newScript(t *testing.T) script {
+	t.Helper()
+	envtest, err := setupEnvtest()
+	if err != nil {
+		t.Fatalf("setup-envtest: %v", err)
+	}
+	goCommand, err := exec.LookPath("go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	// What setup-envtest stores it makes read-only.
+	t.Cleanup(func() {
+		_ = exec.Command("chmod", "-R", "u+w", dir).Run()
+	})
+	s := script{note: filepath.Join(dir, "note")}
+	write(t, filepath.Join(dir, "go"), `#!/usr/bin/env bash
+for word; do
+  if [[ "$previous" == -o ]]; then
+    echo built >"$word"
+    chmod +x "$word"
+    echo "${@: -1}" >>'`+s.note+`'
+    exit
+  fi
+  previous=$word
+done
+exec '`+goCommand+`' "$@"
+`)
+	s.env = append(os.Environ(),
+		"PATH="+dir+string(os.PathListSeparator)+os.Getenv("PATH"),
+		"XDG_CACHE_HOME="+filepath.Join(dir, "cache"),
+		"SETUP_ENVTEST_ASSETS="+envtest,
+		"KUBEBUILDER_ASSETS=", "KUBERNETES_VERSION=")
+	return s
+}
+
+// run returns what the script prints, and its messages.
+func (s script) run(env ...string) (string, string, error) {
+	command := exec.Command("./build.sh", "controlplane")
+	command.Env = slices.Concat(s.env, env)
+	var out, messages bytes.Buffer
+	command.Stdout, command.Stderr = &out, &messages
+	err := command.Run()
+	return strings.TrimSpace(out.String()), messages.String(), err
+}
+
+// built returns the packages that should have been built, one a line.
+func (s script) built() string {
+	content, err := os.ReadFile(s.note)
+	if err != nil {
+		return ""
+	}
+	return string(content)
+}
+
+// An index is that of controller-tools, of one archive.
+type index struct {
+	*httptest.Server
+	checksum string
+	silent   bool
+
+	mu       sync.Mutex
+	requests int
+}
+
+func newIndex(t *testing.T, version string, archive []byte) *index {
+	t.Helper()
+	i := &index{checksum: fmt.Sprintf("%x", sha512.Sum512(archive))}
+	i.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		i.mu.Lock()
+		i.requests++
+		i.mu.Unlock()
+		if i.silent {
+			<-r.Context().Done()
+			return
+		}
+		if strings.HasSuffix(r.URL.Path, ".tar.gz") {
+			_, _ = w.Write(archive)
+			return
+		}
+		name := fmt.Sprintf("envtest-v%s-%s-%s.tar.gz", version, runtime.GOOS, runtime.GOARCH)
+		_, _ = fmt.Fprintf(w, "releases:\n  v%s:\n    %s:\n      hash: %s\n      selfLink: %s/%s\n",
+			version, name, i.checksum, i.URL, name)
+	}))
+	t.Cleanup(i.Close)
+	return i
+}
+
+func (i *index) asked() int {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	return i.requests
+}
+
+// archive returns one as controller-tools publishes them.
+func archive(t *testing.T) []byte {
+	t.Helper()
+	var content bytes.Buffer
+	zipped := gzip.NewWriter(&content)
+	files := tar.NewWriter(zipped)
+	for _, program := range controlPlane {
+		text := "downloaded " + program
+		if err := files.WriteHeader(&tar.Header{
+			Name: "controller-tools/envtest/" + program, Typeflag: tar.TypeReg, Mode: 0o755, Size: int64(len(text)),
+		}); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := files.Write([]byte(text)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := files.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if err := zipped.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return content.Bytes()
+}
+
+// version returns the version of Kubernetes that a module builds.
+func version(t *testing.T, module string) string {
+	t.Helper()
+	command := exec.CommandContext(t.Context(), "go", "list", "-m", "-f", "{{.Version}}", "k8s.io/kubernetes")
+	command.Dir = module
+	out, err := command.Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return strings.TrimSpace(string(out))
+}
+
+func read(t *testing.T, name string) string {
+	t.Helper()
+	content, err := os.ReadFile(name)
+	if err != nil {
+		t.Error(err)
+	}
+	return string(content)
+}
+
+func write(t *testing.T, name, content string) {
+	t.Helper()
+	if err := os.WriteFile(name, []byte(content), 0o700); err != nil {
+		t.Fatal(err)
+	}
+}
