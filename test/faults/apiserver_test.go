@@ -1,0 +1,177 @@
+/*
+Copyright 2026 The DLI Operator Authors.
+
+Licensed under the Apache License, Version 2.0 (the "License");
+you may not use this file except in compliance with the License.
+You may obtain a copy of the License at
+
+    http://www.apache.org/licenses/LICENSE-2.0
+
+Unless required by applicable law or agreed to in writing, software
+distributed under the License is distributed on an "AS IS" BASIS,
+WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+See the License for the specific language governing permissions and
+limitations under the License.
+*/
+
+package faults
+
+import (
+	"fmt"
+	"net/http"
+	"slices"
+	"testing"
+	"time"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/dli-operator/dli-operator/api/v1alpha1"
+	"github.com/dli-operator/dli-operator/internal/dli/dlitest"
+	"github.com/dli-operator/dli-operator/test/testenv"
+)
+
+// DLI is asked at the right times whatever the API server does, and no answer is
+// lost by it.
+func TestTheAPIServer(t *testing.T) {
+	const running, ending, interval, watched = 200, 100, 2, 24 * time.Second
+	w := newWorld(t)
+	// So few writers cannot write all ends at once; and figures need none.
+	w.options.MaxConcurrentReconciles = 10
+	w.options.Schedule.StatusRefreshInterval = time.Hour
+	change(w, w.connection("default", ""), func(c *v1alpha1.DLIConnection) {
+		c.Spec.RateLimit = v1alpha1.RateLimit{RequestsPerSecond: 1000, Burst: 1000}
+	})
+	proxy := w.behindProxy()
+	seen := w.record()
+	w.start()
+	names := func(kind string, n int) (ids []string) {
+		for i := range n {
+			id := fmt.Sprintf("%s-%d", kind, i)
+			ids = append(ids, id)
+			w.runs(id)
+			w.watch(id, every(interval))
+		}
+		return ids
+	}
+	polled := names("running", running)
+	endingOf := map[string][]string{"slow": names("slow", ending), "gone": names("gone", ending)}
+	all := slices.Concat(polled, endingOf["slow"], endingOf["gone"])
+	if !within(2*time.Minute, func() bool {
+		return !slices.ContainsFunc(all, func(id string) bool { return w.dli.Requests(id) < 2 })
+	}) {
+		t.Fatal("not all jobs are polled")
+	}
+	requests := func() (n int) {
+		for _, id := range polled {
+			n += w.dli.Requests(id)
+		}
+		return n
+	}
+	check := func(t *testing.T, ids []string) {
+		t.Helper()
+		for _, id := range ids {
+			w.finishes(id)
+		}
+		before, began := requests(), time.Now()
+		throughout(watched, time.Second, func() {})
+		want := float64(running) * time.Since(began).Seconds() / interval
+		if got := float64(requests() - before); got < 0.8*want {
+			t.Errorf("%.0f polls of running jobs, want %.0f", got, want)
+		}
+	}
+	areStored := func(t *testing.T, ids []string) {
+		t.Helper()
+		n := 0
+		if !within(wait, func() bool {
+			n = 0
+			for _, id := range ids {
+				if _, ok := seen.completed(id); ok {
+					n++
+				}
+			}
+			return n == len(ids)
+		}) {
+			t.Errorf("%d ends of %d are stored", n, len(ids))
+		}
+	}
+	t.Run("takes 2 s for each write", func(t *testing.T) {
+		proxy.Delay(2 * time.Second)
+		check(t, endingOf["slow"])
+		areStored(t, endingOf["slow"])
+		proxy.Delay(0)
+	})
+	t.Run("is gone for a while", func(t *testing.T) {
+		if err := proxy.Stop(); err != nil {
+			t.Fatal(err)
+		}
+		check(t, endingOf["gone"])
+		if err := proxy.Resume(); err != nil {
+			t.Fatal(err)
+		}
+		areStored(t, endingOf["gone"])
+	})
+}
+
+// While a status cannot be written, the poll that somebody has asked for is made
+// once.
+func TestAPollRequestWhileWritesFail(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	proxy := w.behindProxy()
+	w.runs("job")
+	job := w.watch("job", every(3600))
+	w.start()
+	w.awaitReason(job, v1alpha1.ReasonJobRunning)
+	asked := w.dli.Requests("job")
+	proxy.Refuse(http.StatusInternalServerError, "dlijobs/status")
+	change(w, job, pollNow)
+	w.awaitRequests("job", asked+1)
+	refused := func(write testenv.Write) bool { return write.Status == http.StatusInternalServerError }
+	if !within(wait, func() bool { return proxy.Count(refused) >= 5 }) {
+		t.Errorf("%d writes were tried while they fail", proxy.Count(refused))
+	}
+	if n := w.dli.Requests("job") - asked; n != 1 {
+		t.Errorf("DLI was asked %d times for one poll-requested-at, while %d writes failed", n, proxy.Count(refused))
+	}
+	proxy.Refuse(0, "dlijobs/status")
+	w.await(job, wait, "written", func(job *v1alpha1.DLIJob) bool {
+		return job.Status.LastHandledPollRequest == job.Annotations[v1alpha1.PollRequestedAtAnnotation]
+	})
+	if n := w.dli.Requests("job") - asked; n != 1 {
+		t.Errorf("DLI was asked %d times in all for one poll-requested-at", n)
+	}
+}
+
+// Nobody is told of the end of a job whose DLIJob is gone.
+func TestADeletedJobHasNoEvents(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.runs("deleted")
+	job := w.watch("deleted", every(2))
+	w.start()
+	w.awaitReason(job, v1alpha1.ReasonJobRunning)
+	slow := &dlitest.Response{Delay: 3 * time.Second, Body: `{"is_success":true,"message":"","job_id":"deleted",` +
+		`"job_type":"QUERY","status":"FINISHED","start_time":1509335108918,"duration":2523,"result_count":4}`}
+	asked := w.dli.Requests("deleted")
+	w.dli.SetResponse("deleted", slow)
+	w.awaitRequests("deleted", asked+1)
+	if err := w.Delete(t.Context(), job); err != nil {
+		t.Fatal(err)
+	}
+	if !within(wait, func() bool {
+		return apierrors.IsNotFound(w.Get(t.Context(), client.ObjectKeyFromObject(job), &v1alpha1.DLIJob{})) &&
+			w.dli.Stats().InFlight == 0
+	}) {
+		t.Fatal("DLI has not answered, or the DLIJob is not gone")
+	}
+	// What was to be told of the first is told before what is told of another.
+	w.finishes("witness")
+	w.awaitReason(w.watch("witness"), v1alpha1.ReasonJobFinished)
+	if !within(wait, func() bool { return slices.Contains(w.events("witness"), "Normal JobFinished") }) {
+		t.Fatal("no event of the witness came")
+	}
+	if told := w.events("deleted"); slices.Contains(told, "Normal JobFinished") {
+		t.Errorf("events of the deleted DLIJob are %q", told)
+	}
+}

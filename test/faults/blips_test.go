@@ -1,0 +1,102 @@
+/*
+Copyright 2026 The DLI Operator Authors.
+
+Licensed under the Apache License, Version 2.0 (the "License");
+you may not use this file except in compliance with the License.
+You may obtain a copy of the License at
+
+    http://www.apache.org/licenses/LICENSE-2.0
+
+Unless required by applicable law or agreed to in writing, software
+distributed under the License is distributed on an "AS IS" BASIS,
+WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+See the License for the specific language governing permissions and
+limitations under the License.
+*/
+
+package faults
+
+import (
+	"fmt"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/dli-operator/dli-operator/api/v1alpha1"
+	"github.com/dli-operator/dli-operator/internal/dli/dlitest"
+)
+
+// A single failure of a job that was well is no news.
+func TestPassingFailures(t *testing.T) {
+	t.Parallel()
+	const jobs, batches, batch = 100, 12, 4
+	w := newWorld(t)
+	w.options.Schedule.PollIntervalMin, w.options.Schedule.PollIntervalMax = 2*time.Second, 2*time.Second
+	// Only news is written.
+	w.options.Schedule.StatusRefreshInterval = time.Hour
+	change(w, w.connection("default", ""), func(c *v1alpha1.DLIConnection) {
+		c.Spec.RateLimit = v1alpha1.RateLimit{RequestsPerSecond: 1000, Burst: 1000}
+	})
+	seen := w.record()
+	w.start()
+	var watched []*v1alpha1.DLIJob
+	for i := range jobs {
+		id := fmt.Sprintf("job-%d", i)
+		w.runs(id)
+		watched = append(watched, w.watch(id))
+	}
+	for _, job := range watched {
+		w.awaitReason(job, v1alpha1.ReasonJobRunning)
+	}
+	// What was written last has been seen, too.
+	w.awaitRequests(watched[0].Name, w.dli.Requests(watched[0].Name)+2)
+	written := seen.len()
+	for i := range batches {
+		// Jobs that are not polled one after the other: that would be an outage.
+		var failing []*v1alpha1.DLIJob
+		for n := range batch {
+			failing = append(failing, watched[i+n*jobs/batch])
+		}
+		w.failOnce(failing)
+	}
+	t.Logf("%d passing failures, %d writes, %d before", batch*batches, seen.len()-written, written)
+	if n := seen.len() - written; n > 2 {
+		t.Errorf("%d passing failures were %d writes", batch*batches, n)
+	}
+	extra := 0
+	for _, job := range watched {
+		if told := w.events(job.Name); !slices.Equal(told, []string{"Normal JobRunning"}) {
+			if extra++; extra == 1 {
+				t.Errorf("events of %s are %q", job.Name, told)
+			}
+		}
+	}
+	if extra > 0 {
+		t.Errorf("%d jobs have other events than that they run", extra)
+	}
+}
+
+// failOnce has the next poll of each job fail, and returns once all were asked
+// for again.
+func (w *world) failOnce(jobs []*v1alpha1.DLIJob) {
+	w.Helper()
+	asked := map[string]int{}
+	for _, job := range jobs {
+		asked[job.Name] = w.dli.Requests(job.Name)
+		w.dli.SetResponse(job.Name, &dlitest.Response{Status: 502, Body: "<html>Not now.</html>"})
+	}
+	if !within(wait, func() bool {
+		again := 0
+		for name, before := range asked {
+			if n := w.dli.Requests(name); n > before {
+				w.dli.SetResponse(name, nil)
+				if n > before+1 {
+					again++
+				}
+			}
+		}
+		return again == len(asked)
+	}) {
+		w.Fatal("jobs whose poll has failed are not polled again")
+	}
+}

@@ -1,0 +1,189 @@
+/*
+Copyright 2026 The DLI Operator Authors.
+
+Licensed under the Apache License, Version 2.0 (the "License");
+you may not use this file except in compliance with the License.
+You may obtain a copy of the License at
+
+    http://www.apache.org/licenses/LICENSE-2.0
+
+Unless required by applicable law or agreed to in writing, software
+distributed under the License is distributed on an "AS IS" BASIS,
+WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+See the License for the specific language governing permissions and
+limitations under the License.
+*/
+
+package faults
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/dli-operator/dli-operator/api/v1alpha1"
+	"github.com/dli-operator/dli-operator/internal/dli/dlitest"
+)
+
+// A job is polled every 5 s with a tenth of jitter, and its end may be seen 30 s
+// after that; the rest is for a busy machine.
+const latestEnd = 5500*time.Millisecond + 30*time.Second + 5*time.Second
+
+// badAnswers are what DLI may say of one job, whatever it says of others.
+func badAnswers() map[string]*dlitest.Response {
+	page := func(status int) *dlitest.Response {
+		return &dlitest.Response{Status: status, Body: "<html><body>Not now.</body></html>"}
+	}
+	status := func(jobID string) string {
+		return `{"is_success":true,"message":"","job_id":"` + jobID + `","job_type":"QUERY","status":"RUNNING"}`
+	}
+	return map[string]*dlitest.Response{
+		"500 with a code":   dlitest.DLIError(500, "DLI.10001", "Internal error"),
+		"HTML":              page(200),
+		"400":               dlitest.DLIError(400, "DLI.0001", "The format of message is error"),
+		"404":               dlitest.DLIError(404, "DLI.0023", "The job does not exist."),
+		"403":               dlitest.DLIError(403, "DLI.0003", "Permission denied."),
+		"502":               page(502),
+		"503":               page(503),
+		"504":               dlitest.GatewayError(504, "APIGW.0201", "Backend timeout.", "r1"),
+		"429":               dlitest.GatewayError(429, "APIGW.0308", "The throttling threshold has been reached", "r2"),
+		"hanging":           {Hang: true},
+		"slow":              {Body: status("bad"), Slow: true},
+		"huge":              {Body: strings.Repeat(" ", 5<<20) + status("bad")},
+		"about another job": {Body: status("another")},
+		"cut":               {Body: status("bad"), Cut: true},
+		"reset":             {Reset: true},
+	}
+}
+
+// jobsOfAConnection is how many jobs share one in TestBadJobs.
+const jobsOfAConnection = 12
+
+// Whatever DLI answers about some jobs, the ends of all others are seen.
+func TestBadJobs(t *testing.T) {
+	for kind, answer := range badAnswers() {
+		for _, bad := range []int{1, 5, jobsOfAConnection - 1} {
+			if testing.Short() && (bad != 5 || len(kind) > len("hanging") && kind != "500 with a code") {
+				continue
+			}
+			if kind == "429" && bad > 1 {
+				// It is said of the caller, so of several jobs it is true.
+				continue
+			}
+			t.Run(fmt.Sprintf("%s/%d first", kind, bad), func(t *testing.T) {
+				t.Parallel()
+				badBesideGood(t, answer, bad, true)
+			})
+			if bad == jobsOfAConnection-1 {
+				t.Run(fmt.Sprintf("%s/%d at once", kind, bad), func(t *testing.T) {
+					t.Parallel()
+					badBesideGood(t, answer, bad, false)
+				})
+			}
+		}
+	}
+}
+
+func badBesideGood(t *testing.T, answer *dlitest.Response, bad int, first bool) {
+	t.Helper()
+	w := newWorld(t)
+	seen := w.record()
+	w.start()
+	for i := range bad {
+		id := fmt.Sprintf("bad-%d", i)
+		w.dli.SetResponse(id, answer)
+		w.watch(id)
+	}
+	if first {
+		// However the operator asks for them, each was asked for, and some again.
+		within(15*time.Second, func() bool {
+			n, least := 0, 2
+			for i := range bad {
+				requests := w.dli.Requests(fmt.Sprintf("bad-%d", i))
+				n, least = n+requests, min(least, requests)
+			}
+			return least > 0 && n >= 2*bad && n >= 6
+		})
+	}
+	var good []string
+	for i := range jobsOfAConnection - bad {
+		id := fmt.Sprintf("good-%d", i)
+		good = append(good, id)
+		w.dli.SetJob(dlitest.Query(id).Running(15 * time.Second).Finishes(4))
+		w.watch(id)
+	}
+	w.seesEnds(seen, good, latestEnd)
+}
+
+// seesEnds checks that the end of each job is stored that soon.
+func (w *world) seesEnds(seen *history, jobs []string, limit time.Duration) {
+	w.Helper()
+	var late []string
+	for _, id := range jobs {
+		job, _ := w.dli.Job(id)
+		ended, ok := job.EndsAt()
+		if !ok {
+			w.Fatalf("job %s never ends", id)
+		}
+		var stored time.Time
+		within(time.Until(ended)+limit, func() (ok bool) { stored, ok = seen.completed(id); return ok })
+		if stored.IsZero() || stored.Sub(ended) > limit {
+			late = append(late, id)
+		}
+	}
+	if len(late) > 0 {
+		states := seen.of(late[0])
+		w.Errorf("the ends of %d jobs of %d were not stored %v after them; DLI was asked %d times for %s: %s",
+			len(late), len(jobs), limit, w.dli.Requests(late[0]), late[0], says(states[len(states)-1].job))
+	}
+}
+
+// Whatever becomes of some connections, the jobs of all others are looked after.
+func TestBadConnections(t *testing.T) {
+	const connections, jobsOfEach = 10, 15
+	for kind, fault := range map[string]*dlitest.Response{
+		"hanging":  {Hang: true},
+		"refusing": nil,
+		"502":      {Status: 502, Body: "<html></html>"},
+	} {
+		for _, bad := range []int{1, connections - 1} {
+			t.Run(fmt.Sprintf("%s/%d", kind, bad), func(t *testing.T) {
+				t.Parallel()
+				w := newWorld(t)
+				seen := w.record()
+				w.start()
+				endpoint := "http://127.0.0.1:1"
+				if fault != nil {
+					failing, err := dlitest.NewServer()
+					if err != nil {
+						t.Fatal(err)
+					}
+					t.Cleanup(failing.Close)
+					failing.SetFault(fault)
+					endpoint = failing.URL()
+				}
+				for i := range bad {
+					name := fmt.Sprintf("bad-%d", i)
+					w.create(w.connection(name, endpoint))
+					for n := range jobsOfEach {
+						w.watch(fmt.Sprintf("%s-%d", name, n), of(name))
+					}
+				}
+				last := &v1alpha1.DLIJob{}
+				last.Namespace, last.Name = w.namespace, fmt.Sprintf("bad-%d-%d", bad-1, jobsOfEach-1)
+				w.await(last, wait, "told that it cannot be read", func(job *v1alpha1.DLIJob) bool {
+					return len(job.Status.Conditions) > 0
+				})
+				var good []string
+				for i := range 3 {
+					id := fmt.Sprintf("good-%d", i)
+					good = append(good, id)
+					w.dli.SetJob(dlitest.Query(id).Running(15 * time.Second).Finishes(4))
+					w.watch(id)
+				}
+				w.seesEnds(seen, good, latestEnd)
+			})
+		}
+	}
+}

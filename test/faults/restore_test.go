@@ -1,0 +1,110 @@
+/*
+Copyright 2026 The DLI Operator Authors.
+
+Licensed under the Apache License, Version 2.0 (the "License");
+you may not use this file except in compliance with the License.
+You may obtain a copy of the License at
+
+    http://www.apache.org/licenses/LICENSE-2.0
+
+Unless required by applicable law or agreed to in writing, software
+distributed under the License is distributed on an "AS IS" BASIS,
+WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+See the License for the specific language governing permissions and
+limitations under the License.
+*/
+
+package faults
+
+import (
+	"net/http"
+	"testing"
+	"time"
+
+	"github.com/dli-operator/dli-operator/api/v1alpha1"
+	"github.com/dli-operator/dli-operator/test/testenv"
+)
+
+// After a restore of etcd objects have lower resource versions than those that
+// the operator has seen and written.
+func TestARestoreOfEtcd(t *testing.T) {
+	t.Run("watched on", func(t *testing.T) {
+		t.Parallel()
+		// The cache keeps what it had, which is ahead of the API server.
+		w := newRestorable(t)
+		w.restore(func() {})
+		w.goesOn()
+	})
+	t.Run("listed again", func(t *testing.T) {
+		t.Parallel()
+		// The cache is set back too, behind what the operator has written.
+		w := newRestorable(t)
+		w.restore(func() { w.proxy.RefuseWatches(http.StatusGone) })
+		throughout(5*time.Second, time.Second, func() {})
+		w.proxy.RefuseWatches(0)
+		w.finishes("new")
+		created := w.watch("new")
+		w.goesOn()
+		w.await(created, 90*time.Second, "finished", (*v1alpha1.DLIJob).IsCompleted)
+	})
+}
+
+// restorable is a world on a control plane of its own, with two jobs that run.
+type restorable struct {
+	*world
+	plane           *testenv.ControlPlane
+	proxy           *testenv.Proxy
+	running, ending *v1alpha1.DLIJob
+}
+
+func newRestorable(t *testing.T) *restorable {
+	t.Helper()
+	plane := newControlPlane()
+	if err := plane.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := plane.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	w := &restorable{world: newWorldOn(t, plane), plane: plane}
+	often(w.world)
+	w.options.Schedule.StatusRefreshInterval = time.Second
+	w.proxy = w.behindProxy()
+	w.runs("running")
+	w.runs("ending")
+	w.running, w.ending = w.watch("running"), w.watch("ending")
+	w.start()
+	w.awaitReason(w.running, v1alpha1.ReasonJobRunning)
+	w.awaitReason(w.ending, v1alpha1.ReasonJobRunning)
+	return w
+}
+
+// restore sets etcd back to before both jobs were last written; while it is away
+// something else happens, too.
+func (w *restorable) restore(meanwhile func()) {
+	w.Helper()
+	snapshot, err := w.plane.Snapshot()
+	if err != nil {
+		w.Fatal(err)
+	}
+	for _, job := range []*v1alpha1.DLIJob{w.running, w.ending} {
+		before := w.reload(job).ResourceVersion
+		w.await(job, wait, "written again", func(job *v1alpha1.DLIJob) bool { return job.ResourceVersion != before })
+	}
+	meanwhile()
+	if err := w.plane.Restore(snapshot); err != nil {
+		w.Fatal(err)
+	}
+}
+
+// goesOn checks that both jobs are polled and written.
+func (w *restorable) goesOn() {
+	w.Helper()
+	w.finishes("ending")
+	w.await(w.ending, 90*time.Second, "finished", (*v1alpha1.DLIJob).IsCompleted)
+	w.awaitRequests("running", w.dli.Requests("running")+5)
+	last := w.reload(w.running).Status.LastPollTime
+	w.await(w.running, wait, "written again", func(job *v1alpha1.DLIJob) bool { return job.Status.LastPollTime.After(last.Time) })
+}

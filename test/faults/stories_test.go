@@ -1,0 +1,79 @@
+/*
+Copyright 2026 The DLI Operator Authors.
+
+Licensed under the Apache License, Version 2.0 (the "License");
+you may not use this file except in compliance with the License.
+You may obtain a copy of the License at
+
+    http://www.apache.org/licenses/LICENSE-2.0
+
+Unless required by applicable law or agreed to in writing, software
+distributed under the License is distributed on an "AS IS" BASIS,
+WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+See the License for the specific language governing permissions and
+limitations under the License.
+*/
+
+package faults
+
+import (
+	"testing"
+	"time"
+
+	"github.com/dli-operator/dli-operator/api/v1alpha1"
+	"github.com/dli-operator/dli-operator/internal/dli/dlitest"
+)
+
+// A DLIConnection and its jobs tell one story of what is wrong.
+func TestOneStory(t *testing.T) {
+	for name, test := range map[string]struct {
+		second *dlitest.Response
+		// times is after how many such answers they are compared.
+		times int
+		probe time.Duration
+	}{
+		"rejected, then unreachable": {&dlitest.Response{Reset: true}, 5, time.Second},
+		"rejected, then throttled": {dlitest.GatewayError(429, "APIGW.0308",
+			"The throttling threshold has been reached", "r2"), 1, 24 * time.Second},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t)
+			often(w)
+			w.options.Connections.ProbeInterval = test.probe
+			w.runs("job")
+			job := w.watch("job")
+			w.start()
+			w.awaitReason(job, v1alpha1.ReasonJobRunning)
+			w.dli.SetFault(dlitest.GatewayError(401, "APIGW.0301", "Incorrect IAM authentication information: verify aksk signature fail", "r1"))
+			if !within(wait, func() bool { return w.dli.Stats().ByCode[401] > 0 }) {
+				t.Fatal("DLI never answered 401")
+			}
+			w.dli.SetFault(test.second)
+			// Or as many as the operator risks.
+			asked := w.dli.Requests("job")
+			within(40*time.Second, func() bool { return w.dli.Requests("job") >= asked+test.times })
+			told := func() (connection, reason string) {
+				return w.ready("default").Reason, condition(w.reload(job).Status.Conditions, v1alpha1.SyncedCondition).Reason
+			}
+			// Both are written, one after the other: what counts is what stays.
+			same := 0
+			if !within(6*time.Second, func() bool {
+				connection, reason := told()
+				if same++; !agree(connection, reason) {
+					same = 0
+				}
+				return same >= 50
+			}) {
+				connection, reason := told()
+				t.Errorf("the DLIConnection says %s, its job says %s", connection, reason)
+			}
+		})
+	}
+}
+
+// agree reports whether the reason of a DLIConnection and that of a job which
+// uses it say the same. An open circuit has a name of its own.
+func agree(connection, job string) bool {
+	return connection == job || connection == v1alpha1.ReasonCircuitOpen && job == v1alpha1.ReasonEndpointUnreachable
+}

@@ -1,0 +1,506 @@
+/*
+Copyright 2026 The DLI Operator Authors.
+
+Licensed under the Apache License, Version 2.0 (the "License");
+you may not use this file except in compliance with the License.
+You may obtain a copy of the License at
+
+    http://www.apache.org/licenses/LICENSE-2.0
+
+Unless required by applicable law or agreed to in writing, software
+distributed under the License is distributed on an "AS IS" BASIS,
+WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+See the License for the specific language governing permissions and
+limitations under the License.
+*/
+
+// Package faults tests what the operator makes of all that fails around it: DLI,
+// its gateway and its clock, the API server and its etcd, other writers, and its
+// own restarts. It looks from outside, at the API and at what DLI was asked.
+//
+// Intervals are those of an operator without flags where a test says nothing
+// else. With -short the longest tests take a part of their cases or are left
+// out.
+package faults
+
+import (
+	"bytes"
+	"context"
+	"flag"
+	"fmt"
+	"os"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/go-logr/logr"
+	"github.com/prometheus/client_golang/prometheus"
+	corev1 "k8s.io/api/core/v1"
+	eventsv1 "k8s.io/api/events/v1"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/watch"
+	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
+	"k8s.io/client-go/rest"
+	toolscache "k8s.io/client-go/tools/cache"
+	toolswatch "k8s.io/client-go/tools/watch"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/cache"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/config"
+	"sigs.k8s.io/controller-runtime/pkg/log/zap"
+	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
+
+	"github.com/dli-operator/dli-operator/api/v1alpha1"
+	"github.com/dli-operator/dli-operator/controllers"
+	"github.com/dli-operator/dli-operator/internal/dli/dlitest"
+	"github.com/dli-operator/dli-operator/test/testenv"
+)
+
+// One control plane serves all tests that do not stop it; each works in a
+// namespace of its own.
+var (
+	controlPlane = newControlPlane()
+	scheme       = runtime.NewScheme()
+)
+
+func newControlPlane() *testenv.ControlPlane {
+	return &testenv.ControlPlane{CRDs: "../../config/crd/bases"}
+}
+
+func TestMain(m *testing.M) { os.Exit(runTests(m)) }
+
+func runTests(m *testing.M) int {
+	flag.Parse()
+	// The tests wait more than they work.
+	must(flag.Set("test.parallel", "20"))
+	ctrl.SetLogger(logr.Discard())
+	must(clientgoscheme.AddToScheme(scheme))
+	must(v1alpha1.AddToScheme(scheme))
+	if err := controlPlane.Start(); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	code := m.Run()
+	must(controlPlane.Close())
+	return code
+}
+
+func must(err error) {
+	if err != nil {
+		panic(err)
+	}
+}
+
+// world is a namespace with a DLI of its own. Its client goes straight to the
+// API server, whatever the operator's config does.
+type world struct {
+	*testing.T
+	client.WithWatch
+	dli       *dlitest.Server
+	namespace string
+
+	// config and options are those of the operators that start from now on, and
+	// selector chooses their DLIJobs.
+	config   *rest.Config
+	options  controllers.Options
+	selector labels.Selector
+	// log takes what the operators log.
+	log *logBuffer
+}
+
+// newWorld makes a namespace with a connection named default to a simulated DLI.
+func newWorld(t *testing.T, simulation ...dlitest.Option) *world {
+	t.Helper()
+	return newWorldOn(t, controlPlane, simulation...)
+}
+
+func newWorldOn(t *testing.T, on *testenv.ControlPlane, simulation ...dlitest.Option) *world {
+	t.Helper()
+	server, err := dlitest.NewServer(simulation...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(server.Close)
+	c, err := client.NewWithWatch(on.Config(), client.Options{Scheme: scheme})
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := &world{T: t, WithWatch: c, dli: server, config: on.Config(), log: &logBuffer{}}
+	w.options.Schedule = controllers.DefaultSchedule()
+	w.options.Connections.AllowInsecure = true
+	w.options.Connections.UserAgent = "dli-operator/test"
+	w.options.MaxConcurrentReconciles = 100
+	w.options.ReportConnections = true
+	namespace := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{GenerateName: "faults-"}}
+	w.create(namespace)
+	w.namespace = namespace.Name
+	w.create(w.secret("credentials", dlitest.SampleUser()))
+	w.create(w.connection("default", w.dli.URL()))
+	return w
+}
+
+// often has jobs polled every second, for tests of what happens between polls.
+func often(w *world) {
+	w.options.Schedule.PollIntervalMin, w.options.Schedule.PollIntervalMax = time.Second, time.Second
+}
+
+// behindProxy has the operators that start from now on reach the API server by
+// a proxy.
+func (w *world) behindProxy() *testenv.Proxy {
+	w.Helper()
+	proxy, err := testenv.NewProxy(w.config)
+	if err != nil {
+		w.Fatal(err)
+	}
+	w.Cleanup(func() { _ = proxy.Stop() })
+	w.config = proxy.Config()
+	return proxy
+}
+
+// operator is one that runs.
+type operator struct {
+	metrics *prometheus.Registry
+	stop    func()
+}
+
+// start runs an operator until the test ends, or until stop.
+func (w *world) start() *operator {
+	w.Helper()
+	ctx, cancel := context.WithCancel(context.Background())
+	namespaces := map[string]cache.Config{w.namespace: {}}
+	mgr, err := ctrl.NewManager(rest.CopyConfig(w.config), ctrl.Options{
+		Scheme:  scheme,
+		Logger:  zap.New(zap.WriteTo(w.log), zap.UseDevMode(false)),
+		Metrics: metricsserver.Options{BindAddress: "0"},
+		Cache: cache.Options{ByObject: map[client.Object]cache.ByObject{
+			&v1alpha1.DLIJob{}:        {Namespaces: namespaces, Label: w.selector},
+			&v1alpha1.DLIConnection{}: {Namespaces: namespaces},
+		}},
+		Controller: config.Controller{SkipNameValidation: new(true)},
+	})
+	if err != nil {
+		w.Fatal(err)
+	}
+	o := &operator{metrics: prometheus.NewRegistry()}
+	options := w.options
+	options.Registry = o.metrics
+	if err := controllers.Add(ctx, mgr, options); err != nil {
+		w.Fatal(err)
+	}
+	done := make(chan error, 1)
+	go func() { done <- mgr.Start(ctx) }()
+	o.stop = sync.OnceFunc(func() {
+		cancel()
+		if err := <-done; err != nil {
+			w.Errorf("the operator stopped with an error: %v", err)
+		}
+	})
+	w.Cleanup(o.stop)
+	return o
+}
+
+// restarting has an operator run that is stopped and started again after each
+// period, until a condition holds, and reports whether that came within limit.
+func (w *world) restarting(period, limit time.Duration, is func() bool) bool {
+	w.Helper()
+	for began := time.Now(); time.Since(began) < limit; {
+		o := w.start()
+		if within(period, is) {
+			return true
+		}
+		o.stop()
+	}
+	return is()
+}
+
+func (w *world) create(object client.Object) {
+	w.Helper()
+	if err := w.Create(w.Context(), object); err != nil {
+		w.Fatal(err)
+	}
+}
+
+func (w *world) secret(name string, user dlitest.User) *corev1.Secret {
+	return &corev1.Secret{
+		ObjectMeta: metav1.ObjectMeta{Namespace: w.namespace, Name: name},
+		StringData: map[string]string{"accessKeyID": user.AccessKeyID, "secretAccessKey": user.SecretAccessKey},
+	}
+}
+
+func (w *world) connection(name, endpoint string) *v1alpha1.DLIConnection {
+	return &v1alpha1.DLIConnection{
+		ObjectMeta: metav1.ObjectMeta{Namespace: w.namespace, Name: name},
+		Spec: v1alpha1.DLIConnectionSpec{
+			Endpoint:    endpoint,
+			ProjectID:   dlitest.SampleUser().ProjectID,
+			Credentials: v1alpha1.Credentials{SecretRef: &v1alpha1.SecretReference{Name: "credentials"}},
+		},
+	}
+}
+
+// watch creates a DLIJob of the same name as the job that it watches.
+func (w *world) watch(jobID string, changes ...func(*v1alpha1.DLIJob)) *v1alpha1.DLIJob {
+	w.Helper()
+	job := &v1alpha1.DLIJob{
+		ObjectMeta: metav1.ObjectMeta{Namespace: w.namespace, Name: jobID},
+		Spec:       v1alpha1.DLIJobSpec{JobID: jobID},
+	}
+	for _, change := range changes {
+		change(job)
+	}
+	w.create(job)
+	return job
+}
+
+// every sets the interval of a DLIJob.
+func every(seconds int32) func(*v1alpha1.DLIJob) {
+	return func(job *v1alpha1.DLIJob) { job.Spec.PollIntervalSeconds = &seconds }
+}
+
+// of names the connection of a DLIJob.
+func of(connection string) func(*v1alpha1.DLIJob) {
+	return func(job *v1alpha1.DLIJob) {
+		job.Spec.ConnectionRef = &v1alpha1.ConnectionReference{Name: connection}
+	}
+}
+
+// runs has DLI run a job for as long as the test takes.
+func (w *world) runs(jobID string) { w.dli.SetJob(dlitest.Query(jobID).Running(time.Hour)) }
+
+// finishes ends a job of DLI now.
+func (w *world) finishes(jobID string) { w.dli.SetJob(dlitest.Query(jobID).Finishes(4)) }
+
+func (w *world) reload(job *v1alpha1.DLIJob) *v1alpha1.DLIJob {
+	w.Helper()
+	current := &v1alpha1.DLIJob{}
+	if err := w.Get(w.Context(), client.ObjectKeyFromObject(job), current); err != nil {
+		w.Fatal(err)
+	}
+	return current
+}
+
+// await waits until a DLIJob is as asked for, and returns it.
+func (w *world) await(job *v1alpha1.DLIJob, limit time.Duration, what string, is func(*v1alpha1.DLIJob) bool) *v1alpha1.DLIJob {
+	w.Helper()
+	var current *v1alpha1.DLIJob
+	if !within(limit, func() bool { current = w.reload(job); return is(current) }) {
+		w.Fatalf("DLIJob %s is not %s after %v; DLI was asked %d times: %s",
+			job.Name, what, limit, w.dli.Requests(job.Spec.JobID), says(current))
+	}
+	return current
+}
+
+// awaitReason waits until a DLIJob's Ready condition has a reason.
+func (w *world) awaitReason(job *v1alpha1.DLIJob, reason string) *v1alpha1.DLIJob {
+	w.Helper()
+	return w.await(job, wait, reason, func(job *v1alpha1.DLIJob) bool {
+		return condition(job.Status.Conditions, v1alpha1.ReadyCondition).Reason == reason
+	})
+}
+
+// says is the part of a status that failures tell.
+func says(job *v1alpha1.DLIJob) string {
+	text := fmt.Sprintf("jobStatus=%q outcome=%q startTime=%v", job.Status.JobStatus, job.Status.Outcome, job.Status.StartTime)
+	for _, c := range job.Status.Conditions {
+		if c.Type == v1alpha1.ReadyCondition || c.Type == v1alpha1.SyncedCondition {
+			text += fmt.Sprintf("\n  %s=%s/%s %s", c.Type, c.Status, c.Reason, c.Message)
+		}
+	}
+	return text
+}
+
+func condition(conditions []metav1.Condition, name string) metav1.Condition {
+	if c := meta.FindStatusCondition(conditions, name); c != nil {
+		return *c
+	}
+	return metav1.Condition{}
+}
+
+// ready is the Ready condition of a DLIConnection.
+func (w *world) ready(name string) metav1.Condition {
+	w.Helper()
+	connection := &v1alpha1.DLIConnection{}
+	if err := w.Get(w.Context(), client.ObjectKey{Namespace: w.namespace, Name: name}, connection); err != nil {
+		w.Fatal(err)
+	}
+	return condition(connection.Status.Conditions, v1alpha1.ReadyCondition)
+}
+
+// awaitRequests waits until DLI was asked for a job that often.
+func (w *world) awaitRequests(jobID string, n int) {
+	w.Helper()
+	if !within(wait, func() bool { return w.dli.Requests(jobID) >= n }) {
+		w.Fatalf("DLI was asked %d times for %s, want %d", w.dli.Requests(jobID), jobID, n)
+	}
+}
+
+// events lists the Events about a DLIJob, as type and reason.
+func (w *world) events(name string) (told []string) {
+	w.Helper()
+	list := &eventsv1.EventList{}
+	if err := w.List(w.Context(), list, client.InNamespace(w.namespace)); err != nil {
+		w.Fatal(err)
+	}
+	for _, e := range list.Items {
+		if e.Regarding.Kind == "DLIJob" && e.Regarding.Name == name {
+			told = append(told, e.Type+" "+e.Reason)
+		}
+	}
+	return told
+}
+
+// wait is far beyond what anything takes that ought to happen within seconds.
+const wait = 60 * time.Second
+
+// within waits until a condition holds, and reports whether it came to that in
+// time.
+func within(limit time.Duration, is func() bool) bool {
+	tick := time.NewTicker(50 * time.Millisecond)
+	defer tick.Stop()
+	timeout := time.After(limit)
+	for {
+		if is() {
+			return true
+		}
+		select {
+		case <-tick.C:
+		case <-timeout:
+			return is()
+		}
+	}
+}
+
+// throughout does something again and again for a time: what must not happen is
+// only known after it.
+func throughout(limit, period time.Duration, do func()) {
+	next := time.Now()
+	within(limit, func() bool {
+		if now := time.Now(); !now.Before(next) {
+			next = now.Add(period)
+			do()
+		}
+		return false
+	})
+}
+
+// change changes an object on the API server, again if somebody else did.
+func change[T client.Object](w *world, object T, do func(T)) {
+	w.Helper()
+	w.changing(object, func() error { do(object); return w.Update(w.Context(), object) })
+}
+
+// changeStatus does the same with its status, as kubectl edit --subresource does.
+func changeStatus[T client.Object](w *world, object T, do func(T)) {
+	w.Helper()
+	w.changing(object, func() error { do(object); return w.Status().Update(w.Context(), object) })
+}
+
+func (w *world) changing(object client.Object, do func() error) {
+	w.Helper()
+	var err error
+	if !within(wait, func() bool {
+		if err = w.Get(w.Context(), client.ObjectKeyFromObject(object), object); err == nil {
+			err = do()
+		}
+		return err == nil
+	}) {
+		w.Fatalf("cannot change %s: %v", object.GetName(), err)
+	}
+}
+
+// pollNow asks for a poll.
+func pollNow(job *v1alpha1.DLIJob) {
+	metav1.SetMetaDataAnnotation(&job.ObjectMeta, v1alpha1.PollRequestedAtAnnotation, time.Now().Format(time.RFC3339Nano))
+}
+
+// history is what a watch of the namespace's DLIJobs has told.
+type history struct {
+	mu     sync.Mutex
+	states []state
+}
+
+type state struct {
+	seen time.Time
+	job  *v1alpha1.DLIJob
+}
+
+// record starts watching. A watch that the API server ends goes on where it was.
+func (w *world) record() *history {
+	w.Helper()
+	list := &v1alpha1.DLIJobList{}
+	if err := w.List(w.Context(), list, client.InNamespace(w.namespace)); err != nil {
+		w.Fatal(err)
+	}
+	from := &toolscache.ListWatch{WatchFuncWithContext: func(ctx context.Context, options metav1.ListOptions) (watch.Interface, error) {
+		return w.Watch(ctx, &v1alpha1.DLIJobList{}, &client.ListOptions{Namespace: w.namespace, Raw: &options})
+	}}
+	watcher, err := toolswatch.NewRetryWatcherWithContext(w.Context(), list.ResourceVersion, from)
+	if err != nil {
+		w.Fatal(err)
+	}
+	h := &history{}
+	go func() {
+		for e := range watcher.ResultChan() {
+			if job, ok := e.Object.(*v1alpha1.DLIJob); ok {
+				h.mu.Lock()
+				h.states = append(h.states, state{time.Now(), job})
+				h.mu.Unlock()
+			}
+		}
+	}()
+	return h
+}
+
+// of is what was told of one DLIJob.
+func (h *history) of(name string) []state {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return slices.DeleteFunc(slices.Clone(h.states), func(s state) bool { return s.job.Name != name })
+}
+
+// completed is when a DLIJob was first seen completed; false before that.
+func (h *history) completed(name string) (time.Time, bool) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for _, s := range h.states {
+		if s.job.Name == name && s.job.IsCompleted() {
+			return s.seen, true
+		}
+	}
+	return time.Time{}, false
+}
+
+// len is how much was told so far.
+func (h *history) len() int {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return len(h.states)
+}
+
+type logBuffer struct {
+	mu   sync.Mutex
+	text bytes.Buffer
+}
+
+func (b *logBuffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.text.Write(p)
+}
+
+// errors are the lines that were logged as errors.
+func (b *logBuffer) errors() (lines []string) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for line := range strings.Lines(b.text.String()) {
+		if strings.Contains(line, `"level":"error"`) {
+			lines = append(lines, line)
+		}
+	}
+	return lines
+}

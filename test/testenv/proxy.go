@@ -1,0 +1,303 @@
+/*
+Copyright 2026 The DLI Operator Authors.
+
+Licensed under the Apache License, Version 2.0 (the "License");
+you may not use this file except in compliance with the License.
+You may obtain a copy of the License at
+
+    http://www.apache.org/licenses/LICENSE-2.0
+
+Unless required by applicable law or agreed to in writing, software
+distributed under the License is distributed on an "AS IS" BASIS,
+WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+See the License for the specific language governing permissions and
+limitations under the License.
+*/
+
+package testenv
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"maps"
+	"net"
+	"net/http"
+	"net/http/httputil"
+	"net/url"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"k8s.io/client-go/rest"
+)
+
+// Proxy stands in front of an API server. Its methods may be called at any time,
+// from any goroutine.
+//
+// It speaks HTTP without TLS, on loopback. A request that brings a token goes on
+// with that; any other goes on as the user of the config that the proxy was made
+// with.
+type Proxy struct {
+	address string
+	handler http.Handler
+
+	mu      sync.Mutex
+	server  *http.Server // nil while stopped
+	delays  []delay
+	refused []refusal
+	// watches is the status that refuses a watch; 0 for none.
+	watches int
+	writes  map[Write]int
+}
+
+// Write is what is counted of a request that writes.
+type Write struct {
+	// Method is PATCH, PUT, POST or DELETE.
+	Method string
+	// Resource is its plural, with its subresource if it has one: dlijobs/status.
+	Resource string
+	// Status is the HTTP status of the answer; 0 when there was none.
+	Status int
+}
+
+// Conflict reports whether somebody else had written before.
+func (w Write) Conflict() bool { return w.Status == http.StatusConflict }
+
+type delay struct {
+	time      time.Duration
+	resources []string
+}
+
+type refusal struct {
+	status    int
+	resources []string
+}
+
+// NewProxy starts a proxy in front of the API server of a config.
+func NewProxy(config *rest.Config) (*Proxy, error) {
+	target, _, err := rest.DefaultServerUrlFor(config)
+	if err != nil {
+		return nil, err
+	}
+	asUser, err := rest.TransportFor(config)
+	if err != nil {
+		return nil, err
+	}
+	asBearer, err := rest.TransportFor(rest.AnonymousClientConfig(config))
+	if err != nil {
+		return nil, err
+	}
+	p := &Proxy{address: "127.0.0.1:0", writes: map[Write]int{}}
+	p.handler = &httputil.ReverseProxy{
+		Rewrite: func(r *httputil.ProxyRequest) {
+			r.SetURL(&url.URL{Scheme: target.Scheme, Host: target.Host})
+		},
+		Transport: credentials{asUser: asUser, asBearer: asBearer},
+		// What is watched must not wait for more.
+		FlushInterval: -1,
+		// An API server that stops is no news to who has stopped it.
+		ErrorLog: slog.NewLogLogger(slog.DiscardHandler, slog.LevelError),
+		ErrorHandler: func(http.ResponseWriter, *http.Request, error) {
+			// The client finds its connection broken, as it would without a proxy.
+			panic(http.ErrAbortHandler)
+		},
+	}
+	return p, p.Resume()
+}
+
+// credentials sends each request as whom it comes from.
+type credentials struct{ asUser, asBearer http.RoundTripper }
+
+func (c credentials) RoundTrip(r *http.Request) (*http.Response, error) {
+	if r.Header.Get("Authorization") != "" {
+		return c.asBearer.RoundTrip(r)
+	}
+	return c.asUser.RoundTrip(r)
+}
+
+// Config is what clients need to reach the API server by the proxy.
+func (p *Proxy) Config() *rest.Config { return &rest.Config{Host: "http://" + p.address, QPS: -1} }
+
+// Delay has writes of the resources, or of all if none is named, take that much
+// longer. It replaces an earlier delay of the same resources; 0 ends it.
+func (p *Proxy) Delay(d time.Duration, resources ...string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.delays = slices.DeleteFunc(p.delays, func(d delay) bool { return slices.Equal(d.resources, resources) })
+	if d > 0 {
+		p.delays = append(p.delays, delay{d, resources})
+	}
+}
+
+// Refuse answers writes of the resources, or of all if none is named, with an
+// HTTP status. It replaces an earlier refusal of the same resources; 0 ends it.
+func (p *Proxy) Refuse(status int, resources ...string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.refused = slices.DeleteFunc(p.refused, func(r refusal) bool { return slices.Equal(r.resources, resources) })
+	if status > 0 {
+		p.refused = append(p.refused, refusal{status, resources})
+	}
+}
+
+// RefuseWatches answers whoever begins to watch with an HTTP status: 410 has
+// clients list again. 0 ends it.
+func (p *Proxy) RefuseWatches(status int) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.watches = status
+}
+
+// Stop breaks every connection and takes no more, as an API server that is gone.
+func (p *Proxy) Stop() error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.server == nil {
+		return nil
+	}
+	err := p.server.Close()
+	p.server = nil
+	return err
+}
+
+// Resume ends what Stop began.
+func (p *Proxy) Resume() error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.server != nil {
+		return errors.New("the proxy is running")
+	}
+	listener, err := (&net.ListenConfig{}).Listen(context.Background(), "tcp", p.address) //nolint:forbidigo // a listener lives until Stop
+	if err != nil {
+		return fmt.Errorf("starting the proxy of the API server: %w", err)
+	}
+	p.address = listener.Addr().String()
+	p.server = &http.Server{Handler: p, ReadHeaderTimeout: 10 * time.Second}
+	go func(server *http.Server) { _ = server.Serve(listener) }(p.server)
+	return nil
+}
+
+// Writes counts the writes since the proxy was made, or since Reset.
+func (p *Proxy) Writes() map[Write]int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return maps.Clone(p.writes)
+}
+
+// Count adds up the writes that are as asked for.
+func (p *Proxy) Count(is func(Write) bool) (n int) {
+	for write, times := range p.Writes() {
+		if is(write) {
+			n += times
+		}
+	}
+	return n
+}
+
+// Reset begins to count anew.
+func (p *Proxy) Reset() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.writes = map[Write]int{}
+}
+
+// ServeHTTP passes one request on.
+func (p *Proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if !slices.Contains([]string{http.MethodPatch, http.MethodPut, http.MethodPost, http.MethodDelete}, r.Method) {
+		p.read(w, r)
+		return
+	}
+	write := Write{Method: r.Method, Resource: resource(r.URL.Path)}
+	count := sync.OnceFunc(func() {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		p.writes[write]++
+	})
+	// Before the answer is sent: who has it also finds it counted.
+	answer := &recorder{ResponseWriter: w, answered: func(status int) { write.Status = status; count() }}
+	defer count()
+	wait, status := p.treatment(write.Resource)
+	if wait > 0 {
+		select {
+		case <-time.After(wait):
+		case <-r.Context().Done():
+			panic(http.ErrAbortHandler)
+		}
+	}
+	if status > 0 {
+		http.Error(answer, "refused by the proxy", status)
+		return
+	}
+	p.handler.ServeHTTP(answer, r)
+}
+
+func (p *Proxy) read(w http.ResponseWriter, r *http.Request) {
+	p.mu.Lock()
+	status := p.watches
+	p.mu.Unlock()
+	if status > 0 && r.URL.Query().Get("watch") == "true" {
+		http.Error(w, "refused by the proxy", status)
+		return
+	}
+	p.handler.ServeHTTP(w, r)
+}
+
+// treatment is how long a write of a resource is to take, and with which status
+// it is refused, if it is.
+func (p *Proxy) treatment(resource string) (wait time.Duration, status int) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, d := range p.delays {
+		if len(d.resources) == 0 || slices.Contains(d.resources, resource) {
+			wait = max(wait, d.time)
+		}
+	}
+	for _, r := range p.refused {
+		if len(r.resources) == 0 || slices.Contains(r.resources, resource) {
+			status = r.status
+		}
+	}
+	return wait, status
+}
+
+// recorder tells the status of an answer before it is sent.
+type recorder struct {
+	http.ResponseWriter
+
+	answered func(status int)
+}
+
+// WriteHeader passes the status on.
+func (r *recorder) WriteHeader(status int) {
+	r.answered(status)
+	r.ResponseWriter.WriteHeader(status)
+}
+
+// Unwrap lets http.ResponseController flush.
+func (r *recorder) Unwrap() http.ResponseWriter { return r.ResponseWriter }
+
+// resource finds the resource and subresource in the path of a request:
+//
+//	/api/v1/namespaces/{namespace}/{resource}/{name}/{subresource}
+//	/apis/{group}/{version}/{resource}/{name}
+func resource(path string) string {
+	parts := strings.Split(strings.Trim(path, "/"), "/")
+	switch {
+	case len(parts) > 2 && parts[0] == "api":
+		parts = parts[2:]
+	case len(parts) > 3 && parts[0] == "apis":
+		parts = parts[3:]
+	default:
+		return path
+	}
+	if len(parts) > 2 && parts[0] == "namespaces" && parts[2] != "status" && parts[2] != "finalize" {
+		parts = parts[2:]
+	}
+	if len(parts) > 2 {
+		return parts[0] + "/" + parts[2]
+	}
+	return parts[0]
+}

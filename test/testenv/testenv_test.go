@@ -1,0 +1,222 @@
+/*
+Copyright 2026 The DLI Operator Authors.
+
+Licensed under the Apache License, Version 2.0 (the "License");
+you may not use this file except in compliance with the License.
+You may obtain a copy of the License at
+
+    http://www.apache.org/licenses/LICENSE-2.0
+
+Unless required by applicable law or agreed to in writing, software
+distributed under the License is distributed on an "AS IS" BASIS,
+WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+See the License for the specific language governing permissions and
+limitations under the License.
+*/
+
+package testenv
+
+import (
+	"net/http"
+	"strconv"
+	"testing"
+	"time"
+
+	"github.com/go-logr/logr"
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/rest"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+)
+
+func TestControlPlane(t *testing.T) {
+	ctrl.SetLogger(logr.Discard())
+	plane := &ControlPlane{CRDs: "../../config/crd/bases"}
+	if err := plane.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := plane.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	admin := newClient(t, plane.Config())
+	proxy, err := NewProxy(plane.Config())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = proxy.Stop() })
+	behind := newClient(t, proxy.Config())
+
+	t.Run("keeps its data and its ports over a stop", func(t *testing.T) {
+		// Somebody watches, as always.
+		watcher, err := admin.Watch(t.Context(), &corev1.ConfigMapList{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer watcher.Stop()
+		create(t, admin, "kept")
+		if err := plane.Stop(); err != nil {
+			t.Fatal(err)
+		}
+		if err := plane.Start(); err != nil {
+			t.Fatal(err)
+		}
+		get(t, admin, "kept")
+	})
+	t.Run("goes back to a snapshot, and its resource versions with it", func(t *testing.T) {
+		snapshot, err := plane.Snapshot()
+		if err != nil {
+			t.Fatal(err)
+		}
+		create(t, admin, "lost")
+		before := version(t, get(t, admin, "lost").ResourceVersion)
+		if err := plane.Restore(snapshot); err != nil {
+			t.Fatal(err)
+		}
+		if err := admin.Get(t.Context(), client.ObjectKey{Namespace: "default", Name: "lost"}, &corev1.ConfigMap{}); !apierrors.IsNotFound(err) {
+			t.Errorf("what came after the snapshot: %v", err)
+		}
+		list := &corev1.ConfigMapList{}
+		if err := admin.List(t.Context(), list); err != nil {
+			t.Fatal(err)
+		}
+		if after := version(t, list.ResourceVersion); after >= before {
+			t.Errorf("the resource version is %d, and was %d before", after, before)
+		}
+		get(t, admin, "kept")
+	})
+	t.Run("is watched through the proxy", func(t *testing.T) {
+		watcher, err := behind.Watch(t.Context(), &corev1.ConfigMapList{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer watcher.Stop()
+		create(t, admin, "watched")
+		timeout := time.After(time.Minute)
+		for {
+			select {
+			case e := <-watcher.ResultChan():
+				if object, ok := e.Object.(*corev1.ConfigMap); ok && object.Name == "watched" {
+					return
+				}
+			case <-timeout:
+				t.Fatal("no event came")
+			}
+		}
+	})
+	t.Run("is not watched while the proxy refuses it", func(t *testing.T) {
+		proxy.RefuseWatches(http.StatusGone)
+		defer proxy.RefuseWatches(0)
+		if _, err := behind.Watch(t.Context(), &corev1.ConfigMapList{}); !apierrors.IsGone(err) {
+			t.Errorf("error is %v", err)
+		}
+		get(t, behind, "kept")
+	})
+	t.Run("is slow behind the proxy", func(t *testing.T) {
+		proxy.Delay(500*time.Millisecond, "configmaps")
+		defer proxy.Delay(0, "configmaps")
+		began := time.Now()
+		create(t, behind, "slow")
+		if took := time.Since(began); took < 500*time.Millisecond {
+			t.Errorf("a write took %v", took)
+		}
+	})
+	t.Run("refuses writes behind the proxy, which counts them", func(t *testing.T) {
+		proxy.Reset()
+		proxy.Refuse(http.StatusInternalServerError)
+		object := get(t, behind, "kept")
+		if err := behind.Update(t.Context(), object); !apierrors.IsInternalError(err) {
+			t.Errorf("error is %v", err)
+		}
+		proxy.Refuse(0)
+		object.ResourceVersion = "1"
+		if err := behind.Update(t.Context(), object); !apierrors.IsConflict(err) {
+			t.Errorf("error is %v", err)
+		}
+		want := map[int]int{http.StatusInternalServerError: 1, http.StatusConflict: 1}
+		for write, n := range proxy.Writes() {
+			if write.Method != http.MethodPut || write.Resource != "configmaps" || n != want[write.Status] {
+				t.Errorf("%+v was counted %d times", write, n)
+			}
+		}
+		if n := proxy.Count(Write.Conflict); n != 1 {
+			t.Errorf("%d conflicts were counted", n)
+		}
+	})
+	t.Run("goes away behind the proxy, and comes back", func(t *testing.T) {
+		if err := proxy.Stop(); err != nil {
+			t.Fatal(err)
+		}
+		if err := behind.List(t.Context(), &corev1.ConfigMapList{}); err == nil {
+			t.Error("it still answers")
+		}
+		if err := proxy.Resume(); err != nil {
+			t.Fatal(err)
+		}
+		get(t, behind, "kept")
+	})
+	t.Run("sees a token behind the proxy", func(t *testing.T) {
+		config := proxy.Config()
+		config.BearerToken = "of-nobody"
+		err := newClient(t, config).List(t.Context(), &corev1.ConfigMapList{})
+		if !apierrors.IsUnauthorized(err) {
+			t.Errorf("error is %v", err)
+		}
+	})
+}
+
+func TestResourceOfAPath(t *testing.T) {
+	for path, want := range map[string]string{
+		"/api/v1/namespaces/a":                                                       "namespaces",
+		"/api/v1/namespaces/a/configmaps":                                            "configmaps",
+		"/api/v1/nodes/a/status":                                                     "nodes/status",
+		"/api/v1/namespaces/a/status":                                                "namespaces/status",
+		"/apis/dli.huaweicloud.com/v1alpha1/namespaces/a/dlijobs/b/status":           "dlijobs/status",
+		"/apis/dli.huaweicloud.com/v1alpha1/dlijobs":                                 "dlijobs",
+		"/apis/apiextensions.k8s.io/v1/customresourcedefinitions/dlijobs.dli/status": "customresourcedefinitions/status",
+		"/apis/coordination.k8s.io/v1/namespaces/kube-system/leases/a":               "leases",
+		"/apis/events.k8s.io/v1/namespaces/a/events/b":                               "events",
+		"/version": "/version",
+	} {
+		if got := resource(path); got != want {
+			t.Errorf("%s is of %q, want %q", path, got, want)
+		}
+	}
+}
+
+func newClient(t *testing.T, config *rest.Config) client.WithWatch {
+	t.Helper()
+	c, err := client.NewWithWatch(config, client.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+func create(t *testing.T, c client.Client, name string) {
+	t.Helper()
+	if err := c.Create(t.Context(), &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: name}}); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func get(t *testing.T, c client.Client, name string) *corev1.ConfigMap {
+	t.Helper()
+	object := &corev1.ConfigMap{}
+	if err := c.Get(t.Context(), client.ObjectKey{Namespace: "default", Name: name}, object); err != nil {
+		t.Fatal(err)
+	}
+	return object
+}
+
+func version(t *testing.T, text string) int {
+	t.Helper()
+	n, err := strconv.Atoi(text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return n
+}
