@@ -58,6 +58,7 @@ import (
 	"github.com/dli-operator/dli-operator/api/v1alpha1"
 	"github.com/dli-operator/dli-operator/controllers"
 	"github.com/dli-operator/dli-operator/internal/dli/dlitest"
+	"github.com/dli-operator/dli-operator/internal/poller"
 	"github.com/dli-operator/dli-operator/test/testenv"
 )
 
@@ -131,7 +132,7 @@ func newWorldOn(t *testing.T, on *testenv.ControlPlane, simulation ...dlitest.Op
 		t.Fatal(err)
 	}
 	w := &world{T: t, WithWatch: c, dli: server, config: on.Config(), log: &logBuffer{}}
-	w.options.Schedule = controllers.DefaultSchedule()
+	w.options.Schedule = poller.DefaultSchedule()
 	w.options.Connections.AllowInsecure = true
 	w.options.Connections.UserAgent = "dli-operator/test"
 	w.options.MaxConcurrentReconciles = 100
