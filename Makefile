@@ -16,10 +16,11 @@ KUBECTL ?= $(shell command -v kubectl || echo '$$(hack/controlplane/build.sh)/ku
 FUZZTIME ?= 1m
 # More for go test, such as -run or -v.
 TESTFLAGS ?=
-# More for the manager (make run), the benchmark (make bench) and the image
-# (make docker-build; --push stores it in its registry).
+# More for the manager (make run), the benchmark (make bench), the soak test
+# (make soak) and the image (make docker-build; --push stores it in its registry).
 RUNFLAGS ?=
 BENCHFLAGS ?=
+SOAKFLAGS ?=
 BUILDXFLAGS ?=
 PLATFORMS ?= linux/amd64,linux/arm64
 
@@ -83,6 +84,18 @@ bench: ## Measure CPU, memory, writes and lateness on a real API server.
 .PHONY: bench-smoke
 bench-smoke: ## Measure 1000 jobs for a moment; fail if a poll costs far too much.
 	assets=$$(hack/controlplane/build.sh) && KUBEBUILDER_ASSETS=$$assets go run ./hack/bench -smoke $(BENCHFLAGS)
+
+.PHONY: soak
+soak: ## Let everything fail for half an hour; fail if an invariant does not hold.
+	assets=$$(hack/controlplane/build.sh) && KUBEBUILDER_ASSETS=$$assets go run ./hack/soak $(SOAKFLAGS)
+
+.PHONY: soak-smoke
+soak-smoke: ## Let some of it fail, two faults at a time, in under three minutes.
+	$(MAKE) --no-print-directory soak SOAKFLAGS="-duration=75s -pairs $(SOAKFLAGS)"
+
+.PHONY: test-faults
+test-faults: soak-smoke ## The same, and show that broken operators are seen; four minutes.
+	$(MAKE) --no-print-directory soak SOAKFLAGS="-broken $(SOAKFLAGS)"
 
 .PHONY: demo
 demo: ## Show the operator at work on this machine, with a simulated DLI.
