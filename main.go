@@ -175,12 +175,22 @@ func run(ctx context.Context, config *rest.Config, o options, log logr.Logger) e
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
 	fill := newFirstFill(ctx.Done(), stop)
-	mgr, err := newManager(config, o, fill)
+	lease, err := newLease(config, o)
+	if err != nil {
+		return fmt.Errorf("preparing the leader election: %w", err)
+	}
+	mgr, err := newManager(config, o, fill, lease)
 	if err != nil {
 		return err
 	}
 	if err := fill.warm(ctx, mgr.GetCache(), scope); err != nil {
 		return err
+	}
+	if lease != nil {
+		o.controllers.Leads = lease.holds
+		if err := mgr.Add(lease); err != nil {
+			return fmt.Errorf("adding the watch of the lease: %w", err)
+		}
 	}
 	if err := controllers.Add(ctx, mgr, o.controllers); err != nil {
 		return err
@@ -190,7 +200,7 @@ func run(ctx context.Context, config *rest.Config, o options, log logr.Logger) e
 	return fill.outcome(mgr.Start(ctx))
 }
 
-func newManager(config *rest.Config, o options, fill *firstFill) (ctrl.Manager, error) {
+func newManager(config *rest.Config, o options, fill *firstFill, lease *ownLease) (ctrl.Manager, error) {
 	scheme := runtime.NewScheme()
 	if err := clientgoscheme.AddToScheme(scheme); err != nil {
 		return nil, err
@@ -207,20 +217,24 @@ func newManager(config *rest.Config, o options, fill *firstFill) (ctrl.Manager, 
 		metricsOptions.FilterProvider = filters.WithAuthenticationAndAuthorization
 		metricsOptions.TLSOpts = []func(*tls.Config){func(c *tls.Config) { c.MinVersion = tls.VersionTLS12 }}
 	}
-	shutdown := 30 * time.Second
-	mgr, err := ctrl.NewManager(config, ctrl.Options{
+	managerOptions := ctrl.Options{
 		Scheme:                        scheme,
 		Cache:                         cacheOptions,
 		NewCache:                      fill.newCache,
 		Metrics:                       metricsOptions,
 		HealthProbeBindAddress:        o.probeAddress,
 		PprofBindAddress:              o.pprofAddress,
-		LeaderElection:                o.leaderElect,
-		LeaderElectionID:              o.leaderElectionID,
-		LeaderElectionNamespace:       o.leaderElectionNamespace,
+		LeaderElection:                lease != nil,
 		LeaderElectionReleaseOnCancel: true,
-		GracefulShutdownTimeout:       &shutdown,
-	})
+		LeaseDuration:                 new(leaseDuration),
+		RenewDeadline:                 new(renewDeadline),
+		RetryPeriod:                   new(retryPeriod),
+		GracefulShutdownTimeout:       new(30 * time.Second),
+	}
+	if lease != nil {
+		managerOptions.LeaderElectionResourceLockInterface = lease
+	}
+	mgr, err := ctrl.NewManager(config, managerOptions)
 	if err != nil {
 		return nil, fmt.Errorf("creating the manager: %w", err)
 	}

@@ -50,12 +50,18 @@ type DLIJobReconciler struct {
 	Recorder    events.EventRecorder
 	Clock       clock.PassiveClock
 	Metrics     *Metrics
+	// Leads reports whether this process surely leads; nil when it always does.
+	Leads func(now time.Time) bool
 	// MaxConcurrentReconciles bounds the jobs whose status is written at once.
 	MaxConcurrentReconciles int
 
 	memories memories
 	results  trigger
 }
+
+// leadAgain is when to look again whether this process leads: it does if only a
+// renewal of its lease was slow.
+const leadAgain = time.Second
 
 // maxConflicts bounds how often one reconcile reads an object again because
 // somebody else has changed it meanwhile.
@@ -67,6 +73,11 @@ const maxConflicts = 5
 func (r *DLIJobReconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Result, error) {
 	stored, err := r.read(ctx, req.NamespacedName)
 	for conflicts := 0; err == nil; conflicts++ {
+		// After each read: what a new leader has written would look like the work of
+		// another hand.
+		if r.Leads != nil && !r.Leads(r.Clock.Now()) {
+			return ctrl.Result{RequeueAfter: leadAgain}, nil
+		}
 		if stored == nil || !stored.DeletionTimestamp.IsZero() {
 			r.Poller.Forget(req.NamespacedName)
 			r.memories.forget(req.NamespacedName)
