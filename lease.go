@@ -35,7 +35,8 @@ import (
 const (
 	leaseDuration = 15 * time.Second
 	renewDeadline = 10 * time.Second
-	retryPeriod   = 2 * time.Second
+	// With its jitter the lease that is released is taken after 3.3 s at most.
+	retryPeriod = 1500 * time.Millisecond
 )
 
 // ownLease is the lock of the leader election, and knows when this process renewed
@@ -52,7 +53,8 @@ type ownLease struct {
 // newLease returns the lease of an operator that elects a leader; nil of one that
 // does not.
 func newLease(config *rest.Config, o options) (*ownLease, error) {
-	lock, err := leaderelection.NewResourceLock(config, noEvents{}, leaderelection.Options{
+	// A copy: it sets a timeout that is the election's alone.
+	lock, err := leaderelection.NewResourceLock(rest.CopyConfig(config), noEvents{}, leaderelection.Options{
 		LeaderElection: o.leaderElect, LeaderElectionID: o.leaderElectionID, LeaderElectionNamespace: o.leaderElectionNamespace,
 		RenewDeadline: renewDeadline,
 	})

@@ -21,6 +21,7 @@ package main
 import (
 	"context"
 	"crypto/tls"
+	"errors"
 	"flag"
 	"fmt"
 	"os"
@@ -36,6 +37,7 @@ import (
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/healthz"
 	"sigs.k8s.io/controller-runtime/pkg/log/zap"
+	"sigs.k8s.io/controller-runtime/pkg/manager"
 	"sigs.k8s.io/controller-runtime/pkg/metrics"
 	"sigs.k8s.io/controller-runtime/pkg/metrics/filters"
 	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
@@ -192,12 +194,35 @@ func run(ctx context.Context, config *rest.Config, o options, log logr.Logger) e
 			return fmt.Errorf("adding the watch of the lease: %w", err)
 		}
 	}
+	rewound := make(chan struct{}, 1)
+	o.controllers.Rewound = func() {
+		select {
+		case rewound <- struct{}{}:
+		default:
+		}
+	}
+	if err := mgr.Add(endWhenRewound(rewound)); err != nil {
+		return fmt.Errorf("adding the watch for restores of etcd: %w", err)
+	}
 	if err := controllers.Add(ctx, mgr, o.controllers); err != nil {
 		return err
 	}
 	log.Info("starting", "version", version)
 	go fill.wait(ctx, mgr.GetCache())
 	return fill.outcome(mgr.Start(ctx))
+}
+
+// endWhenRewound ends the operator once the API server has gone back to an
+// earlier state: only a new process is sure to see all that there is now.
+func endWhenRewound(rewound <-chan struct{}) manager.RunnableFunc {
+	return func(ctx context.Context) error {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-rewound:
+			return errors.New("the API server has gone back to an earlier state, as after a restore of etcd: starting anew is the way to see all that it has now")
+		}
+	}
 }
 
 func newManager(config *rest.Config, o options, fill *firstFill, lease *ownLease) (ctrl.Manager, error) {

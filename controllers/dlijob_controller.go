@@ -52,6 +52,8 @@ type DLIJobReconciler struct {
 	Metrics     *Metrics
 	// Leads reports whether this process surely leads; nil when it always does.
 	Leads func(now time.Time) bool
+	// Rewound is called when the API server has gone back in time; it may be nil.
+	Rewound func()
 	// MaxConcurrentReconciles bounds the jobs whose status is written at once.
 	MaxConcurrentReconciles int
 
@@ -99,6 +101,9 @@ func (r *DLIJobReconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctr
 		before := stored
 		if stored, err = r.readLive(ctx, req.NamespacedName); stored != nil {
 			r.memories.changed(before, stored)
+			if isOlder(stored, before.ResourceVersion) {
+				r.rewound(stored)
+			}
 		}
 	}
 	return ctrl.Result{}, err
@@ -180,9 +185,19 @@ func (r *DLIJobReconciler) read(ctx context.Context, key types.NamespacedName) (
 	}
 	live, err := r.readLive(ctx, key)
 	if live != nil && known.isBehind(live) {
-		r.memories.rewound(live)
+		r.rewound(live)
 	}
 	return live, err
+}
+
+// rewound notes that the API server has an older version of a job than it had:
+// etcd was restored. What is watched goes on from the version of before, so new
+// objects would not be seen for as long as it takes to get there.
+func (r *DLIJobReconciler) rewound(live *v1alpha1.DLIJob) {
+	r.memories.rewound(live)
+	if r.Rewound != nil {
+		r.Rewound()
+	}
 }
 
 // sharedObject spares a copy of what is only read.
@@ -222,11 +237,17 @@ func (r *DLIJobReconciler) putRight(job *v1alpha1.DLIJob, now time.Time) time.Du
 	return 0
 }
 
+// writeTimeout bounds a write. The API server itself gives up after a minute.
+const writeTimeout = time.Minute
+
 // write stores the status, once, and only if nobody changed the object since it
 // was read: an outcome must not be overwritten by an operator that has lost its
 // lease and does not know it yet. It reports whether there was still an object.
 func (r *DLIJobReconciler) write(ctx context.Context, stored, job *v1alpha1.DLIJob) (written bool, err error) {
 	patch := client.MergeFromWithOptions(stored, client.MergeFromWithOptimisticLock{})
+	// A write that is on its way when the operator is told to end is finished.
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), writeTimeout)
+	defer cancel()
 	err = r.Status().Patch(ctx, job, patch)
 	r.Metrics.wrote(err)
 	switch {

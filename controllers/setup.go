@@ -77,6 +77,9 @@ type Options struct {
 	// has no others beside it. The leader election alone does not stop a process
 	// that was frozen for longer than its lease before that has written.
 	Leads func(now time.Time) bool
+	// Rewound is called when the API server turns out to have gone back to an
+	// earlier state, as after a restore of etcd; it must not block, and may be nil.
+	Rewound func()
 	// Version is told by a metric.
 	Version string
 	// Registry takes the metrics.
@@ -104,6 +107,7 @@ func Add(ctx context.Context, mgr ctrl.Manager, o Options) error {
 		Clock:                   clock,
 		Metrics:                 metrics,
 		Leads:                   o.Leads,
+		Rewound:                 o.Rewound,
 		MaxConcurrentReconciles: o.MaxConcurrentReconciles,
 	}
 	connectionReconciler := &DLIConnectionReconciler{

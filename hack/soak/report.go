@@ -17,6 +17,7 @@ limitations under the License.
 package main
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"maps"
@@ -35,6 +36,8 @@ type report struct {
 	violations []check.Violation
 	requests   int
 	took       time.Duration
+	// troubles are what kept a fault from being injected as it should.
+	troubles   []error
 	idle, left holding
 }
 
@@ -69,13 +72,13 @@ func (r *report) print(out io.Writer) error {
 			r.idle.heap/(1<<20), r.idle.goroutines, r.left.heap/(1<<20), r.left.goroutines)
 	}
 	if len(r.violations) == 0 {
-		return nil
+		return errors.Join(r.troubles...)
 	}
 	fmt.Fprintln(out)
 	for _, v := range r.violations[:min(len(r.violations), 50)] {
 		fmt.Fprintln(out, v)
 	}
-	return fmt.Errorf("%d violations; again with -seed=%d", len(r.violations), r.seed)
+	return errors.Join(append(r.troubles, fmt.Errorf("%d violations; again with -seed=%d", len(r.violations), r.seed))...)
 }
 
 func (r *report) lines() map[string]line {

@@ -116,7 +116,7 @@ func (w *world) play(ctx context.Context) (*report, error) {
 	}
 	if !w.enough() {
 		if err := w.settle(ctx, r, idle); err != nil {
-			return nil, err
+			r.troubles = append(r.troubles, err)
 		}
 	}
 	w.verify()
@@ -170,11 +170,13 @@ func (w *world) round(ctx context.Context, r *report, random *rand.Rand, togethe
 		}()
 	}
 	injected.Wait()
-	if err := errors.Join(errs...); err != nil {
-		return err
-	}
-	if err := w.repair(ctx); err != nil {
-		return err
+	if err := errors.Join(append(errs, w.repair(ctx))...); err != nil {
+		if ctx.Err() != nil {
+			return err
+		}
+		// What is left of the run still tells something.
+		say("TROUBLE %v", err)
+		r.troubles = append(r.troubles, err)
 	}
 	healed := time.Now()
 	var waiting []string

@@ -205,7 +205,7 @@ func (w *world) connection(t *team) *v1alpha1.DLIConnection {
 }
 
 // toldAtOnce is how many violations are told when they are found.
-const toldAtOnce = 20
+const toldAtOnce = 60
 
 // judge has the history take something.
 func (w *world) judge(take func(h *check.History)) {

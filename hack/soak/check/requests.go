@@ -44,34 +44,47 @@ func ByTime(requests []Request) []Request {
 	return sorted
 }
 
-// Overlaps finds jobs for which a process went on asking for longer than a lease
-// after another one had begun to. A process that loses the lease ends, so none
-// may ever ask again that another one has followed.
+// Overlaps finds jobs that two processes asked about for longer than a lease: the
+// one that had begun first went on, or began again, after the other one had
+// begun, which went on, too. A process that loses the lease ends, so none comes
+// back by right.
 func Overlaps(requests []Request, lease time.Duration) (checked int, found []Violation) {
-	type latest struct {
-		process string
-		since   time.Time
-	}
-	// What followed each process in asking for a job, by job and process.
-	followed := map[[2]string]latest{}
-	current := map[string]latest{}
-	reported := map[[2]string]bool{}
+	type asking struct{ first, last time.Time }
+	byJob := map[string]map[string]*asking{}
+	// again is when a process first asked after another one that began later.
+	again := map[[3]string]time.Time{}
+	reported := map[[3]string]bool{}
 	for _, r := range requests {
 		checked++
-		now, known := current[r.Job]
-		key := [2]string{r.Job, r.Process}
-		if f, ok := followed[key]; ok {
-			if over := r.At.Sub(f.since); over > lease && !reported[key] {
-				reported[key] = true
-				found = append(found, Violation{Overlap, r.At, r.During, r.Job, fmt.Sprintf("%s asks %v after %s has begun to", r.Process, over.Round(time.Millisecond), f.process)})
+		processes := byJob[r.Job]
+		if processes == nil {
+			processes = map[string]*asking{}
+			byJob[r.Job] = processes
+		}
+		mine := processes[r.Process]
+		if mine == nil {
+			mine = &asking{first: r.At}
+			processes[r.Process] = mine
+		}
+		mine.last = r.At
+		for name, other := range processes {
+			elder, younger, both := r.Process, name, r.At
+			switch {
+			case name == r.Process:
+				continue
+			case other.first.After(mine.first):
+				both = other.last
+				if key := [3]string{r.Job, elder, younger}; again[key].IsZero() {
+					again[key] = r.At
+				}
+			default:
+				elder, younger, both = name, r.Process, other.last
 			}
-			continue
-		}
-		if known && now.process != r.Process {
-			followed[[2]string{r.Job, now.process}] = latest{r.Process, r.At}
-		}
-		if !known || now.process != r.Process {
-			current[r.Job] = latest{r.Process, r.At}
+			key := [3]string{r.Job, elder, younger}
+			if since := again[key]; !since.IsZero() && both.Sub(since) > lease && !reported[key] {
+				reported[key] = true
+				found = append(found, Violation{Overlap, r.At, r.During, r.Job, fmt.Sprintf("%s and %s have asked beside each other for %v", elder, younger, both.Sub(since).Round(time.Millisecond))})
+			}
 		}
 	}
 	return checked, found
