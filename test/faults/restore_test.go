@@ -57,7 +57,7 @@ type restorable struct {
 	running, ending *v1alpha1.DLIJob
 }
 
-func newRestorable(t *testing.T) *restorable {
+func newRestorable(t *testing.T, changes ...func(*world)) *restorable {
 	t.Helper()
 	plane := newControlPlane()
 	if err := plane.Start(); err != nil {
@@ -69,6 +69,9 @@ func newRestorable(t *testing.T) *restorable {
 		}
 	})
 	w := &restorable{world: newWorldOn(t, plane), plane: plane}
+	for _, change := range changes {
+		change(w.world)
+	}
 	often(w.world)
 	w.options.Schedule.StatusRefreshInterval = time.Second
 	w.proxy = w.behindProxy()
@@ -107,4 +110,20 @@ func (w *restorable) goesOn() {
 	w.awaitRequests("running", w.dli.Requests("running")+5)
 	last := w.reload(w.running).Status.LastPollTime
 	w.await(w.running, wait, "written again", func(job *v1alpha1.DLIJob) bool { return job.Status.LastPollTime.After(last.Time) })
+}
+
+// What was created after the restore, while those who watch go on from a version
+// that is yet to come, is seen by a process that starts anew: the operator is told
+// to.
+func TestARestoreOfEtcdIsNoticed(t *testing.T) {
+	t.Parallel()
+	noticed := make(chan struct{}, 100)
+	w := newRestorable(t, func(w *world) { w.options.Rewound = func() { noticed <- struct{}{} } })
+	if len(noticed) > 0 {
+		t.Error("it was noticed before it came")
+	}
+	w.restore(func() {})
+	if !within(wait, func() bool { return len(noticed) > 0 }) {
+		t.Error("it was not noticed")
+	}
 }
