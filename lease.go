@@ -22,11 +22,13 @@ import (
 	"sync/atomic"
 	"time"
 
+	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/leaderelection/resourcelock"
 	"k8s.io/client-go/tools/record"
 	"k8s.io/utils/clock"
 	"sigs.k8s.io/controller-runtime/pkg/leaderelection"
+	"sigs.k8s.io/controller-runtime/pkg/manager"
 	"sigs.k8s.io/controller-runtime/pkg/recorder"
 )
 
@@ -46,32 +48,50 @@ const (
 type ownLease struct {
 	resourcelock.Interface
 
-	clock   clock.WithTicker
-	renewed atomic.Pointer[time.Time]
+	announcer *announcer
+	clock     clock.WithTicker
+	renewed   atomic.Pointer[time.Time]
 }
 
 // newLease returns the lease of an operator that elects a leader; nil of one that
 // does not.
 func newLease(config *rest.Config, o options) (*ownLease, error) {
+	announcer := &announcer{}
 	// A copy: it sets a timeout that is the election's alone.
-	lock, err := leaderelection.NewResourceLock(rest.CopyConfig(config), noEvents{}, leaderelection.Options{
+	lock, err := leaderelection.NewResourceLock(rest.CopyConfig(config), announcer, leaderelection.Options{
 		LeaderElection: o.leaderElect, LeaderElectionID: o.leaderElectionID, LeaderElectionNamespace: o.leaderElectionNamespace,
 		RenewDeadline: renewDeadline,
 	})
 	if err != nil || lock == nil {
 		return nil, err
 	}
-	return &ownLease{Interface: lock, clock: clock.RealClock{}}, nil
+	return &ownLease{Interface: lock, announcer: announcer, clock: clock.RealClock{}}, nil
 }
 
-// noEvents has the lock send none: the log tells who leads.
-type noEvents struct{}
+// announcer sends the event that tells of a new leader. The lock is made before
+// the manager that has the means to do so.
+type announcer struct {
+	record.EventRecorder // none of the methods that are not used
+
+	manager atomic.Pointer[manager.Manager]
+	name    string
+}
 
 // GetEventRecorderFor implements the provider that the lock wants.
-func (noEvents) GetEventRecorderFor(string) record.EventRecorder { return nil }
+func (a *announcer) GetEventRecorderFor(name string) record.EventRecorder {
+	a.name = name
+	return a
+}
 
-// GetEventRecorder implements it, too.
-func (noEvents) GetEventRecorder(string) recorder.EventRecorder { return nil }
+// GetEventRecorder implements it, too; a lock has no use for it yet.
+func (a *announcer) GetEventRecorder(string) recorder.EventRecorder { return nil }
+
+// Eventf implements record.EventRecorder.
+func (a *announcer) Eventf(object runtime.Object, kind, reason, message string, args ...any) {
+	if mgr := a.manager.Load(); mgr != nil {
+		(*mgr).GetEventRecorderFor(a.name).Eventf(object, kind, reason, message, args...) //nolint:staticcheck // the election's events are of the old kind
+	}
+}
 
 // Create implements resourcelock.Interface.
 func (l *ownLease) Create(ctx context.Context, r resourcelock.LeaderElectionRecord) error {

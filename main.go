@@ -189,6 +189,7 @@ func run(ctx context.Context, config *rest.Config, o options, log logr.Logger) e
 		return err
 	}
 	if lease != nil {
+		lease.announcer.manager.Store(&mgr)
 		o.controllers.Leads = lease.holds
 		if err := mgr.Add(lease); err != nil {
 			return fmt.Errorf("adding the watch of the lease: %w", err)

@@ -19,6 +19,7 @@ package lifecycle
 import (
 	"fmt"
 	"net/http"
+	"slices"
 	"testing"
 	"time"
 
@@ -54,6 +55,13 @@ func TestShutdown(t *testing.T) {
 		t.Fatal("nobody leads")
 	}
 	leader := w.holder()
+	if !within(time.Minute, func() bool {
+		told := &corev1.EventList{}
+		err := w.List(t.Context(), told, client.InNamespace(namespace))
+		return err == nil && slices.ContainsFunc(told.Items, func(e corev1.Event) bool { return e.Reason == "LeaderElection" })
+	}) {
+		t.Error("no event tells of the new leader")
+	}
 	w.start("--leader-elect", "--leader-election-namespace="+namespace)
 	var jobs []*v1alpha1.DLIJob
 	for i := range 20 {
