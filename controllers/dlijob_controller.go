@@ -17,11 +17,15 @@ limitations under the License.
 package controllers
 
 import (
+	"bytes"
 	"context"
+	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/tools/events"
 	"k8s.io/utils/clock"
@@ -119,8 +123,8 @@ func (r *DLIJobReconciler) reconcile(ctx context.Context, stored *v1alpha1.DLIJo
 	now := r.Clock.Now()
 	key := client.ObjectKeyFromObject(stored)
 	job := stored.DeepCopy()
-	if wait := r.putRight(job, now); wait > 0 {
-		return wait, nil
+	if wait, err := r.putRight(ctx, job, now); err != nil || wait > 0 {
+		return wait, err
 	}
 	progress, err := r.poll(ctx, job, now)
 	if err != nil {
@@ -218,13 +222,23 @@ const restoreEvery = 5 * time.Second
 // putRight undoes what somebody else has changed in the status of a job. It
 // returns how long to wait before that may be done again, 0 if it was done or
 // nothing was to be done.
-func (r *DLIJobReconciler) putRight(job *v1alpha1.DLIJob, now time.Time) time.Duration {
+func (r *DLIJobReconciler) putRight(ctx context.Context, job *v1alpha1.DLIJob, now time.Time) (time.Duration, error) {
 	known := r.memories.of(job, now)
 	if known.holds(job) {
-		return 0
+		return 0, nil
+	}
+	if known.replaced != nil && known.replaced.Outcome == "" {
+		late, err := r.recordedByOperator(ctx, job)
+		if err != nil {
+			return 0, err
+		}
+		if late {
+			r.memories.stored(job, job.ResourceVersion)
+			return 0, nil
+		}
 	}
 	if wait := known.restoredAt.Add(restoreEvery).Sub(now); !known.restoredAt.IsZero() && wait > 0 {
-		return wait
+		return wait, nil
 	}
 	r.memories.restored(job, now)
 	if known.replaced != nil {
@@ -234,7 +248,34 @@ func (r *DLIJobReconciler) putRight(job *v1alpha1.DLIJob, now time.Time) time.Du
 	}
 	// DLI has the last word.
 	r.Poller.PollNow(client.ObjectKeyFromObject(job))
-	return 0
+	return 0, nil
+}
+
+// fieldOwner is who the operator is to the API server, which keeps for each field
+// who wrote it.
+const fieldOwner = client.FieldOwner("dli-operator")
+
+// recordedByOperator reports whether an outcome that this process has not written
+// is the operator's all the same: that of the leader before, whose last write was
+// long on its way. Such an outcome stands as any other does.
+func (r *DLIJobReconciler) recordedByOperator(ctx context.Context, job *v1alpha1.DLIJob) (bool, error) {
+	if !job.IsCompleted() {
+		return false, nil
+	}
+	fields := job.ManagedFields
+	if len(fields) == 0 { // the cache does not keep them
+		live, err := r.readLive(ctx, client.ObjectKeyFromObject(job))
+		if err != nil {
+			return false, err
+		}
+		if live == nil || live.ResourceVersion != job.ResourceVersion {
+			return false, apierrors.NewConflict(v1alpha1.GroupVersion.WithResource("dlijobs").GroupResource(), job.Name, errors.New("it has changed"))
+		}
+		fields = live.ManagedFields
+	}
+	return slices.ContainsFunc(fields, func(f metav1.ManagedFieldsEntry) bool {
+		return f.Manager == string(fieldOwner) && f.FieldsV1 != nil && bytes.Contains(f.FieldsV1.Raw, []byte(`"f:outcome"`))
+	}), nil
 }
 
 // writeTimeout bounds a write. The API server itself gives up after a minute.
@@ -248,7 +289,7 @@ func (r *DLIJobReconciler) write(ctx context.Context, stored, job *v1alpha1.DLIJ
 	// A write that is on its way when the operator is told to end is finished.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), writeTimeout)
 	defer cancel()
-	err = r.Status().Patch(ctx, job, patch)
+	err = r.Status().Patch(ctx, job, patch, fieldOwner)
 	r.Metrics.wrote(err)
 	switch {
 	case apierrors.IsNotFound(err):

@@ -21,6 +21,8 @@ import (
 	"testing"
 	"time"
 
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
 	"github.com/dli-operator/dli-operator/api/v1alpha1"
 )
 
@@ -48,4 +50,29 @@ func TestAnOperatorThatDoesNotLeadAnyMoreWritesNothing(t *testing.T) {
 	// It was the leader all the time, and only the renewal of its lease was slow.
 	leads.Store(true)
 	w.await(job, wait, "put right", func(job *v1alpha1.DLIJob) bool { return job.Status.Outcome == "" })
+}
+
+// The last write of a leader that was frozen or cut off can reach the API server
+// when another one leads already. The outcome that it brings was shown, so it
+// stands, whatever DLI says now.
+func TestTheLateWriteOfAFormerLeaderStands(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	often(w)
+	w.runs("job")
+	job := w.watch("job")
+	w.start()
+	w.awaitReason(job, v1alpha1.ReasonJobRunning)
+	w.changing(job, func() error {
+		job.Status.Outcome, job.Status.JobStatus = v1alpha1.OutcomeSucceeded, "FINISHED"
+		return w.Status().Update(w.Context(), job, client.FieldOwner("dli-operator"))
+	})
+	throughout(4*time.Second, 50*time.Millisecond, func() {
+		if got := w.reload(job); got.Status.Outcome != v1alpha1.OutcomeSucceeded {
+			t.Fatalf("it was taken back: %s", says(got))
+		}
+	})
+	if got := condition(w.reload(job).Status.Conditions, v1alpha1.ReadyCondition); got.Reason != v1alpha1.ReasonJobFinished {
+		t.Errorf("Ready is %s/%s", got.Status, got.Reason)
+	}
 }
