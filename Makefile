@@ -115,6 +115,10 @@ run: ## Run the manager here, against the cluster of your kubeconfig.
 docker-build: ## Build the image IMG for all platforms; BUILDXFLAGS=--push stores it.
 	docker buildx build --platform=$(PLATFORMS) --build-arg=VERSION=$(VERSION) --tag=$(IMG) $(BUILDXFLAGS) .
 
+.PHONY: sbom
+sbom: build ## List what bin/manager is built of in bin/sbom.json (CycloneDX).
+	$(TOOL) cyclonedx-gomod bin -json -std -version=$(VERSION) -output=bin/sbom.json bin/manager
+
 .PHONY: clean
 clean: ## Remove what make built in this tree.
 	rm -rf bin
