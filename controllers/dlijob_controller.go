@@ -17,11 +17,11 @@ limitations under the License.
 package controllers
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -274,7 +274,7 @@ func (r *DLIJobReconciler) recordedByOperator(ctx context.Context, job *v1alpha1
 		fields = live.ManagedFields
 	}
 	return slices.ContainsFunc(fields, func(f metav1.ManagedFieldsEntry) bool {
-		return f.Manager == string(fieldOwner) && f.FieldsV1 != nil && bytes.Contains(f.FieldsV1.Raw, []byte(`"f:outcome"`))
+		return f.Manager == string(fieldOwner) && f.FieldsV1 != nil && strings.Contains(f.FieldsV1.GetRawString(), `"f:outcome"`)
 	}), nil
 }
 

@@ -20,6 +20,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -189,9 +190,7 @@ func (f *frontend) answer(w http.ResponseWriter, job string, code int, header ht
 			f.world.judge(func(h *check.History) { h.Answered(time.Now(), job, "", true) })
 		}
 	}
-	for name, values := range header {
-		w.Header()[name] = values
-	}
+	maps.Copy(w.Header(), header)
 	w.WriteHeader(code)
 	_, _ = w.Write(body)
 }

@@ -75,7 +75,7 @@ func leaseFaults() []fault {
 
 func onLeader(do func(ctx context.Context, leader *replica, i injection) error) func(context.Context, injection) error {
 	return func(ctx context.Context, i injection) error {
-		leader, _, err := i.awaitLeader(ctx)
+		leader, err := i.awaitLeader(ctx)
 		if err != nil {
 			return err
 		}

@@ -26,7 +26,7 @@ import (
 func operatorFaults() []fault {
 	return []fault{
 		{name: "leader-killed", group: onOperators, inject: func(ctx context.Context, i injection) error {
-			leader, _, err := i.awaitLeader(ctx)
+			leader, err := i.awaitLeader(ctx)
 			if err != nil {
 				return err
 			}
@@ -40,7 +40,7 @@ func operatorFaults() []fault {
 			return nil
 		}},
 		{name: "leader-terminated", group: onOperators, inject: func(ctx context.Context, i injection) error {
-			leader, _, err := i.awaitLeader(ctx)
+			leader, err := i.awaitLeader(ctx)
 			if err != nil {
 				return err
 			}
@@ -55,7 +55,7 @@ func operatorFaults() []fault {
 
 // frozen stops the leader for longer than its lease, and lets it go on.
 func frozen(ctx context.Context, i injection) error {
-	leader, _, err := i.awaitLeader(ctx)
+	leader, err := i.awaitLeader(ctx)
 	if err != nil {
 		return err
 	}
@@ -65,7 +65,7 @@ func frozen(ctx context.Context, i injection) error {
 // staleWriter freezes the leader with writes on their way, which reach the API
 // server when another one has written the same objects.
 func staleWriter(ctx context.Context, i injection) error {
-	leader, _, err := i.awaitLeader(ctx)
+	leader, err := i.awaitLeader(ctx)
 	if err != nil {
 		return err
 	}

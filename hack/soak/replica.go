@@ -236,22 +236,22 @@ func (r *replica) holding(ctx context.Context) (h holding, err error) {
 	return holding{s["go_memstats_heap_alloc_bytes"], s["go_goroutines"]}, err
 }
 
-// leader returns who leads and who does not; nil and nil while nobody does.
-func (w *world) leader(ctx context.Context) (leads, follows *replica) {
-	for i, r := range w.replicas {
+// leader returns who leads; nil while nobody does.
+func (w *world) leader(ctx context.Context) *replica {
+	for _, r := range w.replicas {
 		if r.leads(ctx) {
-			return r, w.replicas[1-i]
+			return r
 		}
 	}
-	return nil, nil
+	return nil
 }
 
 // awaitLeader waits for one.
-func (w *world) awaitLeader(ctx context.Context) (leads, follows *replica, err error) {
-	if !until(ctx, time.Minute, func() bool { leads, follows = w.leader(ctx); return leads != nil }) {
-		return nil, nil, errors.Join(errors.New("no operator leads after a minute"), ctx.Err())
+func (w *world) awaitLeader(ctx context.Context) (leader *replica, err error) {
+	if !until(ctx, time.Minute, func() bool { leader = w.leader(ctx); return leader != nil }) {
+		return nil, errors.Join(errors.New("no operator leads after a minute"), ctx.Err())
 	}
-	return leads, follows, nil
+	return leader, nil
 }
 
 // panics looks for them in the logs.

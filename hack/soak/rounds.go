@@ -161,16 +161,14 @@ func (w *world) round(ctx context.Context, r *report, random *rand.Rand, togethe
 		if f.to > f.from {
 			i.lasts += time.Duration(i.random.Int64N(int64(f.to - f.from)))
 		}
-		injected.Add(1)
-		go func() {
-			defer injected.Done()
+		injected.Go(func() {
 			if err := f.inject(ctx, i); err != nil {
 				errs[n] = fmt.Errorf("injecting %s: %w", f.name, err)
 			}
-		}()
+		})
 	}
 	injected.Wait()
-	if err := errors.Join(append(errs, w.repair(ctx))...); err != nil {
+	if err := errors.Join(errors.Join(errs...), w.repair(ctx)); err != nil {
 		if ctx.Err() != nil {
 			return err
 		}

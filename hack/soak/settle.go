@@ -34,7 +34,7 @@ const (
 
 // idle is what the leader holds before there is a job.
 func (w *world) idle(ctx context.Context) (h holding, err error) {
-	leader, _, err := w.awaitLeader(ctx)
+	leader, err := w.awaitLeader(ctx)
 	if err != nil {
 		return h, err
 	}
@@ -64,7 +64,7 @@ func (w *world) settle(ctx context.Context, r *report, idle holding) error {
 	if !gone {
 		return errors.Join(errors.New("the DLIJobs do not go away"), ctx.Err())
 	}
-	leader, _, err := w.awaitLeader(ctx)
+	leader, err := w.awaitLeader(ctx)
 	if err != nil {
 		return err
 	}

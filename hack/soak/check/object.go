@@ -19,6 +19,7 @@ package check
 import (
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"k8s.io/apimachinery/pkg/api/equality"
@@ -98,13 +99,13 @@ func (h *History) longestAbsence(job string, at time.Time) (longest int, over ti
 
 // shown is what a reader takes from a completed job.
 func shown(job *v1alpha1.DLIJob) string {
-	text := fmt.Sprintf("%s %s", job.Status.Outcome, job.Status.JobStatus)
+	words := []string{string(job.Status.Outcome), job.Status.JobStatus}
 	for _, name := range []string{v1alpha1.ReadyCondition, v1alpha1.SucceededCondition, v1alpha1.CompletedCondition} {
 		if c := meta.FindStatusCondition(job.Status.Conditions, name); c != nil {
-			text += fmt.Sprintf(" %s=%s/%s", name, c.Status, c.Reason)
+			words = append(words, fmt.Sprintf("%s=%s/%s", name, c.Status, c.Reason))
 		}
 	}
-	return text
+	return strings.Join(words, " ")
 }
 
 // kept checks that a completed job goes on as it was.

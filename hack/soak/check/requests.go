@@ -68,17 +68,16 @@ func Overlaps(requests []Request, lease time.Duration) (checked int, found []Vio
 		}
 		mine.last = r.At
 		for name, other := range processes {
-			elder, younger, both := r.Process, name, r.At
+			elder, younger, both := r.Process, name, other.last
 			switch {
 			case name == r.Process:
 				continue
 			case other.first.After(mine.first):
-				both = other.last
 				if key := [3]string{r.Job, elder, younger}; again[key].IsZero() {
 					again[key] = r.At
 				}
 			default:
-				elder, younger, both = name, r.Process, other.last
+				elder, younger = name, r.Process
 			}
 			key := [3]string{r.Job, elder, younger}
 			if since := again[key]; !since.IsZero() && both.Sub(since) > lease && !reported[key] {
