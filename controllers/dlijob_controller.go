@@ -22,6 +22,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -62,6 +63,8 @@ type DLIJobReconciler struct {
 	MaxConcurrentReconciles int
 
 	memories memories
+	// ending says that the process is to start anew, and writes nothing more.
+	ending atomic.Bool
 	results  trigger
 }
 
@@ -81,7 +84,7 @@ func (r *DLIJobReconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctr
 	for conflicts := 0; err == nil; conflicts++ {
 		// After each read: what a new leader has written would look like the work of
 		// another hand.
-		if r.Leads != nil && !r.Leads(r.Clock.Now()) {
+		if r.ending.Load() || r.Leads != nil && !r.Leads(r.Clock.Now()) {
 			return ctrl.Result{RequeueAfter: leadAgain}, nil
 		}
 		if stored == nil || !stored.DeletionTimestamp.IsZero() {
@@ -106,7 +109,7 @@ func (r *DLIJobReconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctr
 		if stored, err = r.readLive(ctx, req.NamespacedName); stored != nil {
 			r.memories.changed(before, stored)
 			if isOlder(stored, before.ResourceVersion) {
-				r.rewound(stored)
+				err = r.rewound(stored)
 			}
 		}
 	}
@@ -189,19 +192,24 @@ func (r *DLIJobReconciler) read(ctx context.Context, key types.NamespacedName) (
 	}
 	live, err := r.readLive(ctx, key)
 	if live != nil && known.isBehind(live) {
-		r.rewound(live)
+		err = r.rewound(live)
 	}
 	return live, err
 }
 
 // rewound notes that the API server has an older version of a job than it had:
 // etcd was restored. What is watched goes on from the version of before, so new
-// objects would not be seen for as long as it takes to get there.
-func (r *DLIJobReconciler) rewound(live *v1alpha1.DLIJob) {
+// objects would not be seen for as long as it takes to get there. It returns an
+// error if the process is to start anew: what it knows is of before, so it writes
+// nothing more.
+func (r *DLIJobReconciler) rewound(live *v1alpha1.DLIJob) error {
 	r.memories.rewound(live)
-	if r.Rewound != nil {
-		r.Rewound()
+	if r.Rewound == nil {
+		return nil
 	}
+	r.ending.Store(true)
+	r.Rewound()
+	return fmt.Errorf("DLIJob %s is older than it was: the API server has gone back to an earlier state", client.ObjectKeyFromObject(live))
 }
 
 // sharedObject spares a copy of what is only read.

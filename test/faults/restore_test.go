@@ -124,6 +124,13 @@ func TestARestoreOfEtcdIsNoticed(t *testing.T) {
 	}
 	w.restore(func() {})
 	if !within(wait, func() bool { return len(noticed) > 0 }) {
-		t.Error("it was not noticed")
+		t.Fatal("it was not noticed")
 	}
+	// A process that knows what was before must not undo what is now.
+	changeStatus(w.world, w.running, func(job *v1alpha1.DLIJob) { job.Status.Outcome = v1alpha1.OutcomeFailed })
+	throughout(7*time.Second, time.Second, func() {
+		if got := w.reload(w.running); got.Status.Outcome == "" {
+			t.Fatalf("it wrote: %s", says(got))
+		}
+	})
 }
