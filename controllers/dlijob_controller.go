@@ -64,8 +64,8 @@ type DLIJobReconciler struct {
 
 	memories memories
 	// ending says that the process is to start anew, and writes nothing more.
-	ending atomic.Bool
-	results  trigger
+	ending  atomic.Bool
+	results trigger
 }
 
 // leadAgain is when to look again whether this process leads: it does if only a
