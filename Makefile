@@ -23,10 +23,11 @@ OLDEST_KUBERNETES := 1.29
 FUZZTIME ?= 1m
 # More for go test, such as -run or -v.
 TESTFLAGS ?=
-# More for the manager (make run), the benchmark (make bench) and the image
-# (make docker-build; --push stores it in its registry).
+# More for the manager (make run), the benchmark (make bench), the soak test
+# (make soak) and the image (make docker-build; --push stores it in its registry).
 RUNFLAGS ?=
 BENCHFLAGS ?=
+SOAKFLAGS ?=
 BUILDXFLAGS ?=
 PLATFORMS ?= linux/amd64,linux/arm64
 
@@ -106,6 +107,18 @@ bench: ## Measure CPU, memory, writes and lateness on a real API server.
 bench-smoke: ## Measure 1000 jobs for a moment; fail if a poll costs far too much.
 	assets=$$(hack/build.sh controlplane) && KUBEBUILDER_ASSETS=$$assets go run ./hack/bench -smoke $(BENCHFLAGS)
 
+.PHONY: soak
+soak: ## Let everything fail for half an hour; fail if an invariant does not hold.
+	assets=$$(hack/controlplane/build.sh) && KUBEBUILDER_ASSETS=$$assets go run ./hack/soak $(SOAKFLAGS)
+
+.PHONY: soak-smoke
+soak-smoke: ## Let some of it fail, two faults at a time, in under three minutes.
+	$(MAKE) --no-print-directory soak SOAKFLAGS="-duration=75s -pairs $(SOAKFLAGS)"
+
+.PHONY: test-faults
+test-faults: soak-smoke ## The same, and show that broken operators are seen; four minutes.
+	$(MAKE) --no-print-directory soak SOAKFLAGS="-broken $(SOAKFLAGS)"
+
 .PHONY: demo
 demo: ## Show the operator at work on this machine, with a simulated DLI.
 	hack/demo/demo.sh
@@ -123,6 +136,10 @@ run: ## Run the manager here, against the cluster of your kubeconfig.
 .PHONY: docker-build
 docker-build: ## Build the image IMG for all platforms; BUILDXFLAGS=--push stores it.
 	docker buildx build --platform=$(PLATFORMS) --build-arg=VERSION=$(VERSION) --tag=$(IMG) $(BUILDXFLAGS) .
+
+.PHONY: sbom
+sbom: build ## List what bin/manager is built of in bin/sbom.json (CycloneDX).
+	$(TOOL) cyclonedx-gomod bin -json -std -version=$(VERSION) -output=bin/sbom.json bin/manager
 
 .PHONY: clean
 clean: ## Remove what make built in this tree.

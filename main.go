@@ -21,6 +21,7 @@ package main
 import (
 	"context"
 	"crypto/tls"
+	"errors"
 	"flag"
 	"fmt"
 	"os"
@@ -36,6 +37,7 @@ import (
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/healthz"
 	"sigs.k8s.io/controller-runtime/pkg/log/zap"
+	"sigs.k8s.io/controller-runtime/pkg/manager"
 	"sigs.k8s.io/controller-runtime/pkg/metrics"
 	"sigs.k8s.io/controller-runtime/pkg/metrics/filters"
 	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
@@ -175,12 +177,33 @@ func run(ctx context.Context, config *rest.Config, o options, log logr.Logger) e
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
 	fill := newFirstFill(ctx.Done(), stop)
-	mgr, err := newManager(config, o, fill)
+	lease, err := newLease(config, o)
+	if err != nil {
+		return fmt.Errorf("preparing the leader election: %w", err)
+	}
+	mgr, err := newManager(config, o, fill, lease)
 	if err != nil {
 		return err
 	}
 	if err := fill.warm(ctx, mgr.GetCache(), scope); err != nil {
 		return err
+	}
+	if lease != nil {
+		lease.announcer.manager.Store(&mgr)
+		o.controllers.Leads = lease.holds
+		if err := mgr.Add(lease); err != nil {
+			return fmt.Errorf("adding the watch of the lease: %w", err)
+		}
+	}
+	rewound := make(chan struct{}, 1)
+	o.controllers.Rewound = func() {
+		select {
+		case rewound <- struct{}{}:
+		default:
+		}
+	}
+	if err := mgr.Add(endWhenRewound(rewound)); err != nil {
+		return fmt.Errorf("adding the watch for restores of etcd: %w", err)
 	}
 	if err := controllers.Add(ctx, mgr, o.controllers); err != nil {
 		return err
@@ -190,7 +213,20 @@ func run(ctx context.Context, config *rest.Config, o options, log logr.Logger) e
 	return fill.outcome(mgr.Start(ctx))
 }
 
-func newManager(config *rest.Config, o options, fill *firstFill) (ctrl.Manager, error) {
+// endWhenRewound ends the operator once the API server has gone back to an
+// earlier state: only a new process is sure to see all that there is now.
+func endWhenRewound(rewound <-chan struct{}) manager.RunnableFunc {
+	return func(ctx context.Context) error {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-rewound:
+			return errors.New("the API server has gone back to an earlier state, as after a restore of etcd: starting anew is the way to see all that it has now")
+		}
+	}
+}
+
+func newManager(config *rest.Config, o options, fill *firstFill, lease *ownLease) (ctrl.Manager, error) {
 	scheme := runtime.NewScheme()
 	if err := clientgoscheme.AddToScheme(scheme); err != nil {
 		return nil, err
@@ -207,20 +243,24 @@ func newManager(config *rest.Config, o options, fill *firstFill) (ctrl.Manager, 
 		metricsOptions.FilterProvider = filters.WithAuthenticationAndAuthorization
 		metricsOptions.TLSOpts = []func(*tls.Config){func(c *tls.Config) { c.MinVersion = tls.VersionTLS12 }}
 	}
-	shutdown := 30 * time.Second
-	mgr, err := ctrl.NewManager(config, ctrl.Options{
+	managerOptions := ctrl.Options{
 		Scheme:                        scheme,
 		Cache:                         cacheOptions,
 		NewCache:                      fill.newCache,
 		Metrics:                       metricsOptions,
 		HealthProbeBindAddress:        o.probeAddress,
 		PprofBindAddress:              o.pprofAddress,
-		LeaderElection:                o.leaderElect,
-		LeaderElectionID:              o.leaderElectionID,
-		LeaderElectionNamespace:       o.leaderElectionNamespace,
+		LeaderElection:                lease != nil,
 		LeaderElectionReleaseOnCancel: true,
-		GracefulShutdownTimeout:       &shutdown,
-	})
+		LeaseDuration:                 new(leaseDuration),
+		RenewDeadline:                 new(renewDeadline),
+		RetryPeriod:                   new(retryPeriod),
+		GracefulShutdownTimeout:       new(30 * time.Second),
+	}
+	if lease != nil {
+		managerOptions.LeaderElectionResourceLockInterface = lease
+	}
+	mgr, err := ctrl.NewManager(config, managerOptions)
 	if err != nil {
 		return nil, fmt.Errorf("creating the manager: %w", err)
 	}

@@ -56,6 +56,8 @@ type DLIConnectionReconciler struct {
 	// share the DLIJobs between them, one does. Each writes which credentials were
 	// rejected.
 	Report bool
+	// Leads reports whether this process surely leads; nil when it always does.
+	Leads func(now time.Time) bool
 
 	changes trigger
 }
@@ -74,6 +76,9 @@ func (r *DLIConnectionReconciler) Reconcile(ctx context.Context, req ctrl.Reques
 			r.Metrics.forget(req.String())
 		}
 		return ctrl.Result{}, client.IgnoreNotFound(err)
+	}
+	if r.Leads != nil && !r.Leads(r.Clock.Now()) {
+		return ctrl.Result{RequeueAfter: leadAgain}, nil
 	}
 	conn := r.Connections.Open(stored)
 	conn.Remember(stored.Status.RejectedCredentials, r.Clock.Now())

@@ -18,10 +18,15 @@ package controllers
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"slices"
+	"strings"
+	"sync/atomic"
 	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/tools/events"
 	"k8s.io/utils/clock"
@@ -50,12 +55,22 @@ type DLIJobReconciler struct {
 	Recorder    events.EventRecorder
 	Clock       clock.PassiveClock
 	Metrics     *Metrics
+	// Leads reports whether this process surely leads; nil when it always does.
+	Leads func(now time.Time) bool
+	// Rewound is called when the API server has gone back in time; it may be nil.
+	Rewound func()
 	// MaxConcurrentReconciles bounds the jobs whose status is written at once.
 	MaxConcurrentReconciles int
 
 	memories memories
-	results  trigger
+	// ending says that the process is to start anew, and writes nothing more.
+	ending  atomic.Bool
+	results trigger
 }
+
+// leadAgain is when to look again whether this process leads: it does if only a
+// renewal of its lease was slow.
+const leadAgain = time.Second
 
 // maxConflicts bounds how often one reconcile reads an object again because
 // somebody else has changed it meanwhile.
@@ -67,6 +82,11 @@ const maxConflicts = 5
 func (r *DLIJobReconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Result, error) {
 	stored, err := r.read(ctx, req.NamespacedName)
 	for conflicts := 0; err == nil; conflicts++ {
+		// After each read: what a new leader has written would look like the work of
+		// another hand.
+		if r.ending.Load() || r.Leads != nil && !r.Leads(r.Clock.Now()) {
+			return ctrl.Result{RequeueAfter: leadAgain}, nil
+		}
 		if stored == nil || !stored.DeletionTimestamp.IsZero() {
 			r.Poller.Forget(req.NamespacedName)
 			r.memories.forget(req.NamespacedName)
@@ -88,6 +108,9 @@ func (r *DLIJobReconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctr
 		before := stored
 		if stored, err = r.readLive(ctx, req.NamespacedName); stored != nil {
 			r.memories.changed(before, stored)
+			if isOlder(stored, before.ResourceVersion) {
+				err = r.rewound(stored)
+			}
 		}
 	}
 	return ctrl.Result{}, err
@@ -103,8 +126,8 @@ func (r *DLIJobReconciler) reconcile(ctx context.Context, stored *v1alpha1.DLIJo
 	now := r.Clock.Now()
 	key := client.ObjectKeyFromObject(stored)
 	job := stored.DeepCopy()
-	if wait := r.putRight(job, now); wait > 0 {
-		return wait, nil
+	if wait, err := r.putRight(ctx, job, now); err != nil || wait > 0 {
+		return wait, err
 	}
 	progress, err := r.poll(ctx, job, now)
 	if err != nil {
@@ -169,9 +192,24 @@ func (r *DLIJobReconciler) read(ctx context.Context, key types.NamespacedName) (
 	}
 	live, err := r.readLive(ctx, key)
 	if live != nil && known.isBehind(live) {
-		r.memories.rewound(live)
+		err = r.rewound(live)
 	}
 	return live, err
+}
+
+// rewound notes that the API server has an older version of a job than it had:
+// etcd was restored. What is watched goes on from the version of before, so new
+// objects would not be seen for as long as it takes to get there. It returns an
+// error if the process is to start anew: what it knows is of before, so it writes
+// nothing more.
+func (r *DLIJobReconciler) rewound(live *v1alpha1.DLIJob) error {
+	r.memories.rewound(live)
+	if r.Rewound == nil {
+		return nil
+	}
+	r.ending.Store(true)
+	r.Rewound()
+	return fmt.Errorf("DLIJob %s is older than it was: the API server has gone back to an earlier state", client.ObjectKeyFromObject(live))
 }
 
 // sharedObject spares a copy of what is only read.
@@ -192,13 +230,23 @@ const restoreEvery = 5 * time.Second
 // putRight undoes what somebody else has changed in the status of a job. It
 // returns how long to wait before that may be done again, 0 if it was done or
 // nothing was to be done.
-func (r *DLIJobReconciler) putRight(job *v1alpha1.DLIJob, now time.Time) time.Duration {
+func (r *DLIJobReconciler) putRight(ctx context.Context, job *v1alpha1.DLIJob, now time.Time) (time.Duration, error) {
 	known := r.memories.of(job, now)
 	if known.holds(job) {
-		return 0
+		return 0, nil
+	}
+	if known.replaced != nil && known.replaced.Outcome == "" {
+		late, err := r.recordedByOperator(ctx, job)
+		if err != nil {
+			return 0, err
+		}
+		if late {
+			r.memories.stored(job, job.ResourceVersion)
+			return 0, nil
+		}
 	}
 	if wait := known.restoredAt.Add(restoreEvery).Sub(now); !known.restoredAt.IsZero() && wait > 0 {
-		return wait
+		return wait, nil
 	}
 	r.memories.restored(job, now)
 	if known.replaced != nil {
@@ -208,15 +256,48 @@ func (r *DLIJobReconciler) putRight(job *v1alpha1.DLIJob, now time.Time) time.Du
 	}
 	// DLI has the last word.
 	r.Poller.PollNow(client.ObjectKeyFromObject(job))
-	return 0
+	return 0, nil
 }
+
+// fieldOwner is who the operator is to the API server, which keeps for each field
+// who wrote it.
+const fieldOwner = client.FieldOwner("dli-operator")
+
+// recordedByOperator reports whether an outcome that this process has not written
+// is the operator's all the same: that of the leader before, whose last write was
+// long on its way. Such an outcome stands as any other does.
+func (r *DLIJobReconciler) recordedByOperator(ctx context.Context, job *v1alpha1.DLIJob) (bool, error) {
+	if !job.IsCompleted() {
+		return false, nil
+	}
+	fields := job.ManagedFields
+	if len(fields) == 0 { // the cache does not keep them
+		live, err := r.readLive(ctx, client.ObjectKeyFromObject(job))
+		if err != nil {
+			return false, err
+		}
+		if live == nil || live.ResourceVersion != job.ResourceVersion {
+			return false, apierrors.NewConflict(v1alpha1.GroupVersion.WithResource("dlijobs").GroupResource(), job.Name, errors.New("it has changed"))
+		}
+		fields = live.ManagedFields
+	}
+	return slices.ContainsFunc(fields, func(f metav1.ManagedFieldsEntry) bool {
+		return f.Manager == string(fieldOwner) && f.FieldsV1 != nil && strings.Contains(f.FieldsV1.GetRawString(), `"f:outcome"`)
+	}), nil
+}
+
+// writeTimeout bounds a write. The API server itself gives up after a minute.
+const writeTimeout = time.Minute
 
 // write stores the status, once, and only if nobody changed the object since it
 // was read: an outcome must not be overwritten by an operator that has lost its
 // lease and does not know it yet. It reports whether there was still an object.
 func (r *DLIJobReconciler) write(ctx context.Context, stored, job *v1alpha1.DLIJob) (written bool, err error) {
 	patch := client.MergeFromWithOptions(stored, client.MergeFromWithOptimisticLock{})
-	err = r.Status().Patch(ctx, job, patch)
+	// A write that is on its way when the operator is told to end is finished.
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), writeTimeout)
+	defer cancel()
+	err = r.Status().Patch(ctx, job, patch, fieldOwner)
 	r.Metrics.wrote(err)
 	switch {
 	case apierrors.IsNotFound(err):

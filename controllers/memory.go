@@ -139,7 +139,12 @@ func (m memory) isBehind(job *v1alpha1.DLIJob) bool {
 	if m.version == "" {
 		return false
 	}
-	order, err := resourceversion.CompareResourceVersion(job.ResourceVersion, m.version)
+	return isOlder(job, m.version)
+}
+
+// isOlder reports whether an object is of before a resource version.
+func isOlder(job *v1alpha1.DLIJob, version string) bool {
+	order, err := resourceversion.CompareResourceVersion(job.ResourceVersion, version)
 	return err == nil && order < 0
 }
 

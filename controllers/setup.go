@@ -73,6 +73,13 @@ type Options struct {
 	MaxConcurrentPolls, MaxConcurrentReconciles int
 	// ReportConnections says whether to write the status of DLIConnections.
 	ReportConnections bool
+	// Leads reports whether this process surely leads at a time; nil for one that
+	// has no others beside it. The leader election alone does not stop a process
+	// that was frozen for longer than its lease before that has written.
+	Leads func(now time.Time) bool
+	// Rewound is called when the API server turns out to have gone back to an
+	// earlier state, as after a restore of etcd; it must not block, and may be nil.
+	Rewound func()
 	// Version is told by a metric.
 	Version string
 	// Registry takes the metrics.
@@ -96,6 +103,8 @@ func Add(ctx context.Context, mgr ctrl.Manager, o Options) error {
 		Recorder:                mgr.GetEventRecorder("dli-operator"),
 		Clock:                   clock,
 		Metrics:                 metrics,
+		Leads:                   o.Leads,
+		Rewound:                 o.Rewound,
 		MaxConcurrentReconciles: o.MaxConcurrentReconciles,
 	}
 	connectionReconciler := &DLIConnectionReconciler{
@@ -104,6 +113,7 @@ func Add(ctx context.Context, mgr ctrl.Manager, o Options) error {
 		Clock:       clock,
 		Metrics:     metrics,
 		Report:      o.ReportConnections,
+		Leads:       o.Leads,
 	}
 	asker := poller.New(poller.Config{
 		Schedule:    o.Schedule,

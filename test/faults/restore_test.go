@@ -58,7 +58,7 @@ type restorable struct {
 	running, ending *v1alpha1.DLIJob
 }
 
-func newRestorable(t *testing.T) *restorable {
+func newRestorable(t *testing.T, changes ...func(*world)) *restorable {
 	t.Helper()
 	plane := newControlPlane()
 	if err := plane.Start(); err != nil {
@@ -70,6 +70,9 @@ func newRestorable(t *testing.T) *restorable {
 		}
 	})
 	w := &restorable{world: newWorldOn(t, plane), plane: plane}
+	for _, change := range changes {
+		change(w.world)
+	}
 	often(w.world)
 	w.options.Schedule.StatusRefreshInterval = time.Second
 	w.proxy = w.behindProxy()
@@ -108,4 +111,27 @@ func (w *restorable) goesOn() {
 	w.awaitRequests("running", w.dli.Requests("running")+5)
 	last := w.reload(w.running).Status.LastPollTime
 	w.await(w.running, wait, "written again", func(job *v1alpha1.DLIJob) bool { return job.Status.LastPollTime.After(last.Time) })
+}
+
+// What was created after the restore, while those who watch go on from a version
+// that is yet to come, is seen by a process that starts anew: the operator is told
+// to.
+func TestARestoreOfEtcdIsNoticed(t *testing.T) {
+	t.Parallel()
+	noticed := make(chan struct{}, 100)
+	w := newRestorable(t, func(w *world) { w.options.Rewound = func() { noticed <- struct{}{} } })
+	if len(noticed) > 0 {
+		t.Error("it was noticed before it came")
+	}
+	w.restore(func() {})
+	if !within(wait, func() bool { return len(noticed) > 0 }) {
+		t.Fatal("it was not noticed")
+	}
+	// A process that knows what was before must not undo what is now.
+	changeStatus(w.world, w.running, func(job *v1alpha1.DLIJob) { job.Status.Outcome = v1alpha1.OutcomeFailed })
+	throughout(7*time.Second, time.Second, func() {
+		if got := w.reload(w.running); got.Status.Outcome == "" {
+			t.Fatalf("it wrote: %s", says(got))
+		}
+	})
 }

@@ -142,6 +142,23 @@ func (c *ControlPlane) Stop() error {
 	return nil
 }
 
+// StopAPIServer stops the kube-apiserver alone; its etcd goes on.
+func (c *ControlPlane) StopAPIServer() error {
+	err := c.environment.ControlPlane.APIServer.Stop()
+	if address := c.environment.ControlPlane.APIServer.SecureServing.URL("https", "").Host; !released(address) {
+		return errors.Join(fmt.Errorf("%s is still served", address), err)
+	}
+	return nil
+}
+
+// StartAPIServer ends what StopAPIServer began.
+func (c *ControlPlane) StartAPIServer() error {
+	if err := c.environment.ControlPlane.APIServer.Start(); err != nil {
+		return fmt.Errorf("starting the API server again: %w", err)
+	}
+	return c.ready()
+}
+
 // released waits until nobody listens on an address.
 func released(address string) bool {
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second) //nolint:forbidigo // it bounds this call and nothing else

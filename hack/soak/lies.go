@@ -1,0 +1,159 @@
+/*
+Copyright 2026 The DLI Operator Authors.
+
+Licensed under the Apache License, Version 2.0 (the "License");
+you may not use this file except in compliance with the License.
+You may obtain a copy of the License at
+
+    http://www.apache.org/licenses/LICENSE-2.0
+
+Unless required by applicable law or agreed to in writing, software
+distributed under the License is distributed on an "AS IS" BASIS,
+WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+See the License for the specific language governing permissions and
+limitations under the License.
+*/
+
+package main
+
+import (
+	"bytes"
+	"compress/gzip"
+	"hash/fnv"
+	"math/rand/v2"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync"
+	"time"
+)
+
+// everybody is lied to.
+func everybody(string) bool { return true }
+
+// some lies to k of n jobs, the same ones as long as it lasts.
+func some(random *rand.Rand, k, n uint32) func(job string) bool {
+	salt := random.Uint32()
+	return func(job string) bool {
+		h := fnv.New32a()
+		_, _ = h.Write([]byte(job))
+		return (h.Sum32()^salt)%n < k
+	}
+}
+
+type teller = func(f *frontend, w http.ResponseWriter, r *http.Request, job string, honest *httptest.ResponseRecorder)
+
+// says answers with a text.
+func says(code int, body string, header ...string) teller {
+	return func(f *frontend, w http.ResponseWriter, _ *http.Request, job string, _ *httptest.ResponseRecorder) {
+		h := http.Header{}
+		for i := 0; i+1 < len(header); i += 2 {
+			h.Set(header[i], header[i+1])
+		}
+		f.answer(w, job, code, h, []byte(body))
+	}
+}
+
+// hangs never answers.
+func hangs(f *frontend, _ http.ResponseWriter, r *http.Request, _ string, _ *httptest.ResponseRecorder) {
+	f.untilGone(r.Context())
+	panic(http.ErrAbortHandler)
+}
+
+// drips sends half of the answer, then a byte now and then.
+func drips(f *frontend, w http.ResponseWriter, r *http.Request, _ string, honest *httptest.ResponseRecorder) {
+	body := honest.Body.Bytes()
+	half := len(body) / 2
+	_, _ = w.Write(body[:half])
+	for _, b := range body[half:] {
+		_ = http.NewResponseController(w).Flush()
+		select {
+		case <-time.After(300 * time.Millisecond):
+		case <-r.Context().Done():
+			panic(http.ErrAbortHandler)
+		case <-f.closed:
+			panic(http.ErrAbortHandler)
+		}
+		_, _ = w.Write([]byte{b})
+	}
+	panic(http.ErrAbortHandler)
+}
+
+// resets breaks the connection in the middle of the body.
+func resets(_ *frontend, w http.ResponseWriter, _ *http.Request, _ string, honest *httptest.ResponseRecorder) {
+	conn, buffered, err := http.NewResponseController(w).Hijack()
+	if err != nil {
+		panic(http.ErrAbortHandler)
+	}
+	body := honest.Body.Bytes()
+	_, _ = buffered.WriteString("HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 100000\r\n\r\n")
+	_, _ = buffered.Write(body[:len(body)/2])
+	_ = buffered.Flush()
+	if tcp, ok := conn.(*net.TCPConn); ok {
+		_ = tcp.SetLinger(0)
+	}
+	_ = conn.Close()
+}
+
+// confuses answers about another job, which is said to have finished.
+func confuses(f *frontend, w http.ResponseWriter, _ *http.Request, job string, _ *httptest.ResponseRecorder) {
+	f.answer(w, job, http.StatusOK, jsonHeader(), []byte(`{"is_success":true,"message":"","job_id":"not-`+job+`","status":"FINISHED","start_time":1601519445000,"duration":2523,"result_count":4,"detail":""}`))
+}
+
+// goesBack says RUNNING of jobs that have ended, and LAUNCHING of those that run.
+func goesBack(f *frontend, w http.ResponseWriter, _ *http.Request, job string, honest *httptest.ResponseRecorder) {
+	body := honest.Body.String()
+	for _, now := range []string{"RUNNING", "FINISHED", "FAILED", "CANCELLED"} {
+		before := "RUNNING"
+		if now == before {
+			before = "LAUNCHING"
+		}
+		if strings.Contains(body, `"status":"`+now+`"`) {
+			body = strings.Replace(body, `"status":"`+now+`"`, `"status":"`+before+`"`, 1)
+			break
+		}
+	}
+	f.answer(w, job, honest.Code, honest.Header(), []byte(body))
+}
+
+// babbles answers with what is no status.
+func babbles(f *frontend, w http.ResponseWriter, _ *http.Request, job string, honest *httptest.ResponseRecorder) {
+	body := honest.Body.String()
+	garbage := []string{
+		"<html><body>Welcome to the hotel's network</body></html>", body[:len(body)/3], "null", "[]", `"FINISHED"`,
+		"\x00\xff\xfe", `{"status":["FINISHED"]}`, body + body, strings.Replace(body, `"status"`, `"Status-Quo"`, 1),
+	}
+	f.answer(w, job, http.StatusOK, jsonHeader(), []byte(garbage[rand.IntN(len(garbage))]))
+}
+
+// swells answers well, with a statement of two MiB.
+func swells(f *frontend, w http.ResponseWriter, _ *http.Request, job string, honest *httptest.ResponseRecorder) {
+	body := strings.TrimSuffix(honest.Body.String(), "}")
+	if honest.Code == http.StatusOK {
+		body, _, _ = strings.Cut(body, `,"statement":`)
+		body += `,"statement":"` + strings.Repeat("select <&> ", 2<<20/11) + `"`
+	}
+	f.answer(w, job, honest.Code, honest.Header(), []byte(body+"}"))
+}
+
+// bomb is a few hundred KiB of gzip that unpack to 256 MiB of a status.
+var bomb = sync.OnceValue(func() []byte {
+	var packed bytes.Buffer
+	z := gzip.NewWriter(&packed)
+	_, _ = z.Write([]byte(`{"status":"FINISHED","job_id":"bomb","statement":"`))
+	for range 256 {
+		_, _ = z.Write(bytes.Repeat([]byte{'a'}, 1<<20))
+	}
+	_ = z.Close()
+	return packed.Bytes()
+})
+
+// explodes sends the bomb.
+func explodes(f *frontend, w http.ResponseWriter, _ *http.Request, job string, _ *httptest.ResponseRecorder) {
+	header := jsonHeader()
+	header.Set("Content-Encoding", "gzip")
+	f.answer(w, job, http.StatusOK, header, bomb())
+}
+
+func jsonHeader() http.Header { return http.Header{"Content-Type": {"application/json;charset=utf-8"}} }

@@ -1,0 +1,131 @@
+/*
+Copyright 2026 The DLI Operator Authors.
+
+Licensed under the Apache License, Version 2.0 (the "License");
+you may not use this file except in compliance with the License.
+You may obtain a copy of the License at
+
+    http://www.apache.org/licenses/LICENSE-2.0
+
+Unless required by applicable law or agreed to in writing, software
+distributed under the License is distributed on an "AS IS" BASIS,
+WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+See the License for the specific language governing permissions and
+limitations under the License.
+*/
+
+// Command soak runs two operators, as processes of their own with leader
+// election, on a real API server and etcd, against a simulated DLI, lets
+// everything around them and themselves fail, and judges what they show:
+//
+//	make soak                                    # half an hour
+//	make soak SOAKFLAGS="-duration=4m -seed=7"   # the same faults, in the same order
+//	make soak SOAKFLAGS="-faults=etcd-restored,freeze-leader"
+//	make test-faults                             # minutes, and operators that are broken on purpose
+//
+// It first injects each fault alone, then several together, until the time is
+// over. After each it waits until the operator has recovered. What must be true
+// meanwhile is in the package check; what fails is in the files fault_*.go.
+//
+// Everything listens on loopback. Needs KUBEBUILDER_ASSETS and Linux.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"os"
+	"os/signal"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/go-logr/logr"
+	ctrl "sigs.k8s.io/controller-runtime"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	ctrl.SetLogger(logr.Discard())
+	if err := run(ctx, os.Args[1:], os.Stdout); err != nil && !errors.Is(err, flag.ErrHelp) {
+		fmt.Fprintln(os.Stderr, "soak:", err)
+		os.Exit(1)
+	}
+}
+
+// options is what the command line says.
+type options struct {
+	seed     uint64
+	duration time.Duration
+	active   int
+	faults   []string
+	pairs    bool
+	keepLogs bool
+	broken   bool
+	// overlay is a file for go build -overlay; "" builds the operator as it is.
+	overlay string
+	// untilViolation ends the run at the first one.
+	untilViolation bool
+}
+
+func parse(args []string) (o options, err error) {
+	flags := flag.NewFlagSet("soak", flag.ContinueOnError)
+	flags.Uint64Var(&o.seed, "seed", 0, "chooses faults, jobs and times; 0 for a new one, which is printed")
+	flags.DurationVar(&o.duration, "duration", 30*time.Minute, "how long to inject faults")
+	flags.IntVar(&o.active, "jobs", 80, "how many jobs are active at a time")
+	names := flags.String("faults", "", "comma-separated faults to inject; empty for all")
+	flags.BoolVar(&o.pairs, "pairs", false, "inject two faults at a time from the beginning on, to see more in less time")
+	flags.BoolVar(&o.keepLogs, "keep-logs", false, "leave the operators' logs in the temporary directory, also without a violation")
+	flags.BoolVar(&o.broken, "broken", false, "run operators that are broken on purpose instead, and fail unless a violation is found of each")
+	if err := flags.Parse(args); err != nil {
+		return o, err
+	}
+	if flags.NArg() > 0 {
+		return o, fmt.Errorf("unexpected argument %q", flags.Arg(0))
+	}
+	if o.duration <= 0 || o.active < 10 {
+		return o, errors.New("the duration must be positive, and there must be 10 jobs at least")
+	}
+	if o.seed == 0 {
+		o.seed = rand.Uint64N(1_000_000) + 1
+	}
+	if *names != "" {
+		o.faults = strings.Split(*names, ",")
+	}
+	_, err = chosen(o.faults)
+	return o, err
+}
+
+func run(ctx context.Context, args []string, out io.Writer) error {
+	o, err := parse(args)
+	if err != nil {
+		return err
+	}
+	if o.broken {
+		return runBroken(ctx, o, out)
+	}
+	r, err := soak(ctx, o)
+	if err != nil {
+		return fmt.Errorf("with -seed=%d: %w", o.seed, err)
+	}
+	return r.print(out)
+}
+
+// soak runs one operator, broken or not, and returns what was found.
+func soak(ctx context.Context, o options) (r *report, err error) {
+	say("seed %d", o.seed)
+	w, err := newWorld(ctx, o)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, w.close(r == nil || len(r.violations) > 0)) }()
+	return w.play(ctx)
+}
+
+func say(format string, args ...any) {
+	fmt.Fprintf(os.Stderr, time.Now().Format("15:04:05 ")+format+"\n", args...)
+}

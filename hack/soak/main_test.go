@@ -1,0 +1,126 @@
+/*
+Copyright 2026 The DLI Operator Authors.
+
+Licensed under the Apache License, Version 2.0 (the "License");
+you may not use this file except in compliance with the License.
+You may obtain a copy of the License at
+
+    http://www.apache.org/licenses/LICENSE-2.0
+
+Unless required by applicable law or agreed to in writing, software
+distributed under the License is distributed on an "AS IS" BASIS,
+WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+See the License for the specific language governing permissions and
+limitations under the License.
+*/
+
+package main
+
+import (
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"testing"
+	"time"
+)
+
+// What a broken operator is built of must follow the operator.
+func TestPatchesOfBrokenOperatorsApplyAndCompile(t *testing.T) {
+	root, err := filepath.Abs("../..")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, b := range brokenOperators {
+		t.Run(b.name, func(t *testing.T) {
+			overlay, err := b.overlay(t.Context(), root, t.TempDir())
+			if err != nil {
+				t.Fatal(err)
+			}
+			build := exec.CommandContext(t.Context(), "go", "build", "-overlay="+overlay, "-o="+os.DevNull, "./controllers")
+			build.Dir = root
+			if said, err := build.CombinedOutput(); err != nil {
+				t.Errorf("does not compile any more: %v\n%s", err, said)
+			}
+			if _, err := chosen(b.faults); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
+
+func TestPlan(t *testing.T) {
+	names := func(o options, rounds int) (all [][]string) {
+		next := o.plan(rand.New(rand.NewPCG(7, 2)), faults())
+		for range rounds {
+			var round []string
+			for _, f := range next() {
+				round = append(round, f.name)
+			}
+			all = append(all, round)
+		}
+		return all
+	}
+	n := len(faults()) - 1 // the last comes after all
+	t.Run("each fault alone, then several together", func(t *testing.T) {
+		seen := map[string]int{}
+		for i, round := range names(options{}, n+20) {
+			if i < n {
+				seen[round[0]]++
+			}
+			if (len(round) == 1) != (i < n) {
+				t.Errorf("round %d has %v", i, round)
+			}
+		}
+		if len(seen) != n {
+			t.Errorf("%d of %d faults come alone", len(seen), n)
+		}
+	})
+	t.Run("the same seed plans the same", func(t *testing.T) {
+		if a, b := names(options{}, 50), names(options{}, 50); !slices.EqualFunc(a, b, slices.Equal) {
+			t.Errorf("got %v and %v", a, b)
+		}
+	})
+	t.Run("in pairs from the beginning", func(t *testing.T) {
+		seen := map[string]int{}
+		for _, round := range names(options{pairs: true}, n/2+2) {
+			for _, name := range round {
+				seen[name]++
+			}
+		}
+		if len(seen) < n*9/10 {
+			t.Errorf("%d of %d faults come in half the rounds", len(seen), n)
+		}
+	})
+	t.Run("no two of a group together", func(t *testing.T) {
+		next := options{pairs: true}.plan(rand.New(rand.NewPCG(7, 2)), faults())
+		for range 100 {
+			groups := map[string]bool{}
+			for _, f := range next() {
+				if groups[f.group] {
+					t.Errorf("two of group %q", f.group)
+				}
+				groups[f.group] = true
+			}
+		}
+	})
+}
+
+func TestParse(t *testing.T) {
+	if o, err := parse(nil); err != nil || o.seed == 0 || o.duration != 30*time.Minute {
+		t.Errorf("without flags: %+v, %v", o, err)
+	}
+	for _, args := range [][]string{{"-faults=none-such"}, {"-duration=0s"}, {"-jobs=1"}, {"word"}} {
+		if _, err := parse(args); err == nil {
+			t.Errorf("%v is accepted", args)
+		}
+	}
+}
+
+func TestQuantile(t *testing.T) {
+	times := []time.Duration{4 * time.Second, time.Second, 2 * time.Second}
+	if p50, most := quantile(times, 0.5), quantile(times, 1); p50 != "2.0 s" || most != "4.0 s" {
+		t.Errorf("got %s and %s", p50, most)
+	}
+}

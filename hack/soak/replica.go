@@ -1,0 +1,270 @@
+/*
+Copyright 2026 The DLI Operator Authors.
+
+Licensed under the Apache License, Version 2.0 (the "License");
+you may not use this file except in compliance with the License.
+You may obtain a copy of the License at
+
+    http://www.apache.org/licenses/LICENSE-2.0
+
+Unless required by applicable law or agreed to in writing, software
+distributed under the License is distributed on an "AS IS" BASIS,
+WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+See the License for the specific language governing permissions and
+limitations under the License.
+*/
+
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/dli-operator/dli-operator/hack/soak/check"
+	"github.com/dli-operator/dli-operator/test/testenv"
+)
+
+// replica is one of the operators: it is started again whenever it ends, as the
+// kubelet does, and reaches the API server by a proxy of its own.
+type replica struct {
+	name  string
+	world *world
+	proxy *testenv.Proxy
+	http  *http.Client
+	// metrics and profiler are addresses, the same after each start.
+	metrics, profiler string
+
+	mu          sync.Mutex
+	incarnation int
+	cmd         *exec.Cmd
+	ended       chan struct{}
+	closed      chan struct{}
+	supervised  sync.WaitGroup
+}
+
+// restartAfter is how long an operator that has ended stays away.
+const restartAfter = time.Second
+
+func newReplica(w *world, name string) (*replica, error) {
+	r := &replica{name: name, world: w, closed: make(chan struct{}), http: &http.Client{Timeout: time.Second}}
+	var err error
+	if r.proxy, err = testenv.NewProxy(w.plane.Config()); err != nil {
+		return nil, err
+	}
+	if r.metrics, err = freeAddress(); err != nil {
+		return nil, err
+	}
+	if r.profiler, err = freeAddress(); err != nil {
+		return nil, err
+	}
+	kubeconfig := fmt.Sprintf(`{apiVersion: v1, kind: Config, current-context: soak,
+contexts: [{name: soak, context: {cluster: soak}}],
+clusters: [{name: soak, cluster: {server: %q}}]}`, r.proxy.Config().Host)
+	if err := os.WriteFile(r.file("kubeconfig"), []byte(kubeconfig), 0o600); err != nil {
+		return nil, err
+	}
+	if err := r.start(); err != nil {
+		return nil, err
+	}
+	r.supervised.Add(1)
+	go r.supervise()
+	return r, nil
+}
+
+func freeAddress() (string, error) {
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return "", err
+	}
+	return listener.Addr().String(), listener.Close()
+}
+
+func (r *replica) file(kind string) string { return filepath.Join(r.world.dir, r.name+"."+kind) }
+
+// start starts a process; its log goes on in the same file.
+func (r *replica) start() error {
+	log, err := os.OpenFile(r.file("log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	if err != nil {
+		return err
+	}
+	defer log.Close()
+	cmd := exec.Command(filepath.Join(r.world.dir, "operator-"+r.name),
+		"--leader-elect", "--leader-election-namespace=default", "--allow-insecure-endpoints",
+		"--metrics-bind-address="+r.metrics, "--metrics-secure=false", "--pprof-bind-address="+r.profiler, "--health-probe-bind-address=0",
+		"--poll-interval-min="+pollMin.String(), "--poll-interval-max="+pollMax.String(),
+		"--status-refresh-interval="+refresh.String(), "--stall-after="+stallAfter.String(), "--not-found-after="+notFoundAfter.String())
+	cmd.Stdout, cmd.Stderr = log, log
+	cmd.Env = append(os.Environ(), "KUBECONFIG="+r.file("kubeconfig"))
+	// Ctrl-C reaches the soak alone, which then stops what it has started.
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.incarnation++
+	if err := cmd.Start(); err != nil {
+		return err
+	}
+	ended := make(chan struct{})
+	r.cmd, r.ended = cmd, ended
+	go func() { _ = cmd.Wait(); close(ended) }()
+	return nil
+}
+
+// supervise starts the operator again until the replica is closed.
+func (r *replica) supervise() {
+	defer r.supervised.Done()
+	for {
+		r.mu.Lock()
+		ended := r.ended
+		r.mu.Unlock()
+		select {
+		case <-r.closed:
+			return
+		case <-ended:
+		}
+		select {
+		case <-r.closed:
+			return
+		case <-time.After(restartAfter):
+		}
+		if err := r.start(); err != nil {
+			say("starting operator %s: %v", r.name, err)
+			return
+		}
+	}
+}
+
+// process names the process that runs now.
+func (r *replica) process() string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.name + strconv.Itoa(r.incarnation)
+}
+
+// signal sends a signal to the process that runs now, and returns a channel that
+// is closed when that has ended.
+func (r *replica) signal(s syscall.Signal) <-chan struct{} {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	select {
+	case <-r.ended:
+	default:
+		_ = r.cmd.Process.Signal(s)
+	}
+	return r.ended
+}
+
+// kill ends the process that runs now, without a chance to say goodbye.
+func (r *replica) kill() { <-r.signal(syscall.SIGKILL) }
+
+func (r *replica) close() {
+	close(r.closed)
+	r.supervised.Wait()
+	_ = r.signal(syscall.SIGCONT)
+	select {
+	case <-r.signal(syscall.SIGTERM):
+	case <-time.After(10 * time.Second):
+		r.kill()
+	}
+	_ = r.proxy.Stop()
+}
+
+// leads reports whether the replica says that it holds the lease.
+func (r *replica) leads(ctx context.Context) bool {
+	s, err := r.scrape(ctx)
+	return err == nil && s["leader_election_master_status"] > 0
+}
+
+// scrape reads the metrics, summed over their labels.
+func (r *replica) scrape(ctx context.Context) (map[string]float64, error) {
+	text, err := r.get(ctx, "http://"+r.metrics+"/metrics")
+	if err != nil {
+		return nil, err
+	}
+	all := map[string]float64{}
+	for lines := bufio.NewScanner(bytes.NewReader(text)); lines.Scan(); {
+		line := lines.Text()
+		space := strings.LastIndexByte(line, ' ')
+		if space < 0 || line[0] == '#' {
+			continue
+		}
+		name, _, _ := strings.Cut(line[:space], "{")
+		if value, err := strconv.ParseFloat(line[space+1:], 64); err == nil {
+			all[name] += value
+		}
+	}
+	return all, nil
+}
+
+func (r *replica) get(ctx context.Context, url string) ([]byte, error) {
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, http.NoBody)
+	if err != nil {
+		return nil, err
+	}
+	response, err := r.http.Do(request)
+	if err != nil {
+		return nil, err
+	}
+	defer response.Body.Close()
+	if response.StatusCode != http.StatusOK {
+		return nil, errors.New(response.Status)
+	}
+	return io.ReadAll(response.Body)
+}
+
+// holding is what a process holds, after its garbage was collected.
+type holding struct{ heap, goroutines float64 }
+
+func (r *replica) holding(ctx context.Context) (h holding, err error) {
+	if _, err := r.get(ctx, "http://"+r.profiler+"/debug/pprof/heap?gc=1"); err != nil {
+		return h, err
+	}
+	s, err := r.scrape(ctx)
+	return holding{s["go_memstats_heap_alloc_bytes"], s["go_goroutines"]}, err
+}
+
+// leader returns who leads; nil while nobody does.
+func (w *world) leader(ctx context.Context) *replica {
+	for _, r := range w.replicas {
+		if r.leads(ctx) {
+			return r
+		}
+	}
+	return nil
+}
+
+// awaitLeader waits for one.
+func (w *world) awaitLeader(ctx context.Context) (leader *replica, err error) {
+	if !until(ctx, time.Minute, func() bool { leader = w.leader(ctx); return leader != nil }) {
+		return nil, errors.Join(errors.New("no operator leads after a minute"), ctx.Err())
+	}
+	return leader, nil
+}
+
+// panics looks for them in the logs.
+func (w *world) panics() {
+	for _, r := range w.replicas {
+		text, err := os.ReadFile(r.file("log"))
+		w.judge(func(h *check.History) {
+			h.Add(check.Alive, 1, nil)
+			for _, word := range []string{"panic:", "Observed a panic", "DATA RACE", "fatal error:"} {
+				if at := bytes.Index(text, []byte(word)); err != nil || at >= 0 {
+					h.Fail(time.Now(), check.Alive, "operator "+r.name, "%v %s", err, text[max(at, 0):min(len(text), max(at, 0)+500)])
+				}
+			}
+		})
+	}
+}

@@ -1,0 +1,142 @@
+/*
+Copyright 2026 The DLI Operator Authors.
+
+Licensed under the Apache License, Version 2.0 (the "License");
+you may not use this file except in compliance with the License.
+You may obtain a copy of the License at
+
+    http://www.apache.org/licenses/LICENSE-2.0
+
+Unless required by applicable law or agreed to in writing, software
+distributed under the License is distributed on an "AS IS" BASIS,
+WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+See the License for the specific language governing permissions and
+limitations under the License.
+*/
+
+package lifecycle
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/yaml"
+
+	"github.com/dli-operator/dli-operator/api/v1alpha1"
+	"github.com/dli-operator/dli-operator/internal/dli/dlitest"
+)
+
+// olderCRDs are those of an earlier version, without the fields that have been
+// added to the status since.
+const olderCRDs = "testdata/crds-9e3bb8c"
+
+// The operator works with definitions that do not know its newest fields: what
+// these are for does not survive a restart, and that is all.
+func TestOlderCRDs(t *testing.T) {
+	w := newWorld(t, olderCRDs)
+	o := w.start("--not-found-after=6s", "--stall-after=3s", "--poll-interval-min=1s", "--poll-interval-max=1s")
+	w.dli.SetJob(dlitest.Query("ends").Running(3 * time.Second).Finishes(4))
+	w.dli.SetJob(dlitest.Query("runs").Running(time.Hour))
+	ends, runs, missing := w.watch("ends"), w.watch("runs"), w.watch("missing")
+	w.await(runs, "running", isRunning)
+	w.await(ends, "finished", (*v1alpha1.DLIJob).IsCompleted)
+	found := w.await(missing, "not found", (*v1alpha1.DLIJob).IsCompleted)
+	if found.Status.Outcome != v1alpha1.OutcomeNotFound {
+		t.Errorf("got outcome %s", found.Status.Outcome)
+	}
+	// Each is polled once a second, and the confirmation takes six.
+	if n := w.dli.Requests("missing"); n > 12 {
+		t.Errorf("DLI was asked %d times for a job that does not exist", n)
+	}
+
+	// Stored by the older definition, read with this one.
+	before := w.reload(ends)
+	_ = o.terminate(t)
+	w.apply(crdsOf(t, crds))
+	w.start()
+	w.dli.SetJob(dlitest.Query("runs").Finishes(2))
+	w.await(runs, "finished", (*v1alpha1.DLIJob).IsCompleted)
+	if after := w.reload(ends); after.ResourceVersion != before.ResourceVersion {
+		t.Errorf("a job that had completed was written again: %+v, then %+v", before.Status, after.Status)
+	}
+}
+
+// The operator leaves alone what newer definitions have and it does not know.
+func TestNewerCRDs(t *testing.T) {
+	newer := t.TempDir()
+	for _, crd := range crdsOf(t, crds) {
+		version := crd.Object["spec"].(map[string]any)["versions"].([]any)[0].(map[string]any)
+		for _, part := range []string{"spec", "status"} {
+			if err := unstructured.SetNestedField(version, "string", "schema", "openAPIV3Schema", "properties", part, "properties", "newField", "type"); err != nil {
+				t.Fatal(err)
+			}
+		}
+		text, err := yaml.Marshal(crd.Object)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(newer, crd.GetName()+".yaml"), text, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	w := newWorld(t, newer)
+	w.dli.SetJob(dlitest.Query("job").Running(2 * time.Second).Finishes(4))
+	object := &unstructured.Unstructured{Object: map[string]any{
+		"spec": map[string]any{"jobID": "job", "newField": "stays", "pollIntervalSeconds": int64(1)},
+	}}
+	object.SetGroupVersionKind(v1alpha1.GroupVersion.WithKind("DLIJob"))
+	object.SetNamespace(namespace)
+	object.SetName("job")
+	w.create(object)
+	w.start()
+	job := &v1alpha1.DLIJob{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: "job"}}
+	w.await(job, "finished", (*v1alpha1.DLIJob).IsCompleted)
+	if err := w.Get(t.Context(), client.ObjectKeyFromObject(job), object); err != nil {
+		t.Fatal(err)
+	}
+	if kept, _, _ := unstructured.NestedString(object.Object, "spec", "newField"); kept != "stays" {
+		t.Errorf("the new field is %q", kept)
+	}
+}
+
+// crdsOf reads the definitions of a directory.
+func crdsOf(t *testing.T, dir string) (all []*unstructured.Unstructured) {
+	t.Helper()
+	files, err := filepath.Glob(filepath.Join(dir, "*.yaml"))
+	if err != nil || len(files) != 2 {
+		t.Fatalf("found %v, %v", files, err)
+	}
+	for _, file := range files {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		crd := &unstructured.Unstructured{}
+		if err := yaml.Unmarshal([]byte(strings.TrimPrefix(string(text), "---\n")), &crd.Object); err != nil {
+			t.Fatal(err)
+		}
+		all = append(all, crd)
+	}
+	return all
+}
+
+// apply replaces the definitions.
+func (w *world) apply(all []*unstructured.Unstructured) {
+	w.Helper()
+	for _, crd := range all {
+		current := crd.DeepCopy()
+		if err := w.Get(w.Context(), client.ObjectKeyFromObject(crd), current); err != nil {
+			w.Fatal(err)
+		}
+		crd.SetResourceVersion(current.GetResourceVersion())
+		if err := w.Update(w.Context(), crd); err != nil {
+			w.Fatal(err)
+		}
+	}
+}

@@ -1,0 +1,138 @@
+/*
+Copyright 2026 The DLI Operator Authors.
+
+Licensed under the Apache License, Version 2.0 (the "License");
+you may not use this file except in compliance with the License.
+You may obtain a copy of the License at
+
+    http://www.apache.org/licenses/LICENSE-2.0
+
+Unless required by applicable law or agreed to in writing, software
+distributed under the License is distributed on an "AS IS" BASIS,
+WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+See the License for the specific language governing permissions and
+limitations under the License.
+*/
+
+package lifecycle
+
+import (
+	"fmt"
+	"net/http"
+	"slices"
+	"testing"
+	"time"
+
+	coordinationv1 "k8s.io/api/coordination/v1"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/dli-operator/dli-operator/api/v1alpha1"
+	"github.com/dli-operator/dli-operator/internal/dli/dlitest"
+	"github.com/dli-operator/dli-operator/test/testenv"
+)
+
+const crds = "../../config/crd/bases"
+
+// holder is who holds the lease; "" for nobody.
+func (w *world) holder() string {
+	w.Helper()
+	lease := &coordinationv1.Lease{}
+	err := w.Get(withTimeout(w.T), client.ObjectKey{Namespace: namespace, Name: "dli-operator"}, lease)
+	if err != nil || lease.Spec.HolderIdentity == nil {
+		return ""
+	}
+	return *lease.Spec.HolderIdentity
+}
+
+// An operator that is told to end does so soon, loses nothing, and the other one
+// goes on at once.
+func TestShutdown(t *testing.T) {
+	w := newWorld(t, crds)
+	leading := w.start("--leader-elect", "--leader-election-namespace="+namespace)
+	if !within(time.Minute, func() bool { return w.holder() != "" }) {
+		t.Fatal("nobody leads")
+	}
+	leader := w.holder()
+	if !within(time.Minute, func() bool {
+		told := &corev1.EventList{}
+		err := w.List(t.Context(), told, client.InNamespace(namespace))
+		return err == nil && slices.ContainsFunc(told.Items, func(e corev1.Event) bool { return e.Reason == "LeaderElection" })
+	}) {
+		t.Error("no event tells of the new leader")
+	}
+	w.start("--leader-elect", "--leader-election-namespace="+namespace)
+	var jobs []*v1alpha1.DLIJob
+	for i := range 20 {
+		id := fmt.Sprintf("job-%02d", i)
+		w.dli.SetJob(dlitest.Query(id).Running(time.Hour))
+		jobs = append(jobs, w.watch(id))
+	}
+	for _, job := range jobs {
+		w.await(job, "running", isRunning)
+	}
+	// A request that is never answered must not keep the operator. It has credentials
+	// of its own: those that are new to a process are tried by one request at a time.
+	w.dli.SetResponse("hangs", &dlitest.Response{Hang: true})
+	w.create(&corev1.Secret{
+		ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: "token"},
+		StringData: map[string]string{"token": dlitest.SampleUser().Token},
+	})
+	w.connect("slow", "token")
+	w.watch("hangs", func(job *v1alpha1.DLIJob) {
+		job.Spec.ConnectionRef = &v1alpha1.ConnectionReference{Name: "slow"}
+	})
+	within(time.Minute, func() bool { return w.dli.Requests("hangs") > 0 })
+
+	// Half of the jobs end, and their outcomes are on their way to the API server.
+	leading.proxy.Delay(time.Second, "dlijobs/status")
+	leading.proxy.Reset()
+	ending := jobs[:10]
+	for _, job := range ending {
+		w.dli.SetJob(dlitest.Query(job.Name).Finishes(4))
+	}
+	ended := time.Now()
+	if !within(30*time.Second, func() bool {
+		for _, job := range ending {
+			if log := w.dli.Log(job.Name); !log[len(log)-1].After(ended) {
+				return false
+			}
+		}
+		return true
+	}) {
+		t.Fatal("the jobs that ended are not asked about")
+	}
+	began := time.Now()
+	took := leading.terminate(t)
+	released := w.holder() != leader
+	lost := leading.proxy.Count(func(w testenv.Write) bool { return w.Resource == "dlijobs/status" && w.Status != http.StatusOK })
+	stored := leading.proxy.Count(func(w testenv.Write) bool { return w.Resource == "dlijobs/status" && w.Status == http.StatusOK })
+	var first time.Time
+	taken := within(time.Minute, func() bool {
+		for _, job := range jobs[10:] {
+			for _, at := range w.dli.Log(job.Name) {
+				if at.After(began.Add(took)) && (first.IsZero() || at.Before(first)) {
+					first = at
+				}
+			}
+		}
+		return !first.IsZero()
+	})
+	t.Logf("ended after %v, %d writes that took 1 s were stored and %d lost; the other asks DLI %v after the signal", took.Round(time.Millisecond), stored, lost, first.Sub(began).Round(time.Millisecond))
+	if took > 5*time.Second {
+		t.Errorf("the operator ended after %v, want 5 s", took)
+	}
+	if !released {
+		t.Error("the lease is not released")
+	}
+	if lost > 0 || stored == 0 {
+		t.Errorf("%d writes in flight were lost, and %d stored", lost, stored)
+	}
+	if !taken || first.Sub(began) > 5*time.Second {
+		t.Errorf("the other operator asks %v after the signal, want 5 s", first.Sub(began))
+	}
+	for _, job := range ending {
+		w.await(job, "finished", (*v1alpha1.DLIJob).IsCompleted)
+	}
+}

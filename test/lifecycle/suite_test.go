@@ -1,0 +1,261 @@
+/*
+Copyright 2026 The DLI Operator Authors.
+
+Licensed under the Apache License, Version 2.0 (the "License");
+you may not use this file except in compliance with the License.
+You may obtain a copy of the License at
+
+    http://www.apache.org/licenses/LICENSE-2.0
+
+Unless required by applicable law or agreed to in writing, software
+distributed under the License is distributed on an "AS IS" BASIS,
+WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+See the License for the specific language governing permissions and
+limitations under the License.
+*/
+
+// Package lifecycle tests the built operator as a process: how it ends, how
+// another replica takes over, and what it makes of custom resource definitions
+// that are older or newer than itself.
+package lifecycle
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/go-logr/logr"
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/dli-operator/dli-operator/api/v1alpha1"
+	"github.com/dli-operator/dli-operator/internal/dli/dlitest"
+	"github.com/dli-operator/dli-operator/test/testenv"
+)
+
+var (
+	scheme = runtime.NewScheme()
+	// binary is the operator.
+	binary string
+)
+
+func TestMain(m *testing.M) { os.Exit(runTests(m)) }
+
+func runTests(m *testing.M) int {
+	flag.Parse()
+	ctrl.SetLogger(logr.Discard())
+	must(clientgoscheme.AddToScheme(scheme))
+	must(v1alpha1.AddToScheme(scheme))
+	dir, err := os.MkdirTemp("", "dli-lifecycle-")
+	must(err)
+	defer os.RemoveAll(dir)
+	binary = filepath.Join(dir, "operator")
+	build := exec.Command("go", "build", "-o", binary, ".")
+	build.Dir, build.Stderr = "../..", os.Stderr
+	must(build.Run())
+	return m.Run()
+}
+
+func must(err error) {
+	if err != nil {
+		panic(err)
+	}
+}
+
+// world is a control plane and a DLI of the test's own.
+type world struct {
+	*testing.T
+	client.Client
+	plane *testenv.ControlPlane
+	dli   *dlitest.Server
+}
+
+const namespace = "default"
+
+func newWorld(t *testing.T, crds string) *world {
+	t.Helper()
+	plane := &testenv.ControlPlane{CRDs: crds}
+	if err := plane.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := plane.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	dli, err := dlitest.NewServer(dlitest.WithRequestLog())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(dli.Close)
+	c, err := client.New(plane.Config(), client.Options{Scheme: scheme})
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := &world{T: t, Client: c, plane: plane, dli: dli}
+	user := dlitest.SampleUser()
+	w.create(&corev1.Secret{
+		ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: "credentials"},
+		StringData: map[string]string{"accessKeyID": user.AccessKeyID, "secretAccessKey": user.SecretAccessKey},
+	})
+	w.connect("default", "credentials")
+	return w
+}
+
+// connect creates a connection with the credentials of a Secret.
+func (w *world) connect(name, secret string) {
+	w.Helper()
+	w.create(&v1alpha1.DLIConnection{
+		ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: name},
+		Spec: v1alpha1.DLIConnectionSpec{
+			Endpoint: w.dli.URL(), ProjectID: dlitest.SampleUser().ProjectID,
+			Credentials: v1alpha1.Credentials{SecretRef: &v1alpha1.SecretReference{Name: secret}},
+		},
+	})
+}
+
+func (w *world) create(object client.Object) {
+	w.Helper()
+	if err := w.Create(w.Context(), object); err != nil {
+		w.Fatal(err)
+	}
+}
+
+// watch creates a DLIJob of the same name as the job, polled every second.
+func (w *world) watch(id string, changes ...func(*v1alpha1.DLIJob)) *v1alpha1.DLIJob {
+	w.Helper()
+	job := &v1alpha1.DLIJob{
+		ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: id},
+		Spec:       v1alpha1.DLIJobSpec{JobID: id, PollIntervalSeconds: new(int32(1))},
+	}
+	for _, change := range changes {
+		change(job)
+	}
+	w.create(job)
+	return job
+}
+
+func (w *world) reload(job *v1alpha1.DLIJob) *v1alpha1.DLIJob {
+	w.Helper()
+	current := &v1alpha1.DLIJob{}
+	if err := w.Get(w.Context(), client.ObjectKeyFromObject(job), current); err != nil {
+		w.Fatal(err)
+	}
+	return current
+}
+
+// await waits until a DLIJob is as asked for, and returns it.
+func (w *world) await(job *v1alpha1.DLIJob, what string, is func(*v1alpha1.DLIJob) bool) *v1alpha1.DLIJob {
+	w.Helper()
+	var current *v1alpha1.DLIJob
+	if !within(time.Minute, func() bool { current = w.reload(job); return is(current) }) {
+		w.Fatalf("DLIJob %s is not %s: %+v", job.Name, what, current.Status)
+	}
+	return current
+}
+
+func isRunning(job *v1alpha1.DLIJob) bool {
+	c := meta.FindStatusCondition(job.Status.Conditions, v1alpha1.ReadyCondition)
+	return c != nil && c.Reason == v1alpha1.ReasonJobRunning
+}
+
+func within(limit time.Duration, is func() bool) bool {
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	timeout := time.After(limit)
+	for {
+		if is() {
+			return true
+		}
+		select {
+		case <-tick.C:
+		case <-timeout:
+			return is()
+		}
+	}
+}
+
+// operator is a process.
+type operator struct {
+	cmd   *exec.Cmd
+	proxy *testenv.Proxy
+	log   string
+	ended chan struct{}
+}
+
+// start starts an operator, which ends with the test.
+func (w *world) start(args ...string) *operator {
+	w.Helper()
+	proxy, err := testenv.NewProxy(w.plane.Config())
+	if err != nil {
+		w.Fatal(err)
+	}
+	dir := w.TempDir()
+	kubeconfig := filepath.Join(dir, "kubeconfig")
+	text := fmt.Sprintf(`{apiVersion: v1, kind: Config, current-context: c, contexts: [{name: c, context: {cluster: c}}],
+clusters: [{name: c, cluster: {server: %q}}]}`, proxy.Config().Host)
+	if err := os.WriteFile(kubeconfig, []byte(text), 0o600); err != nil {
+		w.Fatal(err)
+	}
+	log, err := os.Create(filepath.Join(dir, "log"))
+	if err != nil {
+		w.Fatal(err)
+	}
+	defer log.Close()
+	o := &operator{proxy: proxy, log: log.Name(), ended: make(chan struct{})}
+	o.cmd = exec.Command(binary, append([]string{
+		"--allow-insecure-endpoints", "--metrics-bind-address=0", "--health-probe-bind-address=0",
+	}, args...)...)
+	o.cmd.Stdout, o.cmd.Stderr, o.cmd.Env = log, log, append(os.Environ(), "KUBECONFIG="+kubeconfig)
+	o.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	if err := o.cmd.Start(); err != nil {
+		w.Fatal(err)
+	}
+	go func() { _ = o.cmd.Wait(); close(o.ended) }()
+	w.Cleanup(func() {
+		_ = o.cmd.Process.Kill()
+		<-o.ended
+		_ = proxy.Stop()
+		if w.Failed() {
+			said, _ := os.ReadFile(o.log)
+			w.Logf("an operator's log ends with:\n%s", said[max(0, len(said)-3000):])
+		}
+	})
+	return o
+}
+
+// terminate asks the operator to end, and returns how long that took.
+func (o *operator) terminate(t *testing.T) time.Duration {
+	t.Helper()
+	began := time.Now()
+	if err := o.cmd.Process.Signal(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	select {
+	case <-o.ended:
+	case <-time.After(time.Minute):
+		t.Fatal("the operator does not end")
+	}
+	if code := o.cmd.ProcessState.ExitCode(); code != 0 {
+		t.Errorf("the operator ends with status %d", code)
+	}
+	return time.Since(began)
+}
+
+func withTimeout(t *testing.T) context.Context {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	t.Cleanup(cancel)
+	return ctx
+}
