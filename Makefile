@@ -109,7 +109,7 @@ bench-smoke: ## Measure 1000 jobs for a moment; fail if a poll costs far too muc
 
 .PHONY: soak
 soak: ## Let everything fail for half an hour; fail if an invariant does not hold.
-	assets=$$(hack/controlplane/build.sh) && KUBEBUILDER_ASSETS=$$assets go run ./hack/soak $(SOAKFLAGS)
+	assets=$$(hack/build.sh controlplane) && KUBEBUILDER_ASSETS=$$assets go run ./hack/soak $(SOAKFLAGS)
 
 .PHONY: soak-smoke
 soak-smoke: ## Let some of it fail, two faults at a time, in under three minutes.
