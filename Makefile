@@ -8,16 +8,18 @@ SHELL := bash
 
 # The image that is built and deployed.
 IMG ?= dli-operator:v0.1.0
-# The version that the manager reports.
+# The version that the manager reports, and the commit that it is built from.
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+REVISION ?= $(shell git describe --match= --always --abbrev=40 --dirty 2>/dev/null)
 # The kubectl that install and deploy use: yours, else the one built for tests.
 KUBECTL ?= $(shell command -v kubectl || echo '$$(hack/controlplane/build.sh)/kubectl')
 # How long each fuzz target runs.
 FUZZTIME ?= 1m
 # More for go test, such as -run or -v.
 TESTFLAGS ?=
-# More for the manager (make run), the benchmark (make bench) and the image
-# (make docker-build; --push stores it in its registry).
+# More for the manager (make run), the benchmark (make bench) and Docker's build
+# (make docker-build; with --push the image of all PLATFORMS goes to its
+# registry, which is the only place that Docker can put it).
 RUNFLAGS ?=
 BENCHFLAGS ?=
 BUILDXFLAGS ?=
@@ -68,6 +70,7 @@ verify: ## Check generated files, format, modules, vet, linters and kustomizatio
 test: ## Run the tests, with the race detector, on a real API server.
 	assets=$$(hack/controlplane/build.sh) && hack/prometheus/build.sh >/dev/null && hack/helm/build.sh >/dev/null && \
 		KUBEBUILDER_ASSETS=$$assets go test -race -timeout=15m $(TESTFLAGS) ./...
+	go -C hack/image test $(TESTFLAGS) ./...
 
 .PHONY: fuzz
 fuzz: ## Fuzz what reads DLI's answers, each target for FUZZTIME.
@@ -98,9 +101,16 @@ build: ## Build bin/manager.
 run: ## Run the manager here, against the cluster of your kubeconfig.
 	go run . --metrics-bind-address=0 $(RUNFLAGS)
 
+.PHONY: image
+image: ## Write the image IMG of all PLATFORMS to bin/image.tar, without Docker.
+	@mkdir -p bin
+	go -C hack/image run . -image='$(IMG)' -version='$(VERSION)' -revision='$(REVISION)' \
+		-platforms='$(PLATFORMS)' -output='$(CURDIR)/bin/image.tar'
+
 .PHONY: docker-build
-docker-build: ## Build the image IMG for all platforms; BUILDXFLAGS=--push stores it.
-	docker buildx build --platform=$(PLATFORMS) --build-arg=VERSION=$(VERSION) --tag=$(IMG) $(BUILDXFLAGS) .
+docker-build: ## Build the image IMG with Docker for this machine; BUILDXFLAGS=--push for all.
+	docker buildx build $(if $(findstring --push,$(BUILDXFLAGS)),--platform='$(PLATFORMS)',--load) \
+		--build-arg=VERSION='$(VERSION)' --tag='$(IMG)' $(BUILDXFLAGS) .
 
 .PHONY: clean
 clean: ## Remove what make built in this tree.
