@@ -24,6 +24,8 @@ RUNFLAGS ?=
 BENCHFLAGS ?=
 BUILDXFLAGS ?=
 PLATFORMS ?= linux/amd64,linux/arm64
+# The repository to which a release's image is pushed.
+RELEASE_IMAGE ?= ghcr.io/dli-operator/dli-operator
 
 TOOL := go tool -modfile=hack/tools/go.mod
 HEADER := hack/boilerplate.go.txt
@@ -34,7 +36,7 @@ HEADER := hack/boilerplate.go.txt
 help: ## Show this help.
 	@awk 'BEGIN { FS = ":.*## "; print "Usage: make <target>" } \
 		/^##@ / { printf "\n%s\n", substr($$0, 5) } \
-		/^[a-z-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+		/^[a-z-]+:.*## / { printf "  %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: generate
 generate: ## Generate DeepCopy methods and apply configurations from api/.
@@ -112,9 +114,17 @@ docker-build: ## Build the image IMG with Docker for this machine; BUILDXFLAGS=-
 	docker buildx build $(if $(findstring --push,$(BUILDXFLAGS)),--platform='$(PLATFORMS)',--load) \
 		--build-arg=VERSION='$(VERSION)' --tag='$(IMG)' $(BUILDXFLAGS) .
 
+.PHONY: release
+release: ## Make the files of release VERSION, such as v0.2.0, in dist/.
+	IMAGE='$(RELEASE_IMAGE)' hack/release/release.sh '$(VERSION)' dist
+
+.PHONY: release-verify
+release-verify: ## Check that two runs of make release VERSION=... give the same bytes.
+	IMAGE='$(RELEASE_IMAGE)' hack/release/verify.sh '$(VERSION)'
+
 .PHONY: clean
 clean: ## Remove what make built in this tree.
-	rm -rf bin
+	rm -rf bin dist
 
 ##@ Deployment
 
