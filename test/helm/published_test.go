@@ -23,6 +23,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -47,6 +48,7 @@ func TestAPublishedRelease(t *testing.T) {
 	chart := filepath.Join(dir, "dli-operator-"+strings.TrimPrefix(published, "v")+".tgz")
 
 	t.Run("has the files that it should, and their checksums", func(t *testing.T) { checkFiles(t, dir) })
+	t.Run("has the files that the READMEs install", func(t *testing.T) { checkLinks(t, dir) })
 	t.Run("installs the image of its version", func(t *testing.T) {
 		text, err := os.ReadFile(filepath.Join(dir, "install.yaml"))
 		if err != nil {
@@ -118,6 +120,27 @@ func checkFiles(t *testing.T, dir string) {
 	}
 	if !strings.HasPrefix(string(notes), "# "+published+"\n\n### ") || strings.Contains(string(notes), "\n## ") {
 		t.Errorf("the notes are not one section of the changelog:\n%s", notes)
+	}
+}
+
+// checkLinks looks for what the READMEs take from a release page.
+func checkLinks(t *testing.T, dir string) {
+	t.Helper()
+	for _, page := range []string{"../../README.md", "../../docs/README.zh-CN.md"} {
+		text, err := os.ReadFile(page)
+		if err != nil {
+			t.Fatal(err)
+		}
+		links := regexp.MustCompile(`/releases/download/(v[^/]+)/(\S+)`).FindAllStringSubmatch(string(text), -1)
+		if len(links) < 2 {
+			t.Errorf("%s takes %d files from a release", page, len(links))
+		}
+		for _, link := range links {
+			name := strings.ReplaceAll(link[2], strings.TrimPrefix(link[1], "v"), strings.TrimPrefix(published, "v"))
+			if _, err := os.Stat(filepath.Join(dir, name)); err != nil {
+				t.Errorf("%s takes %s from a release, which has no such file", page, link[2])
+			}
+		}
 	}
 }
 
@@ -240,10 +263,30 @@ func live(t *testing.T, old, current, manifest string) {
 	// The other way to install takes over what Helm has left.
 	c.kubectl("", "apply", "--server-side", "--force-conflicts", "-f", manifest)
 	expect("kubectl apply", published)
-	c.kubectl("", "delete", "-f", manifest, "--wait=false")
-	if left := c.kubectl("", "get", "crds", "--output=name", "--ignore-not-found"); strings.Contains(left, "dli.huaweicloud.com") {
-		c.kubectl("", "wait", "--for=delete", "crd/dlijobs.dli.huaweicloud.com", "crd/dliconnections.dli.huaweicloud.com")
+	if out, err := run(t, "bash", append(c.env, "PATH="+filepath.Dir(kubectl(t))+":"+os.Getenv("PATH")), "", "-euo", "pipefail", "-c", removal(t)); err != nil {
+		t.Fatalf("%v\n%s", err, out)
 	}
+	c.kubectl("", "get", "dlijob", "report")
+	if left := c.kubectl("", "get", "clusterroles,clusterrolebindings", "--output=name"); strings.Contains(left, "dli") {
+		t.Errorf("these are left: %s", left)
+	}
+	// What has gone already need not go again.
+	c.kubectl("", "delete", "-f", manifest, "--ignore-not-found", "--wait=false")
+	c.kubectl("", "wait", "--for=delete", "crd/dlijobs.dli.huaweicloud.com", "crd/dliconnections.dli.huaweicloud.com")
+}
+
+// removal is what the documentation says removes everything but the CRDs.
+func removal(t *testing.T) string {
+	t.Helper()
+	page, err := os.ReadFile("../../docs/operations.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	found := regexp.MustCompile("(?ms)^```shell\n(kubectl delete namespace .*?)^```$").FindSubmatch(page)
+	if found == nil {
+		t.Fatal("docs/operations.md does not say how to keep the CRDs")
+	}
+	return string(found[1])
 }
 
 func TestAReleaseHasAVersion(t *testing.T) {
