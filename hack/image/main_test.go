@@ -283,6 +283,18 @@ func TestTheDockerfileBuildsTheSameManager(t *testing.T) {
 	}
 }
 
+func TestDockerBuildLeavesAnImageOnThisMachine(t *testing.T) {
+	for _, tt := range []struct{ flags, want, unwanted string }{
+		{"", "--load", "--platform"},
+		{"--push", "--platform='linux/amd64,linux/arm64'", "--load"},
+	} {
+		out, err := exec.CommandContext(t.Context(), "make", "--dry-run", "-C", "../..", "docker-build", "BUILDXFLAGS="+tt.flags).CombinedOutput()
+		if err != nil || !strings.Contains(string(out), tt.want) || strings.Contains(string(out), tt.unwanted) {
+			t.Errorf("BUILDXFLAGS=%s: want %s and no %s: %s, %v", tt.flags, tt.want, tt.unwanted, out, err)
+		}
+	}
+}
+
 func TestOptionsThatCannotBeAreRefused(t *testing.T) {
 	for name, change := range map[string]func(*options){
 		"no output":                   func(o *options) { o.output = "" },

@@ -21,7 +21,7 @@ revision=${REVISION:-$(git describe --match= --always --abbrev=40 --dirty 2>/dev
 development=dli-operator:v0.1.0
 
 if [[ ! "$version" =~ ^v(0|[1-9][0-9]*)(\.(0|[1-9][0-9]*)){2}(-[0-9A-Za-z.-]+)?$ ]]; then
-  say "VERSION=$version is none; name one such as v0.2.0 or v0.2.0-rc.1"
+  say "VERSION=$version is not a version such as v0.2.0 or v0.2.0-rc.1"
   exit 1
 fi
 if [[ "$revision" == *-dirty ]]; then
