@@ -13,8 +13,9 @@ SHELL := bash
 
 # The image that is built and deployed.
 IMG ?= dli-operator:v0.1.0
-# The version that the manager reports.
+# The version that the manager reports, and the commit that it is built from.
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+REVISION ?= $(shell git describe --match= --always --abbrev=40 --dirty 2>/dev/null)
 # The kubectl that install and deploy use: yours, else the one built for tests.
 KUBECTL ?= $(shell command -v kubectl || echo '$$(hack/build.sh controlplane)/kubectl')
 # The oldest release of Kubernetes that is supported.
@@ -24,12 +25,15 @@ FUZZTIME ?= 1m
 # More for go test, such as -run or -v.
 TESTFLAGS ?=
 # More for the manager (make run), the benchmark (make bench), the soak test
-# (make soak) and the image (make docker-build; --push stores it in its registry).
+# (make soak) and Docker's build (make docker-build; with --push the image of all
+# PLATFORMS goes to its registry, which is the only place that Docker can put it).
 RUNFLAGS ?=
 BENCHFLAGS ?=
 SOAKFLAGS ?=
 BUILDXFLAGS ?=
 PLATFORMS ?= linux/amd64,linux/arm64
+# The repository to which a release's image is pushed.
+RELEASE_IMAGE ?= ghcr.io/dli-operator/dli-operator
 
 TOOL := go tool -modfile=hack/tools/go.mod
 API_TOOL := go tool -modfile=../hack/tools/go.mod
@@ -41,7 +45,7 @@ HEADER := hack/boilerplate.go.txt
 help: ## Show this help.
 	@awk 'BEGIN { FS = ":.*## "; print "Usage: make <target>" } \
 		/^##@ / { printf "\n%s\n", substr($$0, 5) } \
-		/^[a-z-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+		/^[a-z-]+:.*## / { printf "  %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: generate
 generate: ## Generate DeepCopy methods and apply configurations from api/.
@@ -81,9 +85,11 @@ test: ## Run the tests, with the race detector, on a real API server; leave out 
 		KUBEBUILDER_ASSETS=$$assets go test -race -short -timeout=15m $(TESTFLAGS) ./...
 
 .PHONY: test-long
-test-long: ## Run all tests of faults: every kind of bad job beside good ones, outages, throttling.
+test-long: ## Run what make test leaves out: every fault, the image, a release.
 	assets=$$(hack/build.sh controlplane) && \
 		KUBEBUILDER_ASSETS=$$assets go test -timeout=30m $(TESTFLAGS) ./test/faults
+	go -C hack/image test $(TESTFLAGS) ./...
+	go test $(TESTFLAGS) ./test/helm
 
 # What kubectl explains it lays out otherwise in later versions.
 .PHONY: test-oldest
@@ -133,17 +139,32 @@ build: ## Build bin/manager.
 run: ## Run the manager here, against the cluster of your kubeconfig.
 	go run . --metrics-bind-address=0 $(RUNFLAGS)
 
+.PHONY: image
+image: ## Write the image IMG of all PLATFORMS to bin/image.tar, without Docker.
+	@mkdir -p bin
+	go -C hack/image run . -image='$(IMG)' -version='$(VERSION)' -revision='$(REVISION)' \
+		-platforms='$(PLATFORMS)' -output='$(CURDIR)/bin/image.tar'
+
 .PHONY: docker-build
-docker-build: ## Build the image IMG for all platforms; BUILDXFLAGS=--push stores it.
-	docker buildx build --platform=$(PLATFORMS) --build-arg=VERSION=$(VERSION) --tag=$(IMG) $(BUILDXFLAGS) .
+docker-build: ## Build the image IMG with Docker for this machine; BUILDXFLAGS=--push for all.
+	docker buildx build $(if $(findstring --push,$(BUILDXFLAGS)),--platform='$(PLATFORMS)',--load) \
+		--build-arg=VERSION='$(VERSION)' --tag='$(IMG)' $(BUILDXFLAGS) .
+
+.PHONY: release
+release: ## Make the files of release VERSION, such as v0.2.0, in dist/.
+	IMAGE='$(RELEASE_IMAGE)' hack/release/release.sh '$(VERSION)' dist
+
+.PHONY: release-verify
+release-verify: ## Check that two runs of make release VERSION=... give the same bytes.
+	IMAGE='$(RELEASE_IMAGE)' hack/release/verify.sh '$(VERSION)'
 
 .PHONY: sbom
 sbom: build ## List what bin/manager is built of in bin/sbom.json (CycloneDX).
-	$(TOOL) cyclonedx-gomod bin -json -std -version=$(VERSION) -output=bin/sbom.json bin/manager
+	go -C hack/sbom tool cyclonedx-gomod bin -json -std -version=$(VERSION) -output=$(CURDIR)/bin/sbom.json $(CURDIR)/bin/manager
 
 .PHONY: clean
 clean: ## Remove what make built in this tree.
-	rm -rf bin
+	rm -rf bin dist
 
 ##@ Deployment
 

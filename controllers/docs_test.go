@@ -86,3 +86,27 @@ func TestTheOperatorsRightsAreThoseThatAreDocumented(t *testing.T) {
 		t.Errorf("the operator may %q, want %q", rights, want)
 	}
 }
+
+func TestThePackagesMapNamesEveryFile(t *testing.T) {
+	text, err := os.ReadFile("doc.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	listed := map[string]bool{}
+	for _, line := range regexp.MustCompile(`(?m)^//\t(\w+\.go) `).FindAllStringSubmatch(string(text), -1) {
+		listed[line[1]] = true
+	}
+	files, err := filepath.Glob("*.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, file := range files {
+		if file != "doc.go" && !strings.HasSuffix(file, "_test.go") && !listed[file] {
+			t.Errorf("doc.go does not say what %s is for", file)
+		}
+		delete(listed, file)
+	}
+	for file := range listed {
+		t.Errorf("doc.go names %s, which does not exist", file)
+	}
+}

@@ -14,8 +14,6 @@ See the License for the specific language governing permissions and
 limitations under the License.
 */
 
-// Package controllers reconciles DLIJobs and DLIConnections: what an answer of
-// DLI means for a job's status, and what is told of it.
 package controllers
 
 import (

@@ -34,19 +34,26 @@ import (
 // documents returns the project's pages by their path from here.
 func documents(t *testing.T) map[string]string {
 	t.Helper()
-	paths, err := filepath.Glob("../docs/*.md")
-	if err != nil || len(paths) == 0 {
-		t.Fatalf("no documents: %v", err)
-	}
 	pages := map[string]string{}
-	for _, path := range append(paths, "../README.md") {
-		text, err := os.ReadFile(path)
-		if err != nil {
-			t.Fatal(err)
+	for _, pattern := range []string{"../*.md", "../docs/*.md"} {
+		paths, err := filepath.Glob(pattern)
+		if err != nil || len(paths) == 0 {
+			t.Fatalf("no documents: %v", err)
 		}
-		pages[path] = string(text)
+		for _, path := range paths {
+			pages[path] = read(t, path)
+		}
 	}
 	return pages
+}
+
+func read(t *testing.T, path string) string {
+	t.Helper()
+	text, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
 }
 
 // A block that begins with ```sh is for readers to copy, so it must work as it

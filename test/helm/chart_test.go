@@ -16,7 +16,8 @@ limitations under the License.
 
 // Package helm tests the chart of config/helm with the real Helm: what it
 // renders is what config/default installs, a real API server takes it, and
-// values that cannot be are refused.
+// values that cannot be are refused. The files of a release are tested here too:
+// a chart is one of them.
 package helm
 
 import (

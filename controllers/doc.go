@@ -1,0 +1,42 @@
+/*
+Copyright 2026 The DLI Operator Authors.
+
+Licensed under the Apache License, Version 2.0 (the "License");
+you may not use this file except in compliance with the License.
+You may obtain a copy of the License at
+
+    http://www.apache.org/licenses/LICENSE-2.0
+
+Unless required by applicable law or agreed to in writing, software
+distributed under the License is distributed on an "AS IS" BASIS,
+WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+See the License for the specific language governing permissions and
+limitations under the License.
+*/
+
+// Package controllers reconciles DLIJobs and DLIConnections: what an answer of
+// DLI means for a job's status, and what is told of it.
+//
+// It asks DLI nothing. The poller asks, and keeps each answer until it is stored;
+// a reconcile takes the newest one, derives the status from it, and writes that
+// once. So a slow API server delays no poll, and no answer is asked for twice.
+//
+// The files follow one reconcile of a DLIJob:
+//
+//	setup.go                     which changes enqueue which objects
+//	dlijob_controller.go         the steps: read, tell the poller, record, write, announce
+//	memory.go                    what this process has written, so that it knows its own
+//	                             writes, a stale cache, and a status that somebody changed
+//	target.go                    what the poller needs to know of a DLIJob
+//	record.go                    an answer, or the lack of one, into the fields of the status
+//	conditions.go                the fields into conditions
+//	deadline.go                  deadlines, stalls and TTLs: when to come back
+//	changes.go                   whether a change is worth a write
+//	events.go                    which Events a write is followed by
+//	dliconnection_controller.go  credentials of DLIConnections, and their status
+//	metrics.go                   counters, and gauges over the cache
+//	trim.go                      what the cache keeps of each DLIJob
+//
+// record.go, conditions.go, deadline.go and changes.go are functions of the
+// object, the result and the time; their tests need no API server.
+package controllers

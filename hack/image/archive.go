@@ -1,0 +1,144 @@
+/*
+Copyright 2026 The DLI Operator Authors.
+
+Licensed under the Apache License, Version 2.0 (the "License");
+you may not use this file except in compliance with the License.
+You may obtain a copy of the License at
+
+    http://www.apache.org/licenses/LICENSE-2.0
+
+Unless required by applicable law or agreed to in writing, software
+distributed under the License is distributed on an "AS IS" BASIS,
+WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+See the License for the specific language governing permissions and
+limitations under the License.
+*/
+
+package main
+
+import (
+	"archive/tar"
+	"encoding/json"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/google/go-containerregistry/pkg/name"
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/google/go-containerregistry/pkg/v1/empty"
+	"github.com/google/go-containerregistry/pkg/v1/layout"
+	"github.com/google/go-containerregistry/pkg/v1/mutate"
+	"github.com/google/go-containerregistry/pkg/v1/types"
+)
+
+// writeLayout writes one index of all platforms, with the annotations by which
+// containerd, Podman, Skopeo and Docker know its name.
+func writeLayout(dir string, tag name.Tag, images []v1.Image, platforms []v1.Platform, labels map[string]string) error {
+	index := mutate.IndexMediaType(empty.Index, types.OCIImageIndex)
+	for i, image := range images {
+		index = mutate.AppendManifests(index, mutate.IndexAddendum{Add: image, Descriptor: v1.Descriptor{Platform: &platforms[i]}})
+	}
+	index = mutate.Annotations(index, labels).(v1.ImageIndex)
+
+	written, err := layout.Write(dir, mutate.IndexMediaType(empty.Index, types.OCIImageIndex))
+	if err != nil {
+		return err
+	}
+	// docker.io is what everybody but the registry itself calls Docker Hub.
+	full := strings.Replace(tag.Name(), name.DefaultRegistry+"/", "docker.io/", 1)
+	if err := written.AppendIndex(index, layout.WithAnnotations(map[string]string{
+		"io.containerd.image.name":          full,
+		"org.opencontainers.image.ref.name": tag.TagStr(),
+	})); err != nil {
+		return err
+	}
+	if len(images) > 1 {
+		return nil
+	}
+	return writeDockerManifest(dir, tag, images[0])
+}
+
+// writeDockerManifest adds the list that docker load reads where Docker does not
+// keep its images in containerd. It has no notion of platforms, so only an
+// archive of a single one has it.
+func writeDockerManifest(dir string, tag name.Tag, image v1.Image) error {
+	manifest, err := image.Manifest()
+	if err != nil {
+		return err
+	}
+	blob := func(d v1.Descriptor) string { return "blobs/" + d.Digest.Algorithm + "/" + d.Digest.Hex }
+	entry := struct {
+		Config   string
+		RepoTags []string
+		Layers   []string
+	}{Config: blob(manifest.Config), RepoTags: []string{tag.String()}}
+	for _, layer := range manifest.Layers {
+		entry.Layers = append(entry.Layers, blob(layer))
+	}
+	text, err := json.Marshal([]any{entry})
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(filepath.Join(dir, "manifest.json"), text, 0o600)
+}
+
+// archive packs a directory, in the order of its names. The file appears under
+// its name only when whole.
+func archive(dir, output string) (err error) {
+	partial := output + ".partial"
+	file, err := os.Create(partial)
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if err != nil {
+			file.Close()
+			os.Remove(partial)
+		}
+	}()
+	out := tar.NewWriter(file)
+	if err := filepath.WalkDir(dir, func(path string, entry fs.DirEntry, err error) error {
+		if err != nil || path == dir {
+			return err
+		}
+		return pack(out, dir, path, entry)
+	}); err != nil {
+		return err
+	}
+	if err := out.Close(); err != nil {
+		return err
+	}
+	if err := file.Close(); err != nil {
+		return err
+	}
+	return os.Rename(partial, output)
+}
+
+func pack(out *tar.Writer, dir, path string, entry fs.DirEntry) error {
+	relative, err := filepath.Rel(dir, path)
+	if err != nil {
+		return err
+	}
+	header := &tar.Header{Name: filepath.ToSlash(relative), Mode: 0o644, ModTime: epoch, Format: tar.FormatUSTAR}
+	if entry.IsDir() {
+		header.Typeflag, header.Name, header.Mode = tar.TypeDir, header.Name+"/", 0o755
+		return out.WriteHeader(header)
+	}
+	info, err := entry.Info()
+	if err != nil {
+		return err
+	}
+	header.Typeflag, header.Size = tar.TypeReg, info.Size()
+	if err := out.WriteHeader(header); err != nil {
+		return err
+	}
+	content, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	defer content.Close()
+	_, err = io.Copy(out, content)
+	return err
+}

@@ -1,0 +1,139 @@
+/*
+Copyright 2026 The DLI Operator Authors.
+
+Licensed under the Apache License, Version 2.0 (the "License");
+you may not use this file except in compliance with the License.
+You may obtain a copy of the License at
+
+    http://www.apache.org/licenses/LICENSE-2.0
+
+Unless required by applicable law or agreed to in writing, software
+distributed under the License is distributed on an "AS IS" BASIS,
+WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+See the License for the specific language governing permissions and
+limitations under the License.
+*/
+
+package main
+
+import (
+	"archive/tar"
+	"bytes"
+	"io"
+	"os"
+	"time"
+
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/google/go-containerregistry/pkg/v1/empty"
+	"github.com/google/go-containerregistry/pkg/v1/mutate"
+	"github.com/google/go-containerregistry/pkg/v1/tarball"
+	"github.com/google/go-containerregistry/pkg/v1/types"
+)
+
+const (
+	source = "https://github.com/dli-operator/dli-operator"
+	// user is that of distroless images. By number: Kubernetes cannot tell
+	// whether a name is root.
+	user = "65532:65532"
+
+	passwd = "root:x:0:0:root:/root:/sbin/nologin\nnonroot:x:65532:65532:nonroot:/home/nonroot:/sbin/nologin\n"
+	group  = "root:x:0:\nnonroot:x:65532:\n"
+)
+
+// epoch is when everything was made: a true time would change with each build.
+var epoch = time.Unix(0, 0).UTC()
+
+func labelsOf(version, revision string) map[string]string {
+	labels := map[string]string{
+		"org.opencontainers.image.title":       "dli-operator",
+		"org.opencontainers.image.description": "Watches SQL jobs of Huawei Cloud Data Lake Insight as DLIJob resources.",
+		"org.opencontainers.image.source":      source,
+		"org.opencontainers.image.version":     version,
+		"org.opencontainers.image.licenses":    "Apache-2.0",
+	}
+	if revision != "" {
+		labels["org.opencontainers.image.revision"] = revision
+	}
+	return labels
+}
+
+// file is an entry of a layer, a directory if its path ends in a slash. All
+// belong to root, so the manager cannot change itself.
+type file struct {
+	path    string
+	mode    int64
+	content []byte
+}
+
+// newImage has two layers: what seldom changes, and the manager.
+func newImage(manager string, platform v1.Platform, labels map[string]string) (v1.Image, error) {
+	binary, err := os.ReadFile(manager)
+	if err != nil {
+		return nil, err
+	}
+	authorities, err := certificates()
+	if err != nil {
+		return nil, err
+	}
+	image := mutate.ConfigMediaType(mutate.MediaType(empty.Image, types.OCIManifestSchema1), types.OCIConfigJSON)
+	image, err = mutate.ConfigFile(image, &v1.ConfigFile{
+		Architecture: platform.Architecture,
+		OS:           platform.OS,
+		Created:      v1.Time{Time: epoch},
+		Config:       v1.Config{User: user, Entrypoint: []string{"/manager"}, WorkingDir: "/", Labels: labels},
+		RootFS:       v1.RootFS{Type: "layers"},
+	})
+	if err != nil {
+		return nil, err
+	}
+	for _, layer := range []struct {
+		comment string
+		files   []file
+	}{
+		{"certificate authorities and users", []file{
+			{path: "etc/", mode: 0o755},
+			{path: "etc/group", mode: 0o644, content: []byte(group)},
+			{path: "etc/passwd", mode: 0o644, content: []byte(passwd)},
+			{path: "etc/ssl/", mode: 0o755},
+			{path: "etc/ssl/certs/", mode: 0o755},
+			{path: "etc/ssl/certs/ca-certificates.crt", mode: 0o644, content: authorities},
+		}},
+		{"the manager", []file{{path: "manager", mode: 0o755, content: binary}}},
+	} {
+		packed, err := newLayer(layer.files)
+		if err != nil {
+			return nil, err
+		}
+		image, err = mutate.Append(image, mutate.Addendum{
+			Layer:   packed,
+			History: v1.History{Created: v1.Time{Time: epoch}, CreatedBy: "hack/image", Comment: layer.comment},
+		})
+		if err != nil {
+			return nil, err
+		}
+	}
+	return image, nil
+}
+
+func newLayer(files []file) (v1.Layer, error) {
+	var packed bytes.Buffer
+	out := tar.NewWriter(&packed)
+	for _, f := range files {
+		header := &tar.Header{Name: f.path, Mode: f.mode, Size: int64(len(f.content)), ModTime: epoch, Format: tar.FormatPAX}
+		header.Typeflag = tar.TypeReg
+		if f.content == nil {
+			header.Typeflag = tar.TypeDir
+		}
+		if err := out.WriteHeader(header); err != nil {
+			return nil, err
+		}
+		if _, err := out.Write(f.content); err != nil {
+			return nil, err
+		}
+	}
+	if err := out.Close(); err != nil {
+		return nil, err
+	}
+	opener := func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(packed.Bytes())), nil }
+	return tarball.LayerFromOpener(opener, tarball.WithMediaType(types.OCILayer), tarball.WithCompressedCaching)
+}

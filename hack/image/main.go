@@ -1,0 +1,130 @@
+/*
+Copyright 2026 The DLI Operator Authors.
+
+Licensed under the Apache License, Version 2.0 (the "License");
+you may not use this file except in compliance with the License.
+You may obtain a copy of the License at
+
+    http://www.apache.org/licenses/LICENSE-2.0
+
+Unless required by applicable law or agreed to in writing, software
+distributed under the License is distributed on an "AS IS" BASIS,
+WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+See the License for the specific language governing permissions and
+limitations under the License.
+*/
+
+// Command image writes the operator's image as an OCI archive: the manager,
+// linked statically for each platform, certificate authorities, and a user
+// without rights. It needs no daemon, no network once the modules are there,
+// and gives the same bytes for the same sources, version and Go.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"strings"
+
+	"github.com/google/go-containerregistry/pkg/name"
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+)
+
+type options struct {
+	root      string // of the operator's sources
+	image     string
+	version   string
+	revision  string
+	platforms string
+	binaries  string
+	output    string
+}
+
+func main() {
+	var o options
+	flag.StringVar(&o.root, "root", "../..", "Directory of the operator's sources.")
+	flag.StringVar(&o.image, "image", "", "Name and tag that the image gets where it is loaded.")
+	flag.StringVar(&o.version, "version", "dev", "Version that the manager reports.")
+	flag.StringVar(&o.revision, "revision", "", "Commit that the sources are from.")
+	flag.StringVar(&o.platforms, "platforms", "linux/amd64,linux/arm64", "Comma-separated platforms.")
+	flag.StringVar(&o.binaries, "binaries", "", "Directory in which to leave the managers, as manager-OS-ARCH; none when empty.")
+	flag.StringVar(&o.output, "output", "", "Archive to write.")
+	flag.Parse()
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	defer stop()
+	if err := run(ctx, o); err != nil {
+		fmt.Fprintln(os.Stderr, "image:", err)
+		os.Exit(1)
+	}
+}
+
+func run(ctx context.Context, o options) error {
+	if o.output == "" {
+		return errors.New("-output is not set")
+	}
+	tag, err := parseTag(o.image)
+	if err != nil {
+		return err
+	}
+	platforms, err := parsePlatforms(o.platforms)
+	if err != nil {
+		return err
+	}
+	scratch, err := os.MkdirTemp("", "image-")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(scratch)
+	if o.binaries == "" {
+		o.binaries = scratch
+	}
+
+	labels := labelsOf(o.version, o.revision)
+	images := make([]v1.Image, len(platforms))
+	for i, platform := range platforms {
+		manager := filepath.Join(o.binaries, "manager-"+platform.OS+"-"+platform.Architecture)
+		if err := buildManager(ctx, o.root, manager, o.version, platform); err != nil {
+			return err
+		}
+		if images[i], err = newImage(manager, platform, labels); err != nil {
+			return fmt.Errorf("image for %s: %w", platform, err)
+		}
+	}
+	layoutDir := filepath.Join(scratch, "layout")
+	if err := writeLayout(layoutDir, tag, images, platforms, labels); err != nil {
+		return err
+	}
+	return archive(layoutDir, o.output)
+}
+
+// parseTag insists on a tag: one that is left out means latest, which says
+// nothing of what is in an image and makes Kubernetes pull it anew each time.
+func parseTag(image string) (name.Tag, error) {
+	tag, err := name.NewTag(image)
+	if err != nil {
+		return name.Tag{}, fmt.Errorf("-image=%s: %w", image, err)
+	}
+	if tag.TagStr() == name.DefaultTag {
+		return name.Tag{}, fmt.Errorf("-image=%s: name a tag other than %s", image, name.DefaultTag)
+	}
+	return tag, nil
+}
+
+func parsePlatforms(list string) ([]v1.Platform, error) {
+	var platforms []v1.Platform
+	for text := range strings.SplitSeq(list, ",") {
+		platform, err := v1.ParsePlatform(text)
+		if err != nil {
+			return nil, fmt.Errorf("-platforms=%s: %w", list, err)
+		}
+		if platform.OS == "" || platform.Architecture == "" || platform.Variant != "" {
+			return nil, fmt.Errorf("-platforms=%s: %q is not OS/ARCH", list, text)
+		}
+		platforms = append(platforms, *platform)
+	}
+	return platforms, nil
+}

@@ -1,0 +1,42 @@
+#!/usr/bin/env bash
+# Proves that a release depends on nothing but its sources: makes it twice, the
+# second time from a copy at another place, with other times and permissions, in
+# another time zone and without network, and compares the bytes.
+#
+#   verify.sh VERSION [DIRECTORY]    where to leave the release
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+
+version=${1:?usage: verify.sh VERSION [DIRECTORY]}
+REVISION=${REVISION:-$(git describe --match= --always --abbrev=40 --dirty 2>/dev/null || true)}
+export REVISION
+
+scratch=$(mktemp -d)
+trap 'rm -rf "$scratch"' EXIT
+
+hack/release/release.sh "$version" "$scratch/first"
+
+copy=$scratch/some/other/place
+mkdir -p "$copy"
+git ls-files -z --cached --others --exclude-standard |
+  while IFS= read -r -d '' file; do [[ ! -e "$file" && ! -L "$file" ]] || printf '%s\0' "$file"; done |
+  tar -c --null --files-from=- -f - | (umask 077 && tar -x -m --no-same-permissions -C "$copy" -f -)
+
+# The tools that were just built are used; a namespace of its own has no network.
+isolated=(env)
+if unshare --net true 2>/dev/null; then
+  isolated=(unshare --net env)
+else
+  echo "release: no network namespace here; Go is told to download nothing" >&2
+fi
+(umask 077 && "${isolated[@]}" GOPROXY=off GOFLAGS=-mod=readonly GOAMD64=v3 TZ=Asia/Shanghai LANG=zh_CN.UTF-8 \
+  "$copy/hack/release/release.sh" "$version" "$scratch/second")
+
+if ! diff -r "$scratch/first" "$scratch/second"; then
+  echo "release: two runs give different bytes" >&2
+  exit 1
+fi
+echo "release: two runs give the same bytes"
+if [[ -n "${2:-}" ]]; then
+  mv "$scratch/first" "$2"
+fi

@@ -1,0 +1,305 @@
+/*
+Copyright 2026 The DLI Operator Authors.
+
+Licensed under the Apache License, Version 2.0 (the "License");
+you may not use this file except in compliance with the License.
+You may obtain a copy of the License at
+
+    http://www.apache.org/licenses/LICENSE-2.0
+
+Unless required by applicable law or agreed to in writing, software
+distributed under the License is distributed on an "AS IS" BASIS,
+WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+See the License for the specific language governing permissions and
+limitations under the License.
+*/
+
+package helm
+
+import (
+	"archive/tar"
+	"encoding/json"
+	"errors"
+	"io"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"sigs.k8s.io/controller-runtime/pkg/envtest"
+)
+
+const (
+	previous   = "v9.9.8"
+	published  = "v9.9.9"
+	repository = "ghcr.io/dli-operator/dli-operator"
+)
+
+// What make release makes, and what its users do with it. That two runs give the
+// same bytes is what verify.sh proves.
+func TestAPublishedRelease(t *testing.T) {
+	if testing.Short() {
+		t.Skip("it builds the managers of two platforms")
+	}
+	dir := filepath.Join(t.TempDir(), "dist")
+	if out, err := run(t, "../../hack/release/verify.sh", nil, "", published, dir); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	chart := filepath.Join(dir, "dli-operator-"+strings.TrimPrefix(published, "v")+".tgz")
+
+	t.Run("has the files that it should, and their checksums", func(t *testing.T) { checkFiles(t, dir) })
+	t.Run("has the files that the READMEs install", func(t *testing.T) { checkLinks(t, dir) })
+	t.Run("installs the image of its version", func(t *testing.T) {
+		text, err := os.ReadFile(filepath.Join(dir, "install.yaml"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		checkObjects(t, parse(t, string(text)))
+		rendered, err := run(t, helm(t), nil, "", "template", "dli-operator", chart, "--namespace="+namespace)
+		if err != nil {
+			t.Fatal(err)
+		}
+		checkObjects(t, parse(t, rendered))
+	})
+	t.Run("has a chart that the linter of Helm is content with", func(t *testing.T) {
+		if out, err := run(t, helm(t), nil, "", "lint", "--strict", chart); err != nil {
+			t.Errorf("%v\n%s", err, out)
+		}
+	})
+	t.Run("has an image that is called as it is installed", func(t *testing.T) {
+		index := fileOf(t, filepath.Join(dir, "dli-operator-"+published+"-image.tar"), "index.json")
+		if want := `"` + repository + ":" + published + `"`; !strings.Contains(string(index), want) {
+			t.Errorf("the archive does not name %s: %s", want, index)
+		}
+	})
+	t.Run("lists what the manager is made of", func(t *testing.T) { checkComponents(t, dir) })
+	t.Run("is installed, upgraded, rolled back and removed, and the jobs stay", func(t *testing.T) {
+		old := filepath.Join(t.TempDir(), "dist")
+		if out, err := run(t, "../../hack/release/release.sh", nil, "", previous, old); err != nil {
+			t.Fatalf("%v\n%s", err, out)
+		}
+		live(t, filepath.Join(old, "dli-operator-"+strings.TrimPrefix(previous, "v")+".tgz"), chart, filepath.Join(dir, "install.yaml"))
+	})
+}
+
+func checkFiles(t *testing.T, dir string) {
+	t.Helper()
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var names []string
+	for _, entry := range entries {
+		names = append(names, entry.Name())
+	}
+	want := []string{
+		"checksums.txt",
+		"dli-operator-9.9.9.tgz",
+		"dli-operator-v9.9.9-image.tar",
+		"dli-operator-v9.9.9-linux-amd64.cdx.json",
+		"dli-operator-v9.9.9-linux-arm64.cdx.json",
+		"install.yaml",
+		"release-notes.md",
+	}
+	if !slices.Equal(names, want) {
+		t.Errorf("the files are %q, want %q", names, want)
+	}
+	sums, err := os.ReadFile(filepath.Join(dir, "checksums.txt"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n := strings.Count(string(sums), "\n"); n != len(want)-1 {
+		t.Errorf("%d files have a checksum, want %d", n, len(want)-1)
+	}
+	if out, err := run(t, "bash", nil, "", "-c", `cd "$0" && { sha256sum --check checksums.txt || shasum -a 256 --check checksums.txt; }`, dir); err != nil {
+		t.Errorf("%v\n%s", err, out)
+	}
+	notes, err := os.ReadFile(filepath.Join(dir, "release-notes.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !strings.HasPrefix(string(notes), "# "+published+"\n\n### ") || strings.Contains(string(notes), "\n## ") {
+		t.Errorf("the notes are not one section of the changelog:\n%s", notes)
+	}
+}
+
+// checkLinks looks for what the READMEs take from a release page.
+func checkLinks(t *testing.T, dir string) {
+	t.Helper()
+	for _, page := range []string{"../../README.md", "../../docs/README.zh-CN.md"} {
+		text, err := os.ReadFile(page)
+		if err != nil {
+			t.Fatal(err)
+		}
+		links := regexp.MustCompile(`/releases/download/(v[^/]+)/(\S+)`).FindAllStringSubmatch(string(text), -1)
+		if len(links) < 2 {
+			t.Errorf("%s takes %d files from a release", page, len(links))
+		}
+		for _, link := range links {
+			name := strings.ReplaceAll(link[2], strings.TrimPrefix(link[1], "v"), strings.TrimPrefix(published, "v"))
+			if _, err := os.Stat(filepath.Join(dir, name)); err != nil {
+				t.Errorf("%s takes %s from a release, which has no such file", page, link[2])
+			}
+		}
+	}
+}
+
+// checkObjects finds the image of the release, and no other, in what is installed.
+func checkObjects(t *testing.T, objects []*unstructured.Unstructured) {
+	t.Helper()
+	for _, kind := range []string{"CustomResourceDefinition", "ClusterRole", "ClusterRoleBinding", "ServiceAccount", "Deployment"} {
+		if find(objects, kind, "") == nil {
+			t.Errorf("there is no %s", kind)
+		}
+	}
+	containers, _, err := unstructured.NestedSlice(find(objects, "Deployment", "").Object, "spec", "template", "spec", "containers")
+	if err != nil || len(containers) != 1 {
+		t.Fatalf("want one container, got %v, %v", containers, err)
+	}
+	if got := containers[0].(map[string]any)["image"]; got != repository+":"+published {
+		t.Errorf("the image is %v", got)
+	}
+}
+
+// fileOf returns a file of an archive.
+func fileOf(t *testing.T, path, name string) []byte {
+	t.Helper()
+	file, err := os.Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer file.Close()
+	in := tar.NewReader(file)
+	for {
+		header, err := in.Next()
+		if errors.Is(err, io.EOF) {
+			t.Fatalf("%s has no %s", path, name)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		if header.Name != name {
+			continue
+		}
+		content, err := io.ReadAll(in)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return content
+	}
+}
+
+func checkComponents(t *testing.T, dir string) {
+	t.Helper()
+	for _, platform := range []string{"linux-amd64", "linux-arm64"} {
+		text, err := os.ReadFile(filepath.Join(dir, "dli-operator-"+published+"-"+platform+".cdx.json"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		var bom struct {
+			BOMFormat string
+			Metadata  struct {
+				Component struct{ Name, Version string }
+			}
+			Components []struct{ Name, Version string }
+		}
+		if err := json.Unmarshal(text, &bom); err != nil {
+			t.Fatal(err)
+		}
+		if bom.BOMFormat != "CycloneDX" || bom.Metadata.Component.Name != "github.com/dli-operator/dli-operator" || bom.Metadata.Component.Version != published {
+			t.Errorf("%s: the SBOM is of %+v", platform, bom.Metadata)
+		}
+		listed := map[string]bool{}
+		for _, component := range bom.Components {
+			listed[component.Name] = component.Version != ""
+		}
+		for _, want := range []string{"std", "k8s.io/client-go", "sigs.k8s.io/controller-runtime", "github.com/huaweicloud/huaweicloud-sdk-go-v3"} {
+			if !listed[want] {
+				t.Errorf("%s: the SBOM does not list %s with its version", platform, want)
+			}
+		}
+	}
+}
+
+// live does with a real API server what the users of two releases do.
+func live(t *testing.T, old, current, manifest string) {
+	t.Helper()
+	environment := &envtest.Environment{}
+	if _, err := environment.Start(); err != nil {
+		t.Fatalf("starting the control plane: %v; run the tests with make test, which builds it", err)
+	}
+	t.Cleanup(func() {
+		if err := environment.Stop(); err != nil {
+			t.Error(err)
+		}
+	})
+	kubeconfig := filepath.Join(t.TempDir(), "kubeconfig")
+	if err := os.WriteFile(kubeconfig, environment.KubeConfig, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	c := cluster{t, []string{"KUBECONFIG=" + kubeconfig, "HOME=" + t.TempDir()}}
+	image := func() string {
+		return c.kubectl("", "get", "deployment", "dli-operator-controller-manager", "--namespace="+namespace,
+			"--output=jsonpath={.spec.template.spec.containers[0].image}")
+	}
+	expect := func(step, version string) {
+		if got := image(); got != repository+":"+version {
+			t.Errorf("%s: the image is %s, want that of %s", step, got, version)
+		}
+		c.kubectl("", "get", "dlijob", "report")
+	}
+
+	c.helm("", "install", "dli-operator", old, "--namespace="+namespace, "--create-namespace")
+	c.kubectl("", "wait", "--for=condition=Established", "crd/dlijobs.dli.huaweicloud.com")
+	c.kubectl(job, "create", "-f", "-")
+	expect("install", previous)
+	c.helm("", "upgrade", "dli-operator", current, "--namespace="+namespace)
+	expect("upgrade", published)
+	c.helm("", "rollback", "dli-operator", "--namespace="+namespace)
+	expect("rollback", previous)
+	c.helm("", "uninstall", "dli-operator", "--namespace="+namespace)
+	c.kubectl("", "get", "dlijob", "report")
+
+	// The other way to install takes over what Helm has left.
+	c.kubectl("", "apply", "--server-side", "--force-conflicts", "-f", manifest)
+	expect("kubectl apply", published)
+	if out, err := run(t, "bash", append(c.env, "PATH="+filepath.Dir(kubectl(t))+":"+os.Getenv("PATH")), "", "-euo", "pipefail", "-c", removal(t)); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	c.kubectl("", "get", "dlijob", "report")
+	if left := c.kubectl("", "get", "clusterroles,clusterrolebindings", "--output=name"); strings.Contains(left, "dli") {
+		t.Errorf("these are left: %s", left)
+	}
+	// What has gone already need not go again.
+	c.kubectl("", "delete", "-f", manifest, "--ignore-not-found", "--wait=false")
+	c.kubectl("", "wait", "--for=delete", "crd/dlijobs.dli.huaweicloud.com", "crd/dliconnections.dli.huaweicloud.com")
+}
+
+// removal is what the documentation says removes everything but the CRDs.
+func removal(t *testing.T) string {
+	t.Helper()
+	page, err := os.ReadFile("../../docs/operations.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	found := regexp.MustCompile("(?ms)^```shell\n(kubectl delete namespace .*?)^```$").FindSubmatch(page)
+	if found == nil {
+		t.Fatal("docs/operations.md does not say how to keep the CRDs")
+	}
+	return string(found[1])
+}
+
+func TestAReleaseHasAVersion(t *testing.T) {
+	for _, version := range []string{"latest", "dev", "0.2.0", "v0.2", "v01.2.0", "v0.2.0+build", "v0.2.0 ", ""} {
+		dir := filepath.Join(t.TempDir(), "dist")
+		if _, err := run(t, "../../hack/release/release.sh", nil, "", version, dir); err == nil {
+			t.Errorf("%q is taken for a version", version)
+		}
+		if _, err := os.Stat(dir); err == nil {
+			t.Errorf("%q: there are files", version)
+		}
+	}
+}
