@@ -56,7 +56,7 @@ func (p *Poller) beginRound(l *line, now time.Time) bool {
 			}
 		}
 	}
-	if singles < payFactor*float64(len(listedStates)) {
+	if !pays(len(listedStates), singles) {
 		return false
 	}
 	r := &round{began: now, singles: singles}
@@ -65,7 +65,7 @@ func (p *Poller) beginRound(l *line, now time.Time) bool {
 			r.parts = append(r.parts, part{state: i, next: 1})
 		}
 	}
-	if singles < payFactor*float64(s.cost(r.parts, watched, now)) {
+	if !pays(s.cost(r.parts, watched, now), singles) {
 		return false
 	}
 	r.entries, r.index = make([]entry, 0, n), make(map[string]int, n)
@@ -129,7 +129,7 @@ func (p *Poller) pageFailed(l *line, f *connection.Failure, options dli.ListOpti
 		s.pageSize = dli.MaxPageSize / 2 // some know no larger pages
 		s.rest(now)
 	default:
-		s.rest(onTick(now, exponential(p.config.Schedule.ListInterval, unpaidRest, s.failures)))
+		s.rest(onTick(now, exponential(p.config.Schedule.ListInterval, pagesFor, s.failures)))
 	}
 }
 
@@ -150,15 +150,15 @@ func (p *Poller) pageCame(l *line, came page, list *dli.JobList, options dli.Lis
 			size = options.PageSize
 		}
 		part.begins(list.Total, len(list.Jobs), size)
-		s.totals[part.state] = list.Total
+		s.pages[part.state] = part.pages
 		pages := 0
 		for i := range r.parts {
 			pages += max(1, r.parts[i].pages)
 		}
-		if part.pages > dli.MaxPage || r.singles < payFactor*float64(pages) {
+		if part.pages > dli.MaxPage || !pays(pages, r.singles) {
 			s.unpaid++
-			s.totalsAt = time.Time{}
-			s.rest(onTick(now, exponential(unpaidRest, restMax, s.unpaid)))
+			s.pagesUntil = now.Add(exponential(pagesFor, restMax, s.unpaid))
+			s.rest(onTick(now, p.config.Schedule.ListInterval))
 			return
 		}
 	}
@@ -234,10 +234,10 @@ func (p *Poller) endRound(l *line, now time.Time) {
 	r := s.round
 	if !r.isWhole() {
 		s.failures++
-		s.rest(onTick(now, exponential(p.config.Schedule.ListInterval, unpaidRest, s.failures)))
+		s.rest(onTick(now, exponential(p.config.Schedule.ListInterval, pagesFor, s.failures)))
 		return
 	}
-	s.failures, s.failedFor, s.unpaid, s.totalsAt = 0, "", 0, now
+	s.failures, s.failedFor, s.unpaid, s.pagesUntil = 0, "", 0, now.Add(pagesFor)
 	l.conn.NoteLists("")
 	s.rest(onTick(r.began, p.config.Schedule.ListInterval))
 	for _, entry := range r.entries {
@@ -259,7 +259,7 @@ func (p *Poller) compare(j *job, state dli.State, now time.Time) {
 	j.listing.missed = false
 	switch {
 	case hasEnded(state):
-		if p.config.Schedule.ListInterval > 0 && !s.totalsAt.IsZero() {
+		if p.config.Schedule.ListInterval > 0 && !s.pagesUntil.IsZero() {
 			if s.ended == nil {
 				s.ended = map[string]time.Time{}
 			}

@@ -75,6 +75,12 @@ type project struct {
 	lies  lies
 	byID  map[string]*life
 	total int // of other active jobs, which are listed first
+	// whole is the latest honest list.
+	whole struct {
+		status string
+		at     time.Time
+		rows   []*life
+	}
 }
 
 func newProject(seed uint64, jobs []*life) *project {
@@ -131,6 +137,9 @@ func (p *project) list(options dli.ListOptions) listAnswer {
 	if !lie.frozen.IsZero() {
 		at = lie.frozen
 	}
+	if lie == (lies{}) && p.total == 0 {
+		return p.truth(options, now)
+	}
 	list := &dli.JobList{Date: now, Jobs: make([]dli.JobRow, 0, size)}
 	first := (options.Page - 1) * size
 	add := func(id string, start time.Time, state dli.State) {
@@ -164,6 +173,30 @@ func (p *project) list(options dli.ListOptions) listAnswer {
 	}
 	if lie.claimsTooMany {
 		list.Total *= 3
+	}
+	return listAnswer{took: usual, list: list}
+}
+
+// truth is a page of an honest list. Those of one moment are cut from one.
+func (p *project) truth(options dli.ListOptions, now time.Time) listAnswer {
+	if p.whole.status != options.Status || !p.whole.at.Equal(now) {
+		p.whole.status, p.whole.at, p.whole.rows = options.Status, now, p.whole.rows[:0]
+		for _, l := range p.jobs {
+			if state := l.stateAt(now); wordOf(state) == options.Status {
+				p.whole.rows = append(p.whole.rows, l)
+			}
+		}
+	}
+	size := options.PageSize
+	if size == 0 {
+		size = dli.MaxPageSize
+	}
+	n := len(p.whole.rows)
+	list := &dli.JobList{Date: now, Total: n}
+	for _, l := range p.whole.rows[min(n, (options.Page-1)*size):min(n, options.Page*size)] {
+		list.Jobs = append(list.Jobs, dli.JobRow{
+			JobID: l.id, Status: options.Status, State: l.stateAt(now), StartTime: l.start, Duration: ptr.To(now.Sub(l.start)),
+		})
 	}
 	return listAnswer{took: usual, list: list}
 }
@@ -288,7 +321,7 @@ func TestListLies(t *testing.T) {
 		"lacks a few rows":              {missing: 0.02},
 		"lacks many rows":               {missing: 0.4, uncounted: true},
 		"counts rows that it lacks":     {missing: 0.4},
-		"hides some jobs":               {hidden: 300},
+		"hides some jobs":               {hidden: 150},
 		"ignores the status":            {ignoresStatus: true},
 		"has rows of another status":    {wrongStatus: 0.03},
 		"swaps states":                  {reversedStates: true},
@@ -300,16 +333,16 @@ func TestListLies(t *testing.T) {
 		"is forbidden":                  {errors: 1, err: forbidden},
 		"counts jobs that there aren't": {claimsTooMany: true},
 	} {
-		for range 2 {
+		for range 1 {
 			seed := rand.Uint64()
 			t.Run(fmt.Sprintf("%s seed %d", what, seed), func(t *testing.T) {
 				t.Parallel()
 				synctest.Test(t, func(t *testing.T) {
-					const within = 90 * time.Minute
+					const within = 60 * time.Minute
 					dice := rand.New(rand.NewPCG(seed, 0))
-					p := newProject(seed, lives(dice, 2000, within, 0.7, 0.5))
+					p := newProject(seed, lives(dice, 1000, within, 0.7, 0.5))
 					schedule := DefaultSchedule()
-					schedule.ListTrust = 20 * time.Minute
+					schedule.ListTrust = 15 * time.Minute
 					o := watchProject(t, p, schedule, 200)
 					o.run(within / 3)
 					lying := time.Now()
@@ -325,7 +358,7 @@ func TestListLies(t *testing.T) {
 						}
 						return singleBound + min(lie.lag, 2*maxLag)
 					})
-					if gap := longest(o, p, lying); gap > schedule.ListTrust+time.Second {
+					if gap := longest(o, p, lying); gap > schedule.ListTrust+10*time.Second {
 						t.Errorf("a job was not asked for in %v", gap)
 					}
 					n := len(late)

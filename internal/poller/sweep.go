@@ -31,9 +31,10 @@ type sweep struct {
 	// for none.
 	nextAt time.Time
 	round  *round
-	// totals are how many jobs there were of each of listedStates, at totalsAt.
-	totals   [len(listedStates)]int
-	totalsAt time.Time
+	// pages are how many there were of each of listedStates, which is believed until
+	// pagesUntil.
+	pages      [len(listedStates)]int
+	pagesUntil time.Time
 	// pageSize is how many jobs to ask for at once; 0 for as many as there can be.
 	pageSize int
 	// failures counts the rounds in a row that did not bring every page, failedFor
@@ -55,9 +56,10 @@ var listedStates = [...]dli.State{dli.StateLaunching, dli.StateRunning, dli.Stat
 var words = [len(listedStates)]string{"LAUNCHING", "RUNNING", "SCALING"}
 
 const (
-	// How long lists rest that do not pay, at first and at most, and that are not
+	// How long a number of pages is believed, also one that does not pay; the latter
+	// for longer each time, up to restMax. That is how long lists rest that are not
 	// permitted or cannot be relied upon.
-	unpaidRest, restMax = 5 * time.Minute, time.Hour
+	pagesFor, restMax = 5 * time.Minute, time.Hour
 	// So many times fewer requests than without it must a round take.
 	payFactor = 2
 	// Of so many turns pages take one while jobs wait, and in all they take this
@@ -174,18 +176,24 @@ func (part *part) begins(total, rows, size int) {
 	part.pages = (total + size - 1) / size
 }
 
-// cost is how many requests a round takes, as far as it is known: of a state that
-// was not listed lately, from the number of watched jobs.
+// cost is how many requests a round takes, as far as it is known: where no list has
+// told lately, as many as the watched jobs alone would take.
 func (s *sweep) cost(parts []part, watched [len(listedStates)]int, now time.Time) int {
 	cost := 0
 	for _, part := range parts {
-		total := s.totals[part.state]
-		if s.totalsAt.IsZero() || now.Sub(s.totalsAt) >= unpaidRest {
-			total = watched[part.state]
+		pages := s.pages[part.state]
+		if now.After(s.pagesUntil) {
+			pages = (watched[part.state] + dli.MaxPageSize - 1) / dli.MaxPageSize
 		}
-		cost += max(1, (total+dli.MaxPageSize-1)/dli.MaxPageSize)
+		cost += max(1, pages)
 	}
 	return cost
+}
+
+// pays reports whether so many pages can be asked for, and take fewer requests than
+// asking for so many jobs.
+func pays(pages int, singles float64) bool {
+	return pages <= dli.MaxPage+len(listedStates) && singles >= payFactor*float64(pages)
 }
 
 // add has a round be about a job.
