@@ -457,3 +457,34 @@ func TestListForbidden(t *testing.T) {
 		o.stop()
 	})
 }
+
+// Figures of rows are news as those of answers are, and never because rows have
+// fewer.
+func TestListNews(t *testing.T) {
+	var told told
+	answer := &dli.JobStatus{Status: "RUNNING", State: dli.StateRunning, Statement: "select", InputBytes: ptr.To[int64](1), ResultCount: ptr.To[int64](0)}
+	row := &dli.JobRow{Status: "RUNNING", State: dli.StateRunning, InputBytes: ptr.To[int64](1)}
+	at := noon
+	for i, test := range []struct {
+		what string
+		news func() bool
+		want bool
+	}{
+		{"an answer", func() bool { return told.answered(answer, at, time.Minute) }, true},
+		{"a row that has fewer figures", func() bool { return told.listed(row, at, time.Minute) }, false},
+		{"the answer again", func() bool { return told.answered(answer, at, time.Minute) }, false},
+		{"the row again", func() bool { return told.listed(row, at, time.Minute) }, false},
+		{"a row that has moved", func() bool { row.InputBytes = ptr.To[int64](2); return told.listed(row, at, time.Minute) }, true},
+		{"that row again", func() bool { return told.listed(row, at, time.Minute) }, false},
+		{"a row that moves too soon", func() bool {
+			row.InputBytes = ptr.To[int64](3)
+			return told.listed(row, at.Add(-4*time.Minute+30*time.Second), time.Minute)
+		}, false},
+		{"the answer once more", func() bool { return told.answered(answer, at, time.Minute) }, false},
+	} {
+		at = at.Add(2 * time.Minute)
+		if got := test.news(); got != test.want {
+			t.Errorf("%d: %s: news is %v", i, test.what, got)
+		}
+	}
+}
