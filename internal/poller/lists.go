@@ -95,9 +95,7 @@ func (p *Poller) askPage(ctx context.Context, l *line, now time.Time) {
 	options := dli.ListOptions{Status: words[r.parts[taken.part].state], Page: taken.number, PageSize: s.pageSize}
 	p.count(l, false, 1)
 	l.turns++
-	p.requests.Add(1)
-	go func() {
-		defer p.requests.Done()
+	p.requests.Go(func() {
 		list, failure, err := request.List(ctx, options, p.config.Clock.Now)
 		came := p.config.Clock.Now()
 		p.mu.Lock()
@@ -107,17 +105,17 @@ func (p *Poller) askPage(ctx context.Context, l *line, now time.Time) {
 		switch {
 		case err != nil || s.round != r: // the operator is being stopped, or the round has ended
 		case failure != nil:
-			p.pageFailed(l, failure, options, came)
+			p.pageFailed(l, failure, came)
 		default:
 			p.pageCame(l, taken, list, options, now, came)
 		}
 		p.cameBack(ctx, l, failure, came)
 		p.wakeBefore(s.wakeAt())
-	}()
+	})
 }
 
 // pageFailed ends a round of which a page could not be read, at now.
-func (p *Poller) pageFailed(l *line, f *connection.Failure, options dli.ListOptions, now time.Time) {
+func (p *Poller) pageFailed(l *line, f *connection.Failure, now time.Time) {
 	s := &l.sweep
 	s.failures++
 	s.failedFor = f.Reason

@@ -102,20 +102,12 @@ func (p *project) status(a asked) answer {
 	l := p.byID[a.job]
 	state := l.stateAt(a.at)
 	s := &dli.JobStatus{JobID: l.id, Status: wordOf(state), State: state, StartTime: l.start, Date: a.at, Statement: "select"}
-	s.Duration = ptr.To(min(a.at.Sub(l.start), l.end.Sub(l.start)))
+	s.Duration = new(min(a.at.Sub(l.start), l.end.Sub(l.start)))
 	return answer{took: usual, status: s}
 }
 
 func wordOf(s dli.State) string {
-	switch s {
-	case dli.StateLaunching:
-		return "LAUNCHING"
-	case dli.StateRunning:
-		return "RUNNING"
-	case dli.StateFinished:
-		return "FINISHED"
-	}
-	return ""
+	return [...]string{dli.StateLaunching: "LAUNCHING", dli.StateRunning: "RUNNING", dli.StateScaling: "SCALING", dli.StateFinished: "FINISHED"}[s]
 }
 
 func (p *project) list(options dli.ListOptions) listAnswer {
@@ -144,7 +136,7 @@ func (p *project) list(options dli.ListOptions) listAnswer {
 	first := (options.Page - 1) * size
 	add := func(id string, start time.Time, state dli.State) {
 		if list.Total >= first && list.Total < first+size {
-			list.Jobs = append(list.Jobs, dli.JobRow{JobID: id, Status: wordOf(state), State: state, StartTime: start, Duration: ptr.To(at.Sub(start))})
+			list.Jobs = append(list.Jobs, dli.JobRow{JobID: id, Status: wordOf(state), State: state, StartTime: start, Duration: new(at.Sub(start))})
 		}
 		list.Total++
 	}
@@ -195,7 +187,7 @@ func (p *project) truth(options dli.ListOptions, now time.Time) listAnswer {
 	list := &dli.JobList{Date: now, Total: n}
 	for _, l := range p.whole.rows[min(n, (options.Page-1)*size):min(n, options.Page*size)] {
 		list.Jobs = append(list.Jobs, dli.JobRow{
-			JobID: l.id, Status: options.Status, State: l.stateAt(now), StartTime: l.start, Duration: ptr.To(now.Sub(l.start)),
+			JobID: l.id, Status: options.Status, State: l.stateAt(now), StartTime: l.start, Duration: new(now.Sub(l.start)),
 		})
 	}
 	return listAnswer{took: usual, list: list}
@@ -333,41 +325,39 @@ func TestListLies(t *testing.T) {
 		"is forbidden":                  {errors: 1, err: forbidden},
 		"counts jobs that there aren't": {claimsTooMany: true},
 	} {
-		for range 1 {
-			seed := rand.Uint64()
-			t.Run(fmt.Sprintf("%s seed %d", what, seed), func(t *testing.T) {
-				t.Parallel()
-				synctest.Test(t, func(t *testing.T) {
-					const within = 60 * time.Minute
-					dice := rand.New(rand.NewPCG(seed, 0))
-					p := newProject(seed, lives(dice, 1000, within, 0.7, 0.5))
-					schedule := DefaultSchedule()
-					schedule.ListTrust = 15 * time.Minute
-					o := watchProject(t, p, schedule, 200)
-					o.run(within / 3)
-					lying := time.Now()
-					p.tells(lie)
-					o.run(within / 3)
-					truth := time.Now()
-					p.tells(lies{})
-					o.run(within / 3)
-					late := checkProject(o, p, func(end time.Time) time.Duration {
-						honest := 2*schedule.ListInterval + 1*time.Second
-						if end.Before(lying.Add(-honest)) || lie == (lies{}) {
-							return honest
-						}
-						return singleBound + min(lie.lag, 2*maxLag)
-					})
-					if gap := longest(o, p, lying); gap > schedule.ListTrust+10*time.Second {
-						t.Errorf("a job was not asked for in %v", gap)
+		seed := rand.Uint64()
+		t.Run(fmt.Sprintf("%s seed %d", what, seed), func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				const within = 60 * time.Minute
+				dice := rand.New(rand.NewPCG(seed, 0))
+				p := newProject(seed, lives(dice, 1000, within, 0.7, 0.5))
+				schedule := DefaultSchedule()
+				schedule.ListTrust = 15 * time.Minute
+				o := watchProject(t, p, schedule, 200)
+				o.run(within / 3)
+				lying := time.Now()
+				p.tells(lie)
+				o.run(within / 3)
+				truth := time.Now()
+				p.tells(lies{})
+				o.run(within / 3)
+				late := checkProject(o, p, func(end time.Time) time.Duration {
+					honest := 2*schedule.ListInterval + 1*time.Second
+					if end.Before(lying.Add(-honest)) || lie == (lies{}) {
+						return honest
 					}
-					n := len(late)
-					t.Logf("%d ends, p50 %v, p99 %v, last %v; %d single requests and %d lists, %d of them while it lied; %s",
-						n, late[n/2], late[n*99/100], late[n-1], len(o.asks), len(o.lists), between(o.lists, lying, truth), o.health("a").Message)
-					o.stop()
+					return singleBound + min(lie.lag, 2*maxLag)
 				})
+				if gap := longest(o, p, lying); gap > schedule.ListTrust+10*time.Second {
+					t.Errorf("a job was not asked for in %v", gap)
+				}
+				n := len(late)
+				t.Logf("%d ends, p50 %v, p99 %v, last %v; %d single requests and %d lists, %d of them while it lied; %s",
+					n, late[n/2], late[n*99/100], late[n-1], len(o.asks), len(o.lists), between(o.lists, lying, truth), o.health("a").Message)
+				o.stop()
 			})
-		}
+		})
 	}
 }
 
