@@ -80,6 +80,8 @@ func (o *options) bind(flags *flag.FlagSet) {
 	flags.DurationVar(&schedule.PollIntervalMin, "poll-interval-min", schedule.PollIntervalMin, "Least time between two polls of a job without pollIntervalSeconds.")
 	flags.DurationVar(&schedule.PollIntervalMax, "poll-interval-max", schedule.PollIntervalMax, "Most time between two polls of a job without pollIntervalSeconds.")
 	flags.Float64Var(&schedule.PollIntervalFactor, "poll-interval-factor", schedule.PollIntervalFactor, "Time to the next poll, as a share of the time that the job has been running.")
+	flags.DurationVar(&schedule.ListInterval, "list-interval", schedule.ListInterval, "Time between two lists of a connection's active jobs, where that takes fewer requests than asking for each; 0 for no lists.")
+	flags.DurationVar(&schedule.ListTrust, "list-trust", schedule.ListTrust, "Most time that a job without pollIntervalSeconds goes without being asked for by itself, whatever lists say.")
 	flags.DurationVar(&schedule.StatusRefreshInterval, "status-refresh-interval", schedule.StatusRefreshInterval, "Least time between two writes of a running job's figures.")
 	flags.DurationVar(&schedule.StallAfter, "stall-after", schedule.StallAfter, "How long a job may be unreadable for a cause that somebody must act upon before its DLIJob is Stalled.")
 	flags.DurationVar(&schedule.NotFoundAfter, "not-found-after", schedule.NotFoundAfter, "How long DLI must answer that it has no such job before that is believed.")

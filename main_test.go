@@ -265,6 +265,8 @@ func TestFlagsThatCannotBeAreRefused(t *testing.T) {
 	for flag, says := range map[string]string{
 		"--poll-interval-min=2m":         "poll interval",
 		"--poll-interval-factor=0":       "factor",
+		"--list-interval=10ms":           "list interval",
+		"--list-trust=1s":                "list trust",
 		"--max-concurrent-reconciles=0":  "at least 1",
 		"--default-connection=name":      "namespace/name",
 		"--default-connection=a/b/c":     "namespace/name",

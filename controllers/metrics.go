@@ -39,6 +39,7 @@ import (
 // that exists: nothing that the author of a DLIJob writes becomes a series.
 type Metrics struct {
 	requests     *prometheus.CounterVec
+	differences  prometheus.Counter
 	latency      *prometheus.HistogramVec
 	pollLateness prometheus.Histogram
 	endLateness  prometheus.Histogram
@@ -50,8 +51,12 @@ func NewMetrics(registry prometheus.Registerer, version string) (*Metrics, error
 	m := &Metrics{
 		requests: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "dli_operator_requests_total",
-			Help: "Requests to DLI, by connection, by what came of them (Success or the kind of error), and by HTTP status (0: no answer).",
-		}, []string{"connection", "result", "code"}),
+			Help: "Requests to DLI, by connection, by call (status: of one job, list: a page of them), by what came of them (Success or the kind of error), and by HTTP status (0: no answer).",
+		}, []string{"connection", "call", "result", "code"}),
+		differences: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "dli_operator_list_differences_total",
+			Help: "Jobs that a list showed otherwise than the status call did: not at all, though active, or active, though ended.",
+		}),
 		latency: prometheus.NewHistogramVec(prometheus.HistogramOpts{
 			Name:    "dli_operator_request_duration_seconds",
 			Help:    "Time from sending a request to DLI until its answer was read.",
@@ -77,7 +82,7 @@ func NewMetrics(registry prometheus.Registerer, version string) (*Metrics, error
 		ConstLabels: prometheus.Labels{"version": version},
 	})
 	build.Set(1)
-	return m, register(registry, m.requests, m.latency, m.pollLateness, m.endLateness, m.writes, build)
+	return m, register(registry, m.requests, m.differences, m.latency, m.pollLateness, m.endLateness, m.writes, build)
 }
 
 // RegisterCollectors registers the metrics that are read when they are asked for:
@@ -101,14 +106,17 @@ func register(registry prometheus.Registerer, collectors ...prometheus.Collector
 }
 
 // Requested implements connection.Recorder.
-func (m *Metrics) Requested(connection string, took time.Duration, err *dli.Error) {
+func (m *Metrics) Requested(name string, call connection.Call, took time.Duration, err *dli.Error) {
 	result, code := "Success", 200
 	if err != nil {
 		result, code = string(err.Kind), err.HTTPStatus
 	}
-	m.requests.WithLabelValues(connection, result, strconv.Itoa(code)).Inc()
-	m.latency.WithLabelValues(connection).Observe(took.Seconds())
+	m.requests.WithLabelValues(name, string(call), result, strconv.Itoa(code)).Inc()
+	m.latency.WithLabelValues(name).Observe(took.Seconds())
 }
+
+// ListDiffered implements poller.Recorder.
+func (m *Metrics) ListDiffered() { m.differences.Inc() }
 
 // PollLateness implements poller.Recorder.
 func (m *Metrics) PollLateness(late time.Duration) { m.pollLateness.Observe(late.Seconds()) }

@@ -53,9 +53,16 @@ var outcomes = map[dli.State]v1alpha1.Outcome{
 
 // recordResult copies what the poller brought into the status of a job, at now.
 func recordResult(job *v1alpha1.DLIJob, result *poller.Result, now time.Time, notFoundAfter time.Duration) {
-	if result.Status != nil {
+	switch {
+	case result.Listed && job.IsCompleted():
+		return // a list decides nothing
+	case result.Listed:
+		answer := *result.Status
+		answer.Message = job.Status.Message // which a list does not have
+		record(job, &answer, now)
+	case result.Status != nil:
 		record(job, result.Status, now)
-	} else {
+	default:
 		recordFailure(job, result.Failure, result.Run, now, notFoundAfter)
 	}
 	// That DLI no longer has a job which has ended is an answer, too.

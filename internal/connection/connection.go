@@ -40,9 +40,10 @@ const (
 	requestTimeout = 10 * time.Second
 )
 
-// Client asks DLI about one job; *dli.Client is one.
+// Client asks DLI about jobs; *dli.Client is one.
 type Client interface {
 	JobStatus(ctx context.Context, creds dli.Credentials, jobID string) (*dli.JobStatus, error)
+	ListJobs(ctx context.Context, creds dli.Credentials, options dli.ListOptions) (*dli.JobList, error)
 	OpenedConnections() uint64
 	CloseIdleConnections()
 }
@@ -50,9 +51,18 @@ type Client interface {
 // Recorder counts requests.
 type Recorder interface {
 	// Requested counts a request of a connection and how long it took; err is nil
-	// if it brought a status.
-	Requested(connection string, took time.Duration, err *dli.Error)
+	// if it brought what was asked for.
+	Requested(connection string, call Call, took time.Duration, err *dli.Error)
 }
+
+// Call is what a request asks for.
+type Call string
+
+// The calls.
+const (
+	CallStatus Call = "status"
+	CallList   Call = "list"
+)
 
 // Connection is a DLIConnection at work: one client, one rate limit, one set of
 // credentials, and what was learnt of them, shared by all jobs that use it. It
@@ -74,6 +84,7 @@ type Connection struct {
 	mu          *sync.Mutex
 	closed      bool
 	broken      *Failure // why it cannot be used at all; nil when it can
+	noLists     string   // why no lists are asked for; "" when nothing is wrong with them
 	credentials credentials
 	circuit     circuit
 	throttle    throttle
@@ -176,7 +187,8 @@ type Request struct {
 	guard        *lockout
 }
 
-// Begin takes what a request about a job needs, which Next has just admitted.
+// Begin takes what a request about a job needs, which Next has just admitted; for
+// a list jobID is "".
 // failed is the reason why the job could not be read when it was last asked for;
 // "" if it could. It returns nil if the connection has lost its credentials since
 // Next was asked.
@@ -229,6 +241,28 @@ func (e evidence) shared() bool {
 // that is the connection's rather than the job's is the one that the connection
 // tells of itself, so that both say the same.
 func (r *Request) Do(ctx context.Context, clock func() time.Time) (*dli.JobStatus, *Failure, error) {
+	answer, failure, err := perform(r, CallStatus, clock, func() (*dli.JobStatus, error) {
+		return r.conn.client.JobStatus(ctx, r.creds, r.job)
+	})
+	if err != nil {
+		return nil, nil, fmt.Errorf("polling job %q: %w", r.job, err)
+	}
+	return answer, failure, nil
+}
+
+// List is Do for a page of a list: its request was begun without a job.
+func (r *Request) List(ctx context.Context, options dli.ListOptions, clock func() time.Time) (*dli.JobList, *Failure, error) {
+	list, failure, err := perform(r, CallList, clock, func() (*dli.JobList, error) {
+		return r.conn.client.ListJobs(ctx, r.creds, options)
+	})
+	if err != nil {
+		return nil, nil, fmt.Errorf("listing jobs: %w", err)
+	}
+	return list, failure, nil
+}
+
+// perform makes a request's call; Do says what comes of it.
+func perform[T any](r *Request, call Call, clock func() time.Time, ask func() (*T, error)) (*T, *Failure, error) {
 	said := evidence{}
 	// Deferred, for a panic must not keep what was taken.
 	returned := false
@@ -237,17 +271,17 @@ func (r *Request) Do(ctx context.Context, clock func() time.Time) (*dli.JobStatu
 			r.conn.end(r, said, clock())
 		}
 	}()
-	answer, err := r.conn.client.JobStatus(ctx, r.creds, r.job)
+	answer, err := ask()
 	var failed *dli.Error
 	if err != nil {
 		known, ok := dli.AsError(err)
 		if !ok {
-			return nil, nil, fmt.Errorf("polling job %q: %w", r.job, err)
+			return nil, nil, err
 		}
 		failed = known
 	}
 	now := clock()
-	r.conn.recorder.Requested(r.conn.Key.String(), now.Sub(r.began), failed)
+	r.conn.recorder.Requested(r.conn.Key.String(), call, now.Sub(r.began), failed)
 	returned = true
 	return answer, r.conn.end(r, evidenceOf(failed, r.conn.Name()), now), nil
 }
@@ -299,9 +333,20 @@ func (c *Connection) Health(now time.Time) Health {
 		}
 	}
 	if c.credentials.connected {
-		return Health{Ready: true, Reason: v1alpha1.ReasonConnected, Message: "DLI accepts the credentials"}
+		message := "DLI accepts the credentials"
+		if c.noLists != "" {
+			message += "; " + c.noLists
+		}
+		return Health{Ready: true, Reason: v1alpha1.ReasonConnected, Message: message}
 	}
 	return Health{Ready: true, Reason: v1alpha1.ReasonConfigured, Message: "complete; DLI has not been asked yet"}
+}
+
+// NoteLists has the connection say why no lists are asked for; "" takes it back.
+func (c *Connection) NoteLists(why string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.noLists = why
 }
 
 // Usage is what metrics tell of a connection.

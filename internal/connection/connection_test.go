@@ -60,9 +60,12 @@ type fake func(ctx context.Context) (*dli.JobStatus, error)
 func (f fake) JobStatus(ctx context.Context, _ dli.Credentials, _ string) (*dli.JobStatus, error) {
 	return f(ctx)
 }
-func (fake) OpenedConnections() uint64                   { return 0 }
-func (fake) CloseIdleConnections()                       {}
-func (fake) Requested(string, time.Duration, *dli.Error) {}
+func (fake) ListJobs(context.Context, dli.Credentials, dli.ListOptions) (*dli.JobList, error) {
+	return &dli.JobList{}, nil
+}
+func (fake) OpenedConnections() uint64                         { return 0 }
+func (fake) CloseIdleConnections()                             {}
+func (fake) Requested(string, Call, time.Duration, *dli.Error) {}
 
 func answering(context.Context) (*dli.JobStatus, error) { return &dli.JobStatus{}, nil }
 

@@ -17,6 +17,7 @@ limitations under the License.
 package dli
 
 import (
+	"fmt"
 	"net/http"
 	"strings"
 	"testing"
@@ -28,7 +29,24 @@ func BenchmarkDecode(b *testing.B) {
 	b.ReportAllocs()
 	b.SetBytes(int64(len(a.body)))
 	for b.Loop() {
-		if _, failure := interpret(a, jobID, &hide); failure != nil {
+		if _, failure := interpret(a, &hide, statusOf(jobID)); failure != nil {
+			b.Fatal(failure)
+		}
+	}
+}
+
+// BenchmarkDecodeList is a full page of 100 jobs with all their members.
+func BenchmarkDecodeList(b *testing.B) {
+	rows := make([]string, 100)
+	for i := range rows {
+		rows[i] = fullRow(fmt.Sprintf("208b08d4-0dc2-4dd7-8879-%012d", i))
+	}
+	a := answer{status: 200, header: http.Header{}, body: []byte(page(10000, rows...)), now: noon}
+	hide := secretsOf(accessKey, "d747ab87a1f7ae2e8d1978f270aacb7ae8a641b0fb43062cbe7f4059ab5ca546")
+	b.ReportAllocs()
+	b.SetBytes(int64(len(a.body)))
+	for b.Loop() {
+		if list, failure := interpret(a, &hide, listOf(100)); failure != nil || len(list.Jobs) != 100 {
 			b.Fatal(failure)
 		}
 	}
@@ -37,7 +55,7 @@ func BenchmarkDecode(b *testing.B) {
 // BenchmarkShorten is what a byte of an answer costs that is too large to keep.
 func BenchmarkShorten(b *testing.B) {
 	part := []byte(strings.Repeat("0", chunkBytes))
-	s := shortener{limit: maxLongText}
+	s := shortener{limit: jobLimits.text}
 	s.write([]byte(`"`))
 	b.SetBytes(int64(len(part)))
 	for b.Loop() {
@@ -59,9 +77,10 @@ func BenchmarkSchema(b *testing.B) {
 
 func BenchmarkSign(b *testing.B) {
 	client := clientOf(b, "https://dli.cn-north-4.myhuaweicloud.com")
+	q := questionAbout(b, client, jobID)
 	b.ReportAllocs()
 	for b.Loop() {
-		if _, _, err := client.newRequest(background, accessKey, jobID); err != nil {
+		if _, _, err := client.newRequest(background, accessKey, q); err != nil {
 			b.Fatal(err)
 		}
 	}

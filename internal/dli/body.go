@@ -27,16 +27,27 @@ const (
 	// maxBodyBytes bounds what is kept of an answer, after decompression. The API
 	// document sets no limit; statements, messages and schemas are the large parts.
 	maxBodyBytes = 4 << 20
-	// maxStreamBytes bounds what is read of an answer that may say how a job fares,
-	// and maxLongText each text of an answer larger than maxBodyBytes, as it is
-	// written: a job that failed has failed, whatever the length of its message.
-	maxStreamBytes = 64 << 20
-	maxLongText    = 256 << 10
 
 	// chunkBytes is how much is read at a time behind maxBodyBytes.
 	chunkBytes = 32 << 10
-	// maxKeptBuffer is the largest buffer worth keeping for the next answer.
-	maxKeptBuffer = 64 << 10
+	// maxKeptBuffer is the largest buffer worth keeping for the next answer: that
+	// of a page of 100 jobs as they mostly are.
+	maxKeptBuffer = 256 << 10
+)
+
+// limits are how far an answer larger than maxBodyBytes is followed: a job that
+// failed has failed, whatever the length of its message.
+type limits struct {
+	// stream bounds what is read of it, and text each text in it as it is written.
+	stream, text int
+}
+
+var (
+	// jobLimits are those of an answer about one job.
+	jobLimits = limits{stream: 64 << 20, text: 256 << 10}
+	// pageLimits are those of a page of jobs: 100 times a statement and a schema of
+	// MiBs are read over. No name is so long that it is one even if cut here.
+	pageLimits = limits{stream: 256 << 20, text: 8 << 10}
 )
 
 // bodies are buffers to read answers into. What is decoded out of one is copied.
@@ -52,8 +63,9 @@ func keepBody(buffer *[]byte) {
 // readBody reads a response's body into buffer and returns it. It reads to the
 // end, so that the connection can be used again, or to the bound, when closing
 // the body takes the connection down. Of a body larger than maxBodyBytes that may
-// be a status, long texts are cut short; the bound is maxBodyBytes for all others.
-func readBody(buffer []byte, response *http.Response) ([]byte, error) {
+// be what was asked for, long texts are cut short, within the limits; the bound is
+// maxBodyBytes for all others.
+func readBody(buffer []byte, response *http.Response, within limits) ([]byte, error) {
 	for {
 		if len(buffer) == cap(buffer) {
 			buffer = enlarge(buffer)
@@ -64,7 +76,7 @@ func readBody(buffer []byte, response *http.Response) ([]byte, error) {
 		case err != nil && err != io.EOF:
 			return buffer, err
 		case len(buffer) > maxBodyBytes && response.StatusCode == http.StatusOK:
-			return shorten(buffer, response.Body)
+			return shorten(buffer, response.Body, within)
 		case len(buffer) > maxBodyBytes:
 			return buffer, tooLarge(maxBodyBytes, "")
 		case err == io.EOF:
@@ -85,8 +97,8 @@ func enlarge(buffer []byte) []byte {
 
 // shorten cuts the long texts of a body that begins with buffer and goes on with
 // the rest. It works in place: what is kept is never ahead of what is read.
-func shorten(buffer []byte, rest io.Reader) ([]byte, error) {
-	s := shortener{limit: maxLongText, text: buffer[:0]}
+func shorten(buffer []byte, rest io.Reader, within limits) ([]byte, error) {
+	s := shortener{limit: within.text, text: buffer[:0]}
 	s.write(buffer)
 	chunk := make([]byte, chunkBytes)
 	for read := len(buffer); ; {
@@ -97,8 +109,8 @@ func shorten(buffer []byte, rest io.Reader) ([]byte, error) {
 		s.write(chunk[:n])
 		read += n
 		switch {
-		case read > maxStreamBytes:
-			return s.text, tooLarge(maxStreamBytes, "")
+		case read > within.stream:
+			return s.text, tooLarge(within.stream, "")
 		case err == io.EOF:
 			return s.text, nil
 		case err != nil:

@@ -59,7 +59,7 @@ func TestLargeAnswersStillTellTheStatus(t *testing.T) {
 				t.Fatal(err)
 			}
 			for _, text := range []struct{ name, got, begins string }{{"statement", got.Statement, tc.statement}, {"message", got.Message, tc.message}} {
-				if !strings.HasPrefix(text.got, text.begins) || (len(text.begins) > 5 && len(text.got) < 64<<10) || len(text.got) > maxLongText {
+				if !strings.HasPrefix(text.got, text.begins) || (len(text.begins) > 5 && len(text.got) < 64<<10) || len(text.got) > jobLimits.text {
 					t.Errorf("the %s has %d bytes and begins with %.20q", text.name, len(text.got), text.got)
 				}
 				if !utf8.ValidString(text.got) || strings.Contains(text.got, "\uFFFD") {
@@ -120,13 +120,13 @@ func TestALargeAnswerTakesLittleMemory(t *testing.T) {
 
 	var before, after runtime.MemStats
 	runtime.ReadMemStats(&before)
-	body, err := readBody(nil, response)
+	body, err := readBody(nil, response, jobLimits)
 	if err != nil {
 		t.Fatal(err)
 	}
-	status, failure := interpret(answer{status: 200, header: http.Header{}, body: body, now: noon}, jobID, &secrets{})
+	status, failure := interpret(answer{status: 200, header: http.Header{}, body: body, now: noon}, &secrets{}, statusOf(jobID))
 	runtime.ReadMemStats(&after)
-	if failure != nil || status.State != StateFailed || len(status.Message) != maxLongText {
+	if failure != nil || status.State != StateFailed || len(status.Message) != jobLimits.text {
 		t.Errorf("got %v", failure)
 	}
 	if allocated := after.TotalAlloc - before.TotalAlloc; allocated > 7*mega {
@@ -154,7 +154,7 @@ func TestBodiesOfEverySizeArriveWhole(t *testing.T) {
 			"with the end apart":   strings.NewReader(want),
 			"with the end at once": iotest.DataErrReader(strings.NewReader(want)),
 		} {
-			got, err := readBody(nil, &http.Response{StatusCode: 200, Body: io.NopCloser(body)})
+			got, err := readBody(nil, &http.Response{StatusCode: 200, Body: io.NopCloser(body)}, jobLimits)
 			if err != nil || string(got) != want {
 				t.Errorf("%d bytes %s: got %d bytes, %v", size, name, len(got), err)
 			}

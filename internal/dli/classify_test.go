@@ -97,7 +97,7 @@ func TestErrorBodies(t *testing.T) {
 			&Error{Kind: KindRejected, HTTPStatus: 400, Message: "m", RequestID: strings.Repeat("r", 125) + "…"}},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			_, err := interpret(answer{status: 400, header: http.Header{}, body: []byte(tc.body)}, jobID, &secrets{})
+			_, err := interpret(answer{status: 400, header: http.Header{}, body: []byte(tc.body)}, &secrets{}, statusOf(jobID))
 			check(t, nil, err, tc.want)
 		})
 	}

@@ -149,85 +149,31 @@ func (c *Client) OpenedConnections() uint64 { return c.opened.Load() }
 // The error is an *Error, but for one case: when ctx is cancelled, it is ctx's
 // own. An id or credentials that cannot be sent are refused without a request.
 func (c *Client) JobStatus(ctx context.Context, creds Credentials, jobID string) (*JobStatus, error) {
-	if !jobIDForm.MatchString(jobID) {
-		return nil, &Error{Kind: KindRejected, Message: "the job id must be 1 to 64 letters, digits, hyphens and underscores, and begin with a letter or a digit"}
-	}
-	timed, cancel := context.WithTimeout(ctx, c.timeout)
-	defer cancel()
-
-	request, signature, err := c.newRequest(timed, creds, jobID)
+	q, err := c.statusQuestion(jobID)
 	if err != nil {
 		return nil, err
 	}
-	response, err := c.transport.RoundTrip(request)
-	if err != nil {
-		return nil, c.network.failure(ctx, 0, err)
-	}
-	defer response.Body.Close()
-
-	body := bodies.Get().(*[]byte)
-	defer keepBody(body)
-	*body, err = readBody(*body, response)
-	if err != nil && !speaksForItself(response.StatusCode) {
-		return nil, c.network.failure(ctx, response.StatusCode, err)
-	}
-	hide := secretsOf(creds, signature)
-	status, failure := interpret(answer{
-		status: response.StatusCode,
-		header: response.Header,
-		body:   *body,
-		now:    c.now(),
-		plain:  c.endpoint.Scheme == "http",
-		signed: signature != "",
-	}, jobID, &hide)
-	if failure != nil {
-		return nil, failure
-	}
-	return status, nil
+	return ask(ctx, c, creds, q, statusOf(jobID))
 }
 
-// answer is what came back, and when.
-type answer struct {
-	status int
-	header http.Header
-	body   []byte
-	now    time.Time
-	// plain says that the answer came over http, signed that the question bore a
-	// signature.
-	plain, signed bool
+func (c *Client) statusQuestion(jobID string) (question, error) {
+	if err := checkJobID(jobID); err != nil {
+		return question{}, err
+	}
+	return question{path: c.jobsPath("v1.0") + "/" + url.PathEscape(jobID) + "/status", limits: jobLimits}, nil
 }
 
-// date is when the answer was given, by the clock of whoever gave it; zero when
-// it does not say, or not in a form of HTTP's.
-func (a answer) date() time.Time {
-	header := a.header.Get("Date")
-	if header == "" {
-		return time.Time{}
+// checkJobID refuses an id that no path can hold.
+func checkJobID(jobID string) error {
+	if !jobIDForm.MatchString(jobID) {
+		return &Error{Kind: KindRejected, Message: "the job id must be 1 to 64 letters, digits, hyphens and underscores, and begin with a letter or a digit"}
 	}
-	date, err := http.ParseTime(header)
-	if err != nil {
-		return time.Time{}
-	}
-	return date.UTC()
+	return nil
 }
 
-// interpret turns an answer to a question about jobID into a status or an error,
-// never both and never neither.
-func interpret(a answer, jobID string, hide *secrets) (*JobStatus, *Error) {
-	if a.status != http.StatusOK {
-		return nil, errorFrom(a, hide)
-	}
-	status, failure := decodeStatus(a, jobID, hide)
-	if failure != nil {
-		failure.RequestID = requestID(a, "", hide)
-	}
-	return status, failure
-}
-
-// speaksForItself reports whether an HTTP status is an answer even if its body
-// did not arrive whole: in every other one the body can turn the meaning round.
-func speaksForItself(status int) bool {
-	return status == http.StatusTooManyRequests || status >= 500
+// jobsPath is the path of the project's jobs in a version of the API.
+func (c *Client) jobsPath(version string) string {
+	return "/" + version + "/" + url.PathEscape(c.projectID) + "/jobs"
 }
 
 // newTransport returns a transport of one endpoint. A transport goes on opening

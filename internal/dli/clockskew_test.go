@@ -87,7 +87,7 @@ func TestClockSkew(t *testing.T) {
 				now:    noon.Add(tc.ahead),
 				signed: true,
 			}
-			_, e := interpret(a, jobID, &secrets{})
+			_, e := interpret(a, &secrets{}, statusOf(jobID))
 			if e.Kind != KindAuth || e.ClockSkew != tc.want {
 				t.Errorf("want an error of KindAuth with a skew of %v, got %+v", tc.want, e)
 			}
@@ -103,7 +103,7 @@ func TestClockSkew(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			a := late
 			spoil(&a)
-			if _, e := interpret(a, jobID, &secrets{}); e.ClockSkew != 0 {
+			if _, e := interpret(a, &secrets{}, statusOf(jobID)); e.ClockSkew != 0 {
 				t.Errorf("want no skew, got %+v", e)
 			}
 		})
@@ -112,7 +112,7 @@ func TestClockSkew(t *testing.T) {
 	t.Run("an answer of success that refuses", func(t *testing.T) {
 		a := late
 		a.status, a.body = http.StatusOK, []byte(`{"is_success":false,"message":"APIGW.0303: signature expired"}`)
-		if _, e := interpret(a, jobID, &secrets{}); e.Kind != KindAuth || e.ClockSkew != time.Hour {
+		if _, e := interpret(a, &secrets{}, statusOf(jobID)); e.Kind != KindAuth || e.ClockSkew != time.Hour {
 			t.Errorf("want a skew of an hour, got %+v", e)
 		}
 	})
@@ -132,14 +132,14 @@ func TestMessagesHoldNoPointInTime(t *testing.T) {
 	} {
 		for status, member := range map[int]string{200: `"is_success":false,"message":`, 400: `"error_msg":`} {
 			body := "{" + member + quote(message) + "}"
-			_, e := interpret(answer{status: status, header: http.Header{}, body: []byte(body), now: noon}, jobID, &secrets{})
+			_, e := interpret(answer{status: status, header: http.Header{}, body: []byte(body), now: noon}, &secrets{}, statusOf(jobID))
 			if e.Message != want {
 				t.Errorf("HTTP %d: %q became %q, want %q", status, message, e.Message, want)
 			}
 		}
 	}
 	long := strings.Repeat("20261125T120000Z ", 1000)
-	_, e := interpret(answer{status: 400, header: http.Header{}, body: []byte(`{"error_msg":"` + long + `"}`)}, jobID, &secrets{})
+	_, e := interpret(answer{status: 400, header: http.Header{}, body: []byte(`{"error_msg":"` + long + `"}`)}, &secrets{}, statusOf(jobID))
 	if len(e.Message) > maxErrorMessageBytes || strings.Contains(e.Message, "2026") {
 		t.Errorf("got %q", e.Message)
 	}

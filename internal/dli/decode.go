@@ -38,6 +38,11 @@ const (
 	maxStartTime = 253402300799999
 )
 
+// statusOf reads an answer about jobID.
+func statusOf(jobID string) reader[JobStatus] {
+	return func(a answer, hide *secrets) (*JobStatus, *Error) { return decodeStatus(a, jobID, hide) }
+}
+
 // decodeStatus reads an HTTP 200 answer to a question about jobID.
 //
 // The status word and the job's id are what counts: without them, and with any
@@ -65,16 +70,14 @@ func readStatus(a answer, object value, jobID string, hide *secrets) (*JobStatus
 	var body statusBody
 	readObject(object, &body)
 
-	word := strings.TrimSpace(string(body.Status))
+	word, fault := statusWord(body.Status)
 	switch {
 	case body.IsSuccess.known && !body.IsSuccess.set:
 		return nil, refusal(a, string(body.Message), hide)
 	case !sameJob(string(body.JobID), jobID):
-		return nil, invalid("the answer is about no job, or about another one than was asked for")
-	case word == "":
-		return nil, invalid("the answer has no status word")
-	case utf8.RuneCountInString(word) > maxStatusRunes || !text.IsPlain(word, maxStatusRunes*utf8.UTFMax):
-		return nil, invalid("the answer's status is not a word")
+		return nil, invalid(otherJob)
+	case fault != "":
+		return nil, invalid(fault)
 	}
 	word = hide.in(word)
 	return &JobStatus{
@@ -100,6 +103,34 @@ func readStatus(a answer, object value, jobID string, hide *secrets) (*JobStatus
 		Message:       hide.in(text.Printable(string(body.Message))),
 	}, nil
 }
+
+// readAnswer reads an answer that is one JSON object.
+func readAnswer(a answer, into any) *Error {
+	object, ok := parseJSON(a.body)
+	switch {
+	case !ok:
+		return invalid(describeBody(a) + " instead of one JSON value")
+	case !object.isObject():
+		return invalid("the answer is not a JSON object")
+	}
+	readObject(object, into)
+	return nil
+}
+
+// statusWord is the word of a status, or else what is wrong with it.
+func statusWord(status lenientText) (word, fault string) {
+	word = strings.TrimSpace(string(status))
+	switch {
+	case word == "":
+		return "", "the answer has no status word"
+	case utf8.RuneCountInString(word) > maxStatusRunes || !text.IsPlain(word, maxStatusRunes*utf8.UTFMax):
+		return "", "the answer's status is not a word"
+	}
+	return word, ""
+}
+
+// otherJob is what is wrong with an answer without the id that was asked for.
+const otherJob = "the answer is about no job, or about another one than was asked for"
 
 // sameJob reports whether two ids name one job: UUIDs are the same in upper and
 // in lower case. The lengths are compared because folding takes some letters

@@ -143,7 +143,7 @@ func TestDates(t *testing.T) {
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			a := answer{status: http.StatusOK, header: http.Header{"Date": tc.header}, body: []byte(finished), now: noon}
-			status, failure := interpret(a, jobID, &secrets{})
+			status, failure := interpret(a, &secrets{}, statusOf(jobID))
 			if failure != nil || !status.Date.Equal(tc.want) || status.Date.Location() != time.UTC {
 				t.Errorf("want %v, got %v, %v", tc.want, status, failure)
 			}

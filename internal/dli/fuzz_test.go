@@ -44,7 +44,7 @@ func FuzzDecode(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, body []byte) {
 		before := bytes.Clone(body)
-		status, failure := interpret(answer{status: 200, header: http.Header{}, body: body, now: noon}, jobID, &secrets{})
+		status, failure := interpret(answer{status: 200, header: http.Header{}, body: body, now: noon}, &secrets{}, statusOf(jobID))
 		if !bytes.Equal(before, body) {
 			t.Error("the body was written to")
 		}
@@ -63,6 +63,65 @@ func FuzzDecode(f *testing.F) {
 			}
 		}
 	})
+}
+
+// FuzzList holds for any body of an HTTP 200 answer: it is a list of no more jobs
+// than were asked for or an error, never both, and every row is as a status is.
+// How far a job has come is from 0 to 1.
+func FuzzList(f *testing.F) {
+	for _, body := range []string{
+		page(7, fullRow("a"), row("b")), page(0), `{"job_count":"1","jobs":null}`, page(1, `{"job_id":"a","status":"`+strings.Repeat("A", 65)+`"}`),
+		`{"job_count":1,"jobs":[[],{},1,"x",null]}`, `{"job_count":1,"jobs":[{"job_id":"a","status":"RUNNING","end_time":1e400}`, page(1, row("a"))[:60],
+		`{"is_success":false,"message":"DLI.0999: busy"}`, "null", "", finished, progress(`,"progress":0.5`), progress(`,"progress":"1e400"`),
+	} {
+		f.Add([]byte(body), 2)
+	}
+	f.Fuzz(func(t *testing.T, body []byte, rows int) {
+		rows = min(max(rows, 1), MaxPageSize)
+		before := bytes.Clone(body)
+		a := answer{status: 200, header: http.Header{}, body: body, now: noon}
+		list, failure := interpret(a, &secrets{}, listOf(rows))
+		far, failureFar := interpret(a, &secrets{}, progressOf(jobID))
+		if !bytes.Equal(before, body) {
+			t.Error("the body was written to")
+		}
+		if (list == nil) == (failure == nil) || (far == nil) == (failureFar == nil) {
+			t.Fatal("neither a result nor an error, or both")
+		}
+		if failure != nil {
+			checkError(t, failure)
+		} else {
+			checkList(t, list, rows)
+		}
+		if failureFar != nil {
+			checkError(t, failureFar)
+		} else if far.Fraction != nil && !(*far.Fraction >= 0 && *far.Fraction <= 1) {
+			t.Errorf("the progress %v", *far.Fraction)
+		}
+		if !json.Valid(body) && (failure == nil || failureFar == nil) {
+			t.Error("not JSON, and yet a result")
+		}
+	})
+}
+
+func checkList(t *testing.T, list *JobList, rows int) {
+	t.Helper()
+	if len(list.Jobs) > rows || list.Total < 0 {
+		t.Errorf("%d rows of %d, with %d asked for", len(list.Jobs), list.Total, rows)
+	}
+	for _, row := range list.Jobs {
+		if !jobIDForm.MatchString(row.JobID) {
+			t.Errorf("a row of the job %q", row.JobID)
+		}
+		checkStatus(t, &JobStatus{
+			JobID: jobID, Status: row.Status, StartTime: row.StartTime, Duration: row.Duration,
+			InputRowCount: row.InputRowCount, BadRowCount: row.BadRowCount, ResultCount: row.ResultCount, InputBytes: row.InputBytes,
+			JobType: row.JobType, QueueName: row.QueueName, Owner: row.Owner, DatabaseName: row.DatabaseName, TableName: row.TableName,
+		})
+		if _, err := row.EndTime.MarshalJSON(); err != nil {
+			t.Error(err)
+		}
+	}
 }
 
 func checkStatus(t *testing.T, status *JobStatus) {
@@ -167,7 +226,7 @@ func FuzzError(f *testing.F) {
 			t.Skip("no error answer")
 		}
 		header := http.Header{"Content-Type": {contentType}, "Retry-After": {retryAfter}, "X-Request-Id": {requestID}}
-		got, e := interpret(answer{status: status, header: header, body: body, now: noon}, jobID, &secrets{})
+		got, e := interpret(answer{status: status, header: header, body: body, now: noon}, &secrets{}, statusOf(jobID))
 		if got != nil || e == nil {
 			t.Fatal("no error")
 		}

@@ -183,11 +183,21 @@ func check(t *testing.T, status *JobStatus, err error, want any) {
 
 // judge interprets a body as the answer of HTTP 200.
 func judge(body string) (*JobStatus, error) {
-	status, failure := interpret(answer{status: http.StatusOK, header: http.Header{}, body: []byte(body), now: noon}, jobID, &secrets{})
+	status, failure := interpret(answer{status: http.StatusOK, header: http.Header{}, body: []byte(body), now: noon}, &secrets{}, statusOf(jobID))
 	if failure != nil {
 		return nil, failure
 	}
 	return status, nil
+}
+
+// questionAbout is the question about a job's status.
+func questionAbout(t testing.TB, client *Client, jobID string) question {
+	t.Helper()
+	q, err := client.statusQuestion(jobID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return q
 }
 
 // startTLS starts a server that does not log the clients that it turns away.

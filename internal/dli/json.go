@@ -20,6 +20,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"iter"
+	"math"
 	"strconv"
 	"strings"
 )
@@ -52,6 +53,23 @@ func (v value) members() iter.Seq2[[]byte, value] {
 	}
 }
 
+// elements yields the values of an array, and nothing if v is not an array.
+func (v value) elements() iter.Seq[value] {
+	return func(yield func(value) bool) {
+		c := cursor{text: v}
+		if !c.take('[') {
+			return
+		}
+		for !c.take(']') {
+			element, ok := c.next()
+			if !ok || !yield(element) {
+				return
+			}
+			c.take(',')
+		}
+	}
+}
+
 // first is the byte that tells the type of v.
 func (v value) first() byte {
 	if len(v) == 0 {
@@ -62,6 +80,8 @@ func (v value) first() byte {
 
 func (v value) isString() bool { return v.first() == '"' }
 func (v value) isObject() bool { return v.first() == '{' }
+func (v value) isArray() bool  { return v.first() == '[' }
+func (v value) isNull() bool   { return v.first() == 'n' }
 
 // text is a string's text, as valid UTF-8; "" if v is not a string. The text
 // does not share memory with v.
@@ -84,6 +104,16 @@ func (v value) text() string {
 func (v value) integer() *int64 {
 	n, err := strconv.ParseInt(string(v.unquoted()), 10, 64)
 	if err != nil {
+		return nil
+	}
+	return &n
+}
+
+// number is a number's value, also of one written as a string; nil if v is
+// neither or none that can be counted with.
+func (v value) number() *float64 {
+	n, err := strconv.ParseFloat(string(v.unquoted()), 64)
+	if err != nil || math.IsNaN(n) || math.IsInf(n, 0) {
 		return nil
 	}
 	return &n

@@ -54,6 +54,14 @@ func (n *lenientInteger) UnmarshalJSON(text []byte) error {
 	return nil
 }
 
+// lenientNumber is a number, also one in quotes; nil if it is anything else.
+type lenientNumber struct{ value *float64 }
+
+func (n *lenientNumber) UnmarshalJSON(text []byte) error {
+	n.value = value(text).number()
+	return nil
+}
+
 // lenientFlag is a boolean, also one in quotes; not known if it is anything
 // else.
 type lenientFlag struct{ set, known bool }
@@ -69,6 +77,14 @@ type quotedJSON []byte
 
 func (j *quotedJSON) UnmarshalJSON(text []byte) error {
 	*j = value(text).unquotedString()
+	return nil
+}
+
+// rawJSON is a value as it was written, which shares memory with the body.
+type rawJSON struct{ value }
+
+func (r *rawJSON) UnmarshalJSON(text []byte) error {
+	r.value = text
 	return nil
 }
 

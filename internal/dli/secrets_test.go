@@ -105,7 +105,7 @@ func TestShortSecretsAreLeftAlone(t *testing.T) {
 func TestASecretInPiecesIsNotShownWhole(t *testing.T) {
 	hide := secretsOf(Credentials{AccessKeyID: "AKEXAMPLE", SecretAccessKey: "SKEXAMPLE"}, "")
 	a := answer{status: http.StatusOK, body: []byte(`{"job_id":"j","status":"FAILED","message":"SKEX\u0000AMPLE","statement":"select 'SKEX\u0007AMPLE'"}`)}
-	status, failure := interpret(a, "j", &hide)
+	status, failure := interpret(a, &hide, statusOf("j"))
 	if failure != nil {
 		t.Fatal(failure)
 	}

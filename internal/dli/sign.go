@@ -22,6 +22,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"reflect"
 	"strings"
 
 	"github.com/huaweicloud/huaweicloud-sdk-go-v3/core/auth/signer"
@@ -37,17 +38,18 @@ const (
 	dateForm = "20060102T150405Z"
 )
 
-// newRequest builds and authenticates the question about one job. The signature
+// newRequest builds and authenticates the request of a question. The signature
 // is returned besides, "" for a token, for it must not be shown to anyone.
-func (c *Client) newRequest(ctx context.Context, creds Credentials, jobID string) (r *http.Request, signature string, err error) {
+func (c *Client) newRequest(ctx context.Context, creds Credentials, q question) (r *http.Request, signature string, err error) {
 	if err := creds.Validate(); err != nil {
 		return nil, "", &Error{Kind: KindAuth, Message: "the source of the credentials " + err.Error()}
 	}
 	target := *c.endpoint
-	target.Path += "/v1.0/" + url.PathEscape(c.projectID) + "/jobs/" + url.PathEscape(jobID) + "/status"
+	target.Path += q.path
+	target.RawQuery = q.rawQuery()
 	r, err = http.NewRequestWithContext(ctx, http.MethodGet, target.String(), nil)
 	if err != nil {
-		return nil, "", misconfigured("the endpoint and the job id make no URL")
+		return nil, "", misconfigured("the endpoint and what is asked for make no URL")
 	}
 	r.Header.Set("Content-Type", "application/json")
 	r.Header.Set("User-Agent", c.userAgent)
@@ -59,14 +61,14 @@ func (c *Client) newRequest(ctx context.Context, creds Credentials, jobID string
 		r.Header.Set(headerAuthToken, creds.Token)
 		return r, "", nil
 	}
-	signature, err = c.sign(r, creds)
+	signature, err = c.sign(r, creds, q.query)
 	return r, signature, err
 }
 
 // sign adds to r the headers that the signature covers and the signature, which
 // it returns. The SDK's request is used for one signature only: signing it again
 // would keep the old date.
-func (c *Client) sign(r *http.Request, creds Credentials) (signature string, err error) {
+func (c *Client) sign(r *http.Request, creds Credentials, query url.Values) (signature string, err error) {
 	builder := request.NewHttpRequestBuilder().
 		WithEndpoint(c.endpoint.Scheme+"://"+c.endpoint.Host).
 		WithPath(r.URL.Path).
@@ -76,6 +78,10 @@ func (c *Client) sign(r *http.Request, creds Credentials) (signature string, err
 		AddHeaderParam(headerDate, c.now().UTC().Format(dateForm))
 	if creds.SecurityToken != "" {
 		builder.AddHeaderParam(headerSecurityToken, creds.SecurityToken)
+	}
+	for name, values := range query {
+		// The signer passes over what is not a reflect.Value, and says nothing.
+		builder.AddQueryParam(name, reflect.ValueOf(values))
 	}
 	unsigned := builder.Build()
 	signed, err := signer.Sign(unsigned, creds.AccessKeyID, creds.SecretAccessKey)

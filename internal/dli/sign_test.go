@@ -51,7 +51,7 @@ func TestSignaturesAreThoseOfTheContract(t *testing.T) {
 	const job = "6d2146a0-c2d5-41bd-8ca0-ca9694ada992"
 
 	for range 2 {
-		r, signature, err := client.newRequest(background, accessKey, job)
+		r, signature, err := client.newRequest(background, accessKey, questionAbout(t, client, job))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -65,7 +65,7 @@ func TestSignaturesAreThoseOfTheContract(t *testing.T) {
 	}
 
 	temporary := Credentials{AccessKeyID: "AKEXAMPLE", SecretAccessKey: "SKEXAMPLE", SecurityToken: "STEXAMPLE"}
-	r, signature, err := client.newRequest(background, temporary, job)
+	r, signature, err := client.newRequest(background, temporary, questionAbout(t, client, job))
 	if err != nil {
 		t.Fatal(err)
 	}

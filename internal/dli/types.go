@@ -16,14 +16,18 @@ limitations under the License.
 
 // Package dli reads the status of SQL jobs from Huawei Cloud Data Lake Insight.
 //
-// It knows the wire and nothing of Kubernetes: one call,
+// It knows the wire and nothing of Kubernetes: three calls,
 //
 //	GET {endpoint}/v1.0/{project_id}/jobs/{job_id}/status
+//	GET {endpoint}/v1.0/{project_id}/jobs?job-status=...&current-page=...
+//	GET {endpoint}/v1/{project_id}/jobs/{job_id}/progress
 //
 // signed with an access key or carrying a token, whose every answer becomes
-// either a JobStatus or an *Error. What the call, ShowSqlJobStatus, answers:
+// either a JobStatus, a JobList, a Progress or an *Error:
 //
 //	HTTP 200, a JSON object with this job's id and a status word   JobStatus
+//	HTTP 200, a JSON object with a count and rows of jobs          JobList
+//	HTTP 200, a JSON object with this job's id                     Progress
 //	HTTP 200, is_success: false                                    the code in its message, else Retry
 //	HTTP 200 and anything else                                     Invalid
 //	any other HTTP status                                          its code, else its HTTP status
@@ -34,10 +38,11 @@ limitations under the License.
 // active job, an answer that cannot be read is no answer.
 //
 // The files follow an answer's way: endpoint.go and dial.go say whom to ask,
-// sign.go how; client.go asks; body.go and shorten.go take what comes; wire.go
-// says what is in it; decode.go, lenient.go, json.go and schema.go read a status,
-// errors.go, classify.go, retryafter.go and clockskew.go an error, network.go the
-// lack of an answer. secrets.go and internal/text make both safe to show.
+// sign.go how; client.go, list.go and progress.go know the questions, ask.go asks
+// them; body.go and shorten.go take what comes; wire.go says what is in it;
+// decode.go, lenient.go, json.go and schema.go read it, errors.go, classify.go,
+// retryafter.go and clockskew.go an error, network.go the lack of an answer.
+// secrets.go and internal/text make both safe to show.
 package dli
 
 import "time"
@@ -123,7 +128,7 @@ const (
 	KindNotFound Kind = "NotFound"
 	// KindAuth: the access key, its signature or the token is not accepted.
 	KindAuth Kind = "Auth"
-	// KindPermission: the credentials are good but may not read this job.
+	// KindPermission: the credentials are good but may not read this.
 	KindPermission Kind = "Permission"
 	// KindConfig: the endpoint, region, project or its TLS must change.
 	KindConfig Kind = "Config"
@@ -137,11 +142,11 @@ const (
 	KindRejected Kind = "Rejected"
 	// KindUnreachable: no answer, or none that was whole, came in time.
 	KindUnreachable Kind = "Unreachable"
-	// KindInvalid: an answer came that is not a status of this job.
+	// KindInvalid: an answer came that is not what was asked for.
 	KindInvalid Kind = "Invalid"
 )
 
-// Error is an answer, or the lack of one, that is not a job's status. Its texts
+// Error is an answer, or the lack of one, that is not what was asked for. Its texts
 // are safe to show: bounded, free of control characters and of credentials.
 type Error struct {
 	Kind Kind

@@ -74,6 +74,67 @@ type statusBody struct {
 	ExecutionDetailsPath unread `json:"execution_details_path"`
 }
 
+// listBody is a page of jobs.
+type listBody struct {
+	// IsSuccess and Message are as in statusBody.
+	IsSuccess lenientFlag `json:"is_success"`
+	Message   lenientText `json:"message"`
+	// JobCount is how many jobs there are on all pages.
+	JobCount lenientInteger `json:"job_count"`
+	// Jobs is an array of rowBody.
+	Jobs rawJSON `json:"jobs"`
+}
+
+// rowBody is a job on a page. The members with a name of statusBody's mean the
+// same, and the long texts among them are left to the status: a page has them 100
+// times.
+type rowBody struct {
+	JobID         lenientText    `json:"job_id"`
+	JobType       lenientText    `json:"job_type"`
+	QueueName     lenientText    `json:"queue_name"`
+	Owner         lenientText    `json:"owner"`
+	StartTime     lenientInteger `json:"start_time"`
+	Duration      lenientInteger `json:"duration"`
+	Status        lenientText    `json:"status"`
+	InputRowCount lenientInteger `json:"input_row_count"`
+	BadRowCount   lenientInteger `json:"bad_row_count"`
+	InputSize     lenientInteger `json:"input_size"`
+	ResultCount   lenientInteger `json:"result_count"`
+	DatabaseName  lenientText    `json:"database_name"`
+	TableName     lenientText    `json:"table_name"`
+	// EndTime is in milliseconds since 1970, of a job that has ended.
+	EndTime lenientInteger `json:"end_time"`
+
+	Detail               unread `json:"detail"`
+	Statement            unread `json:"statement"`
+	Message              unread `json:"message"`
+	Tags                 unread `json:"tags"`
+	ResultPath           unread `json:"result_path"`
+	ResultFormat         unread `json:"result_format"`
+	ExecutionDetailsPath unread `json:"execution_details_path"`
+	// WithColumnHeader says whether an export has a line of names.
+	WithColumnHeader unread `json:"with_column_header"`
+	// EngineType is spark or hetuEngine.
+	EngineType unread `json:"engine_type"`
+	// CPUCost and OutputByte are numbers in strings.
+	CPUCost    unread `json:"cpu_cost"`
+	OutputByte unread `json:"output_byte"`
+}
+
+// progressBody is how far a job has come.
+type progressBody struct {
+	// IsSuccess and Message are as in statusBody.
+	IsSuccess lenientFlag `json:"is_success"`
+	Message   lenientText `json:"message"`
+	JobID     lenientText `json:"job_id"`
+	Status    lenientText `json:"status"`
+	// Progress is from 0 to 1, of the sub job that runs or of the whole.
+	Progress lenientNumber `json:"progress"`
+	// SubJobID counts the parts of a job; it may be missing before and after.
+	SubJobID unread `json:"sub_job_id"`
+	SubJobs  unread `json:"sub_jobs"`
+}
+
 // errorBody is how errors are explained. DLI and its gateway write
 //
 //	{"error_code":"DLI.0002","error_msg":"...","request_id":"..."}

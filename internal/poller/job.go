@@ -71,8 +71,10 @@ type Progress struct {
 
 // Result is what there is to be stored of a job.
 type Result struct {
-	// Status is DLI's answer; nil when there is none, and Failure says why.
+	// Status is DLI's answer; nil when there is none, and Failure says why. Listed
+	// says that it comes from a list, which has no more than names and figures.
 	Status  *dli.JobStatus
+	Listed  bool
 	Failure *connection.Failure
 	// At is when it came.
 	At time.Time
@@ -115,12 +117,10 @@ type job struct {
 	// asking says that it is being asked for, and requested for what.
 	asking    bool
 	requested string
-	// lastAsked is when it was last asked for, also before a restart, and lastCalled
-	// when it was last called because another one that had failed alike could be
-	// read again.
-	lastAsked, lastCalled time.Time
-	// called says that it has not been asked for since it was called.
-	called bool
+	// lastAsked is when it was last asked for, also before a restart.
+	lastAsked time.Time
+	calls
+	listing listing
 	// state is what the job last did, and active says that it was seen doing so.
 	state  dli.State
 	active bool
@@ -128,6 +128,28 @@ type job struct {
 	told told
 	// result is the newest that was not stored yet; nil for none.
 	result *Result
+}
+
+// calls are about a job that is asked for because another one that had failed alike
+// could be read again.
+type calls struct {
+	// lastCalled is when that last was, and called says that it has not been asked
+	// for since.
+	lastCalled time.Time
+	called     bool
+}
+
+// listing is what lists tell of a job.
+type listing struct {
+	// askBy is when it is to be asked for whatever lists say.
+	askBy time.Time
+	// shown says that a list has shown the job as it is, and missed that it is asked
+	// for since the latest did not.
+	shown, missed bool
+	// misses counts the lists in a row that did not although it was active. After
+	// some, until hiddenUntil, nothing is concluded from that.
+	misses      int
+	hiddenUntil time.Time
 }
 
 // wasWell reports whether the job was active when it was last asked for.

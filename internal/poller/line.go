@@ -48,8 +48,9 @@ type line struct {
 	changed bool
 	// health is what the connection last told of itself.
 	health connection.Health
-	// jobs counts those of the connection, whether they wait or not.
-	jobs int
+	// jobs are those of the connection, whether they wait or not.
+	jobs  map[*job]struct{}
+	sweep sweep
 }
 
 // hold is what keeps the jobs of a line waiting.

@@ -35,15 +35,18 @@ type told struct {
 	// facts and figures are the digests of an answer, duration is its duration, -1
 	// for none, and at when it was delivered.
 	facts, figures uint64
-	duration       time.Duration
-	at             time.Time
+	// row is the digest of the figures of the latest row of a list; 0 for none. Rows
+	// and answers may differ in what they have.
+	row      uint64
+	duration time.Duration
+	at       time.Time
 }
 
 // answered reports whether an answer that came at now is news, and remembers it
 // if it is. While a job runs, figures that merely move are news at most once in
 // every refresh, and a duration not before it grew by a quarter.
 func (t *told) answered(a *dli.JobStatus, now time.Time, refresh time.Duration) bool {
-	next := told{any: true, facts: factsOf(a), figures: figuresOf(a), duration: -1, at: now}
+	next := told{any: true, facts: factsOf(a), figures: figuresOf(a), row: t.row, duration: -1, at: now}
 	if a.Duration != nil {
 		next.duration = *a.Duration
 	}
@@ -52,6 +55,25 @@ func (t *told) answered(a *dli.JobStatus, now time.Time, refresh time.Duration) 
 		return false
 	}
 	*t = next
+	return true
+}
+
+// listed reports whether a row of a list is news, as answered does, and remembers it
+// if it is.
+func (t *told) listed(row *dli.JobRow, now time.Time, refresh time.Duration) bool {
+	figures, duration := digest(row.InputRowCount, row.BadRowCount, row.ResultCount, row.InputBytes), t.duration
+	if row.Duration != nil {
+		duration = *row.Duration
+	}
+	if t.row == 0 {
+		// What differs from the answers is no news.
+		t.row = figures
+	}
+	moved := figures != t.row || !nearly(t.duration, duration)
+	if !moved || now.Sub(t.at) < refresh {
+		return false
+	}
+	t.row, t.duration, t.at = figures, duration, now
 	return true
 }
 
@@ -108,7 +130,14 @@ func figuresOf(a *dli.JobStatus) uint64 {
 	var h maphash.Hash
 	h.SetSeed(seed)
 	_, _ = h.WriteString(a.Message)
-	for _, n := range []*int64{a.InputRowCount, a.BadRowCount, a.ResultCount, a.InputBytes} {
+	maphash.WriteComparable(&h, digest(a.InputRowCount, a.BadRowCount, a.ResultCount, a.InputBytes))
+	return h.Sum64()
+}
+
+func digest(counts ...*int64) uint64 {
+	var h maphash.Hash
+	h.SetSeed(seed)
+	for _, n := range counts {
 		if n != nil {
 			maphash.WriteComparable(&h, *n)
 		}

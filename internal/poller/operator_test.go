@@ -73,8 +73,11 @@ type operator struct {
 	mu sync.Mutex
 	// answer is DLI.
 	answer func(asked) answer
-	asks   []asked
-	nth    map[string]int
+	// list is DLI's answer to a question for a list, and lists when each came.
+	list  func(dli.ListOptions) listAnswer
+	lists []time.Time
+	asks  []asked
+	nth   map[string]int
 	// flying counts the requests on their way, and flew is the most there were.
 	flying, flew int
 	targets      map[types.NamespacedName]Target
@@ -89,6 +92,14 @@ type operator struct {
 // requests; 0 for no bound.
 func newOperator(t *testing.T, c *cluster, maxRequests int) *operator {
 	t.Helper()
+	schedule := DefaultSchedule()
+	schedule.ListInterval = 0
+	return newScheduled(t, c, maxRequests, schedule)
+}
+
+// newScheduled is newOperator with a schedule.
+func newScheduled(t *testing.T, c *cluster, maxRequests int, schedule Schedule) *operator {
+	t.Helper()
 	o := &operator{
 		T: t, cluster: c, answer: well, nth: map[string]int{}, writable: true,
 		targets: map[types.NamespacedName]Target{}, stored: map[string][]stored{}, deliver: make(chan struct{}, 1),
@@ -101,7 +112,7 @@ func newOperator(t *testing.T, c *cluster, maxRequests int) *operator {
 		},
 	}, script{}, clock.RealClock{})
 	o.poller = New(Config{
-		Schedule:    DefaultSchedule(),
+		Schedule:    schedule,
 		MaxRequests: maxRequests,
 		Patience:    connection.DefaultProbeInterval,
 		Deliver: func(key types.NamespacedName) {
@@ -366,10 +377,37 @@ func (s script) JobStatus(ctx context.Context, creds dli.Credentials, job string
 	return said.status, nil
 }
 
-func (script) OpenedConnections() uint64                   { return 0 }
-func (script) CloseIdleConnections()                       {}
-func (script) Requested(string, time.Duration, *dli.Error) {}
-func (script) PollLateness(time.Duration)                  {}
+// listAnswer is what DLI says to a question for a list, and how long it takes to.
+type listAnswer struct {
+	took time.Duration
+	list *dli.JobList
+	err  *dli.Error
+}
+
+func (s script) ListJobs(ctx context.Context, _ dli.Credentials, options dli.ListOptions) (*dli.JobList, error) {
+	o := s.operator
+	o.mu.Lock()
+	o.lists = append(o.lists, time.Now())
+	said := o.list(options)
+	o.mu.Unlock()
+	wait := time.NewTimer(said.took)
+	defer wait.Stop()
+	select {
+	case <-wait.C:
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+	if said.err != nil {
+		return nil, said.err
+	}
+	return said.list, nil
+}
+
+func (script) OpenedConnections() uint64                                    { return 0 }
+func (script) CloseIdleConnections()                                        {}
+func (script) Requested(string, connection.Call, time.Duration, *dli.Error) {}
+func (script) ListDiffered()                                                {}
+func (script) PollLateness(time.Duration)                                   {}
 
 // The answers of DLI.
 

@@ -36,6 +36,8 @@ import (
 type Recorder interface {
 	// PollLateness is the time from when a poll was due until it was begun.
 	PollLateness(late time.Duration)
+	// ListDiffered counts a job that a list showed otherwise than it was.
+	ListDiffered()
 }
 
 // Config is what a Poller works with.
@@ -156,11 +158,14 @@ func (p *Poller) serveDue(ctx context.Context, now time.Time) time.Time {
 		next = earlier(next, top.due)
 	}
 	for _, l := range p.lines {
-		if len(l.arrived) > 0 || l.changed || !l.wakeAt.IsZero() && !l.wakeAt.After(now) {
+		begun := p.beginRound(l, now)
+		if begun || len(l.arrived) > 0 || l.changed || !l.wakeAt.IsZero() && !l.wakeAt.After(now) {
 			p.serve(ctx, l, now)
 		}
-		if !l.wakeAt.IsZero() {
-			next = earlier(next, l.wakeAt)
+		for _, at := range []time.Time{l.wakeAt, l.sweep.wakeAt()} {
+			if !at.IsZero() {
+				next = earlier(next, at)
+			}
 		}
 	}
 	return next
@@ -172,7 +177,7 @@ func (p *Poller) serve(ctx context.Context, l *line, now time.Time) {
 		l.hold.on, l.hold.endedAt = false, sooner(l.wakeAt, now)
 	}
 	l.wakeAt, l.changed = time.Time{}, false
-	for !l.isEmpty() {
+	for !l.isEmpty() || l.wantsPage() {
 		if l.inFlight >= p.config.MaxRequests-p.inFlight {
 			// Those that have arrived are told when the line is looked at again.
 			p.starved[l] = struct{}{}
@@ -183,11 +188,16 @@ func (p *Poller) serve(ctx context.Context, l *line, now time.Time) {
 			l.hold.why = nil
 		}
 		j := l.pick(admission.Who)
-		if j == nil {
-			p.holdBack(l, admission, now)
-			break
+		switch {
+		case admission.Who == connection.Anyone && l.wantsPage() && (j == nil || l.turns%pageTurns == 1):
+			p.askPage(ctx, l, now)
+			continue
+		case j != nil:
+			p.ask(ctx, l, j, admission.Who, now)
+			continue
 		}
-		p.ask(ctx, l, j, admission.Who, now)
+		p.holdBack(l, admission, now)
+		break
 	}
 	clear(l.arrived)
 	l.arrived = l.arrived[:0]
@@ -252,6 +262,7 @@ func (p *Poller) ask(ctx context.Context, l *line, j *job, who connection.Who, n
 	p.config.Recorder.PollLateness(max(0, min(now.Sub(j.due), now.Sub(l.hold.endedAt))))
 	j.leave()
 	j.asking, j.called, j.requested, j.lastAsked = true, false, j.target.Request, now
+	j.listing.askBy = now.Add(spread(p.config.Schedule.ListTrust*10/11, p.config.Jitter()))
 	failing := j.isFailing()
 	p.count(l, failing, 1)
 	l.turns++
@@ -289,6 +300,11 @@ func (p *Poller) await(ctx context.Context, l *line, j *job, request *connection
 			p.answered(j, answer, now)
 		}
 	}
+	p.cameBack(ctx, l, failure, now)
+}
+
+// cameBack lets others ask in the place of a request that has come back.
+func (p *Poller) cameBack(ctx context.Context, l *line, failure *connection.Failure, now time.Time) {
 	p.noteHealth(l, failure, now)
 	if ctx.Err() != nil {
 		return

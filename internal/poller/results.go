@@ -112,6 +112,7 @@ func (p *Poller) answered(j *job, a *dli.JobStatus, now time.Time) {
 	failed := j.progress.Run
 	wasActive := j.active
 	ended := hasEnded(a.State)
+	p.compare(j, a.State, now)
 	j.progress.Run = Run{}
 	j.state, j.active = a.State, !ended
 	if running, known := runningAt(a, now); known {
@@ -134,6 +135,7 @@ func (p *Poller) answered(j *job, a *dli.JobStatus, now time.Time) {
 // failed takes an answer that is none, at now.
 func (p *Poller) failed(j *job, f *connection.Failure, now time.Time) {
 	wasWell := j.wasWell()
+	j.listing.missed = false
 	run := j.progress.Run.after(f, now)
 	j.progress.Run = run
 	if j.told.failed(f, run, wasWell) {
@@ -206,11 +208,17 @@ func (p *Poller) callOthers(l *line, reason string, now time.Time) {
 
 // interval returns the time until the next poll of a job that was read at now.
 func (p *Poller) interval(j *job, now time.Time) time.Duration {
+	return p.config.Schedule.interval(j.target.Interval, j.state, j.running(now), p.config.Jitter())
+}
+
+// running is for how long a job has been running at now; since it was first seen,
+// where that is not known or it does not run yet.
+func (j *job) running(now time.Time) time.Duration {
 	since := j.progress.Began
 	if since.IsZero() || j.state == dli.StateLaunching {
 		since = j.progress.Seen
 	}
-	return p.config.Schedule.interval(j.target.Interval, j.state, now.Sub(since), p.config.Jitter())
+	return now.Sub(since)
 }
 
 // runningAt is for how long a job had been running when DLI answered, at now: by

@@ -35,6 +35,11 @@ type Schedule struct {
 	PollIntervalMin, PollIntervalMax time.Duration
 	PollIntervalFactor               float64
 
+	// ListInterval is the time from one list of a connection's active jobs to the
+	// next, where lists pay; 0 for no lists. ListTrust is how long a job may go
+	// without being asked for itself.
+	ListInterval, ListTrust time.Duration
+
 	// StatusRefreshInterval is the least time between two writes while only the
 	// figures of a running job move.
 	StatusRefreshInterval time.Duration
@@ -54,6 +59,8 @@ func DefaultSchedule() Schedule {
 		PollIntervalMin:       5 * time.Second,
 		PollIntervalMax:       time.Minute,
 		PollIntervalFactor:    0.1,
+		ListInterval:          5 * time.Second,
+		ListTrust:             30 * time.Minute,
 		StatusRefreshInterval: time.Minute,
 		StallAfter:            2 * time.Minute,
 		NotFoundAfter:         2 * time.Minute,
@@ -71,6 +78,9 @@ func (s Schedule) Validate() error {
 	}
 	if s.StatusRefreshInterval < 0 || s.StallAfter < 0 || s.NotFoundAfter < 0 {
 		errs = append(errs, errors.New("status refresh interval, stall after and not found after must not be negative"))
+	}
+	if s.ListInterval != 0 && (s.ListInterval < time.Second || s.ListTrust < s.ListInterval) {
+		errs = append(errs, fmt.Errorf("list interval (%v) must be 0 or at least 1s, and at most the list trust (%v)", s.ListInterval, s.ListTrust))
 	}
 	return errors.Join(errs...)
 }
@@ -100,6 +110,11 @@ func (s Schedule) interval(fixed time.Duration, state dli.State, running time.Du
 		adaptive = s.PollIntervalMax
 	}
 	return spread(min(max(adaptive, s.PollIntervalMin), s.PollIntervalMax), jitter)
+}
+
+// adaptive is the interval of a job that has been read, without jitter.
+func (s Schedule) adaptive(j *job, now time.Time) time.Duration {
+	return s.interval(0, j.state, j.running(now), 0)
 }
 
 // retry returns the time until a job that could not be read is polled again.

@@ -166,11 +166,11 @@ func (p *Poller) schedule(j *job, due time.Time) {
 func (p *Poller) joinLine(j *job) {
 	l := p.lines[j.target.Connection]
 	if l == nil {
-		l = &line{conn: j.target.Connection, backingOff: map[string]*alike{}}
+		l = &line{conn: j.target.Connection, backingOff: map[string]*alike{}, jobs: map[*job]struct{}{}}
 		p.lines[l.conn] = l
 	}
 	j.line = l
-	l.jobs++
+	l.jobs[j] = struct{}{}
 }
 
 func (p *Poller) leaveLine(j *job) {
@@ -181,13 +181,14 @@ func (p *Poller) leaveLine(j *job) {
 	j.leave()
 	l.resume(j)
 	j.line = nil
-	l.jobs--
+	delete(l.jobs, j)
+	j.listing = listing{}
 	p.drop(l)
 }
 
 // drop forgets a line that nobody uses.
 func (p *Poller) drop(l *line) {
-	if l.jobs == 0 && l.inFlight == 0 {
+	if len(l.jobs) == 0 && l.inFlight == 0 {
 		delete(p.lines, l.conn)
 		delete(p.starved, l)
 	}

@@ -42,6 +42,9 @@ type User struct {
 	SecretAccessKey string `json:"secretAccessKey,omitempty"`
 	SecurityToken   string `json:"securityToken,omitempty"`
 	Token           string `json:"token,omitempty"`
+	// Denied are the actions that the user is not allowed in the project, such as
+	// dli:jobs:list.
+	Denied []string `json:"denied,omitempty"`
 }
 
 // SetUsers replaces the users: a rotation, a revocation. Nobody is let in
@@ -56,7 +59,7 @@ func (s *Server) SetUsers(users ...User) {
 				a = newAccount(u, s.caller(u.AccessKeyID))
 				next.byKey[u.AccessKeyID] = a
 			}
-			a.projects = append(a.projects, u.ProjectID)
+			a.grants = append(a.grants, u)
 		}
 		if u.Token != "" {
 			a := next.byToken[u.Token]
@@ -64,7 +67,7 @@ func (s *Server) SetUsers(users ...User) {
 				a = newAccount(u, s.caller("token"))
 				next.byToken[u.Token] = a
 			}
-			a.projects = append(a.projects, u.ProjectID)
+			a.grants = append(a.grants, u)
 		}
 	}
 	s.accounts.Store(next)
@@ -77,8 +80,9 @@ type accounts struct {
 
 type account struct {
 	secret, securityToken string
-	projects              []string
-	caller                *caller
+	// grants are the users with this key or token, one for each project.
+	grants []User
+	caller *caller
 	// macs are keyed hashes: keying one costs as much as a signature.
 	macs sync.Pool
 }
@@ -94,12 +98,18 @@ func (a *account) holds(u User) bool {
 	return a.secret == u.SecretAccessKey && a.securityToken == u.SecurityToken
 }
 
-func (a *account) authorize(project string) *Response {
-	if !slices.Contains(a.projects, project) && !slices.Contains(a.projects, "") {
-		return DLIError(http.StatusForbidden, "DLI.0003",
-			"Permission denied: the user may not read jobs of project "+project+".")
+func (a *account) authorize(project, action string) *Response {
+	why := "Permission denied: the user may not read jobs of project " + project + "."
+	for _, u := range a.grants {
+		switch {
+		case u.ProjectID != project && u.ProjectID != "":
+		case slices.Contains(u.Denied, action):
+			why = "Policy doesn't allow " + action + " to be performed."
+		default:
+			return nil
+		}
 	}
-	return nil
+	return DLIError(http.StatusForbidden, "DLI.0003", why)
 }
 
 // caller is what the gateway remembers of an access key, or of all tokens.
@@ -296,8 +306,7 @@ func appendCanonical(b []byte, r *http.Request, signedHeaders string) ([]byte, b
 	if r.ContentLength == 0 {
 		return append(b, emptyBody...), dated
 	}
-	// 12 MB is as much as the gateway accepts under a signature.
-	body, err := io.ReadAll(io.LimitReader(r.Body, 12<<20))
+	body, err := io.ReadAll(io.LimitReader(r.Body, maxBody))
 	if err != nil {
 		return b, false
 	}

@@ -164,8 +164,30 @@ func (j *Job) phaseAt(now time.Time) Phase {
 			return phase
 		}
 	}
-	return Phase{Status: launching}
+	return beginning
 }
+
+// wordAt is the phase whose status word is the job's, which one that plays a
+// response need not have, and a span around now in which this does not change,
+// without an end if until is zero.
+func (j *Job) wordAt(now time.Time) (p *Phase, since, until time.Time) {
+	p, since = &beginning, j.Start
+	for i := range j.Timeline {
+		next := &j.Timeline[i]
+		at := j.Start.Add(next.After)
+		if at.After(now) {
+			return p, since, at
+		}
+		since = at
+		if next.Status != "" {
+			p = next
+		}
+	}
+	return p, since, time.Time{}
+}
+
+// beginning is what a job is before its first phase.
+var beginning = Phase{Status: launching}
 
 // appendStatus appends the JSON that DLI would answer. It is written by hand
 // because the benchmark has the simulator share its cores with what it measures.
@@ -186,18 +208,7 @@ func (j *Job) appendStatus(b []byte, p Phase, now time.Time) []byte {
 	if p.Status == launching {
 		b = append(b, `,"duration":null,"input_size":null,"result_count":null,"detail":null`...)
 	} else {
-		duration := now.Sub(j.Start)
-		if p.ends() {
-			duration = p.After
-		}
-		milliseconds := duration.Milliseconds()
-		b = appendFigure(b, "duration", &milliseconds)
-		b = appendFigure(b, "input_row_count", p.InputRows)
-		b = appendFigure(b, "bad_row_count", p.BadRows)
-		b = appendFigure(b, "input_size", p.InputBytes)
-		b = appendFigure(b, "result_count", p.Rows)
-		b = appendText(b, "database_name", j.Database)
-		b = appendText(b, "table_name", j.Table)
+		b = j.appendFigures(b, p, now)
 		detail := ""
 		if p.Status == finished {
 			detail = j.Detail
@@ -208,6 +219,25 @@ func (j *Job) appendStatus(b []byte, p Phase, now time.Time) []byte {
 	}
 	b = appendText(b, "statement", j.Statement)
 	return append(b, '}')
+}
+
+// appendFigures appends what is known of a job that is past LAUNCHING.
+func (j *Job) appendFigures(b []byte, p Phase, now time.Time) []byte {
+	milliseconds := j.duration(p, now).Milliseconds()
+	b = appendFigure(b, "duration", &milliseconds)
+	b = appendFigure(b, "input_row_count", p.InputRows)
+	b = appendFigure(b, "bad_row_count", p.BadRows)
+	b = appendFigure(b, "input_size", p.InputBytes)
+	b = appendFigure(b, "result_count", p.Rows)
+	b = appendText(b, "database_name", j.Database)
+	return appendText(b, "table_name", j.Table)
+}
+
+func (j *Job) duration(p Phase, now time.Time) time.Duration {
+	if p.ends() {
+		return p.After
+	}
+	return now.Sub(j.Start)
 }
 
 func appendFigure(b []byte, name string, n *int64) []byte {

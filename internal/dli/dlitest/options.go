@@ -36,6 +36,8 @@ type options struct {
 	ratePerSec int64
 	retryAfter time.Duration
 
+	quirks ListQuirks
+
 	errorRate float64
 	dice      *rand.Rand
 	diceMu    sync.Mutex

@@ -16,7 +16,10 @@ limitations under the License.
 
 // Package dlitest simulates Data Lake Insight: an HTTP server that answers
 //
-//	GET /v1.0/{project_id}/jobs/{job_id}/status
+//	GET  /v1.0/{project_id}/jobs/{job_id}/status
+//	GET  /v1.0/{project_id}/jobs
+//	GET  /v1/{project_id}/jobs/{job_id}/progress
+//	POST /v1.0/{project_id}/jobs/submit-job
 //
 // as the service does, for jobs that live through a timeline, and that fails in
 // the ways the service, its gateway and networks fail. It shares no code with
@@ -36,7 +39,6 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
-	"net/url"
 	"strconv"
 	"strings"
 	"sync"
@@ -59,6 +61,10 @@ type Server struct {
 	callers  sync.Map // name -> *caller
 	jobs     sync.Map // job id -> *entry
 	fault    atomic.Pointer[Response]
+	// faults holds the response to play to each call, by its Call.
+	faults   sync.Map
+	listing  listing
+	template atomic.Pointer[Job]
 
 	counters  counters
 	requestID atomic.Uint64
@@ -79,6 +85,8 @@ func NewServer(opts ...Option) (*Server, error) {
 		}
 	}
 	s.requestID.Store(rand.Uint64())
+	s.SetListQuirks(s.quirks)
+	s.SetTemplate(Query("").Launching(2 * time.Second).Running(8 * time.Second).Finishes(4))
 	s.SetUsers(SampleUser())
 
 	listener, err := net.Listen("tcp", s.address)
@@ -149,6 +157,7 @@ func (s *Server) SetJob(job Job) {
 	e := s.entry(job.ID)
 	e.job.Store(&job)
 	e.told.Store(0)
+	s.listing.change(job.ID)
 }
 
 // Job is the job of that id, with its Start once it has begun.
@@ -161,22 +170,38 @@ func (s *Server) Job(id string) (Job, bool) {
 }
 
 // RemoveJob makes the server forget a job: it is not found from now on.
-func (s *Server) RemoveJob(id string) { s.entry(id).job.Store(nil) }
+func (s *Server) RemoveJob(id string) {
+	s.entry(id).job.Store(nil)
+	s.listing.change(id)
+}
 
-// SetResponse plays r whenever a user who may ask about that job does, whether
-// or not there is such a job, until it is set to nil.
+// SetResponse plays r whenever a user who may ask for the status of that job
+// does, whether or not there is such a job, until it is set to nil.
 func (s *Server) SetResponse(jobID string, r *Response) { s.entry(jobID).response.Store(r) }
 
 // SetFault plays r to every request, before anything in it is looked at, until
 // it is set to nil: a service that is down, or a proxy in between.
 func (s *Server) SetFault(r *Response) { s.fault.Store(r) }
 
+// SetCallFault is SetFault for one call, and for requests that the gateway lets
+// through: an edition of the service that lacks the call, or fails in it.
+func (s *Server) SetCallFault(call Call, r *Response) { s.faults.Store(call, r) }
+
+func (s *Server) callFault(call Call) *Response {
+	fault, ok := s.faults.Load(call)
+	if !ok {
+		return nil
+	}
+	return fault.(*Response)
+}
+
 // entry is what the server holds about one job id, be there such a job or not.
 type entry struct {
 	job      atomic.Pointer[Job]
 	response atomic.Pointer[Response]
 	requests atomic.Int64
-	// last is when the latest request arrived, in nanoseconds.
+	// last is when the latest request arrived, or a list showed the job, in
+	// nanoseconds.
 	last atomic.Int64
 	// told is when somebody was first answered that the job has ended.
 	told atomic.Int64
@@ -186,7 +211,7 @@ type entry struct {
 }
 
 // begun is the job, its life begun now if it was waiting to be asked about.
-func (e *entry) begun(now time.Time) *Job {
+func (s *Server) begun(e *entry, now time.Time) *Job {
 	job := e.job.Load()
 	if job == nil || !job.Start.IsZero() {
 		return job
@@ -194,6 +219,7 @@ func (e *entry) begun(now time.Time) *Job {
 	begun := *job
 	begun.Start = now
 	e.job.CompareAndSwap(job, &begun)
+	s.listing.change(job.ID)
 	// Whoever came first has said when.
 	return e.job.Load()
 }
@@ -212,17 +238,15 @@ var bodies = sync.Pool{New: func() any { return new([]byte) }}
 // ServeHTTP answers one request.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	now := s.now()
-	s.counters.arrive(now)
+	q := route(r)
+	s.counters.arrive(now, q.call)
 	defer s.counters.leave()
-
-	project, id, routed := route(r)
-	var e *entry
-	if routed {
-		e = s.entry(id)
-		e.arrive(now, s.log)
+	if q.call == CallStatus {
+		q.entry = s.entry(q.id)
+		q.entry.arrive(now, s.log)
 	}
-	requestID := s.nextRequestID()
-	w.Header()["X-Request-Id"] = []string{requestID}
+	q.now, q.requestID = now, s.nextRequestID()
+	w.Header()["X-Request-Id"] = []string{q.requestID}
 	if s.dated {
 		w.Header()["Date"] = []string{now.UTC().Format(http.TimeFormat)}
 	}
@@ -234,7 +258,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 
 	buffer := bodies.Get().(*[]byte)
 	defer bodies.Put(buffer)
-	body, instead := s.answer((*buffer)[:0], r, project, id, e, now, requestID)
+	body, instead := s.answer((*buffer)[:0], r, q)
 	if instead != nil {
 		s.play(w, r, instead)
 		return
@@ -245,51 +269,75 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	_, _ = w.Write(body)
 }
 
-// answer is the status of the job asked for, appended to body, or else the
-// response to play instead. Checks come in the order of the real thing: the
-// gateway's, then the service's.
-func (s *Server) answer(
-	body []byte, r *http.Request, project, id string, e *entry, now time.Time, requestID string,
-) ([]byte, *Response) {
+// answer is what was asked for, appended to body, or else the response to play
+// instead. Checks come in the order of the real thing: the gateway's, then the
+// service's.
+func (s *Server) answer(body []byte, r *http.Request, q question) ([]byte, *Response) {
 	if fault := s.fault.Load(); fault != nil {
 		return nil, fault
 	}
 	if s.unlucky() {
-		return nil, GatewayError(http.StatusBadGateway, "APIGW.0202", "Backend unavailable", requestID)
+		return nil, GatewayError(http.StatusBadGateway, "APIGW.0202", "Backend unavailable", q.requestID)
 	}
-	if e == nil {
+	if q.call == "" {
 		return nil, GatewayError(http.StatusNotFound, "APIGW.0101",
-			"The API does not exist or has not been published in the environment", requestID)
+			"The API does not exist or has not been published in the environment", q.requestID)
 	}
-	account, refusal := s.authenticate(r, now, requestID)
+	if refusal := q.readBody(r); refusal != nil {
+		return nil, refusal
+	}
+	account, refusal := s.authenticate(r, q.now, q.requestID)
 	if refusal != nil {
 		return nil, refusal
 	}
-	if n := account.caller.admitted.add(now); s.ratePerSec > 0 && n > s.ratePerSec {
-		return nil, s.throttled(requestID)
+	if n := account.caller.admitted.add(q.now); s.ratePerSec > 0 && n > s.ratePerSec {
+		return nil, s.throttled(q.requestID)
 	}
-	if refusal := malformed(r, project); refusal != nil {
+	if fault := s.callFault(q.call); fault != nil {
+		return nil, fault
+	}
+	if refusal := malformed(r, q.project); refusal != nil {
 		return nil, refusal
 	}
-	if refusal := account.authorize(project); refusal != nil {
+	if refusal := account.authorize(q.project, actions[q.call]); refusal != nil {
 		return nil, refusal
 	}
+	switch q.call {
+	case CallList:
+		return s.answerList(body, r.URL.Query(), q)
+	case CallProgress:
+		return s.answerProgress(body, q)
+	case CallSubmit:
+		return s.answerSubmit(body, q)
+	}
+	return s.answerStatus(body, q)
+}
 
-	if response := e.response.Load(); response != nil && (!response.Once || e.response.CompareAndSwap(response, nil)) {
+func (s *Server) answerStatus(body []byte, q question) ([]byte, *Response) {
+	if response := q.entry.response.Load(); response != nil && (!response.Once || q.entry.response.CompareAndSwap(response, nil)) {
 		return nil, response
 	}
-	job := e.begun(now)
-	if job == nil || job.Start.After(now) || job.ProjectID != "" && job.ProjectID != project {
-		return nil, DLIError(http.StatusNotFound, "DLI.0023", "The job "+id+" does not exist.")
+	job, refusal := s.find(q.entry, q)
+	if refusal != nil {
+		return nil, refusal
 	}
-	phase := job.phaseAt(now)
+	phase := job.phaseAt(q.now)
 	if phase.Response != nil {
 		return nil, phase.Response
 	}
-	if phase.ends() && e.told.Load() == 0 {
-		e.told.CompareAndSwap(0, s.now().UnixNano())
+	if phase.ends() && q.entry.told.Load() == 0 {
+		q.entry.told.CompareAndSwap(0, s.now().UnixNano())
 	}
-	return job.appendStatus(body, phase, now), nil
+	return job.appendStatus(body, phase, q.now), nil
+}
+
+// find is the job that is asked about, or the answer that there is none.
+func (s *Server) find(e *entry, q question) (*Job, *Response) {
+	job := s.begun(e, q.now)
+	if job == nil || job.Start.After(q.now) || job.ProjectID != "" && job.ProjectID != q.project {
+		return nil, DLIError(http.StatusNotFound, "DLI.0023", "The job "+q.id+" does not exist.")
+	}
+	return job, nil
 }
 
 // malformed refuses what the service's documentation does not allow.
@@ -297,7 +345,7 @@ func malformed(r *http.Request, project string) *Response {
 	why := ""
 	header := r.Header.Get("X-Project-Id")
 	switch {
-	case r.ContentLength != 0 || r.Header.Get("Content-Length") != "":
+	case r.Method == http.MethodGet && (r.ContentLength != 0 || r.Header.Get("Content-Length") != ""):
 		why = "A GET has no body."
 	case !strings.HasPrefix(r.Header.Get("Content-Type"), "application/json"):
 		why = "Content-Type is not application/json."
@@ -306,8 +354,10 @@ func malformed(r *http.Request, project string) *Response {
 	default:
 		return nil
 	}
-	return DLIError(http.StatusBadRequest, "DLI.0001", why)
+	return parameterError(why)
 }
+
+func parameterError(why string) *Response { return DLIError(http.StatusBadRequest, "DLI.0001", why) }
 
 func (s *Server) throttled(requestID string) *Response {
 	r := GatewayError(http.StatusTooManyRequests, "APIGW.0308", fmt.Sprintf(
@@ -328,33 +378,6 @@ func (s *Server) unlucky() bool {
 	s.diceMu.Lock()
 	defer s.diceMu.Unlock()
 	return s.dice.Float64() < s.errorRate
-}
-
-// route takes the project and the job out of a path. It reads the path as it
-// was sent, so that an escaped slash is part of an id and a dot segment of none.
-func route(r *http.Request) (project, id string, ok bool) {
-	if r.Method != http.MethodGet {
-		return "", "", false
-	}
-	rest, ok := strings.CutPrefix(r.URL.EscapedPath(), "/v1.0/")
-	if !ok {
-		return "", "", false
-	}
-	rest, ok = strings.CutSuffix(rest, "/status")
-	if !ok {
-		return "", "", false
-	}
-	project, id, ok = strings.Cut(rest, "/jobs/")
-	if !ok || !isSegment(project) || !isSegment(id) {
-		return "", "", false
-	}
-	project, errProject := url.PathUnescape(project)
-	id, errID := url.PathUnescape(id)
-	return project, id, errProject == nil && errID == nil
-}
-
-func isSegment(s string) bool {
-	return s != "" && s != "." && s != ".." && !strings.Contains(s, "/")
 }
 
 func (s *Server) nextRequestID() string {

@@ -33,6 +33,9 @@ type Stats struct {
 	// AuthFailures is how many per access key were not; "" stands for requests
 	// without one.
 	AuthFailures map[string]int64 `json:"authFailures,omitempty"`
+	// ByCall is how many of the requests were which call; "" stands for those that
+	// are none of the service's.
+	ByCall map[Call]int64 `json:"byCall,omitempty"`
 	// ByCode is the number of answers per HTTP status; 0 is no answer at all.
 	ByCode map[int]int64 `json:"byCode,omitempty"`
 	// Connections is how many were opened.
@@ -49,6 +52,7 @@ func (s *Server) Stats() Stats {
 		Requests:      s.counters.requests.Load(),
 		Authenticated: map[string]int64{},
 		AuthFailures:  map[string]int64{},
+		ByCall:        map[Call]int64{},
 		ByCode:        map[int]int64{},
 		Connections:   s.counters.connections.Load(),
 		PeakPerSecond: s.counters.arrivals.highest(),
@@ -59,6 +63,10 @@ func (s *Server) Stats() Stats {
 			stats.ByCode[code] = n
 		}
 	}
+	s.counters.byCall.Range(func(call, n any) bool {
+		stats.ByCall[call.(Call)] = n.(*atomic.Int64).Load()
+		return true
+	})
 	s.callers.Range(func(name, c any) bool {
 		if n := c.(*caller).authenticated.Load(); n > 0 {
 			stats.Authenticated[name.(string)] = n
@@ -71,10 +79,11 @@ func (s *Server) Stats() Stats {
 	return stats
 }
 
-// Requests is how many requests asked about a job, whatever they were answered.
+// Requests is how many requests asked for the status of a job, whatever they were
+// answered.
 func (s *Server) Requests(jobID string) int { return int(s.entry(jobID).requests.Load()) }
 
-// Log is when the latest requests about a job arrived, at most 1000 of them, by
+// Log is when the latest requests for the status of a job arrived, at most 1000 of them, by
 // the server's clock. It is empty without WithRequestLog.
 func (s *Server) Log(jobID string) []time.Time {
 	e := s.entry(jobID)
@@ -86,8 +95,8 @@ func (s *Server) Log(jobID string) []time.Time {
 // Attention is how well somebody looks after the jobs: those that have begun and
 // not ended, and those that have.
 type Attention struct {
-	// Active is how many these are, and Waiting how many of them nobody asked
-	// about since a given time.
+	// Active is how many these are, and Waiting how many of them nobody asked about,
+	// or was shown in a list, since a given time.
 	Active  int `json:"active"`
 	Waiting int `json:"waiting"`
 	// Oldest is when the job was asked about that waits longest, or when it began
@@ -147,9 +156,16 @@ type counters struct {
 	requests, connections, inFlight atomic.Int64
 	arrivals                        window
 	byCode                          [600]atomic.Int64
+	// byCall is an *atomic.Int64 for each Call.
+	byCall sync.Map
 }
 
-func (c *counters) arrive(now time.Time) {
+func (c *counters) arrive(now time.Time, call Call) {
+	n, ok := c.byCall.Load(call)
+	if !ok {
+		n, _ = c.byCall.LoadOrStore(call, new(atomic.Int64))
+	}
+	n.(*atomic.Int64).Add(1)
 	c.requests.Add(1)
 	c.inFlight.Add(1)
 	c.arrivals.add(now)

@@ -1,0 +1,125 @@
+/*
+Copyright 2026 The DLI Operator Authors.
+
+Licensed under the Apache License, Version 2.0 (the "License");
+you may not use this file except in compliance with the License.
+You may obtain a copy of the License at
+
+    http://www.apache.org/licenses/LICENSE-2.0
+
+Unless required by applicable law or agreed to in writing, software
+distributed under the License is distributed on an "AS IS" BASIS,
+WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+See the License for the specific language governing permissions and
+limitations under the License.
+*/
+
+package dli
+
+import (
+	"context"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+)
+
+// question is one request of the API: all of them are a GET.
+type question struct {
+	// path stands behind the endpoint and holds nothing that needs an escape.
+	path string
+	// query is nil for none.
+	query  url.Values
+	limits limits
+}
+
+// rawQuery is the query as it is sent and, but for the order of equal names, as
+// it is signed: sorted, with a blank as %20.
+func (q question) rawQuery() string {
+	return strings.ReplaceAll(q.query.Encode(), "+", "%20")
+}
+
+// ask sends a question and has read make sense of the answer if that is HTTP
+// 200. The error is an *Error, or ctx's own when ctx was cancelled.
+func ask[T any](ctx context.Context, c *Client, creds Credentials, q question, read reader[T]) (*T, error) {
+	timed, cancel := context.WithTimeout(ctx, c.timeout)
+	defer cancel()
+
+	request, signature, err := c.newRequest(timed, creds, q)
+	if err != nil {
+		return nil, err
+	}
+	response, err := c.transport.RoundTrip(request)
+	if err != nil {
+		return nil, c.network.failure(ctx, 0, err)
+	}
+	defer response.Body.Close()
+
+	body := bodies.Get().(*[]byte)
+	defer keepBody(body)
+	*body, err = readBody(*body, response, q.limits)
+	if err != nil && !speaksForItself(response.StatusCode) {
+		return nil, c.network.failure(ctx, response.StatusCode, err)
+	}
+	hide := secretsOf(creds, signature)
+	result, failure := interpret(answer{
+		status: response.StatusCode,
+		header: response.Header,
+		body:   *body,
+		now:    c.now(),
+		plain:  c.endpoint.Scheme == "http",
+		signed: signature != "",
+	}, &hide, read)
+	if failure != nil {
+		return nil, failure
+	}
+	return result, nil
+}
+
+// answer is what came back, and when.
+type answer struct {
+	status int
+	header http.Header
+	body   []byte
+	now    time.Time
+	// plain says that the answer came over http, signed that the question bore a
+	// signature.
+	plain, signed bool
+}
+
+// date is when the answer was given, by the clock of whoever gave it; zero when
+// it does not say, or not in a form of HTTP's.
+func (a answer) date() time.Time {
+	header := a.header.Get("Date")
+	if header == "" {
+		return time.Time{}
+	}
+	date, err := http.ParseTime(header)
+	if err != nil {
+		return time.Time{}
+	}
+	return date.UTC()
+}
+
+// reader makes an answer of HTTP 200 into what was asked for, or an error. It
+// keeps nothing of the answer's body.
+type reader[T any] func(a answer, hide *secrets) (*T, *Error)
+
+// interpret turns an answer into what was asked for or an error, never both and
+// never neither.
+func interpret[T any](a answer, hide *secrets, read reader[T]) (*T, *Error) {
+	if a.status != http.StatusOK {
+		return nil, errorFrom(a, hide)
+	}
+	result, failure := read(a, hide)
+	if failure != nil {
+		failure.RequestID = requestID(a, "", hide)
+	}
+	return result, failure
+}
+
+// speaksForItself reports whether an HTTP status is an answer even if its body
+// did not arrive whole: in every other one the body can turn the meaning round.
+func speaksForItself(status int) bool {
+	return status == http.StatusTooManyRequests || status >= 500
+}

@@ -1,0 +1,263 @@
+/*
+Copyright 2026 The DLI Operator Authors.
+
+Licensed under the Apache License, Version 2.0 (the "License");
+you may not use this file except in compliance with the License.
+You may obtain a copy of the License at
+
+    http://www.apache.org/licenses/LICENSE-2.0
+
+Unless required by applicable law or agreed to in writing, software
+distributed under the License is distributed on an "AS IS" BASIS,
+WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+See the License for the specific language governing permissions and
+limitations under the License.
+*/
+
+package dlitest
+
+import (
+	"cmp"
+	"math/rand/v2"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+)
+
+const (
+	defaultPageSize = 50
+	maxPageSize     = 100
+	maxPage         = 100
+)
+
+// listing is every job that has begun, in the order in which they did: a list of
+// 10,000 jobs must cost no more than a look at each.
+type listing struct {
+	mu     sync.Mutex
+	jobs   []listed
+	found  []*listed
+	quirks ListQuirks
+	dice   *rand.Rand
+
+	// changed are the ids of jobs that may not be in jobs as they are now. Its lock
+	// is another one, so that nobody waits for a list to change a job.
+	changeMu sync.Mutex
+	changed  map[string]struct{}
+}
+
+// listed is a job and, for the times from since until until, its phase.
+type listed struct {
+	entry        *entry
+	job          *Job
+	phase        *Phase
+	since, until time.Time
+}
+
+func (j *listed) phaseAt(now time.Time) *Phase {
+	if j.phase == nil || now.Before(j.since) || !j.until.IsZero() && !now.Before(j.until) {
+		j.phase, j.since, j.until = j.job.wordAt(now)
+	}
+	return j.phase
+}
+
+// change notes that a job was added, replaced, begun or removed.
+func (l *listing) change(id string) {
+	l.changeMu.Lock()
+	defer l.changeMu.Unlock()
+	if l.changed == nil {
+		l.changed = map[string]struct{}{}
+	}
+	l.changed[id] = struct{}{}
+}
+
+// update brings the jobs of the listing up to date.
+func (s *Server) update() {
+	l := &s.listing
+	l.changeMu.Lock()
+	changed := l.changed
+	l.changed = nil
+	l.changeMu.Unlock()
+	if len(changed) == 0 {
+		return
+	}
+	l.jobs = slices.DeleteFunc(l.jobs, func(j listed) bool {
+		_, ok := changed[j.job.ID]
+		return ok
+	})
+	for id := range changed {
+		e := s.entry(id)
+		if job := e.job.Load(); job != nil && !job.Start.IsZero() {
+			l.jobs = append(l.jobs, listed{entry: e, job: job})
+		}
+	}
+	if !slices.IsSortedFunc(l.jobs, byStart) {
+		slices.SortFunc(l.jobs, byStart)
+	}
+}
+
+func byStart(a, b listed) int {
+	return cmp.Or(a.job.Start.Compare(b.job.Start), strings.Compare(a.job.ID, b.job.ID))
+}
+
+// listQuery is what a list is asked for. Filters that are empty let all pass.
+type listQuery struct {
+	status, jobType, queue, owner, id string
+	order                             string
+	page, size                        int
+}
+
+// parseListQuery reads the parameters that the server knows and passes over all
+// others, as the service does; why says what is wrong with them.
+func parseListQuery(values url.Values, quirks ListQuirks) (q listQuery, why string) {
+	q = listQuery{
+		status:  values.Get("job-status"),
+		jobType: values.Get("job-type"),
+		queue:   values.Get("queue_name"),
+		owner:   values.Get("owner"),
+		id:      values.Get("job-id"),
+		order:   cmp.Or(values.Get("order"), "start_time_desc"),
+		page:    1,
+		size:    defaultPageSize,
+	}
+	if q.jobType == "ALL" {
+		q.jobType = ""
+	}
+	var errPage, errSize error
+	if text := values.Get("current-page"); text != "" {
+		q.page, errPage = strconv.Atoi(text)
+	}
+	if text := values.Get("page-size"); text != "" {
+		q.size, errSize = strconv.Atoi(text)
+	}
+	switch {
+	case errPage != nil || q.page < 1 || q.page > maxPage:
+		return q, "current-page must be from 1 to 100."
+	case errSize != nil || q.size < 1 || q.size > maxPageSize:
+		return q, "page-size must be from 1 to 100."
+	case q.size > quirks.MaxPageSize && quirks.RefuseLargePages:
+		return q, "page-size must be from 1 to " + strconv.Itoa(quirks.MaxPageSize) + "."
+	case len(values["job-status"]) > 1 || strings.Contains(q.status, ","):
+		return q, "job-status takes one value."
+	case len(values["job-id"]) > 1 || strings.Contains(q.id, ","):
+		return q, "job-id takes one value."
+	case !slices.Contains([]string{"start_time_desc", "start_time_asc", "duration_desc", "duration_asc"}, q.order):
+		return q, "order is none of start_time_desc, start_time_asc, duration_desc and duration_asc."
+	}
+	q.size = min(q.size, quirks.MaxPageSize)
+	if quirks.IgnoreStatus {
+		q.status = ""
+	}
+	return q, ""
+}
+
+// answerList is a page of the project's jobs as they are now, appended to b.
+func (s *Server) answerList(b []byte, values url.Values, q question) ([]byte, *Response) {
+	l := &s.listing
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	query, why := parseListQuery(values, l.quirks)
+	if why != "" {
+		return nil, parameterError(why)
+	}
+	s.update()
+	now := q.now.Add(-l.quirks.Lag)
+	total := l.find(query, q.project, now)
+	l.sort(query.order, now)
+
+	b = append(b, `{"is_success":true,"message":"","job_count":`...)
+	b = strconv.AppendInt(b, int64(total), 10)
+	b = append(b, `,"jobs":[`...)
+	first := min((query.page-1)*query.size, len(l.found))
+	last := min(first+query.size, len(l.found))
+	for i, j := range l.found[first:last] {
+		if i > 0 {
+			b = append(b, ',')
+		}
+		phase := *j.phase
+		if l.chance(l.quirks.WrongStatus) {
+			phase = l.wrong(phase)
+		}
+		b = j.job.appendRow(b, phase, now)
+		j.entry.last.Store(q.now.UnixNano())
+	}
+	return append(b, ']', '}'), nil
+}
+
+// find puts the jobs that a query is about into l.found and returns their number,
+// which may be greater.
+func (l *listing) find(query listQuery, project string, now time.Time) (total int) {
+	l.found = l.found[:0]
+	for i := range l.jobs {
+		j := &l.jobs[i]
+		if j.job.Start.After(now) {
+			break
+		}
+		if query.status != "" && j.phaseAt(now).Status != query.status || !query.admits(j.job, project) {
+			continue
+		}
+		missing := l.chance(l.quirks.Missing)
+		if !missing || l.quirks.CountMissing {
+			total++
+		}
+		if !missing {
+			j.phaseAt(now)
+			l.found = append(l.found, j)
+		}
+	}
+	return total
+}
+
+// admits reports whether all filters but that of the status let a job pass.
+func (q listQuery) admits(job *Job, project string) bool {
+	return (job.ProjectID == "" || job.ProjectID == project) &&
+		(q.jobType == "" || job.Type == q.jobType) &&
+		(q.queue == "" || job.Queue == q.queue) &&
+		(q.owner == "" || job.Owner == q.owner) &&
+		(q.id == "" || job.ID == q.id)
+}
+
+// sort orders what find has found, which is in the order of start times.
+func (l *listing) sort(order string, now time.Time) {
+	if strings.HasPrefix(order, "duration") {
+		slices.SortStableFunc(l.found, func(a, b *listed) int {
+			return cmp.Compare(a.job.duration(*a.phase, now), b.job.duration(*b.phase, now))
+		})
+	}
+	if strings.HasSuffix(order, "_desc") {
+		slices.Reverse(l.found)
+	}
+}
+
+// appendRow appends the JSON of a job in a list.
+func (j *Job) appendRow(b []byte, p Phase, now time.Time) []byte {
+	b = append(b, `{"job_id":`...)
+	b = appendJSONString(b, j.ID)
+	b = appendText(b, "job_type", j.Type)
+	b = appendText(b, "queue_name", j.Queue)
+	b = appendText(b, "owner", j.Owner)
+	b = append(b, `,"start_time":`...)
+	b = strconv.AppendInt(b, j.Start.UnixMilli(), 10)
+	b = append(b, `,"status":`...)
+	b = appendJSONString(b, p.Status)
+	detail := ""
+	if p.Status != launching {
+		b = j.appendFigures(b, p, now)
+	}
+	if p.Status == finished {
+		detail = j.Detail
+		b = appendText(b, "result_path", j.ResultPath)
+	}
+	if p.ends() {
+		end := j.Start.Add(p.After).UnixMilli()
+		b = appendFigure(b, "end_time", &end)
+	}
+	b = append(b, `,"detail":`...)
+	b = appendJSONString(b, detail)
+	b = appendText(b, "statement", j.Statement)
+	b = append(b, `,"message":`...)
+	b = appendJSONString(b, p.Message)
+	return append(b, `,"engine_type":"spark","cpu_cost":"0","output_byte":"0"}`...)
+}

@@ -1,0 +1,379 @@
+/*
+Copyright 2026 The DLI Operator Authors.
+
+Licensed under the Apache License, Version 2.0 (the "License");
+you may not use this file except in compliance with the License.
+You may obtain a copy of the License at
+
+    http://www.apache.org/licenses/LICENSE-2.0
+
+Unless required by applicable law or agreed to in writing, software
+distributed under the License is distributed on an "AS IS" BASIS,
+WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+See the License for the specific language governing permissions and
+limitations under the License.
+*/
+
+package dlitest
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+)
+
+// sampleRequest is a request of the sample user, by token, of a path behind the
+// project's jobs.
+func sampleRequest(method, version, rest, body string) *http.Request {
+	r := httptest.NewRequest(method, "/"+version+"/"+SampleUser().ProjectID+"/jobs"+rest, strings.NewReader(body))
+	if body == "" {
+		r.Body, r.ContentLength = http.NoBody, 0
+	}
+	r.Header.Set("Content-Type", "application/json")
+	r.Header.Set("X-Auth-Token", SampleUser().Token)
+	return r
+}
+
+type page struct {
+	Count int `json:"job_count"`
+	Jobs  []struct {
+		ID       string `json:"job_id"`
+		Status   string `json:"status"`
+		Start    int64  `json:"start_time"`
+		End      int64  `json:"end_time"`
+		Duration *int64 `json:"duration"`
+		Rows     *int64 `json:"result_count"`
+	} `json:"jobs"`
+}
+
+func (p page) ids() string {
+	ids := make([]string, 0, len(p.Jobs))
+	for _, job := range p.Jobs {
+		ids = append(ids, job.ID)
+	}
+	return strings.Join(ids, " ")
+}
+
+// list asks for a list with a query such as "job-status=RUNNING".
+func list(t testing.TB, s *Server, query string) (p page) {
+	t.Helper()
+	got := serve(s, sampleRequest("GET", "v1.0", "?"+query, ""))
+	if got.status != 200 {
+		t.Fatalf("got %d %s", got.status, got.body)
+	}
+	if err := json.Unmarshal([]byte(got.body), &p); err != nil {
+		t.Fatalf("got %s: %v", got.body, err)
+	}
+	return p
+}
+
+// begins has a job start at a time other than now.
+func begins(job Job, at time.Time) Job {
+	job.Start = at
+	return job
+}
+
+func TestListFilters(t *testing.T) {
+	start := vectorTime()
+	s := newServer(t, WithClock(func() time.Time { return start.Add(time.Hour) }))
+	other := Insert("other")
+	other.Queue, other.Owner = "fast", "etl"
+	s.SetJob(begins(Query("launching").Launching(2*time.Hour), start.Add(4*time.Second)))
+	s.SetJob(begins(Query("running").Running(2*time.Hour), start.Add(3*time.Second)))
+	s.SetJob(begins(Query("finished").Running(time.Minute).Finishes(4), start.Add(time.Second)))
+	s.SetJob(begins(other.Running(time.Second).Fails("DLI.0001: x"), start.Add(2*time.Second)))
+	s.SetJob(begins(Query("later"), start.Add(2*time.Hour)))
+	s.SetJob(begins(Query("removed"), start))
+	s.RemoveJob("removed")
+	foreign := begins(Query("foreign"), start)
+	foreign.ProjectID = "p2"
+	s.SetJob(foreign)
+
+	for _, tc := range []struct {
+		name, query, want string
+		total             int
+	}{
+		{"all, the youngest first", "", "launching running other finished", 4},
+		{"the oldest first", "order=start_time_asc", "finished other running launching", 4},
+		{"the shortest first", "order=duration_asc", "other finished launching running", 4},
+		{"the longest first", "order=duration_desc", "running launching finished other", 4},
+		{"one status", "job-status=RUNNING", "running", 1},
+		{"a status that no job has", "job-status=SCALING", "", 0},
+		{"one type", "job-type=INSERT", "other", 1},
+		{"every type", "job-type=ALL&order=start_time_asc", "finished other running launching", 4},
+		{"one queue", "queue_name=fast", "other", 1},
+		{"one owner", "owner=etl", "other", 1},
+		{"one job", "job-id=running", "running", 1},
+		{"a job of another project", "job-id=foreign", "", 0},
+		{"filters together", "job-status=FAILED&owner=test", "", 0},
+		{"a parameter that nobody knows", "job_status=RUNNING&job-status=FINISHED", "finished", 1},
+		{"the first page", "page-size=3&order=start_time_asc", "finished other running", 4},
+		{"the last page", "page-size=3&order=start_time_asc&current-page=2", "launching", 4},
+		{"a page behind the last", "page-size=3&current-page=3", "", 4},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			got := list(t, s, tc.query)
+			if got.ids() != tc.want || got.Count != tc.total {
+				t.Errorf("got %q of %d, want %q of %d", got.ids(), got.Count, tc.want, tc.total)
+			}
+		})
+	}
+	for _, query := range []string{
+		"page-size=0", "page-size=101", "page-size=x", "current-page=0", "current-page=101", "current-page=1.5",
+		"job-status=RUNNING&job-status=SCALING", "job-status=RUNNING%2CSCALING", "job-id=a&job-id=b", "order=age",
+	} {
+		t.Run("refuses "+query, func(t *testing.T) {
+			serve(s, sampleRequest("GET", "v1.0", "?"+query, "")).is(t, 400, "DLI.0001")
+		})
+	}
+	t.Run("a row tells what the status does", func(t *testing.T) {
+		got := serve(s, sampleRequest("GET", "v1.0", "?job-id=finished", "")).body
+		want := `{"is_success":true,"message":"","job_count":1,"jobs":[{"job_id":"finished","job_type":"QUERY","queue_name":"default",` +
+			`"owner":"test","start_time":1767225601000,"status":"FINISHED","duration":60000,"input_size":88,"result_count":4,` +
+			`"database_name":"dbtest","table_name":"tbtest","end_time":1767225661000,"detail":`
+		if !strings.HasPrefix(got, want) || !strings.Contains(got, `"statement":"select * from t1","message":""`) {
+			t.Errorf("got %s, want it to begin with %s", got, want)
+		}
+	})
+}
+
+func TestListIsLive(t *testing.T) {
+	clock := newClock()
+	s := newServer(t, WithClock(clock.Now), WithStartOnRequest())
+	for i := range 5 {
+		s.SetJob(begins(Query(fmt.Sprint("j", i)).Running(time.Duration(i+1)*time.Minute).Finishes(1), clock.Now()))
+	}
+	const query = "job-status=RUNNING&page-size=2&order=start_time_asc&current-page="
+	steps := []struct {
+		name, query, want string
+		do                func()
+		total             int
+	}{
+		{"the first page", "1", "j0 j1", func() {}, 5},
+		{"an end moves the next page up", "2", "j3 j4", func() { clock.advance(time.Minute) }, 4},
+		{"a new job is on the last page", "3", "j9", func() { s.SetJob(begins(Query("j9").Running(time.Hour), clock.Now())) }, 5},
+		{"a job that begins when asked about is not shown before", "3", "j9", func() { s.SetJob(Query("j8").Running(time.Hour)) }, 5},
+		{"and is from then on", "3", "j8 j9", func() { serve(s, request("j8")) }, 6},
+		{"a removed job is gone", "1", "j1 j3", func() { s.RemoveJob("j2") }, 5},
+		{"a replaced one is as it is now", "1", "j1 j4", func() { s.SetJob(begins(Query("j3").Fails("x"), clock.Now())) }, 4},
+		{"all have ended in the end", "1", "", func() { clock.advance(time.Hour); s.RemoveJob("j8"); s.RemoveJob("j9") }, 2},
+	}
+	for _, step := range steps {
+		t.Run(step.name, func(t *testing.T) {
+			step.do()
+			got := list(t, s, query+step.query)
+			if step.want == "" {
+				if len(got.Jobs) != got.Count {
+					t.Errorf("got %v", got)
+				}
+				return
+			}
+			if got.ids() != step.want || got.Count != step.total {
+				t.Errorf("got %q of %d, want %q of %d", got.ids(), got.Count, step.want, step.total)
+			}
+		})
+	}
+}
+
+func TestListQuirks(t *testing.T) {
+	clock := newClock()
+	const jobs = 90
+	setUp := func(t *testing.T, quirks ListQuirks) *Server {
+		s := newServer(t, WithClock(clock.Now), WithListQuirks(quirks))
+		for i := range jobs {
+			s.SetJob(Query(fmt.Sprintf("j%02d", i)).Running(time.Minute).Finishes(1))
+		}
+		return s
+	}
+	const largest = "job-status=RUNNING&page-size=100&order=start_time_asc"
+
+	t.Run("none", func(t *testing.T) {
+		if got := list(t, setUp(t, ListQuirks{}), largest); len(got.Jobs) != jobs || got.Count != jobs {
+			t.Errorf("got %d of %d", len(got.Jobs), got.Count)
+		}
+	})
+	t.Run("the status is ignored", func(t *testing.T) {
+		s := setUp(t, ListQuirks{IgnoreStatus: true})
+		if got := list(t, s, "job-status=FAILED&page-size=1"); got.Count != jobs || got.Jobs[0].Status != "RUNNING" {
+			t.Errorf("got %v", got)
+		}
+	})
+	t.Run("large pages are cut", func(t *testing.T) {
+		s := setUp(t, ListQuirks{MaxPageSize: 50})
+		first, second := list(t, s, largest), list(t, s, largest+"&current-page=2")
+		if len(first.Jobs) != 50 || first.Count != jobs || len(second.Jobs) != 40 || second.Jobs[0].ID != "j50" {
+			t.Errorf("got %q, %q of %d", first.ids(), second.ids(), first.Count)
+		}
+	})
+	t.Run("large pages are refused", func(t *testing.T) {
+		s := setUp(t, ListQuirks{MaxPageSize: 50, RefuseLargePages: true})
+		serve(s, sampleRequest("GET", "v1.0", "?page-size=51", "")).is(t, 400, "DLI.0001")
+		if got := list(t, s, "page-size=50"); len(got.Jobs) != 50 {
+			t.Errorf("got %d", len(got.Jobs))
+		}
+	})
+	t.Run("rows lag behind the status", func(t *testing.T) {
+		s := setUp(t, ListQuirks{Lag: 10 * time.Second})
+		if got := list(t, s, largest); got.Count != 0 {
+			t.Errorf("got %d jobs that have just begun", got.Count)
+		}
+		clock.advance(65 * time.Second)
+		if got := list(t, s, largest); got.Count != jobs || *got.Jobs[0].Duration != 55000 {
+			t.Errorf("got %d jobs that have just ended", got.Count)
+		}
+		if got := serve(s, request("j00")); got.fields["status"] != "FINISHED" {
+			t.Errorf("got %s of the status", got.body)
+		}
+		clock.advance(5 * time.Second)
+		if got := list(t, s, largest); got.Count != 0 {
+			t.Errorf("got %d jobs that ended long ago", got.Count)
+		}
+	})
+	t.Run("jobs are missing", func(t *testing.T) {
+		quirks := ListQuirks{Missing: 0.2, Seed: 7}
+		s := setUp(t, quirks)
+		first, second := list(t, s, largest), list(t, s, largest)
+		if n := len(first.Jobs); n < jobs/2 || n >= jobs || first.Count != n {
+			t.Errorf("got %d of %d", n, first.Count)
+		}
+		if first.ids() == second.ids() {
+			t.Error("the same jobs are missing in each list")
+		}
+		s.SetListQuirks(quirks)
+		if list(t, s, largest).ids() != first.ids() {
+			t.Error("the same seed leaves out others")
+		}
+		quirks.CountMissing = true
+		s.SetListQuirks(quirks)
+		if got := list(t, s, largest); got.Count != jobs || got.ids() != first.ids() {
+			t.Errorf("got %d of %d", len(got.Jobs), got.Count)
+		}
+		s.SetListQuirks(ListQuirks{})
+		if got := list(t, s, largest); len(got.Jobs) != jobs {
+			t.Errorf("got %d jobs without quirks", len(got.Jobs))
+		}
+	})
+	t.Run("rows are wrong", func(t *testing.T) {
+		got := list(t, setUp(t, ListQuirks{WrongStatus: 0.2, Seed: 7}), largest)
+		wrong := 0
+		for _, row := range got.Jobs {
+			if row.Status != "RUNNING" {
+				wrong++
+			}
+		}
+		if wrong < 5 || wrong > 40 || len(got.Jobs) != jobs {
+			t.Errorf("got %d wrong rows of %d", wrong, len(got.Jobs))
+		}
+	})
+}
+
+func TestListAccess(t *testing.T) {
+	clock := newClock()
+	s := newServer(t, WithClock(clock.Now))
+	s.SetJob(Query("j"))
+	u := SampleUser()
+	u.Denied = []string{"dli:jobs:list", "dli:queue:submitJob"}
+	s.SetUsers(u)
+	serve(s, sampleRequest("GET", "v1.0", "", "")).is(t, 403, "DLI.0003").says(t, "Policy doesn't allow dli:jobs:list to be performed.")
+	serve(s, sampleRequest("POST", "v1.0", "/submit-job", `{"sql":"x"}`)).is(t, 403, "DLI.0003").says(t, "dli:queue:submitJob")
+	serve(s, request("j")).is(t, 200, "")
+	u.Denied = []string{"dli:jobs:get"}
+	s.SetUsers(u)
+	serve(s, sampleRequest("GET", "v1.0", "", "")).is(t, 200, "")
+	serve(s, request("j")).is(t, 403, "DLI.0003")
+	serve(s, sampleRequest("GET", "v1", "/j/progress", "")).is(t, 403, "DLI.0003")
+
+	s.SetUsers(SampleUser())
+	s.SetCallFault(CallList, GatewayError(404, "APIGW.0101", "not published", "r"))
+	serve(s, sampleRequest("GET", "v1.0", "", "")).is(t, 404, "APIGW.0101")
+	serve(s, request("j")).is(t, 200, "")
+	s.SetCallFault(CallList, nil)
+	serve(s, sampleRequest("GET", "v1.0", "", "")).is(t, 200, "")
+	serve(s, httptest.NewRequest("GET", "/v1.0/p/jobs/", nil)).is(t, 404, "APIGW.0101")
+	serve(s, httptest.NewRequest("GET", "/v1/p/jobs", nil)).is(t, 404, "APIGW.0101")
+	serve(s, httptest.NewRequest("GET", "/v1.0/p/jobs/j/progress", nil)).is(t, 404, "APIGW.0101")
+	serve(s, httptest.NewRequest("GET", "/v1/p/jobs/j/progress/status", nil)).is(t, 404, "APIGW.0101")
+
+	want := map[Call]int64{CallStatus: 3, CallList: 4, CallSubmit: 1, CallProgress: 1, "": 4}
+	got := s.Stats().ByCall
+	for call, n := range want {
+		if got[call] != n {
+			t.Errorf("got %d requests of call %q, want %d", got[call], call, n)
+		}
+	}
+}
+
+func TestAttentionCountsLists(t *testing.T) {
+	clock := newClock()
+	s := newServer(t, WithClock(clock.Now))
+	s.SetJob(Query("shown").Running(0))
+	s.SetJob(Query("hidden").Running(0))
+	clock.advance(time.Minute)
+	list(t, s, "job-id=shown")
+	if a := s.Attention(clock.Now()); a.Active != 2 || a.Waiting != 1 {
+		t.Errorf("got %+v, want one of two waiting", a)
+	}
+	if got := s.Requests("shown"); got != 0 {
+		t.Errorf("got %d requests about a job that was only shown", got)
+	}
+}
+
+// TestListsWhileJobsChange is for the race detector.
+func TestListsWhileJobsChange(t *testing.T) {
+	s := newServer(t, WithListQuirks(ListQuirks{Missing: 0.1, WrongStatus: 0.1}), WithStartOnRequest())
+	var all sync.WaitGroup
+	for worker := range 4 {
+		all.Go(func() {
+			for i := range 50 {
+				id := fmt.Sprintf("j%d-%d", worker, i)
+				s.SetJob(Query(id).Launching(time.Millisecond).Finishes(1))
+				serve(s, request(id))
+				serve(s, sampleRequest("GET", "v1.0", "?page-size=7", ""))
+				serve(s, sampleRequest("POST", "v1.0", "/submit-job", `{"sql":"select 1"}`))
+				s.SetListQuirks(ListQuirks{Lag: time.Millisecond})
+				s.RemoveJob(id)
+			}
+		})
+	}
+	all.Wait()
+	s.SetListQuirks(ListQuirks{})
+	if got := list(t, s, "page-size=100"); got.Count != 200 {
+		t.Errorf("got %d jobs, want those that were submitted", got.Count)
+	}
+}
+
+// BenchmarkList is a page of 100 of 10,000 running jobs, of which one ends and one
+// begins between two pages.
+func BenchmarkList(b *testing.B) {
+	clock := newClock()
+	s := newServer(b, WithClock(clock.Now))
+	set := func(i int) {
+		s.SetJob(Query(fmt.Sprintf("208b08d4-0dc2-4dd7-8879-%012d", i)).Running(24 * time.Hour).Finishes(4))
+	}
+	const jobs = 10_000
+	for i := range jobs {
+		set(i)
+		clock.advance(time.Millisecond)
+	}
+	r := sampleRequest("GET", "v1.0", "?"+url.Values{
+		"job-status": {"RUNNING"}, "page-size": {"100"}, "current-page": {"50"}, "order": {"start_time_asc"}, "job-type": {"ALL"},
+	}.Encode(), "")
+	w := &discard{header: http.Header{}}
+	b.ReportAllocs()
+	for i := jobs; b.Loop(); i++ {
+		set(i)
+		s.RemoveJob(fmt.Sprintf("208b08d4-0dc2-4dd7-8879-%012d", i-jobs))
+		clock.advance(time.Millisecond)
+		s.ServeHTTP(w, r)
+	}
+	if got := list(b, s, "job-status=RUNNING"); got.Count != jobs || !slices.IsSortedFunc(s.listing.jobs, byStart) {
+		b.Fatalf("got %d jobs", got.Count)
+	}
+}

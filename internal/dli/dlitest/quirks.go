@@ -1,0 +1,77 @@
+/*
+Copyright 2026 The DLI Operator Authors.
+
+Licensed under the Apache License, Version 2.0 (the "License");
+you may not use this file except in compliance with the License.
+You may obtain a copy of the License at
+
+    http://www.apache.org/licenses/LICENSE-2.0
+
+Unless required by applicable law or agreed to in writing, software
+distributed under the License is distributed on an "AS IS" BASIS,
+WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+See the License for the specific language governing permissions and
+limitations under the License.
+*/
+
+package dlitest
+
+import (
+	"math/rand/v2"
+	"time"
+)
+
+// ListQuirks are the ways in which lists depart from the document; the zero value
+// is none. Whatever a list says, the status call tells the truth.
+type ListQuirks struct {
+	// IgnoreStatus is an edition that does not know the parameter job-status.
+	IgnoreStatus bool
+	// MaxPageSize is the largest page there is; 100 when zero. A larger one that is
+	// asked for is cut to it, or refused with 400 if RefuseLargePages.
+	MaxPageSize      int
+	RefuseLargePages bool
+	// Lag is how far lists are behind: they show the jobs as they were then.
+	Lag time.Duration
+	// Missing is the fraction of the jobs, from 0 to 1, that a list leaves out, for
+	// each request others. They are not counted in job_count unless CountMissing.
+	Missing      float64
+	CountMissing bool
+	// WrongStatus is the fraction of the rows, from 0 to 1, that have another status
+	// word than the job's; the filter goes by the job's.
+	WrongStatus float64
+	// Seed decides which jobs are missing and wrong in a sequence of requests.
+	Seed uint64
+}
+
+// WithListQuirks has the server start with quirks.
+func WithListQuirks(q ListQuirks) Option { return func(o *options) { o.quirks = q } }
+
+// SetListQuirks replaces the quirks, from the next list on.
+func (s *Server) SetListQuirks(q ListQuirks) {
+	if q.MaxPageSize == 0 {
+		q.MaxPageSize = maxPageSize
+	}
+	s.listing.mu.Lock()
+	defer s.listing.mu.Unlock()
+	s.listing.quirks = q
+	s.listing.dice = rand.New(rand.NewPCG(q.Seed, q.Seed))
+}
+
+// words are the status words that a wrong row can have.
+var words = []string{launching, running, "SCALING", finished, failed, cancelled}
+
+// chance reports whether something happens that does so for a fraction of the
+// times.
+func (l *listing) chance(fraction float64) bool {
+	return fraction > 0 && l.dice.Float64() < fraction
+}
+
+// wrong is a phase like p with another status word.
+func (l *listing) wrong(p Phase) Phase {
+	word := p.Status
+	for word == p.Status {
+		word = words[l.dice.IntN(len(words))]
+	}
+	p.Status = word
+	return p
+}

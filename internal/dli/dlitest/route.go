@@ -1,0 +1,120 @@
+/*
+Copyright 2026 The DLI Operator Authors.
+
+Licensed under the Apache License, Version 2.0 (the "License");
+you may not use this file except in compliance with the License.
+You may obtain a copy of the License at
+
+    http://www.apache.org/licenses/LICENSE-2.0
+
+Unless required by applicable law or agreed to in writing, software
+distributed under the License is distributed on an "AS IS" BASIS,
+WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+See the License for the specific language governing permissions and
+limitations under the License.
+*/
+
+package dlitest
+
+import (
+	"bytes"
+	"io"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+)
+
+// Call is one of the calls that a server answers.
+type Call string
+
+// The calls of a server.
+const (
+	CallStatus   Call = "status"
+	CallList     Call = "list"
+	CallProgress Call = "progress"
+	CallSubmit   Call = "submit"
+)
+
+// actions is what a user must be allowed for a call.
+var actions = map[Call]string{
+	CallStatus:   "dli:jobs:get",
+	CallList:     "dli:jobs:list",
+	CallProgress: "dli:jobs:get",
+	CallSubmit:   "dli:queue:submitJob",
+}
+
+// question is what a request asks.
+type question struct {
+	// call is "" for what is not published here.
+	call Call
+	// id is "" and entry nil where the call is not about one job.
+	project, id string
+	entry       *entry
+	// body is that of a POST.
+	body      []byte
+	now       time.Time
+	requestID string
+}
+
+// route takes the call, the project and the job out of a path. It reads the path
+// as it was sent, so that an escaped slash is part of an id and a dot segment of
+// none.
+func route(r *http.Request) question {
+	path := r.URL.EscapedPath()
+	version, rest, _ := strings.Cut(strings.TrimPrefix(path, "/"), "/")
+	project, rest, ok := strings.Cut(rest, "/")
+	if !ok || !isSegment(project) || !strings.HasPrefix(path, "/") {
+		return question{}
+	}
+	project, err := url.PathUnescape(project)
+	if err != nil {
+		return question{}
+	}
+	rest, id, _ := strings.Cut(rest, "/")
+	if rest != "jobs" {
+		return question{}
+	}
+	switch {
+	case version == "v1.0" && r.Method == http.MethodGet && id == "" && !strings.HasSuffix(path, "/"):
+		return question{call: CallList, project: project}
+	case version == "v1.0" && r.Method == http.MethodPost && id == "submit-job":
+		return question{call: CallSubmit, project: project}
+	case r.Method != http.MethodGet:
+		return question{}
+	}
+	call, suffix := CallStatus, "/status"
+	if version == "v1" {
+		call, suffix = CallProgress, "/progress"
+	}
+	id, ok = strings.CutSuffix(id, suffix)
+	if !ok || version != "v1.0" && version != "v1" || !isSegment(id) {
+		return question{}
+	}
+	if id, err = url.PathUnescape(id); err != nil {
+		return question{}
+	}
+	return question{call: call, project: project, id: id}
+}
+
+func isSegment(s string) bool {
+	return s != "" && s != "." && s != ".." && !strings.Contains(s, "/")
+}
+
+// maxBody is as much as the gateway accepts under a signature.
+const maxBody = 12 << 20
+
+// readBody keeps the body of a POST, which the signature and the service both
+// read.
+func (q *question) readBody(r *http.Request) *Response {
+	if r.Method != http.MethodPost {
+		return nil
+	}
+	body, err := io.ReadAll(io.LimitReader(r.Body, maxBody+1))
+	if err != nil || len(body) > maxBody {
+		return GatewayError(http.StatusRequestEntityTooLarge, "APIGW.0201", "Request entity too large", q.requestID)
+	}
+	q.body = body
+	r.Body = io.NopCloser(bytes.NewReader(body))
+	return nil
+}

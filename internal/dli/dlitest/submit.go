@@ -1,0 +1,102 @@
+/*
+Copyright 2026 The DLI Operator Authors.
+
+Licensed under the Apache License, Version 2.0 (the "License");
+you may not use this file except in compliance with the License.
+You may obtain a copy of the License at
+
+    http://www.apache.org/licenses/LICENSE-2.0
+
+Unless required by applicable law or agreed to in writing, software
+distributed under the License is distributed on an "AS IS" BASIS,
+WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+See the License for the specific language governing permissions and
+limitations under the License.
+*/
+
+package dlitest
+
+import (
+	"encoding/json"
+	"fmt"
+	"math/rand/v2"
+	"strings"
+)
+
+// SetTemplate sets what the jobs live through that are submitted from now on, and
+// their fields that a submission does not say. Statements that the service does
+// not queue, such as DDL, have ended when they are answered.
+func (s *Server) SetTemplate(job Job) {
+	job = job.ordered()
+	s.template.Store(&job)
+}
+
+// submission is the body of a submission. All but SQL may be missing.
+type submission struct {
+	SQL       string `json:"sql"`
+	CurrentDB string `json:"currentdb"`
+	QueueName string `json:"queue_name"`
+}
+
+// answerSubmit starts a job and appends to b what it is.
+func (s *Server) answerSubmit(b []byte, q question) ([]byte, *Response) {
+	var asked submission
+	if err := json.Unmarshal(q.body, &asked); err != nil {
+		return nil, parameterError("The body is not JSON of a submission.")
+	}
+	if strings.TrimSpace(asked.SQL) == "" {
+		return nil, parameterError("sql is empty.")
+	}
+	job := s.submitted(asked, q)
+	s.SetJob(job)
+
+	b = append(b, `{"is_success":true,"message":""`...)
+	b = appendText(b, "job_id", job.ID)
+	b = appendText(b, "job_type", job.Type)
+	b = appendText(b, "job_mode", job.Mode)
+	if job.Mode == "sync" {
+		b = append(b, `,"schema":[],"rows":[]`...)
+	}
+	return append(b, '}'), nil
+}
+
+func (s *Server) submitted(asked submission, q question) Job {
+	job := *s.template.Load()
+	job.ID, job.ProjectID, job.Start, job.Statement = newID(), q.project, q.now, asked.SQL
+	if asked.QueueName != "" {
+		job.Queue = asked.QueueName
+	}
+	if asked.CurrentDB != "" {
+		job.Database = asked.CurrentDB
+	}
+	job.Mode = "async"
+	switch kind := typeOf(asked.SQL); kind {
+	case "":
+	case "DDL", "DCL":
+		job.Type, job.Mode, job.Detail = kind, "sync", ""
+		job.Timeline = []Phase{{Status: finished, Rows: new(int64(0))}}
+	default:
+		job.Type = kind
+	}
+	return job
+}
+
+// typeOf is the job type of a statement, as far as its first word tells one that
+// is no query.
+func typeOf(sql string) string {
+	switch word, _, _ := strings.Cut(strings.ToUpper(strings.Join(strings.Fields(sql), " ")), " "); word {
+	case "CREATE", "ALTER", "DROP", "TRUNCATE", "DESCRIBE", "SHOW":
+		return "DDL"
+	case "GRANT", "REVOKE":
+		return "DCL"
+	case "INSERT":
+		return "INSERT"
+	}
+	return ""
+}
+
+// newID is a UUID of version 4.
+func newID() string {
+	a, b := rand.Uint64(), rand.Uint64()
+	return fmt.Sprintf("%08x-%04x-4%03x-%04x-%012x", a>>32, a>>16&0xffff, a&0xfff, 0x8000|b>>48&0x3fff, b&0xffffffffffff)
+}

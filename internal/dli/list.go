@@ -1,0 +1,186 @@
+/*
+Copyright 2026 The DLI Operator Authors.
+
+Licensed under the Apache License, Version 2.0 (the "License");
+you may not use this file except in compliance with the License.
+You may obtain a copy of the License at
+
+    http://www.apache.org/licenses/LICENSE-2.0
+
+Unless required by applicable law or agreed to in writing, software
+distributed under the License is distributed on an "AS IS" BASIS,
+WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+See the License for the specific language governing permissions and
+limitations under the License.
+*/
+
+package dli
+
+import (
+	"context"
+	"math"
+	"net/url"
+	"regexp"
+	"strconv"
+	"time"
+)
+
+// MaxPageSize is how many jobs a page can have, and MaxPage is the last page
+// that can be asked for.
+const (
+	MaxPageSize = 100
+	MaxPage     = 100
+)
+
+// ListOptions say which page of which jobs.
+type ListOptions struct {
+	// Status is the status word of the jobs that are asked for; "" is every one. An
+	// installation may not know this filter, so look at the rows' own.
+	Status string
+	// Page counts from 1, the first, to MaxPage; 0 is the first too.
+	Page int
+	// PageSize is how many jobs a page has, at most MaxPageSize; 0 is that many.
+	PageSize int
+}
+
+// JobList is one page of a project's jobs, those that started first coming
+// first. Jobs start and end while pages are asked for, so a job can be missing
+// from all of them or be on two: what a list does not show is a hint, never a
+// fact.
+type JobList struct {
+	// Total is how many jobs there are on all pages together: job_count.
+	Total int
+	// Jobs are the rows that have an id and a status, as many as were asked for at
+	// the most.
+	Jobs []JobRow
+	// Date is DLI's own clock when it answered, as in JobStatus.
+	Date time.Time
+}
+
+// JobRow is a job as a list describes it. Its fields are those of JobStatus,
+// with the same bounds; EndTime is end_time, in UTC, zero when unknown.
+type JobRow struct {
+	JobID  string
+	Status string
+	State  State
+
+	StartTime time.Time
+	Duration  *time.Duration
+	EndTime   time.Time
+
+	InputRowCount, BadRowCount, ResultCount, InputBytes *int64
+
+	JobType, QueueName, Owner, DatabaseName, TableName string
+}
+
+// statusForm is that of the words that can be asked for.
+var statusForm = regexp.MustCompile(`^[A-Za-z_]{0,64}$`)
+
+// ListJobs asks DLI for a page of the project's jobs. Its error is as that of
+// JobStatus; options that cannot be met are refused without a request.
+func (c *Client) ListJobs(ctx context.Context, creds Credentials, options ListOptions) (*JobList, error) {
+	if options.Page == 0 {
+		options.Page = 1
+	}
+	if options.PageSize == 0 {
+		options.PageSize = MaxPageSize
+	}
+	q, err := c.listQuestion(options)
+	if err != nil {
+		return nil, err
+	}
+	return ask(ctx, c, creds, q, listOf(options.PageSize))
+}
+
+func (c *Client) listQuestion(options ListOptions) (question, error) {
+	why := ""
+	switch {
+	case options.Page < 1 || options.Page > MaxPage:
+		why = "there are pages 1 to 100 of a list of jobs"
+	case options.PageSize < 1 || options.PageSize > MaxPageSize:
+		why = "a page has 1 to 100 jobs"
+	case !statusForm.MatchString(options.Status):
+		why = "the status of the jobs to list must be a word of at most 64 letters"
+	}
+	if why != "" {
+		return question{}, &Error{Kind: KindRejected, Message: why}
+	}
+	query := url.Values{
+		"current-page": {strconv.Itoa(options.Page)},
+		"page-size":    {strconv.Itoa(options.PageSize)},
+		// Whether no type means every type, the API document does not say.
+		"job-type": {"ALL"},
+		// A job that starts now is appended, and shifts no page.
+		"order": {"start_time_asc"},
+	}
+	if options.Status != "" {
+		query.Set("job-status", options.Status)
+	}
+	return question{path: c.jobsPath("v1.0"), query: query, limits: pageLimits}, nil
+}
+
+// listOf reads an answer of at most that many rows.
+func listOf(rows int) reader[JobList] {
+	return func(a answer, hide *secrets) (*JobList, *Error) { return decodeList(a, rows, hide) }
+}
+
+// decodeList reads an HTTP 200 answer to a question for a list. A row that cannot
+// be read is left out, and hurts no other one; so are rows too many.
+func decodeList(a answer, rows int, hide *secrets) (*JobList, *Error) {
+	var body listBody
+	if err := readAnswer(a, &body); err != nil {
+		return nil, err
+	}
+	total := countOf(body.JobCount)
+	switch {
+	case body.IsSuccess.known && !body.IsSuccess.set:
+		return nil, refusal(a, string(body.Message), hide)
+	case total == nil || *total > math.MaxInt32:
+		return nil, invalid("the answer does not say how many jobs there are")
+	case *total > 0 && !body.Jobs.isArray() && !body.Jobs.isNull():
+		// A page behind the last one may have null for no rows.
+		return nil, invalid("the answer has no list of jobs")
+	}
+	list := &JobList{
+		Total: int(*total),
+		Jobs:  make([]JobRow, 0, min(rows, int(*total))),
+		Date:  a.date(),
+	}
+	for element := range body.Jobs.elements() {
+		if len(list.Jobs) == rows {
+			break
+		}
+		if row, ok := readRow(element, hide); ok {
+			list.Jobs = append(list.Jobs, row)
+		}
+	}
+	return list, nil
+}
+
+func readRow(element value, hide *secrets) (JobRow, bool) {
+	var body rowBody
+	readObject(element, &body)
+	id := string(body.JobID)
+	word, fault := statusWord(body.Status)
+	if fault != "" || !jobIDForm.MatchString(id) || hide.in(id) != id {
+		return JobRow{}, false
+	}
+	word = hide.in(word)
+	return JobRow{
+		JobID:         id,
+		Status:        word,
+		State:         ParseState(word),
+		StartTime:     timeOf(body.StartTime),
+		Duration:      durationOf(body.Duration),
+		EndTime:       timeOf(body.EndTime),
+		InputRowCount: countOf(body.InputRowCount),
+		BadRowCount:   countOf(body.BadRowCount),
+		ResultCount:   countOf(body.ResultCount),
+		InputBytes:    countOf(body.InputSize),
+		JobType:       nameOf(body.JobType, hide),
+		QueueName:     nameOf(body.QueueName, hide),
+		Owner:         nameOf(body.Owner, hide),
+		DatabaseName:  nameOf(body.DatabaseName, hide),
+		TableName:     nameOf(body.TableName, hide),
+	}, true
+}

@@ -1,0 +1,235 @@
+/*
+Copyright 2026 The DLI Operator Authors.
+
+Licensed under the Apache License, Version 2.0 (the "License");
+you may not use this file except in compliance with the License.
+You may obtain a copy of the License at
+
+    http://www.apache.org/licenses/LICENSE-2.0
+
+Unless required by applicable law or agreed to in writing, software
+distributed under the License is distributed on an "AS IS" BASIS,
+WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+See the License for the specific language governing permissions and
+limitations under the License.
+*/
+
+package dli
+
+import (
+	"fmt"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+)
+
+// row is a job on a page, running and with little said of it, changed by the
+// members given.
+func row(id string, members ...string) string {
+	body := `{"job_id":"` + id + `","status":"RUNNING"`
+	for _, member := range members {
+		body += "," + member
+	}
+	return body + "}"
+}
+
+// page is an answer with rows.
+func page(total int, rows ...string) string {
+	return fmt.Sprintf(`{"is_success":true,"message":"","job_count":%d,"jobs":[%s]}`, total, strings.Join(rows, ","))
+}
+
+// fullRow has every member that the API document names.
+func fullRow(id string) string {
+	return row(id, `"job_type":"INSERT","queue_name":"default","owner":"test","start_time":1509335108918,"duration":2523`,
+		`"input_row_count":9007199254740993,"bad_row_count":2,"input_size":22,"result_count":3000000000`,
+		`"database_name":"dbtest","table_name":"tbtest","with_column_header":false`,
+		`"detail":"{\"type\":\"struct\",\"fields\":[{\"name\":\"id\",\"type\":\"integer\",\"nullable\":true,\"metadata\":{}}]}"`,
+		`"engine_type":"spark","statement":"insert into tbtest select * from t1","tags":[{"key":"k","value":"v"}],"message":""`,
+		`"end_time":1509335111441,"cpu_cost":"12","output_byte":"34","result_path":"obs://b/r","result_format":"csv","execution_details_path":"obs://b/e"`)
+}
+
+func fullJobRow(id string) JobRow {
+	return JobRow{
+		JobID: id, Status: "RUNNING", State: StateRunning,
+		StartTime: time.UnixMilli(1509335108918).UTC(), Duration: new(2523 * time.Millisecond), EndTime: time.UnixMilli(1509335111441).UTC(),
+		InputRowCount: new(int64(9007199254740993)), BadRowCount: new(int64(2)), ResultCount: new(int64(3000000000)), InputBytes: new(int64(22)),
+		JobType: "INSERT", QueueName: "default", Owner: "test", DatabaseName: "dbtest", TableName: "tbtest",
+	}
+}
+
+func running(ids ...string) (rows []JobRow) {
+	for _, id := range ids {
+		rows = append(rows, JobRow{JobID: id, Status: "RUNNING", State: StateRunning})
+	}
+	return rows
+}
+
+func listing(total int, rows ...JobRow) *JobList { return &JobList{Total: total, Jobs: rows} }
+
+// checkResult compares what a call returned with what is wanted, an *Error for
+// an error.
+func checkResult[T any](t *testing.T, got *T, err error, want any) {
+	t.Helper()
+	var result any = got
+	if err != nil {
+		if got != nil {
+			t.Errorf("a result came with the error %v", err)
+		}
+		result = err
+	}
+	if diff := cmp.Diff(want, result, cmpopts.IgnoreFields(Error{}, "Err"), cmpopts.IgnoreFields(JobList{}, "Date"), cmpopts.EquateEmpty()); diff != "" {
+		t.Errorf("not the answer that is wanted (-want +got):\n%s", diff)
+	}
+}
+
+func judgeList(body string, rows int) (*JobList, error) {
+	list, failure := interpret(answer{status: http.StatusOK, header: http.Header{}, body: []byte(body), now: noon}, &secrets{}, listOf(rows))
+	if failure != nil {
+		return nil, failure
+	}
+	return list, nil
+}
+
+func TestLists(t *testing.T) {
+	for _, tc := range []struct {
+		name, body string
+		want       *JobList
+	}{
+		{"a row with all that the document names", page(7, fullRow("a")), listing(7, fullJobRow("a"))},
+		{"a row with the least there can be", page(1, row("a")), listing(1, running("a")...)},
+		{"no jobs", page(0), listing(0)},
+		{"no jobs and no list of them", `{"job_count":0}`, listing(0)},
+		{"null behind the last page", `{"job_count":7,"jobs":null}`, listing(7)},
+		{"a count in quotes and no is_success", `{"job_count":"1","jobs":[` + row("a") + `]}`, listing(1, running("a")...)},
+		{"members of other types, each dropped alone", page(1, row("a", `"start_time":"x","duration":-1,"end_time":{},"result_count":1.5,"owner":7,"queue_name":null`)), listing(1, running("a")...)},
+		{"a word that nobody knows", page(1, row("a", `"status":"SUSPENDED"`)), listing(1, JobRow{JobID: "a", Status: "SUSPENDED"})},
+		{"a word in another case", page(1, row("a", `"status":" finished "`)), listing(1, JobRow{JobID: "a", Status: "finished", State: StateFinished})},
+		{"no time of an end that is to come", page(1, row("a", `"end_time":0`)), listing(1, running("a")...)},
+		{"the same job twice", page(2, row("a"), row("a")), listing(2, running("a", "a")...)},
+		{"more rows than were asked for", page(9, row("a"), row("b"), row("c"), row("d")), listing(9, running("a", "b", "c")...)},
+		{"more rows than are counted", page(0, row("a")), listing(0, running("a")...)},
+		{"rows without an id or a status", page(9, `{"status":"RUNNING"}`, row(""), row("a/b"), row(strings.Repeat("a", 65)),
+			`{"job_id":"a"}`, row("b", `"status":null`), row("c", `"status":""`), row("d", `"status":5`), row("e", `"status":"`+strings.Repeat("A", 65)+`"`), row("z")), listing(9, running("z")...)},
+		{"rows that are no objects", page(9, `null`, `"a"`, `7`, `[`+row("a")+`]`, `{}`, row("z")), listing(9, running("z")...)},
+		{"a name of the longest kind, and one longer", page(1, row("a", `"queue_name":"`+strings.Repeat("q", 1024)+`","owner":"`+strings.Repeat("o", 1025)+`"`)),
+			listing(1, JobRow{JobID: "a", Status: "RUNNING", State: StateRunning, QueueName: strings.Repeat("q", 1024)})},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			list, err := judgeList(tc.body, 3)
+			checkResult(t, list, err, tc.want)
+		})
+	}
+}
+
+func TestListsThatAreNone(t *testing.T) {
+	wrong := func(message string) *Error {
+		return &Error{Kind: KindInvalid, HTTPStatus: 200, Message: message}
+	}
+	for _, tc := range []struct {
+		name, body string
+		want       *Error
+	}{
+		{"no count", `{"is_success":true,"jobs":[` + row("a") + `]}`, wrong("the answer does not say how many jobs there are")},
+		{"a negative count", page(-1, row("a")), wrong("the answer does not say how many jobs there are")},
+		{"more jobs than there can be", page(3000000000, row("a")), wrong("the answer does not say how many jobs there are")},
+		{"no list", `{"job_count":1}`, wrong("the answer has no list of jobs")},
+		{"an object for a list", `{"job_count":1,"jobs":{}}`, wrong("the answer has no list of jobs")},
+		{"a list by itself", `[` + row("a") + `]`, wrong("the answer is not a JSON object")},
+		{"null", `null`, wrong("the answer is not a JSON object")},
+		{"a status", finished, wrong("the answer does not say how many jobs there are")},
+		{"two lists", page(0) + page(0), wrong("HTTP 200 with a body of unknown type instead of one JSON value")},
+		{"a list cut short", strings.TrimSuffix(page(1, row("a")), "]}"), wrong("HTTP 200 with a body of unknown type instead of one JSON value")},
+		{"nothing", ``, wrong("HTTP 200 with an empty body instead of one JSON value")},
+		{"the question refused", `{"is_success":false,"message":"DLI.0999: busy","job_count":1,"jobs":[` + row("a") + `]}`,
+			&Error{Kind: KindRetry, HTTPStatus: 200, Code: "DLI.0999", Message: "DLI.0999: busy"}},
+		{"the question refused in quotes", `{"is_success":"false"}`,
+			&Error{Kind: KindRetry, HTTPStatus: 200, Message: "DLI answered is_success: false and did not say why"}},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			list, err := judgeList(tc.body, 3)
+			checkResult(t, list, err, tc.want)
+		})
+	}
+}
+
+// TestListErrors has one answer of each class: that they are told apart as those
+// to a status is the same code.
+func TestListErrors(t *testing.T) {
+	for _, tc := range []struct {
+		status int
+		body   string
+		want   *Error
+	}{
+		{400, `{"error_code":"DLI.0001","error_msg":"page-size"}`, &Error{Kind: KindRejected, Code: "DLI.0001", Message: "page-size"}},
+		{401, `{"error_code":"APIGW.0301","error_msg":"m","request_id":"r1"}`, &Error{Kind: KindAuth, Code: "APIGW.0301", Message: "m", RequestID: "r1"}},
+		{403, `{"error_code":"DLI.0003","error_msg":"m"}`, &Error{Kind: KindPermission, Code: "DLI.0003", Message: "m"}},
+		{404, `{"error_code":"APIGW.0101","error_msg":"m"}`, &Error{Kind: KindConfig, Code: "APIGW.0101", Message: "m"}},
+		{429, `{"error_code":"APIGW.0308","error_msg":"limit:60,time:1 minute"}`, &Error{Kind: KindThrottle, Code: "APIGW.0308", Message: "limit:60,time:1 minute", RetryAfter: time.Minute}},
+		{503, `{}`, &Error{Kind: KindRetry, Message: "HTTP 503 without an explanation"}},
+	} {
+		t.Run(http.StatusText(tc.status), func(t *testing.T) {
+			client, _ := serve(t, reply(tc.status, tc.body))
+			tc.want.HTTPStatus = tc.status
+			list, err := client.ListJobs(background, accessKey, ListOptions{})
+			checkResult(t, list, err, tc.want)
+		})
+	}
+	t.Run("an answer with a request id keeps it", func(t *testing.T) {
+		client, _ := serve(t, reply(200, `{}`, "X-Request-Id: r7"))
+		list, err := client.ListJobs(background, accessKey, ListOptions{})
+		checkResult(t, list, err, &Error{Kind: KindInvalid, HTTPStatus: 200, Message: "the answer does not say how many jobs there are", RequestID: "r7"})
+	})
+}
+
+func TestListOptions(t *testing.T) {
+	client := clientOf(t, "http://127.0.0.1")
+	for _, tc := range []struct {
+		name    string
+		options ListOptions
+		want    string
+	}{
+		{"the last page of the smallest size", ListOptions{Status: "RUNNING", Page: 100, PageSize: 1}, "current-page=100&job-status=RUNNING&job-type=ALL&order=start_time_asc&page-size=1"},
+		{"every status", ListOptions{Page: 2, PageSize: 50}, "current-page=2&job-type=ALL&order=start_time_asc&page-size=50"},
+		{"no page", ListOptions{Page: -1, PageSize: 1}, ""},
+		{"a page behind the last one", ListOptions{Page: 101, PageSize: 1}, ""},
+		{"no size", ListOptions{Page: 1, PageSize: -1}, ""},
+		{"a page too large", ListOptions{Page: 1, PageSize: 101}, ""},
+		{"two words", ListOptions{Page: 1, PageSize: 1, Status: "RUNNING,SCALING"}, ""},
+		{"another parameter", ListOptions{Page: 1, PageSize: 1, Status: "RUNNING&owner=x"}, ""},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			q, err := client.listQuestion(tc.options)
+			if e, ok := AsError(err); (tc.want == "") != ok || ok && e.Kind != KindRejected || q.rawQuery() != tc.want {
+				t.Errorf("want %q, got %q, %v", tc.want, q.rawQuery(), err)
+			}
+		})
+	}
+	t.Run("what is refused is not sent", func(t *testing.T) {
+		var seen recorder
+		client, _ := serve(t, &seen)
+		list, err := client.ListJobs(background, accessKey, ListOptions{Page: 101})
+		checkResult(t, list, err, &Error{Kind: KindRejected, Message: "there are pages 1 to 100 of a list of jobs"})
+		if seen.last.Load() != nil {
+			t.Error("a request was sent")
+		}
+	})
+}
+
+func TestListsHideCredentials(t *testing.T) {
+	creds := Credentials{AccessKeyID: "AKEXAMPLE", SecretAccessKey: "SKEXAMPLE"}
+	client, _ := serve(t, reply(200, page(2, row("SKEXAMPLE"), row("a", `"owner":"AKEXAMPLE","queue_name":"q-SKEXAMPLE","status":"SKEXAMPLE"`))))
+	list, err := client.ListJobs(background, creds, ListOptions{})
+	checkResult(t, list, err, listing(2, JobRow{JobID: "a", Status: redacted, Owner: redacted, QueueName: "q-" + redacted}))
+}
+
+func TestAListHasADate(t *testing.T) {
+	client, _ := serve(t, reply(200, page(0)))
+	list, err := client.ListJobs(background, accessKey, ListOptions{})
+	if err != nil || !list.Date.Equal(noon) {
+		t.Errorf("want %v, got %v, %v", noon, list, err)
+	}
+}

@@ -1,0 +1,110 @@
+/*
+Copyright 2026 The DLI Operator Authors.
+
+Licensed under the Apache License, Version 2.0 (the "License");
+you may not use this file except in compliance with the License.
+You may obtain a copy of the License at
+
+    http://www.apache.org/licenses/LICENSE-2.0
+
+Unless required by applicable law or agreed to in writing, software
+distributed under the License is distributed on an "AS IS" BASIS,
+WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+See the License for the specific language governing permissions and
+limitations under the License.
+*/
+
+package dli
+
+import (
+	"fmt"
+	"io"
+	"net/http"
+	"runtime"
+	"strings"
+	"testing"
+)
+
+// largePage is a page of that many rows, each with a text of n bytes, as a stream
+// that is never in memory as a whole.
+func largePage(rows, n int) io.Reader {
+	parts := []io.Reader{strings.NewReader(fmt.Sprintf(`{"is_success":true,"job_count":%d,"jobs":[`, rows))}
+	for i := range rows {
+		ahead := fmt.Sprintf(`{"job_id":"job-%d","statement":"`, i)
+		if i > 0 {
+			ahead = "," + ahead
+		}
+		parts = append(parts, strings.NewReader(ahead), io.LimitReader(zeros{}, int64(n)), strings.NewReader(`","status":"RUNNING"}`))
+	}
+	return io.MultiReader(append(parts, strings.NewReader("]}"))...)
+}
+
+func TestAPageOfLargeJobsTakesLittleMemory(t *testing.T) {
+	for _, n := range []int{30 << 10, mega, 2 * mega} {
+		response := &http.Response{StatusCode: 200, Body: io.NopCloser(largePage(100, n))}
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		body, err := readBody(nil, response, pageLimits)
+		if err != nil {
+			t.Fatal(err)
+		}
+		list, failure := interpret(answer{status: 200, header: http.Header{}, body: body, now: noon}, &secrets{}, listOf(100))
+		runtime.ReadMemStats(&after)
+		if failure != nil || len(list.Jobs) != 100 || list.Jobs[99].JobID != "job-99" || list.Jobs[99].State != StateRunning {
+			t.Errorf("statements of %d bytes: got %v", n, failure)
+		}
+		if allocated := after.TotalAlloc - before.TotalAlloc; allocated > 7*mega {
+			t.Errorf("statements of %d bytes: %d bytes were allocated for one page", n, allocated)
+		}
+	}
+}
+
+func TestPagesThatAreTooLarge(t *testing.T) {
+	for _, tc := range []struct {
+		name string
+		body io.Reader
+		want string
+	}{
+		{"more than 256 MiB", largePage(100, 3*mega), "the answer is larger than 256 MiB"},
+		{"more than 4 MiB of rows", largePage(90000, 1), "the answer is larger than 4 MiB even with its long texts cut short"},
+		{"blanks without end", io.MultiReader(strings.NewReader("{"), io.LimitReader(blanks{}, 300*mega)), "the answer is larger than 256 MiB"},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			body, err := readBody(nil, &http.Response{StatusCode: 200, Body: io.NopCloser(tc.body)}, pageLimits)
+			e, ok := AsError(err)
+			if !ok || e.Kind != KindInvalid || e.Message != tc.want {
+				t.Errorf("want %q, got %v", tc.want, err)
+			}
+			if cap(body) > maxBodyBytes+2*chunkBytes {
+				t.Errorf("the buffer grew to %d bytes", cap(body))
+			}
+		})
+	}
+}
+
+// blanks is the blank, without end.
+type blanks struct{}
+
+func (blanks) Read(buffer []byte) (int, error) {
+	for i := range buffer {
+		buffer[i] = ' '
+	}
+	return len(buffer), nil
+}
+
+// TestNamesThatAreCutAreNone: a name cut short would name something else.
+func TestNamesThatAreCutAreNone(t *testing.T) {
+	for name, text := range map[string]string{
+		"plain":   strings.Repeat("q", pageLimits.text+1),
+		"escaped": strings.Repeat(`\u0071`, pageLimits.text/6+1),
+		"Chinese": strings.Repeat(`\u4f5c`, pageLimits.text/6+1),
+	} {
+		t.Run(name, func(t *testing.T) {
+			body := page(1, row("a", `"queue_name":"`+text+`","job_type":"QUERY","statement":"`+strings.Repeat("s", 5*mega)+`"`),
+				row(text), row("b", `"status":"`+text+`"`))
+			client, _ := serve(t, reply(200, body))
+			list, err := client.ListJobs(background, accessKey, ListOptions{})
+			checkResult(t, list, err, listing(1, JobRow{JobID: "a", Status: "RUNNING", State: StateRunning, JobType: "QUERY"}))
+		})
+	}
+}

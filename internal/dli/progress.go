@@ -1,0 +1,75 @@
+/*
+Copyright 2026 The DLI Operator Authors.
+
+Licensed under the Apache License, Version 2.0 (the "License");
+you may not use this file except in compliance with the License.
+You may obtain a copy of the License at
+
+    http://www.apache.org/licenses/LICENSE-2.0
+
+Unless required by applicable law or agreed to in writing, software
+distributed under the License is distributed on an "AS IS" BASIS,
+WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+See the License for the specific language governing permissions and
+limitations under the License.
+*/
+
+package dli
+
+import (
+	"context"
+	"net/url"
+)
+
+// Progress is how far a job has come: something to look at, and nothing to
+// decide by.
+type Progress struct {
+	// JobID is the id in the answer; it equals the one asked for but for case.
+	JobID string
+	// Status and State are as in JobStatus; Status is "" when absent.
+	Status string
+	State  State
+	// Fraction is from 0 to 1, of the whole job or of the part of it that runs; nil
+	// when unknown, as it is when DLI says something that is no such number.
+	Fraction *float64
+}
+
+// JobProgress asks DLI how far a job has come. Its error is as that of
+// JobStatus; DLI also has one, of KindRetry, for a queue that is busy or too old
+// to tell.
+func (c *Client) JobProgress(ctx context.Context, creds Credentials, jobID string) (*Progress, error) {
+	if err := checkJobID(jobID); err != nil {
+		return nil, err
+	}
+	// Its version is another one than that of all else.
+	q := question{path: c.jobsPath("v1") + "/" + url.PathEscape(jobID) + "/progress", limits: jobLimits}
+	return ask(ctx, c, creds, q, progressOf(jobID))
+}
+
+// progressOf reads an answer about jobID.
+func progressOf(jobID string) reader[Progress] {
+	return func(a answer, hide *secrets) (*Progress, *Error) { return decodeProgress(a, jobID, hide) }
+}
+
+func decodeProgress(a answer, jobID string, hide *secrets) (*Progress, *Error) {
+	var body progressBody
+	if err := readAnswer(a, &body); err != nil {
+		return nil, err
+	}
+	switch {
+	case body.IsSuccess.known && !body.IsSuccess.set:
+		return nil, refusal(a, string(body.Message), hide)
+	case !sameJob(string(body.JobID), jobID):
+		return nil, invalid(otherJob)
+	}
+	word, fault := statusWord(body.Status)
+	if fault != "" {
+		word = ""
+	}
+	word = hide.in(word)
+	progress := &Progress{JobID: string(body.JobID), Status: word, State: ParseState(word)}
+	if fraction := body.Progress.value; fraction != nil && *fraction >= 0 && *fraction <= 1 {
+		progress.Fraction = fraction
+	}
+	return progress, nil
+}

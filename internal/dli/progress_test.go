@@ -1,0 +1,85 @@
+/*
+Copyright 2026 The DLI Operator Authors.
+
+Licensed under the Apache License, Version 2.0 (the "License");
+you may not use this file except in compliance with the License.
+You may obtain a copy of the License at
+
+    http://www.apache.org/licenses/LICENSE-2.0
+
+Unless required by applicable law or agreed to in writing, software
+distributed under the License is distributed on an "AS IS" BASIS,
+WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+See the License for the specific language governing permissions and
+limitations under the License.
+*/
+
+package dli
+
+import (
+	"net/http"
+	"strings"
+	"testing"
+)
+
+// progress is an answer of how far a job has come.
+func progress(members string) string {
+	return `{"is_success":true,"message":"","job_id":"` + jobID + `","status":"RUNNING"` + members + `}`
+}
+
+func TestProgress(t *testing.T) {
+	far := func(fraction float64) *Progress {
+		return &Progress{JobID: jobID, Status: "RUNNING", State: StateRunning, Fraction: &fraction}
+	}
+	unknown := &Progress{JobID: jobID, Status: "RUNNING", State: StateRunning}
+	wrong := func(message string) *Error {
+		return &Error{Kind: KindInvalid, HTTPStatus: 200, Message: message}
+	}
+	for _, tc := range []struct {
+		name, body string
+		want       any
+	}{
+		{"a third, with all that the document names", progress(`,"sub_job_id":0,"progress":0.33,"sub_jobs":[{"id":0,"name":"x"}]`), far(0.33)},
+		{"nothing yet", progress(`,"progress":0`), far(0)},
+		{"all", progress(`,"progress":1`), far(1)},
+		{"a number in quotes", progress(`,"progress":"0.5"`), far(0.5)},
+		{"a number with an exponent", progress(`,"progress":5e-1`), far(0.5)},
+		{"absent", progress(``), unknown},
+		{"null", progress(`,"progress":null`), unknown},
+		{"per cent", progress(`,"progress":33`), unknown},
+		{"less than nothing", progress(`,"progress":-0.1`), unknown},
+		{"no number", progress(`,"progress":"NaN"`), unknown},
+		{"without end", progress(`,"progress":"Infinity"`), unknown},
+		{"more than a float holds", progress(`,"progress":1e999`), unknown},
+		{"another type", progress(`,"progress":[0.5]`), unknown},
+		{"no status", progress(`,"status":null`), &Progress{JobID: jobID}},
+		{"a status that is no word", progress(`,"status":"` + strings.Repeat("A", 65) + `"`), &Progress{JobID: jobID}},
+		{"another job", progress(`,"job_id":"other"`), wrong(otherJob)},
+		{"no job", `{"progress":1}`, wrong(otherJob)},
+		{"no object", `[]`, wrong("the answer is not a JSON object")},
+		{"no JSON", `<html>`, wrong("HTTP 200 with a body of unknown type instead of one JSON value")},
+		{"a refusal", `{"is_success":false,"message":"DLI.0999: the queue is busy"}`,
+			&Error{Kind: KindRetry, HTTPStatus: 200, Code: "DLI.0999", Message: "DLI.0999: the queue is busy"}},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			got, failure := interpret(answer{status: http.StatusOK, header: http.Header{}, body: []byte(tc.body), now: noon}, &secrets{}, progressOf(jobID))
+			var err error
+			if failure != nil {
+				err = failure
+			}
+			checkResult(t, got, err, tc.want)
+		})
+	}
+	t.Run("a queue that cannot tell is an error to try again after", func(t *testing.T) {
+		client, _ := serve(t, reply(400, `{"error_code":"DLI.0999","error_msg":"queue backend version too old"}`))
+		got, err := client.JobProgress(background, accessKey, jobID)
+		checkResult(t, got, err, &Error{Kind: KindRetry, HTTPStatus: 400, Code: "DLI.0999", Message: "queue backend version too old"})
+	})
+	t.Run("an id that no path can hold is not sent", func(t *testing.T) {
+		var seen recorder
+		client, _ := serve(t, &seen)
+		if _, err := client.JobProgress(background, accessKey, "a/b"); err == nil || seen.last.Load() != nil {
+			t.Errorf("got %v", err)
+		}
+	})
+}

@@ -1,0 +1,283 @@
+/*
+Copyright 2026 The DLI Operator Authors.
+
+Licensed under the Apache License, Version 2.0 (the "License");
+you may not use this file except in compliance with the License.
+You may obtain a copy of the License at
+
+    http://www.apache.org/licenses/LICENSE-2.0
+
+Unless required by applicable law or agreed to in writing, software
+distributed under the License is distributed on an "AS IS" BASIS,
+WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+See the License for the specific language governing permissions and
+limitations under the License.
+*/
+
+package poller
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/dli-operator/dli-operator/internal/connection"
+	"github.com/dli-operator/dli-operator/internal/dli"
+)
+
+// isListed reports whether a list may tell of a job at now: of one that this process
+// has seen active, and that is asked for at intervals of the operator's choice.
+func (j *job) isListed(now time.Time) bool {
+	return j.active && j.state != dli.StateUnrecognized && j.wasWell() && !j.isFailing() &&
+		j.told.any && j.told.reason == "" && !j.listing.askBy.IsZero() &&
+		j.target.Interval == 0 && !j.target.Once && !now.Before(j.listing.hiddenUntil)
+}
+
+// beginRound begins a round if it is time and that pays, and reports whether it
+// did.
+func (p *Poller) beginRound(l *line, now time.Time) bool {
+	s, every := &l.sweep, p.config.Schedule.ListInterval
+	if every <= 0 || s.round != nil || now.Before(s.nextAt) {
+		return false
+	}
+	s.nextAt = onTick(now, every)
+	var watched [len(listedStates)]int
+	singles, n := 0.0, 0
+	for j := range l.jobs {
+		if !j.isListed(now) {
+			continue
+		}
+		n++
+		singles += float64(every) / float64(p.config.Schedule.adaptive(j, now))
+		for i, state := range listedStates {
+			if j.state == state {
+				watched[i]++
+			}
+		}
+	}
+	if !pays(len(listedStates), singles) {
+		return false
+	}
+	r := &round{began: now, singles: singles}
+	for i := range listedStates {
+		if listedStates[i] != dli.StateLaunching || watched[i] > 0 {
+			r.parts = append(r.parts, part{state: i, next: 1})
+		}
+	}
+	if !pays(s.cost(r.parts, watched, now), singles) {
+		return false
+	}
+	r.entries, r.index = make([]entry, 0, n), make(map[string]int, n)
+	for j := range l.jobs {
+		if j.isListed(now) {
+			r.add(j)
+		}
+	}
+	s.round, s.watched, s.alarms = r, n, 0
+	for id, at := range s.ended {
+		if now.Sub(at) > 20*maxLag {
+			delete(s.ended, id)
+		}
+	}
+	return true
+}
+
+// askPage sends the request for a page, as its connection has just admitted.
+func (p *Poller) askPage(ctx context.Context, l *line, now time.Time) {
+	s := &l.sweep
+	r := s.round
+	request := l.conn.Begin(now, "", s.failedFor, connection.Anyone)
+	if request == nil {
+		return // Next now says why
+	}
+	taken := r.take()
+	options := dli.ListOptions{Status: words[r.parts[taken.part].state], Page: taken.number, PageSize: s.pageSize}
+	p.count(l, false, 1)
+	l.turns++
+	p.requests.Go(func() {
+		list, failure, err := request.List(ctx, options, p.config.Clock.Now)
+		came := p.config.Clock.Now()
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		p.count(l, false, -1)
+		r.inFlight--
+		switch {
+		case err != nil || s.round != r: // the operator is being stopped, or the round has ended
+		case failure != nil:
+			p.pageFailed(l, failure, came)
+		default:
+			p.pageCame(l, taken, list, options, now, came)
+		}
+		p.cameBack(ctx, l, failure, came)
+		p.wakeBefore(s.wakeAt())
+	})
+}
+
+// pageFailed ends a round of which a page could not be read, at now.
+func (p *Poller) pageFailed(l *line, f *connection.Failure, now time.Time) {
+	s := &l.sweep
+	s.failures++
+	s.failedFor = f.Reason
+	switch {
+	case f.Kind == dli.KindPermission:
+		s.rest(now.Add(restMax))
+		l.conn.NoteLists(fmt.Sprintf("its user may not list jobs, so each is asked for by itself: allow it the action dli:jobs:list if there are many (%s)", l.conn.Name()))
+	case f.Kind == dli.KindRejected && s.pageSize == 0:
+		s.pageSize = dli.MaxPageSize / 2 // some know no larger pages
+		s.rest(now)
+	default:
+		s.rest(onTick(now, exponential(p.config.Schedule.ListInterval, pagesFor, s.failures)))
+	}
+}
+
+// distrust gives lists up for a while that do not show what is.
+func (p *Poller) distrust(l *line, why string, now time.Time) {
+	l.sweep.rest(now.Add(restMax))
+	l.conn.NoteLists("lists of its jobs cannot be relied upon, so each is asked for by itself: " + why)
+}
+
+// pageCame takes a page that was asked for at asked and came at now.
+func (p *Poller) pageCame(l *line, came page, list *dli.JobList, options dli.ListOptions, asked, now time.Time) {
+	s := &l.sweep
+	r := s.round
+	part := &r.parts[came.part]
+	if came.number == 1 {
+		size := dli.MaxPageSize
+		if options.PageSize > 0 {
+			size = options.PageSize
+		}
+		part.begins(list.Total, len(list.Jobs), size)
+		s.pages[part.state] = part.pages
+		pages := 0
+		for i := range r.parts {
+			pages += max(1, r.parts[i].pages)
+		}
+		if part.pages > dli.MaxPage || !pays(pages, r.singles) {
+			s.unpaid++
+			s.pagesUntil = now.Add(exponential(pagesFor, restMax, s.unpaid))
+			s.rest(onTick(now, p.config.Schedule.ListInterval))
+			return
+		}
+	}
+	part.done++
+	part.rows += len(list.Jobs)
+	for i := range list.Jobs {
+		row := &list.Jobs[i]
+		if row.State != listedStates[part.state] {
+			r.wrong++
+			continue
+		}
+		if p.rowCame(l, r, row, list.Date, asked, now); s.round == nil {
+			return
+		}
+	}
+	switch {
+	case r.wrong > minAlarms:
+		p.distrust(l, "they hold jobs of another status than was asked for", now)
+	case r.isDone():
+		p.endRound(l, now)
+	}
+}
+
+// rowCame takes a row of a list that was asked for at asked and came at now.
+func (p *Poller) rowCame(l *line, r *round, row *dli.JobRow, date, asked, now time.Time) {
+	id := strings.ToLower(row.JobID)
+	if ended, known := l.sweep.ended[id]; known && asked.Sub(ended) > maxLag {
+		p.config.Recorder.ListDiffered()
+		p.distrust(l, "they show jobs that have ended", now)
+		return
+	}
+	i, known := r.index[id]
+	if !known {
+		return
+	}
+	for ; i >= 0; i = r.entries[i].next {
+		j := r.entries[i].job
+		// What was asked for later tells more.
+		if j.line != l || j.asking || !asked.After(j.lastAsked) || j.state != row.State || !j.isListed(now) {
+			continue
+		}
+		r.entries[i].seen = true
+		p.listed(j, row, date, now)
+	}
+}
+
+// listed takes a row that shows a job as active as it was: its figures are an
+// answer, and it need not be asked for so soon.
+func (p *Poller) listed(j *job, row *dli.JobRow, date, now time.Time) {
+	j.listing.shown, j.listing.missed, j.listing.misses = true, false, 0
+	a := &dli.JobStatus{
+		JobID: row.JobID, Status: row.Status, State: row.State, Date: date, StartTime: row.StartTime, Duration: row.Duration,
+		InputRowCount: row.InputRowCount, BadRowCount: row.BadRowCount, ResultCount: row.ResultCount, InputBytes: row.InputBytes,
+	}
+	if running, known := runningAt(a, now); known {
+		j.progress.Began = now.Add(-running)
+	}
+	// Nothing that waits to be stored is lost to a row, which has less.
+	if j.result == nil && j.told.listed(row, now, p.config.Schedule.StatusRefreshInterval) {
+		p.deliver(j, Result{Status: a, Listed: true, At: now})
+	}
+	if j.wantsPoll() || !now.Before(j.listing.askBy) {
+		return
+	}
+	wait := max(p.interval(j, now), p.config.Schedule.ListInterval*3/2)
+	p.schedule(j, earlier(onTick(now, wait), j.listing.askBy))
+}
+
+// endRound has those asked for that a round did not show, now that every page has
+// come.
+func (p *Poller) endRound(l *line, now time.Time) {
+	s := &l.sweep
+	r := s.round
+	if !r.isWhole() {
+		s.failures++
+		s.rest(onTick(now, exponential(p.config.Schedule.ListInterval, pagesFor, s.failures)))
+		return
+	}
+	s.failures, s.failedFor, s.unpaid, s.pagesUntil = 0, "", 0, now.Add(pagesFor)
+	l.conn.NoteLists("")
+	s.rest(onTick(r.began, p.config.Schedule.ListInterval))
+	for _, entry := range r.entries {
+		j := entry.job
+		if entry.seen || j.line != l || j.asking || !j.lastAsked.Before(r.began) || !j.isListed(now) {
+			continue
+		}
+		j.listing.missed = true
+		if !p.isWaiting(j) {
+			p.schedule(j, now)
+		}
+	}
+}
+
+// compare takes what a status call says of a job at now, and looks whether a list
+// has shown the same.
+func (p *Poller) compare(j *job, state dli.State, now time.Time) {
+	missed, s := j.listing.missed, &j.line.sweep
+	j.listing.missed = false
+	switch {
+	case hasEnded(state):
+		if p.config.Schedule.ListInterval > 0 && !s.pagesUntil.IsZero() {
+			if s.ended == nil {
+				s.ended = map[string]time.Time{}
+			}
+			s.ended[strings.ToLower(j.target.JobID)] = now
+		}
+		return
+	case !missed || state != j.state:
+		return
+	}
+	p.config.Recorder.ListDiffered()
+	j.listing.misses++
+	if j.listing.misses >= maxMisses {
+		j.listing.misses, j.listing.hiddenUntil = 0, now.Add(hiddenFor)
+	}
+	if !j.listing.shown {
+		return // it may be of those that no list shows
+	}
+	s.alarms++
+	if s.alarms > max(minAlarms-1, s.watched/alarmShare) {
+		p.distrust(j.line, "they lack jobs that are active", now)
+		s.alarms = 0
+	}
+}
