@@ -45,9 +45,9 @@ type limits struct {
 var (
 	// jobLimits are those of an answer about one job.
 	jobLimits = limits{stream: 64 << 20, text: 256 << 10}
-	// pageLimits are those of a page of jobs: 100 times a statement and a schema of
-	// MiBs are read over. No name is so long that it is one even if cut here.
-	pageLimits = limits{stream: 256 << 20, text: 8 << 10}
+	// pageLimits are those of a page of jobs: 100 statements of 1 MiB are read over.
+	// No text is a name that is so long that it is cut here.
+	pageLimits = limits{stream: 128 << 20, text: 8 << 10}
 )
 
 // bodies are buffers to read answers into. What is decoded out of one is copied.

@@ -262,7 +262,7 @@ func TestAnEndpointMayHaveAPath(t *testing.T) {
 		t.Errorf("want %s, got %s", path, request.RequestURI)
 	}
 	_, signature, _ := strings.Cut(request.Header.Get("Authorization"), "Signature=")
-	if want := signatureOf(path, "20260101T120000Z", accessKey); signature != want {
+	if want := signatureOf(path, "", "20260101T120000Z", accessKey); signature != want {
 		t.Errorf("the path that was sent is not the path that was signed: want %s, got %s", want, signature)
 	}
 }

@@ -25,14 +25,14 @@ import (
 )
 
 // signatureOf is the contract's arithmetic, written down a second time, for a
-// request without a body whose path needs no escapes.
-func signatureOf(path, date string, creds Credentials) string {
+// request without a body whose path needs no escapes and whose query is canonical.
+func signatureOf(path, query, date string, creds Credentials) string {
 	headers, names := "x-project-id:"+projectID+"\nx-sdk-date:"+date+"\n", "x-project-id;x-sdk-date"
 	if creds.SecurityToken != "" {
 		headers += "x-security-token:" + creds.SecurityToken + "\n"
 		names += ";x-security-token"
 	}
-	canonical := "GET\n" + path + "/\n\n" + headers + "\n" + names + "\n" + hexSHA256("")
+	canonical := "GET\n" + path + "/\n" + query + "\n" + headers + "\n" + names + "\n" + hexSHA256("")
 	mac := hmac.New(sha256.New, []byte(creds.SecretAccessKey))
 	mac.Write([]byte("SDK-HMAC-SHA256\n" + date + "\n" + hexSHA256(canonical)))
 	return hex.EncodeToString(mac.Sum(nil))
@@ -69,7 +69,7 @@ func TestSignaturesAreThoseOfTheContract(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if want := signatureOf(r.URL.Path, "20260101T000000Z", temporary); signature != want {
+	if want := signatureOf(r.URL.Path, "", "20260101T000000Z", temporary); signature != want {
 		t.Errorf("want %s, got %s", want, signature)
 	}
 }

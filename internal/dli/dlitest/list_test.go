@@ -186,6 +186,7 @@ func TestListQuirks(t *testing.T) {
 	clock := newClock()
 	const jobs = 90
 	setUp := func(t *testing.T, quirks ListQuirks) *Server {
+		t.Helper()
 		s := newServer(t, WithClock(clock.Now), WithListQuirks(quirks))
 		for i := range jobs {
 			s.SetJob(Query(fmt.Sprintf("j%02d", i)).Running(time.Minute).Finishes(1))

@@ -87,5 +87,6 @@ func WithRateLimit(perSecond int, retryAfter time.Duration) Option {
 func WithRequestLog() Option { return func(o *options) { o.log = true } }
 
 // WithStartOnRequest lets the life of a job without a Start begin when somebody
-// first asks about it, rather than when it is given to the server.
+// first asks about it, rather than when it is given to the server. Lists show it
+// from then on.
 func WithStartOnRequest() Option { return func(o *options) { o.lazy = true } }

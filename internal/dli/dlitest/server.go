@@ -309,8 +309,9 @@ func (s *Server) answer(body []byte, r *http.Request, q question) ([]byte, *Resp
 		return s.answerProgress(body, q)
 	case CallSubmit:
 		return s.answerSubmit(body, q)
+	default:
+		return s.answerStatus(body, q)
 	}
-	return s.answerStatus(body, q)
 }
 
 func (s *Server) answerStatus(body []byte, q question) ([]byte, *Response) {
