@@ -96,7 +96,7 @@ test-long: ## Run what make test leaves out: every fault, the image, a release.
 test-oldest: ## Test API, install, reconciling and gates on the oldest Kubernetes supported.
 	assets=$$(KUBERNETES_VERSION=$(OLDEST_KUBERNETES) hack/build.sh controlplane) && \
 		hack/build.sh helm >/dev/null && KUBEBUILDER_ASSETS=$$assets go test -timeout=15m \
-		-skip='^TestKubectlShowsWhatPeopleNeed$$/^explain' $(TESTFLAGS) . ./controllers ./test ./test/helm
+		-skip='^TestKubectl$$/^explain' $(TESTFLAGS) . ./controllers ./test ./test/helm
 
 .PHONY: fuzz
 fuzz: ## Fuzz what reads DLI's answers, each target for FUZZTIME.

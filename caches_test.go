@@ -33,7 +33,7 @@ import (
 
 // An operator that waits for the lease, and cannot list DLIConnections, is not
 // ready to take over.
-func TestReadyWhenTheCachesAreFilled(t *testing.T) {
+func TestReadiness(t *testing.T) {
 	environment := startControlPlane(t)
 	kubectl(t, environment, "apply", "-k", "config/crd")
 	kubectl(t, environment, "create", "namespace", namespace)

@@ -261,7 +261,7 @@ func eventually(t *testing.T, what string, is func() bool) {
 	}
 }
 
-func TestFlagsThatCannotBeAreRefused(t *testing.T) {
+func TestRefusedFlags(t *testing.T) {
 	for flag, says := range map[string]string{
 		"--poll-interval-min=2m":         "poll interval",
 		"--poll-interval-factor=0":       "factor",

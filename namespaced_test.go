@@ -47,7 +47,7 @@ const soon = 20 * time.Second
 
 // Who owns some namespaces and nothing else installs config/namespaced in them,
 // and the operator works there and sees nothing else.
-func TestInstalledWithTheRightsOfSomeNamespaces(t *testing.T) {
+func TestInstalledNamespaced(t *testing.T) {
 	environment := startControlPlane(t)
 	kubectl(t, environment, "apply", "-k", "config/crd")
 	c := newClient(t, environment.Config)

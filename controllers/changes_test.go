@@ -73,7 +73,7 @@ func TestWorthWriting(t *testing.T) {
 }
 
 // A field that worthWriting does not know would never be written by itself.
-func TestEveryFieldOfTheStatusIsWorthWriting(t *testing.T) {
+func TestWorthWritingKnowsEveryField(t *testing.T) {
 	alone := map[string]bool{
 		"LastPollTime":         false, // comes along with what is news
 		"DurationMilliseconds": false, // duration says it of a job that has ended

@@ -202,7 +202,7 @@ func TestSummarize(t *testing.T) {
 	}
 }
 
-func TestAStalledJobStaysStalledOverARestart(t *testing.T) {
+func TestStalledOverARestart(t *testing.T) {
 	job := newJob(failing("PermissionDenied"))
 	deriveConditions(job, poller.Progress{Run: blocked(stallAfter)}, noon, stallAfter)
 	before := row(job)

@@ -208,7 +208,7 @@ func TestWhoMayUseAConnection(t *testing.T) {
 	}
 }
 
-func TestAGrantThatIsTakenBackStopsThePolls(t *testing.T) {
+func TestRevokedGrant(t *testing.T) {
 	for name, takeBack := range map[string]func(w, team *world, connection *v1alpha1.DLIConnection){
 		"by the connection": func(w, _ *world, connection *v1alpha1.DLIConnection) {
 			update(w, connection, func(c *v1alpha1.DLIConnection) {
@@ -259,7 +259,7 @@ func TestAGrantThatIsTakenBackStopsThePolls(t *testing.T) {
 	}
 }
 
-func TestAMissingConnectionLooksLikeOneThatDoesNotAllow(t *testing.T) {
+func TestMissingConnection(t *testing.T) {
 	w := newBareWorld(t)
 	w.options.Schedule.StallAfter = 500 * time.Millisecond
 	w.create(w.secret("credentials", dlitest.SampleUser()))
@@ -323,7 +323,7 @@ func TestAMissingConnectionLooksLikeOneThatDoesNotAllow(t *testing.T) {
 	w.awaitReason(refused, "JobRunning")
 }
 
-func TestEveryKindOfCredentials(t *testing.T) {
+func TestCredentials(t *testing.T) {
 	w := newBareWorld(t)
 	user := dlitest.User{AccessKeyID: "TEMPORARYKEY", SecretAccessKey: "TEMPORARYSECRET", SecurityToken: "SECURITYTOKEN"}
 	w.dli.SetUsers(dlitest.SampleUser(), user, podUser)
@@ -354,7 +354,7 @@ func TestEveryKindOfCredentials(t *testing.T) {
 	}
 }
 
-func TestPodIdentityCanBeKeptToSomeNamespaces(t *testing.T) {
+func TestPodIdentityNamespaces(t *testing.T) {
 	w := newBareWorld(t)
 	w.options.Connections.PodIdentityNamespaces = []string{"platform"}
 	w.create(w.connection("default", "", func(spec *v1alpha1.DLIConnectionSpec) {
@@ -372,7 +372,7 @@ func TestPodIdentityCanBeKeptToSomeNamespaces(t *testing.T) {
 	}
 }
 
-func TestARotatedSecretIsUsedWithoutARestartAndWithoutAFailedPoll(t *testing.T) {
+func TestRotatedSecret(t *testing.T) {
 	w := newWorld(t)
 	brisk(w)
 	next := dlitest.User{AccessKeyID: "NEXTKEY", SecretAccessKey: "NEXTSECRET"}
@@ -436,7 +436,7 @@ func TestASecretHeals(t *testing.T) {
 	w.awaitConnection("default", "Connected")
 }
 
-func TestManyJobsTryAWrongKeyAtMostFiveTimes(t *testing.T) {
+func TestManyJobsWithAWrongKey(t *testing.T) {
 	const n = 150
 	w := newWorld(t)
 	w.options.Schedule.StallAfter = time.Hour
@@ -473,7 +473,7 @@ func TestManyJobsTryAWrongKeyAtMostFiveTimes(t *testing.T) {
 	t.Logf("all %d jobs were read %v after the rotation", n, time.Since(rotated))
 }
 
-func TestARateLimitChangesWithoutARestart(t *testing.T) {
+func TestChangedRateLimit(t *testing.T) {
 	w := newBareWorld(t)
 	w.create(w.secret("credentials", dlitest.SampleUser()))
 	slow := w.connection("default", "credentials", func(spec *v1alpha1.DLIConnectionSpec) {
@@ -495,7 +495,7 @@ func TestARateLimitChangesWithoutARestart(t *testing.T) {
 	}
 }
 
-func TestAHangingEndpointDoesNotDelayTheJobsOfAnother(t *testing.T) {
+func TestHangingEndpoint(t *testing.T) {
 	const n = 80
 	w := newBareWorld(t, dlitest.WithRequestLog())
 	hanging, err := dlitest.NewServer()
@@ -549,7 +549,7 @@ func TestAHangingEndpointDoesNotDelayTheJobsOfAnother(t *testing.T) {
 	}
 }
 
-func TestEndpointsThatCannotBeUsedSayWhy(t *testing.T) {
+func TestUnusableEndpoints(t *testing.T) {
 	stranger, err := dlitest.NewServer(dlitest.WithTLS())
 	if err != nil {
 		t.Fatal(err)
@@ -609,7 +609,7 @@ func TestEndpointsThatCannotBeUsedSayWhy(t *testing.T) {
 	}
 }
 
-func TestTheStatusOfAConnectionIsWrittenWhenItChangesAndHeals(t *testing.T) {
+func TestConnectionStatus(t *testing.T) {
 	w := newWorld(t)
 	brisk(w)
 	w.runs("job", "1", "2", "3", "4")
@@ -661,7 +661,7 @@ func TestTheStatusOfAConnectionIsWrittenWhenItChangesAndHeals(t *testing.T) {
 	}
 }
 
-func TestAConnectionThatIsDeletedAndCreatedAgain(t *testing.T) {
+func TestRecreatedConnection(t *testing.T) {
 	w := newWorld(t)
 	w.runs("job")
 	job := w.watch("job")

@@ -40,7 +40,7 @@ import (
 
 const jobID = "208b08d4-0dc2-4dd7-8879-ddd4c020d7aa"
 
-func TestAJobIsWatchedFromLaunchToEnd(t *testing.T) {
+func TestJobFromLaunchToEnd(t *testing.T) {
 	w := newWorld(t, dlitest.WithStartOnRequest())
 	w.dli.SetJob(dlitest.Query(jobID).Launching(time.Second).Running(2 * time.Second).Finishes(4))
 	seen := w.record()
@@ -284,7 +284,7 @@ func TestEveryStateOfTheTable(t *testing.T) {
 	}
 }
 
-func TestTheAPIDocumentsSampleByteForByte(t *testing.T) {
+func TestDocumentedSample(t *testing.T) {
 	sample, err := os.ReadFile("../internal/dli/testdata/status-sample.zh-CN.txt")
 	if err != nil {
 		t.Fatal(err)
@@ -308,7 +308,7 @@ func TestTheAPIDocumentsSampleByteForByte(t *testing.T) {
 	}
 }
 
-func TestTwentyPollsWithNothingNewAreOneWrite(t *testing.T) {
+func TestNothingNewIsNotWritten(t *testing.T) {
 	w := newWorld(t)
 	w.dli.SetJob(dlitest.Query(jobID).Running(time.Hour))
 	seen := w.record()
@@ -321,7 +321,7 @@ func TestTwentyPollsWithNothingNewAreOneWrite(t *testing.T) {
 	}
 }
 
-func TestACompletedJobIsNotAskedForAgain(t *testing.T) {
+func TestCompletedJob(t *testing.T) {
 	w := newWorld(t)
 	w.dli.SetJob(dlitest.Query(jobID).Finishes(4))
 	job := w.watch(jobID)
@@ -369,7 +369,7 @@ func requestPoll(w *world, job *v1alpha1.DLIJob, value string) {
 	})
 }
 
-func TestNotFoundIsLiftedByAPollOnRequest(t *testing.T) {
+func TestNotFoundIsLifted(t *testing.T) {
 	w := newWorld(t)
 	job := w.watch(jobID)
 	w.start().await(job, "not found", func(job *v1alpha1.DLIJob) bool { return job.Status.Outcome == "NotFound" })
@@ -378,7 +378,7 @@ func TestNotFoundIsLiftedByAPollOnRequest(t *testing.T) {
 	w.awaitReason(job, "JobFinished")
 }
 
-func TestFailedPollsLoseNothingAndHeal(t *testing.T) {
+func TestFailedPolls(t *testing.T) {
 	w := newWorld(t)
 	w.dli.SetJob(dlitest.Insert(jobID).Running(time.Hour))
 	job := w.watch(jobID)
@@ -401,7 +401,7 @@ func TestFailedPollsLoseNothingAndHeal(t *testing.T) {
 	}
 }
 
-func TestADeadlineDoesNotEndTheWatch(t *testing.T) {
+func TestDeadlineExceeded(t *testing.T) {
 	w := newWorld(t, dlitest.WithStartOnRequest())
 	w.dli.SetJob(dlitest.Query(jobID).Running(4 * time.Second).Finishes(4))
 	job := w.watch(jobID, func(spec *v1alpha1.DLIJobSpec) { spec.ActiveDeadlineSeconds = ptr.To[int64](1) })
@@ -442,7 +442,7 @@ func TestATTLDeletesWhatHasEnded(t *testing.T) {
 	}
 }
 
-func TestEventsTellOfEachTransitionOnce(t *testing.T) {
+func TestEvents(t *testing.T) {
 	w := newWorld(t, dlitest.WithStartOnRequest())
 	w.dli.SetJob(dlitest.Query(jobID).Launching(time.Second).Running(2 * time.Second).Fails("DLI.0005: " + strings.Repeat("错误", 1000)))
 	job := w.watch(jobID)
@@ -466,7 +466,7 @@ func TestEventsTellOfEachTransitionOnce(t *testing.T) {
 	}
 }
 
-func TestTheAPIServerRefusesWhatCannotBe(t *testing.T) {
+func TestValidation(t *testing.T) {
 	w := newBareWorld(t)
 	for name, test := range map[string]struct {
 		object client.Object

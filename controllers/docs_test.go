@@ -30,7 +30,7 @@ import (
 )
 
 // The page on security names a test for what it says.
-func TestTheTestsThatTheSecurityPageNamesExist(t *testing.T) {
+func TestSecurityPage(t *testing.T) {
 	page, err := os.ReadFile("../docs/security.md")
 	if err != nil {
 		t.Fatal(err)
@@ -60,7 +60,7 @@ func TestTheTestsThatTheSecurityPageNamesExist(t *testing.T) {
 	}
 }
 
-func TestTheOperatorsRightsAreThoseThatAreDocumented(t *testing.T) {
+func TestDocumentedRights(t *testing.T) {
 	file, err := os.Open("../config/rbac/role.yaml")
 	if err != nil {
 		t.Fatal(err)

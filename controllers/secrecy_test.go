@@ -97,7 +97,7 @@ func (e *echo) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	_, _ = w.Write(body)
 }
 
-func TestNoSecretIsShownAnywhere(t *testing.T) {
+func TestSecrecy(t *testing.T) {
 	w := newBareWorld(t)
 	brisk(w)
 	const key, secret, securityToken, token = "HIDDENACCESSKEYID01", "HIDDENsecretACCESSkey02", "HIDDENsecurityTOKEN03", "HIDDENiamTOKEN04"

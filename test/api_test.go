@@ -27,7 +27,7 @@ import (
 	apply "github.com/dli-operator/dli-operator/api/v1alpha1/applyconfiguration/api/v1alpha1"
 )
 
-func TestAnotherControllerAppliesADLIJob(t *testing.T) {
+func TestApplyConfiguration(t *testing.T) {
 	owner := client.FieldOwner("another-controller")
 	wanted := apply.DLIJob("applied", "default").
 		WithLabels(map[string]string{"team": "reports"}).

@@ -56,7 +56,7 @@ type healthTest struct {
 	InputPath    string `json:"inputPath"`
 }
 
-func TestArgoCDJudgesEveryStateOfADLIJob(t *testing.T) {
+func TestArgoCDJobHealth(t *testing.T) {
 	everyState.reach(t)
 	script := scriptOf(t, "DLIJob")
 	var tests healthTests
@@ -73,7 +73,7 @@ func TestArgoCDJudgesEveryStateOfADLIJob(t *testing.T) {
 	golden(t, customizations+"/DLIJob/health_test.yaml", asYAML(t, tests))
 }
 
-func TestArgoCDJudgesEveryStateOfADLIConnection(t *testing.T) {
+func TestArgoCDConnectionHealth(t *testing.T) {
 	everyState.reach(t)
 	script := scriptOf(t, "DLIConnection")
 	var tests healthTests
@@ -124,7 +124,7 @@ func testdata(t *testing.T, object *unstructured.Unstructured, judged health) he
 
 // Argo CD's own tests run scripts with all libraries of Lua, and a script of
 // argocd-cm runs with few: the files must pass with both.
-func TestTheFolderForArgoCDsRepositoryPassesItsTests(t *testing.T) {
+func TestArgoCDResourceCustomizations(t *testing.T) {
 	for _, kind := range []string{"DLIJob", "DLIConnection"} {
 		folder := filepath.Join(customizations, kind)
 		var tests healthTests
@@ -159,7 +159,7 @@ func TestTheFolderForArgoCDsRepositoryPassesItsTests(t *testing.T) {
 
 // People patch their argocd-cm with the file; it must bring the scripts, word
 // for word, and leave the rest alone.
-func TestThePatchOfArgocdCmBringsTheScripts(t *testing.T) {
+func TestArgoCDConfigMap(t *testing.T) {
 	const namespace = "argocd"
 	for _, object := range []client.Object{
 		namespaceNamed(namespace),

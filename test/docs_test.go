@@ -59,7 +59,7 @@ func read(t *testing.T, path string) string {
 // A block that begins with ```sh is for readers to copy, so it must work as it
 // stands, with the objects of config/samples. What needs a registry or builds
 // something begins with ```shell.
-func TestCommandsInTheDocumentsWork(t *testing.T) {
+func TestDocumentedCommands(t *testing.T) {
 	const namespace = "documents"
 	server, err := dlitest.NewServer()
 	if err != nil {
@@ -125,7 +125,7 @@ func applySamples(t *testing.T, namespace, endpoint string) {
 
 const sampleEndpoint = "http://127.0.0.1:18080"
 
-func TestLinksInTheDocumentsLeadSomewhere(t *testing.T) {
+func TestDocumentLinks(t *testing.T) {
 	link := regexp.MustCompile(`\]\(([^)\s]+)\)`)
 	heading := regexp.MustCompile(`(?m)^#+ (.+)$`)
 	anchors := func(text string) map[string]bool {

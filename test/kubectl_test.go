@@ -29,7 +29,7 @@ import (
 // each.
 var described = []string{"finished", "failed", "not-found", "secret-not-found", "rate-limited", "deadline-exceeded"}
 
-func TestKubectlShowsWhatPeopleNeed(t *testing.T) {
+func TestKubectl(t *testing.T) {
 	everyState.reach(t)
 	commands := map[string][]string{
 		"get-dlijobs":             {"get", "dlijobs"},
@@ -72,7 +72,7 @@ var badly = regexp.MustCompile(`<(invalid|none|unknown|nil)>`)
 // mayBeNone are the lines of kubectl describe that say <none> of any object.
 var mayBeNone = regexp.MustCompile(`^(Labels|Annotations|Events): +<none>\s*$`)
 
-func TestTablesShowNoRawMilliseconds(t *testing.T) {
+func TestTables(t *testing.T) {
 	everyState.reach(t)
 	for _, args := range [][]string{{"get", "dlijobs"}, {"get", "dlijobs", "-o", "wide"}} {
 		table := kubectl(t, namespace, args...)

@@ -56,7 +56,7 @@ type argoWorkflow struct {
 	} `json:"spec"`
 }
 
-func TestArgoWorkflowsGoesOnWithTheOutcome(t *testing.T) {
+func TestArgoWorkflowsOutcome(t *testing.T) {
 	everyState.reach(t)
 	var workflow argoWorkflow
 	readYAML(t, examples+"argo-workflows.yaml", &workflow)
@@ -227,7 +227,7 @@ var expression = regexp.MustCompile(`\$\{\{[^}]*\}\}|\$\([^)]*\)|\$\w+`)
 
 // A pipeline's step ends when its job ends, and well only if the job did. It
 // runs with the rights that the examples ask for.
-func TestTheRecipesOfCITellSuccessFromFailure(t *testing.T) {
+func TestCIRecipes(t *testing.T) {
 	const namespace = "pipelines"
 	server := startPipelines(t, namespace)
 	all, jobs := recipes(t), 0
@@ -393,7 +393,7 @@ func (s *step) wait(t *testing.T) bool {
 }
 
 // What the documentation shows of other tools must at least be what they read.
-func TestTheDocumentedManifestsParse(t *testing.T) {
+func TestDocumentedManifests(t *testing.T) {
 	page, err := os.ReadFile("../docs/gating.md")
 	if err != nil {
 		t.Skipf("no page: %v", err)

@@ -40,7 +40,7 @@ func TestPolicyFollowsTheAgeOfAJob(t *testing.T) {
 	}
 }
 
-func TestPopulationCountsEveryChangeOnce(t *testing.T) {
+func TestPopulationChanges(t *testing.T) {
 	p := &population{policy: usual()}
 	p.add(noon.Add(-time.Hour), false)
 	p.created(0, noon.Add(-time.Minute)) // before the window
@@ -57,7 +57,7 @@ func TestPopulationCountsEveryChangeOnce(t *testing.T) {
 	}
 }
 
-func TestPopulationTellsNewsFromFigures(t *testing.T) {
+func TestPopulationNews(t *testing.T) {
 	p := &population{policy: usual()}
 	p.add(noon, false)
 	p.show(0, "RUNNING", true, false, noon)
@@ -72,7 +72,7 @@ func TestPopulationTellsNewsFromFigures(t *testing.T) {
 	}
 }
 
-func TestPopulationMeasuresLatenessAgainstTheInterval(t *testing.T) {
+func TestPopulationLateness(t *testing.T) {
 	p := &population{policy: usual()}
 	told := map[string]time.Time{}
 	for _, late := range []time.Duration{30 * time.Second, 67 * time.Second, 0} {
@@ -99,7 +99,7 @@ func TestPopulationMeasuresLatenessAgainstTheInterval(t *testing.T) {
 	}
 }
 
-func TestPopulationWantsAPollInEveryInterval(t *testing.T) {
+func TestPopulationWantedPolls(t *testing.T) {
 	p := &population{policy: usual()}
 	p.add(noon.Add(-time.Hour), false)
 	p.created(0, noon.Add(-time.Hour))
@@ -136,7 +136,7 @@ late_count 100
 	}
 }
 
-func TestFlagsThatCannotBeAreRefused(t *testing.T) {
+func TestRefusedFlags(t *testing.T) {
 	tests := map[string][]string{
 		"numbers that do not ascend":           {"-jobs=10,10"},
 		"a window shorter than an interval":    {"-window=30s"},

@@ -178,14 +178,14 @@ func TestAnswers(t *testing.T) {
 	}
 }
 
-func TestTheSampleIsRepairedWithTheIndentationOfItsDocument(t *testing.T) {
+func TestSampleIndentation(t *testing.T) {
 	indented := "    " + strings.ReplaceAll(sample, "\n", "\n    ")
 	status, err := judge(indented)
 	check(t, status, err, sampleStatus())
 }
 
-// TestAnswersThatDoNotArriveWhole holds rows 34, 35 and 59 of the contract.
-func TestAnswersThatDoNotArriveWhole(t *testing.T) {
+// TestBrokenAnswers holds rows 34, 35 and 59 of the contract.
+func TestBrokenAnswers(t *testing.T) {
 	for _, tc := range []struct {
 		name    string
 		handler http.HandlerFunc
@@ -247,7 +247,7 @@ func TestAnswersThatDoNotArriveWhole(t *testing.T) {
 	}
 }
 
-func TestAnEndlessAnswerEndsAtTheDeadline(t *testing.T) {
+func TestEndlessAnswer(t *testing.T) {
 	client, server := serve(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		fmt.Fprint(w, "{")
 		_ = http.NewResponseController(w).Flush()
@@ -259,7 +259,7 @@ func TestAnEndlessAnswerEndsAtTheDeadline(t *testing.T) {
 	}
 }
 
-func TestACallersDeadlineIsAnErrorAndItsCancellationIsNot(t *testing.T) {
+func TestCallersDeadline(t *testing.T) {
 	asked := make(chan struct{})
 	client, server := serve(t, http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
 		asked <- struct{}{}

@@ -35,9 +35,9 @@ func long(text string, n int) string { return `"` + strings.Repeat(text, n/len(t
 
 const mega = 1 << 20
 
-// TestLargeAnswersStillTellTheStatus has texts of a size that nobody wants to
+// TestLargeAnswersHaveAStatus has texts of a size that nobody wants to
 // keep around the few words that matter.
-func TestLargeAnswersStillTellTheStatus(t *testing.T) {
+func TestLargeAnswersHaveAStatus(t *testing.T) {
 	failed := func(s *JobStatus) { s.Status, s.State = "FAILED", StateFailed }
 	for _, tc := range []struct {
 		name      string
@@ -111,9 +111,9 @@ func TestLargeAnswersThatAreNone(t *testing.T) {
 	})
 }
 
-// TestALargeAnswerTakesLittleMemory counts all that is allocated, also what is
+// TestLargeAnswerMemory counts all that is allocated, also what is
 // free again soon.
-func TestALargeAnswerTakesLittleMemory(t *testing.T) {
+func TestLargeAnswerMemory(t *testing.T) {
 	ahead, behind := strings.TrimSuffix(young(`"message":"`), "}"), `","status":"FAILED"}`
 	response := &http.Response{StatusCode: 200, Body: io.NopCloser(io.MultiReader(
 		strings.NewReader(ahead), io.LimitReader(zeros{}, 60*mega), strings.NewReader(behind)))}
@@ -147,7 +147,7 @@ func (zeros) Read(buffer []byte) (int, error) {
 	return len(buffer), nil
 }
 
-func TestBodiesOfEverySizeArriveWhole(t *testing.T) {
+func TestBodySizes(t *testing.T) {
 	for _, size := range []int{0, 1, 4095, 4096, 4097, 64 << 10, maxBodyBytes - 1, maxBodyBytes} {
 		want := strings.Repeat("x", size)
 		for name, body := range map[string]io.Reader{

@@ -39,7 +39,7 @@ func (r *recorder) ServeHTTP(w http.ResponseWriter, request *http.Request) {
 	fmt.Fprintf(w, `{"job_id":%q,"status":"RUNNING"}`, segments[len(segments)-2])
 }
 
-func TestRequestsAreThoseOfTheContract(t *testing.T) {
+func TestRequests(t *testing.T) {
 	var seen recorder
 	client, server := serve(t, &seen, func(c *Config) { c.UserAgent = "dli-operator/1.2" })
 	temporary := Credentials{AccessKeyID: "AKEXAMPLE", SecretAccessKey: "SKEXAMPLE", SecurityToken: "STEXAMPLE"}
@@ -91,7 +91,7 @@ func TestRequestsAreThoseOfTheContract(t *testing.T) {
 	}
 }
 
-func TestWhatCannotBeSentIsNotSent(t *testing.T) {
+func TestUnsendable(t *testing.T) {
 	var seen recorder
 	client, _ := serve(t, &seen)
 	refuse := func(creds Credentials, jobID string, want Kind) {
@@ -116,7 +116,7 @@ func TestWhatCannotBeSentIsNotSent(t *testing.T) {
 	}
 }
 
-func TestNewClientRefusesWhatCannotBeUsed(t *testing.T) {
+func TestNewClientRefuses(t *testing.T) {
 	good := Config{Endpoint: "https://dli.corp.example", ProjectID: projectID}
 	for name, spoil := range map[string]func(*Config){
 		"no endpoint":                    func(c *Config) { c.Endpoint = "" },
@@ -267,7 +267,7 @@ func TestAnEndpointMayHaveAPath(t *testing.T) {
 	}
 }
 
-func TestBadConfigurationsOfTimeAreIgnored(t *testing.T) {
+func TestBadTimes(t *testing.T) {
 	client := clientOf(t, "http://127.0.0.1", func(c *Config) { c.Timeout = -time.Second })
 	if client.timeout != defaultTimeout {
 		t.Errorf("got a timeout of %v", client.timeout)

@@ -61,7 +61,7 @@ func TestAddressesThatAreRefused(t *testing.T) {
 	}
 }
 
-func TestNamesThatLeadToRefusedAddresses(t *testing.T) {
+func TestRefusedAddresses(t *testing.T) {
 	server := httptest.NewTLSServer(reply(200, finished))
 	defer server.Close()
 	_, port, err := net.SplitHostPort(hostOf(server))

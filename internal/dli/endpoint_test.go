@@ -90,7 +90,7 @@ func TestResolveEndpoint(t *testing.T) {
 	}
 }
 
-func TestRegionsAreResolvedConcurrently(t *testing.T) {
+func TestConcurrentRegions(t *testing.T) {
 	t.Setenv("HUAWEICLOUD_SDK_REGION_DLI_TEST_REGION_9", "https://dli.test-region-9.example")
 	var all sync.WaitGroup
 	for range 16 {

@@ -24,9 +24,9 @@ import (
 	"testing"
 )
 
-// TestMembersAreReadAsEncodingJSONReadsThem compares with the package whose
+// TestMembersLikeEncodingJSON compares with the package whose
 // rules the tags follow: for names of the right case there is no difference.
-func TestMembersAreReadAsEncodingJSONReadsThem(t *testing.T) {
+func TestMembersLikeEncodingJSON(t *testing.T) {
 	for _, body := range []any{statusBody{}, errorBody{}, identityBody{}} {
 		for name, one := range map[string]string{
 			"a text": `"text"`, "an escaped text": `"\u4f5c\"\ud83d\ude00"`, "a quoted integer": `"7"`, "an integer": `9007199254740993`,

@@ -50,7 +50,7 @@ func identity(t *testing.T, uri, token string) *PodIdentity {
 	return p
 }
 
-func TestPodIdentityFetchesCredentials(t *testing.T) {
+func TestPodIdentityFetch(t *testing.T) {
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		body, err := io.ReadAll(r.Body)
 		if err != nil || string(body) != "{}" || r.Method != "POST" || r.URL.Path != "/v1/credentials" || r.Header.Get("Authorization") != "POD-TOKEN" {
@@ -71,7 +71,7 @@ func TestPodIdentityFetchesCredentials(t *testing.T) {
 	}
 }
 
-func TestPodIdentityRefusesOddAnswers(t *testing.T) {
+func TestPodIdentityOddAnswers(t *testing.T) {
 	for _, tc := range []struct {
 		name    string
 		handler http.HandlerFunc
@@ -108,7 +108,7 @@ func TestPodIdentityRefusesOddAnswers(t *testing.T) {
 	}
 }
 
-func TestPodIdentityHonoursItsContext(t *testing.T) {
+func TestPodIdentityContext(t *testing.T) {
 	asked := make(chan struct{})
 	server := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
 		_, _ = io.Copy(io.Discard, r.Body)
@@ -126,7 +126,7 @@ func TestPodIdentityHonoursItsContext(t *testing.T) {
 	}
 }
 
-func TestPodIdentityRefusesWhatCannotBeUsed(t *testing.T) {
+func TestPodIdentityUnusable(t *testing.T) {
 	for _, tc := range []struct{ name, uri, file string }{
 		{"no URI", "", "/token"},
 		{"no file", "http://169.254.170.23/v1/credentials", ""},

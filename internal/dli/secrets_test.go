@@ -23,9 +23,9 @@ import (
 	"testing"
 )
 
-// TestAnEndpointCannotEchoSecrets has an endpoint put all that it was sent into
+// TestEchoedSecrets has an endpoint put all that it was sent into
 // every text of its answers.
-func TestAnEndpointCannotEchoSecrets(t *testing.T) {
+func TestEchoedSecrets(t *testing.T) {
 	key := Credentials{AccessKeyID: "AK-0123456789", SecretAccessKey: "SK-0123456789", SecurityToken: "ST-0123456789"}
 	token := Credentials{Token: "MIIT-0123456789"}
 	echoOf := func(r *http.Request) string {
@@ -102,7 +102,7 @@ func TestShortSecretsAreLeftAlone(t *testing.T) {
 	}
 }
 
-func TestASecretInPiecesIsNotShownWhole(t *testing.T) {
+func TestSecretInPieces(t *testing.T) {
 	hide := secretsOf(Credentials{AccessKeyID: "AKEXAMPLE", SecretAccessKey: "SKEXAMPLE"}, "")
 	a := answer{status: http.StatusOK, body: []byte(`{"job_id":"j","status":"FAILED","message":"SKEX\u0000AMPLE","statement":"select 'SKEX\u0007AMPLE'"}`)}
 	status, failure := interpret(a, &hide, statusOf("j"))

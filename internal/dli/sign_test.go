@@ -43,7 +43,7 @@ func hexSHA256(text string) string {
 	return hex.EncodeToString(sum[:])
 }
 
-func TestSignaturesAreThoseOfTheContract(t *testing.T) {
+func TestSignatures(t *testing.T) {
 	midnight := time.Date(2026, 1, 1, 8, 0, 0, 0, time.FixedZone("CST", 8*60*60))
 	client := clientOf(t, "https://dli.cn-north-4.myhuaweicloud.com", func(c *Config) {
 		c.Now = func() time.Time { return midnight }
@@ -74,7 +74,7 @@ func TestSignaturesAreThoseOfTheContract(t *testing.T) {
 	}
 }
 
-func TestCredentialsThatCannotBeUsed(t *testing.T) {
+func TestUnusableCredentials(t *testing.T) {
 	for _, tc := range []struct {
 		name  string
 		creds Credentials

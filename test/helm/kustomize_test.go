@@ -27,7 +27,7 @@ import (
 )
 
 // Who chooses the one or the other way to install must get the same operator.
-func TestTheChartInstallsTheSameAsKustomize(t *testing.T) {
+func TestChartLikeKustomize(t *testing.T) {
 	t.Run("by default", func(t *testing.T) {
 		same(t, kustomize(t, filepath.Join(config, "default")), mustRender(t, "dli-operator", ""))
 	})

@@ -25,7 +25,7 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 )
 
-func TestValuesThatCannotBeAreRefused(t *testing.T) {
+func TestRefusedValues(t *testing.T) {
 	for values, says := range map[string]string{
 		"replica: 1":    "replica",
 		"replicas: -1":  "/replicas",
@@ -125,7 +125,7 @@ func arguments(t *testing.T, objects []*unstructured.Unstructured) []string {
 	return args
 }
 
-func TestWhatIsTurnedOffIsNotThere(t *testing.T) {
+func TestTurnedOff(t *testing.T) {
 	all := mustRender(t, "dli-operator", everything)
 	for values, absent := range map[string][][2]string{
 		"crds: {install: false}":                      {{"CustomResourceDefinition", ""}},
@@ -150,7 +150,7 @@ func TestWhatIsTurnedOffIsNotThere(t *testing.T) {
 }
 
 // Who has no rights outside of some namespaces can install nothing there.
-func TestANamespacedReleaseHasNothingThatIsTheClusters(t *testing.T) {
+func TestNamespacedRelease(t *testing.T) {
 	for _, more := range []string{
 		"networkPolicy: {enabled: true}\nmetrics: {rules: {enabled: true}, dashboard: {enabled: true}}",
 		"metrics: {secure: false, serviceMonitor: {enabled: true}}",
@@ -164,7 +164,7 @@ func TestANamespacedReleaseHasNothingThatIsTheClusters(t *testing.T) {
 	}
 }
 
-func TestTwoReleasesOfOneNamespaceShareNothing(t *testing.T) {
+func TestTwoReleases(t *testing.T) {
 	first := mustRender(t, "a", everything)
 	second := mustRender(t, "b", "crds: {install: false}\n"+everything)
 	names := map[string]bool{}
@@ -185,7 +185,7 @@ func TestTwoReleasesOfOneNamespaceShareNothing(t *testing.T) {
 	}
 }
 
-func TestUninstallingLeavesTheJobsUnlessAskedNotTo(t *testing.T) {
+func TestUninstall(t *testing.T) {
 	for values, want := range map[string]string{"": "keep", "crds: {keep: false}": ""} {
 		for _, o := range mustRender(t, "dli-operator", values) {
 			if got := o.GetAnnotations()["helm.sh/resource-policy"]; o.GetKind() == "CustomResourceDefinition" && got != want {

@@ -109,7 +109,7 @@ func TestEveryMetricIsDocumented(t *testing.T) {
 
 // Queries about metrics that do not exist are answered with nothing, which looks
 // like all being well.
-func TestQueriesAreAboutMetricsThatExist(t *testing.T) {
+func TestQueries(t *testing.T) {
 	registered := registered(t)
 	for _, file := range []string{"config/prometheus/rules.yaml", "config/prometheus/rules_test.yaml", "config/prometheus/dashboard.json", "docs/metrics.md"} {
 		names := regexp.MustCompile(`\bdli_operator_\w+`).FindAllString(read(t, root, file), -1)
