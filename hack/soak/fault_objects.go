@@ -38,7 +38,7 @@ import (
 func objectFaults() []fault {
 	return []fault{
 		{name: "credentials-expired", group: onObjects, from: seconds(3), to: seconds(12), inject: expired},
-		{name: "key-wrong", group: onObjects, from: seconds(3), to: seconds(12), inject: wrongKey},
+		{name: "key-wrong", group: onObjects, from: seconds(32), to: seconds(45), inject: wrongKey},
 		{name: "secret-recreated", group: onObjects, from: seconds(1), to: seconds(12), inject: func(ctx context.Context, i injection) error {
 			t := i.team()
 			i.granted(t)
@@ -67,7 +67,8 @@ func expired(ctx context.Context, i injection) error {
 	return errors.Join(err, i.insist(ctx, "renewing credentials", func() error { return i.client.Update(ctx, t.secret(t.user)) }))
 }
 
-// wrongKey puts a secret key into the Secret that is not the right one.
+// wrongKey puts a secret key into the Secret that is not the right one, for long
+// enough to be read.
 func wrongKey(ctx context.Context, i injection) error {
 	t := i.team()
 	wrong := t.user
