@@ -253,6 +253,7 @@ func newManager(config *rest.Config, o options, fill *firstFill, lease *ownLease
 		HealthProbeBindAddress:        o.probeAddress,
 		PprofBindAddress:              o.pprofAddress,
 		LeaderElection:                lease != nil,
+		LeaderElectionID:              o.leaderElectionID, // names its metric
 		LeaderElectionReleaseOnCancel: true,
 		LeaseDuration:                 new(leaseDuration),
 		RenewDeadline:                 new(renewDeadline),

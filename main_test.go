@@ -266,7 +266,6 @@ func TestRefusedFlags(t *testing.T) {
 		"--poll-interval-min=2m":         "poll interval",
 		"--poll-interval-factor=0":       "factor",
 		"--list-interval=10ms":           "list interval",
-		"--list-trust=1s":                "list trust",
 		"--max-concurrent-reconciles=0":  "at least 1",
 		"--default-connection=name":      "namespace/name",
 		"--default-connection=a/b/c":     "namespace/name",

@@ -65,8 +65,7 @@ func TestTheControlPlaneIsDownloaded(t *testing.T) {
 
 func TestADownloadWithAnotherChecksumIsRefused(t *testing.T) {
 	s := newScript(t)
-	index := newIndex(t, "1.37.1", archive(t))
-	index.checksum = strings.Repeat("0", 2*sha512.Size)
+	index := newIndex(t, "1.37.1", archive(t), func(i *index) { i.checksum = strings.Repeat("0", 2*sha512.Size) })
 
 	for range 2 {
 		dir, messages, err := s.run("ENVTEST_INDEX=" + index.URL)
@@ -101,9 +100,7 @@ func TestTheControlPlaneIsBuilt(t *testing.T) {
 		"where the index does not answer": {
 			index: func(t *testing.T) string {
 				t.Helper()
-				index := newIndex(t, "1.37.1", nil)
-				index.silent = true
-				return index.URL
+				return newIndex(t, "1.37.1", nil, func(i *index) { i.silent = true }).URL
 			},
 			says: "not read within 5 s",
 		},
@@ -272,10 +269,13 @@ type index struct {
 	requests int
 }
 
-func newIndex(t *testing.T, version string, archive []byte) *index {
+func newIndex(t *testing.T, version string, archive []byte, changes ...func(*index)) *index {
 	t.Helper()
 	i := &index{checksum: fmt.Sprintf("%x", sha512.Sum512(archive))}
-	i.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	for _, change := range changes {
+		change(i)
+	}
+	i.Server = httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		i.mu.Lock()
 		i.requests++
 		i.mu.Unlock()
@@ -291,6 +291,8 @@ func newIndex(t *testing.T, version string, archive []byte) *index {
 		_, _ = fmt.Fprintf(w, "releases:\n  v%s:\n    %s:\n      hash: %s\n      selfLink: %s/%s\n",
 			version, name, i.checksum, i.URL, name)
 	}))
+	// Only now, since requests read what was set before.
+	i.Start()
 	t.Cleanup(i.Close)
 	return i
 }

@@ -77,7 +77,7 @@ func TestControlPlane(t *testing.T) {
 		for i := range 100 {
 			create(t, admin, fmt.Sprint("lost-", i))
 		}
-		before := version(t, get(t, admin, "lost").ResourceVersion)
+		before := version(t, get(t, admin, "lost-99").ResourceVersion)
 		if err := plane.Restore(snapshot); err != nil {
 			t.Fatal(err)
 		}
