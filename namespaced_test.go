@@ -294,10 +294,10 @@ func (p pods) start(t *testing.T, args ...string) *process {
 	return started
 }
 
-// ready tells whether the operator says so.
+// ready reports whether the operator says so.
 func (p *process) ready() bool { return p.answers("/readyz") }
 
-// answers tells whether a probe succeeds.
+// answers reports whether a probe succeeds.
 func (p *process) answers(probe string) bool {
 	answer, err := http.Get("http://" + p.probes + probe)
 	if err != nil {

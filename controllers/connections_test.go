@@ -109,7 +109,7 @@ func (w *world) awaitConnection(name, reason string) metav1.Condition {
 	return c
 }
 
-// stopped tells whether DLI is not asked for a job any more: not while it is
+// stopped reports whether DLI is not asked for a job any more: not while it is
 // asked for another one many times.
 func (w *world) stopped(jobID, other string) {
 	w.Helper()

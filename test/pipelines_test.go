@@ -380,7 +380,7 @@ func (s *step) awaitRunning(t *testing.T, namespace, jobID string) {
 	}
 }
 
-// wait waits for the end of the step and tells whether it succeeded.
+// wait waits for the end of the step and reports whether it succeeded.
 func (s *step) wait(t *testing.T) bool {
 	t.Helper()
 	select {
