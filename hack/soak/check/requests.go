@@ -147,8 +147,8 @@ type Outage struct {
 }
 
 // Outages finds where a process went on asking an endpoint that was dead: beyond
-// the grace only probes, ever farther apart, and one look at each job that it had
-// never asked for.
+// the grace only probes, ever farther apart, and one look at each job: while a
+// single job may be the cause, the others are to have their turn.
 func Outages(requests []Request, outages []Outage) (checked int, found []Violation) {
 	for _, o := range outages {
 		type caller struct {
@@ -167,11 +167,11 @@ func Outages(requests []Request, outages []Outage) (checked int, found []Violati
 				c = &caller{asked: map[string]bool{}}
 				callers[key] = c
 			}
-			again := c.asked[r.Job]
-			c.asked[r.Job] = true
 			if r.At.Before(o.From) {
 				continue
 			}
+			again := c.asked[r.Job]
+			c.asked[r.Job] = true
 			if c.first.IsZero() {
 				c.first = r.At
 			}
