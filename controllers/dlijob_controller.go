@@ -136,7 +136,7 @@ func (r *DLIJobReconciler) reconcile(ctx context.Context, stored *v1alpha1.DLIJo
 	result := r.Poller.Newest(key)
 	switch wait := r.memories.of(job, now).met.Add(firstAnswer).Sub(now); {
 	case result != nil:
-		recordResult(job, result, now, r.Schedule.NotFoundAfter)
+		recordResult(job, result, r.Schedule.NotFoundAfter)
 	case wait > 0 && len(job.Status.Conditions) == 0 && !job.Spec.Suspend:
 		return wait, nil
 	}

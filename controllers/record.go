@@ -51,19 +51,21 @@ var outcomes = map[dli.State]v1alpha1.Outcome{
 	dli.StateCancelled: v1alpha1.OutcomeCancelled,
 }
 
-// recordResult copies what the poller brought into the status of a job, at now.
-func recordResult(job *v1alpha1.DLIJob, result *poller.Result, now time.Time, notFoundAfter time.Duration) {
+// recordResult copies what the poller brought into the status of a job, as of when
+// it came: that may be long ago if writes failed, and answers that lie close
+// together must not look as if they were spread over that time.
+func recordResult(job *v1alpha1.DLIJob, result *poller.Result, notFoundAfter time.Duration) {
 	switch {
 	case result.Listed && job.IsCompleted():
 		return // a list decides nothing
 	case result.Listed:
 		answer := *result.Status
 		answer.Message = job.Status.Message // which a list does not have
-		record(job, &answer, now)
+		record(job, &answer, result.At)
 	case result.Status != nil:
-		record(job, result.Status, now)
+		record(job, result.Status, result.At)
 	default:
-		recordFailure(job, result.Failure, result.Run, now, notFoundAfter)
+		recordFailure(job, result.Failure, result.Run, result.At, notFoundAfter)
 	}
 	// That DLI no longer has a job which has ended is an answer, too.
 	answered := result.Status != nil || job.IsCompleted() && meta.IsStatusConditionTrue(job.Status.Conditions, v1alpha1.SyncedCondition)

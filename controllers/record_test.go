@@ -72,7 +72,7 @@ func TestRecord(t *testing.T) {
 	t.Run("keeps what a list leaves out, and the message", func(t *testing.T) {
 		job := newJob(read(answering("RUNNING", func(a *dli.JobStatus) { a.Message, a.Statement = "half way", "select 1" })))
 		row := &poller.Result{Listed: true, Status: answering("RUNNING", func(a *dli.JobStatus) { a.ResultCount = ptr.To[int64](4) })}
-		recordResult(job, row, noon, time.Minute)
+		recordResult(job, row, time.Minute)
 		if s := job.Status; s.Message != "half way" || s.Statement != "select 1" || *s.ResultCount != 4 {
 			t.Errorf("the status is %+v", s)
 		}
@@ -82,7 +82,7 @@ func TestRecord(t *testing.T) {
 		for _, outcome := range []v1alpha1.Outcome{"Succeeded", "NotFound"} {
 			job := newJob(read(answering("RUNNING")), func(job *v1alpha1.DLIJob) { job.Status.Outcome = outcome })
 			before := job.Status.DeepCopy()
-			recordResult(job, &poller.Result{Listed: true, Status: answering("RUNNING")}, noon.Add(time.Hour), time.Minute)
+			recordResult(job, &poller.Result{Listed: true, Status: answering("RUNNING"), At: noon.Add(time.Hour)}, time.Minute)
 			if diff := cmp.Diff(before, &job.Status); diff != "" {
 				t.Error(diff)
 			}
@@ -189,6 +189,23 @@ func TestRecord(t *testing.T) {
 		}
 		if status.Error.Code != "DLI.0002" || !status.StatementTruncated || len(status.Columns) == 0 || len(status.Columns)+int(status.ColumnsOmitted) != 1000 {
 			t.Errorf("code %q, truncated %v, %d columns, %d omitted", status.Error.Code, status.StatementTruncated, len(status.Columns), status.ColumnsOmitted)
+		}
+	})
+}
+
+func TestRecordResult(t *testing.T) {
+	t.Run("does not take the time until it is stored for time in which DLI answered", func(t *testing.T) {
+		job := newJob()
+		result := &poller.Result{Failure: &connection.Failure{Reason: "JobNotFound", Message: "because"}, At: noon}
+		result.Run = poller.Run{Failures: 3, Reason: "JobNotFound", NotFound: 3, NotFoundSince: noon.Add(-time.Minute)}
+		recordResult(job, result, 2*time.Minute)
+		if job.IsCompleted() {
+			t.Error("three answers within a minute are believed")
+		}
+		result.At = noon.Add(time.Minute)
+		recordResult(job, result, 2*time.Minute)
+		if job.Status.Outcome != "NotFound" {
+			t.Errorf("three answers over two minutes are not believed: %+v", job.Status)
 		}
 	})
 }
