@@ -25,6 +25,7 @@ import (
 	"k8s.io/utils/ptr"
 
 	"github.com/dli-operator/dli-operator/api/v1alpha1"
+	"github.com/dli-operator/dli-operator/internal/poller"
 )
 
 // worthWriting reports whether a reader cares about what changed since the
@@ -93,13 +94,12 @@ func sameFigures(a, b *v1alpha1.DLIJobStatus) bool {
 		a.Message == b.Message
 }
 
-// nearly reports whether a duration is within a quarter of what it was.
+// nearly is poller.Nearly for durations of which nil is none.
 func nearly(was, is *int64) bool {
 	if was == nil || is == nil {
 		return was == is
 	}
-	difference := *is - *was
-	return max(difference, -difference) <= *was/4
+	return poller.Nearly(*was, *is)
 }
 
 // maxStatusBytes bounds a status as JSON on the wire, where each of < > & takes

@@ -56,7 +56,7 @@ type DLIConnectionReconciler struct {
 	// share the DLIJobs between them, one does. Each writes which credentials were
 	// rejected.
 	Report bool
-	// Leads reports whether this process surely leads; nil when it always does.
+	// Leads reports whether this process surely leads.
 	Leads func(now time.Time) bool
 
 	changes trigger
@@ -77,7 +77,7 @@ func (r *DLIConnectionReconciler) Reconcile(ctx context.Context, req ctrl.Reques
 		}
 		return ctrl.Result{}, client.IgnoreNotFound(err)
 	}
-	if r.Leads != nil && !r.Leads(r.Clock.Now()) {
+	if !r.Leads(r.Clock.Now()) {
 		return ctrl.Result{RequeueAfter: leadAgain}, nil
 	}
 	conn := r.Connections.Open(stored)

@@ -55,7 +55,7 @@ type DLIJobReconciler struct {
 	Recorder    events.EventRecorder
 	Clock       clock.PassiveClock
 	Metrics     *Metrics
-	// Leads reports whether this process surely leads; nil when it always does.
+	// Leads reports whether this process surely leads.
 	Leads func(now time.Time) bool
 	// Rewound is called when the API server has gone back in time; it may be nil.
 	Rewound func()
@@ -84,7 +84,7 @@ func (r *DLIJobReconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctr
 	for conflicts := 0; err == nil; conflicts++ {
 		// After each read: what a new leader has written would look like the work of
 		// another hand.
-		if r.ending.Load() || r.Leads != nil && !r.Leads(r.Clock.Now()) {
+		if r.ending.Load() || !r.Leads(r.Clock.Now()) {
 			return ctrl.Result{RequeueAfter: leadAgain}, nil
 		}
 		if stored == nil || !stored.DeletionTimestamp.IsZero() {
@@ -126,7 +126,8 @@ func (r *DLIJobReconciler) reconcile(ctx context.Context, stored *v1alpha1.DLIJo
 	now := r.Clock.Now()
 	key := client.ObjectKeyFromObject(stored)
 	job := stored.DeepCopy()
-	if wait, err := r.putRight(ctx, job, now); err != nil || wait > 0 {
+	known := r.memories.of(job, now)
+	if wait, err := r.putRight(ctx, job, known, now); err != nil || wait > 0 {
 		return wait, err
 	}
 	progress, err := r.poll(ctx, job, now)
@@ -134,7 +135,7 @@ func (r *DLIJobReconciler) reconcile(ctx context.Context, stored *v1alpha1.DLIJo
 		return 0, err
 	}
 	result := r.Poller.Newest(key)
-	switch wait := r.memories.of(job, now).met.Add(firstAnswer).Sub(now); {
+	switch wait := known.met.Add(firstAnswer).Sub(now); {
 	case result != nil:
 		recordResult(job, result, r.Schedule.NotFoundAfter)
 	case wait > 0 && len(job.Status.Conditions) == 0 && !job.Spec.Suspend:
@@ -230,8 +231,7 @@ const restoreEvery = 5 * time.Second
 // putRight undoes what somebody else has changed in the status of a job. It
 // returns how long to wait before that may be done again, 0 if it was done or
 // nothing was to be done.
-func (r *DLIJobReconciler) putRight(ctx context.Context, job *v1alpha1.DLIJob, now time.Time) (time.Duration, error) {
-	known := r.memories.of(job, now)
+func (r *DLIJobReconciler) putRight(ctx context.Context, job *v1alpha1.DLIJob, known memory, now time.Time) (time.Duration, error) {
 	if known.holds(job) {
 		return 0, nil
 	}

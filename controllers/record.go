@@ -36,11 +36,11 @@ import (
 // Bounds of what is kept of an answer, as the API documents them. Bytes for
 // long texts, since their size is what etcd and every watcher pay for.
 const (
-	maxText             = 4096
+	maxText             = poller.MaxText
 	maxWord             = 64
 	maxName             = 256
 	maxPath             = 1024
-	maxColumns          = 256
+	maxColumns          = poller.MaxColumns
 	maxConditionMessage = 1024
 )
 
@@ -214,21 +214,17 @@ func syncedReason(job *v1alpha1.DLIJob) string {
 // same, but for times and other numbers, the first message stays too: a new id
 // alone is no news.
 func messageOf(job *v1alpha1.DLIJob, f *connection.Failure) string {
-	said := text.Truncate(text.OneLine(f.Message), maxConditionMessage-2*maxWord)
+	told := *f
+	told.Message = text.Truncate(text.OneLine(f.Message), maxConditionMessage-2*maxWord)
 	synced := meta.FindStatusCondition(job.Status.Conditions, v1alpha1.SyncedCondition)
 	if synced != nil && synced.Reason == f.Reason {
-		before, _, _ := strings.Cut(synced.Message, requestMark)
-		if withoutNumbers(before) == withoutNumbers(said) {
+		before := connection.ParseFailure(f.Reason, synced.Message)
+		if withoutNumbers(before.Message) == withoutNumbers(told.Message) {
 			return synced.Message
 		}
 	}
-	if f.RequestID == "" {
-		return said
-	}
-	return said + requestMark + f.RequestID + ")"
+	return told.String()
 }
-
-const requestMark = " (request "
 
 func withoutNumbers(said string) string {
 	return strings.Map(func(r rune) rune {

@@ -87,6 +87,9 @@ type Options struct {
 // Add adds the controllers of DLIJobs and DLIConnections, and the poller between
 // them, to a manager.
 func Add(ctx context.Context, mgr ctrl.Manager, o Options) error {
+	if o.Leads == nil {
+		o.Leads = func(time.Time) bool { return true }
+	}
 	metrics, err := NewMetrics(o.Registry, o.Version)
 	if err != nil {
 		return fmt.Errorf("registering metrics: %w", err)

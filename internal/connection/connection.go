@@ -150,6 +150,14 @@ type Admission struct {
 	Why *Failure
 }
 
+// Sooner is the earlier of two times of which zero is never, as Admission.Until.
+func Sooner(a, b time.Time) time.Time {
+	if a.IsZero() || !b.IsZero() && b.Before(a) {
+		return b
+	}
+	return a
+}
+
 // Next says who may be asked for at now.
 func (c *Connection) Next(now time.Time) Admission {
 	c.mu.Lock()
@@ -166,7 +174,7 @@ func (c *Connection) Next(now time.Time) Admission {
 		if a.Why == nil {
 			a.Why = s.why
 		}
-		a.Who, until, then = max(a.Who, s.who), later(until, s.until), sooner(then, s.then)
+		a.Who, until, then = max(a.Who, s.who), later(until, s.until), Sooner(then, s.then)
 	}
 	a.Until = then
 	if a.Who != Nobody && now.Before(until) {
@@ -322,6 +330,11 @@ type Health struct {
 func (c *Connection) Health(now time.Time) Health {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	return c.health(now)
+}
+
+// health is Health for those who hold the lock.
+func (c *Connection) health(now time.Time) Health {
 	if c.broken != nil {
 		return Health{Reason: c.broken.Reason, Message: c.broken.Message}
 	}

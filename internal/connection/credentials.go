@@ -137,7 +137,7 @@ func (c *credentials) recall(now time.Time) {
 	}
 	c.lockout.recall(times, lockedUntil, now)
 	if c.lockout.closed() && c.lockout.why == nil && c.remembered.Message != "" {
-		c.lockout.why = parseFailure(v1alpha1.ReasonCredentialsRejected, c.remembered.Message)
+		c.lockout.why = ParseFailure(v1alpha1.ReasonCredentialsRejected, c.remembered.Message)
 	}
 }
 
@@ -229,7 +229,6 @@ func (c *Connection) Refresh(ctx context.Context, now time.Time) (next time.Dura
 		}
 		c.mu.Unlock()
 	}
-	healthy := c.Health(now).Ready
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.broken != nil {
@@ -237,7 +236,7 @@ func (c *Connection) Refresh(ctx context.Context, now time.Time) (next time.Dura
 		return refreshInterval(c.probe), nil
 	}
 	longest := refreshInterval(c.probe)
-	if !healthy {
+	if !c.health(now).Ready {
 		longest = retryInterval(c.probe)
 	}
 	return max(min(c.credentials.due(now, c.probe).Sub(now), longest), time.Millisecond), nil

@@ -65,8 +65,8 @@ func (f *Failure) String() string {
 	return f.Message + requestMark + f.RequestID + ")"
 }
 
-// parseFailure returns the failure of which String has made said.
-func parseFailure(reason, said string) *Failure {
+// ParseFailure returns the failure of which String has made said.
+func ParseFailure(reason, said string) *Failure {
 	message, id, _ := strings.Cut(said, requestMark)
 	return &Failure{Reason: reason, Message: message, RequestID: strings.TrimSuffix(id, ")")}
 }

@@ -17,6 +17,7 @@ limitations under the License.
 package connection
 
 import (
+	"slices"
 	"time"
 
 	"golang.org/x/time/rate"
@@ -91,10 +92,7 @@ func (f *inFlight) standing(now time.Time) standing {
 func (f *inFlight) begin(now time.Time) { f.began = append(f.began, now) }
 
 func (f *inFlight) end(began time.Time) {
-	for i, at := range f.began {
-		if at.Equal(began) {
-			f.began = append(f.began[:i], f.began[i+1:]...)
-			return
-		}
+	if i := slices.IndexFunc(f.began, began.Equal); i >= 0 {
+		f.began = slices.Delete(f.began, i, i+1)
 	}
 }

@@ -176,14 +176,6 @@ func later(a, b time.Time) time.Time {
 	return b
 }
 
-// sooner is the earlier of two times of which zero is never.
-func sooner(a, b time.Time) time.Time {
-	if a.IsZero() || !b.IsZero() && b.Before(a) {
-		return b
-	}
-	return a
-}
-
 // lockouts holds the guard of every set of credentials in use, and of those that
 // are not while there is something to remember of them.
 type lockouts struct {

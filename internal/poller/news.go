@@ -96,11 +96,17 @@ func (t *told) held(f *connection.Failure) bool {
 	return true
 }
 
-// nearly reports whether a duration is within a quarter of what it was.
+// nearly is Nearly for durations of which -1 is none.
 func nearly(was, is time.Duration) bool {
 	if was < 0 || is < 0 {
 		return was == is
 	}
+	return Nearly(was, is)
+}
+
+// Nearly reports whether a duration, in whatever unit, is within a quarter of what
+// it was: such a change alone is no news.
+func Nearly[T ~int64](was, is T) bool {
 	difference := is - was
 	return max(difference, -difference) <= was/4
 }

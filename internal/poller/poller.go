@@ -174,7 +174,7 @@ func (p *Poller) serveDue(ctx context.Context, now time.Time) time.Time {
 // serve lets those ask who wait in a line and may at now.
 func (p *Poller) serve(ctx context.Context, l *line, now time.Time) {
 	if l.hold.on {
-		l.hold.on, l.hold.endedAt = false, sooner(l.wakeAt, now)
+		l.hold.on, l.hold.endedAt = false, connection.Sooner(l.wakeAt, now)
 	}
 	l.wakeAt, l.changed = time.Time{}, false
 	for !l.isEmpty() || l.wantsPage() {
@@ -221,7 +221,7 @@ func (p *Poller) holdBack(l *line, admission connection.Admission, now time.Time
 	switch {
 	case l.hold.toldAll:
 	case now.Before(patient):
-		l.wakeAt = sooner(l.wakeAt, patient)
+		l.wakeAt = connection.Sooner(l.wakeAt, patient)
 	default:
 		l.hold.toldAll, toAll = true, true
 	}
@@ -348,12 +348,4 @@ func earlier(a, b time.Time) time.Time {
 		return a
 	}
 	return b
-}
-
-// sooner is the earlier of two times of which zero is never.
-func sooner(a, b time.Time) time.Time {
-	if a.IsZero() || !b.IsZero() && b.Before(a) {
-		return b
-	}
-	return a
 }

@@ -80,29 +80,30 @@ func (j *job) hasUnstoredEnd() bool {
 }
 
 const (
-	// maxText is what is kept of a text while it waits to be stored: one byte more
-	// than is stored, to show that it was cut.
-	maxText = 4096 + 1
-	// maxColumns is how many columns are stored; of more only the number is kept.
-	maxColumns = 256
+	// MaxText is how many bytes of a job's statement and message are stored. One
+	// more is kept until then, to show that there were more.
+	MaxText = 4096
+	maxKept = MaxText + 1
+	// MaxColumns is how many columns are stored; of more only the number is kept.
+	MaxColumns = 256
 )
 
 // compact returns an answer with no more of its texts than is stored: they can be
 // megabytes long, and may have to wait for as long as the API server is away.
 func compact(a *dli.JobStatus) *dli.JobStatus {
 	short := *a
-	if len(a.Statement) > maxText {
-		short.Statement = strings.Clone(a.Statement[:maxText])
+	if len(a.Statement) > maxKept {
+		short.Statement = strings.Clone(a.Statement[:maxKept])
 	}
-	if len(a.Message) > maxText {
-		short.Message = strings.Clone(text.Truncate(text.Printable(a.Message), maxText))
+	if len(a.Message) > maxKept {
+		short.Message = strings.Clone(text.Truncate(text.Printable(a.Message), maxKept))
 		if code := dli.ErrorCode(a.Message); code != dli.ErrorCode(short.Message) {
 			short.Message += " " + code
 		}
 	}
-	if len(a.Columns) > maxColumns {
+	if len(a.Columns) > MaxColumns {
 		short.Columns = make([]dli.Column, len(a.Columns))
-		copy(short.Columns, a.Columns[:maxColumns])
+		copy(short.Columns, a.Columns[:MaxColumns])
 	}
 	return &short
 }
