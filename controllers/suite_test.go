@@ -50,6 +50,7 @@ import (
 	"github.com/dli-operator/dli-operator/internal/connection"
 	"github.com/dli-operator/dli-operator/internal/dli/dlitest"
 	"github.com/dli-operator/dli-operator/internal/poller"
+	"github.com/dli-operator/dli-operator/test/testenv"
 )
 
 // One real API server serves all tests of the package; each works in a
@@ -309,21 +310,7 @@ func (w *world) awaitRequests(jobID string, n int) {
 // deadlineOfWaits is far beyond what any wait takes on a busy machine.
 const deadlineOfWaits = 60 * time.Second
 
-func eventually(is func() bool) bool {
-	tick := time.NewTicker(20 * time.Millisecond)
-	defer tick.Stop()
-	timeout := time.After(deadlineOfWaits)
-	for {
-		if is() {
-			return true
-		}
-		select {
-		case <-tick.C:
-		case <-timeout:
-			return is()
-		}
-	}
-}
+func eventually(is func() bool) bool { return testenv.Within(deadlineOfWaits, is) }
 
 // update changes an object on the API server, again if somebody else did.
 func update[T client.Object](w *world, object T, change func(T)) {

@@ -53,6 +53,7 @@ import (
 	"github.com/dli-operator/dli-operator/internal/connection"
 	"github.com/dli-operator/dli-operator/internal/dli/dlitest"
 	"github.com/dli-operator/dli-operator/internal/poller"
+	"github.com/dli-operator/dli-operator/test/testenv"
 )
 
 var update = flag.Bool("update", false, "write the golden files anew; look at what git says has changed")
@@ -167,18 +168,7 @@ func connectionTo(endpoint, namespace, name, secret string) *v1alpha1.DLIConnect
 
 // eventually waits until something is so, for far longer than it takes on a
 // busy machine.
-func eventually(is func() bool) bool {
-	tick, timeout := time.NewTicker(20*time.Millisecond), time.After(time.Minute)
-	defer tick.Stop()
-	for !is() {
-		select {
-		case <-tick.C:
-		case <-timeout:
-			return is()
-		}
-	}
-	return true
-}
+func eventually(is func() bool) bool { return testenv.Within(time.Minute, is) }
 
 // kubeconfig writes one whose user is the cluster's administrator, or whom it
 // acts as, and whose commands work in a namespace.

@@ -57,7 +57,7 @@ func TestTheAPIServer(t *testing.T) {
 	polled := names("running", running)
 	endingOf := map[string][]string{"slow": names("slow", ending), "gone": names("gone", ending)}
 	all := slices.Concat(polled, endingOf["slow"], endingOf["gone"])
-	if !within(2*time.Minute, func() bool {
+	if !testenv.Within(2*time.Minute, func() bool {
 		return !slices.ContainsFunc(all, func(id string) bool { return w.dli.Requests(id) < 2 })
 	}) {
 		t.Fatal("not all jobs are polled")
@@ -83,7 +83,7 @@ func TestTheAPIServer(t *testing.T) {
 	areStored := func(t *testing.T, ids []string) {
 		t.Helper()
 		n := 0
-		if !within(wait, func() bool {
+		if !testenv.Within(wait, func() bool {
 			n = 0
 			for _, id := range ids {
 				if _, ok := seen.completed(id); ok {
@@ -128,7 +128,7 @@ func TestAPollRequestWhileWritesFail(t *testing.T) {
 	change(w, job, pollNow)
 	w.awaitRequests("job", asked+1)
 	refused := func(write testenv.Write) bool { return write.Status == http.StatusInternalServerError }
-	if !within(wait, func() bool { return proxy.Count(refused) >= 3 }) {
+	if !testenv.Within(wait, func() bool { return proxy.Count(refused) >= 3 }) {
 		t.Errorf("%d writes were tried while they fail", proxy.Count(refused))
 	}
 	if n := w.dli.Requests("job") - asked; n != 1 {
@@ -159,7 +159,7 @@ func TestADeletedJobHasNoEvents(t *testing.T) {
 	if err := w.Delete(t.Context(), job); err != nil {
 		t.Fatal(err)
 	}
-	if !within(wait, func() bool {
+	if !testenv.Within(wait, func() bool {
 		return apierrors.IsNotFound(w.Get(t.Context(), client.ObjectKeyFromObject(job), &v1alpha1.DLIJob{})) &&
 			w.dli.Stats().InFlight == 0
 	}) {
@@ -168,7 +168,7 @@ func TestADeletedJobHasNoEvents(t *testing.T) {
 	// What was to be told of the first is told before what is told of another.
 	w.finishes("witness")
 	w.awaitReason(w.watch("witness"), v1alpha1.ReasonJobFinished)
-	if !within(wait, func() bool { return slices.Contains(w.events("witness"), "Normal JobFinished") }) {
+	if !testenv.Within(wait, func() bool { return slices.Contains(w.events("witness"), "Normal JobFinished") }) {
 		t.Fatal("no event of the witness came")
 	}
 	if told := w.events("deleted"); slices.Contains(told, "Normal JobFinished") {

@@ -26,6 +26,7 @@ import (
 
 	"github.com/dli-operator/dli-operator/api/v1alpha1"
 	"github.com/dli-operator/dli-operator/internal/dli/dlitest"
+	"github.com/dli-operator/dli-operator/test/testenv"
 )
 
 // DLI's clock differs from the operator's, by less than signatures bear.
@@ -94,7 +95,7 @@ func TestAWrongClock(t *testing.T) {
 	if matched := regexp.MustCompile(`(?i)put valid`).MatchString(synced.Message); matched {
 		t.Errorf("it is told as a wrong key: %s", synced.Message)
 	}
-	if !within(wait, func() bool {
+	if !testenv.Within(wait, func() bool {
 		message := w.ready("clocked").Message
 		return clock.MatchString(message) && amount.MatchString(message)
 	}) {

@@ -25,6 +25,7 @@ import (
 
 	"github.com/dli-operator/dli-operator/api/v1alpha1"
 	"github.com/dli-operator/dli-operator/internal/dli/dlitest"
+	"github.com/dli-operator/dli-operator/test/testenv"
 )
 
 // A conflict costs no answer, and no question to DLI.
@@ -74,7 +75,7 @@ func TestConflicts(t *testing.T) {
 func (w *world) whileChanging(job *v1alpha1.DLIJob, period, limit time.Duration, do func(*v1alpha1.DLIJob), is func() bool) bool {
 	w.Helper()
 	next := time.Now()
-	return within(limit, func() bool {
+	return testenv.Within(limit, func() bool {
 		if now := time.Now(); !now.Before(next) {
 			next = now.Add(period)
 			change(w, job.DeepCopy(), do)

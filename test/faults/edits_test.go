@@ -22,6 +22,7 @@ import (
 
 	"github.com/dli-operator/dli-operator/api/v1alpha1"
 	"github.com/dli-operator/dli-operator/internal/dli/dlitest"
+	"github.com/dli-operator/dli-operator/test/testenv"
 )
 
 // An edit takes effect at once, and undoes nothing that it does not touch.
@@ -36,7 +37,7 @@ func TestEdits(t *testing.T) {
 		w.awaitReason(job, v1alpha1.ReasonJobRunning)
 		asked := w.dli.Requests("job")
 		change(w, job, every(2))
-		if !within(20*time.Second, func() bool { return w.dli.Requests("job") >= asked+4 }) {
+		if !testenv.Within(20*time.Second, func() bool { return w.dli.Requests("job") >= asked+4 }) {
 			t.Errorf("DLI was asked %d times in 20 s at an interval of 2 s", w.dli.Requests("job")-asked)
 		}
 	})

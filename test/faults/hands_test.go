@@ -26,6 +26,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/dli-operator/dli-operator/api/v1alpha1"
+	"github.com/dli-operator/dli-operator/test/testenv"
 )
 
 // A status that somebody else has changed is put right: at once, not when the
@@ -93,7 +94,7 @@ func (w *world) isPutRight(before *v1alpha1.DLIJob, do func(*v1alpha1.DLIJobStat
 		cmpopts.SortSlices(func(a, b metav1.Condition) bool { return a.Type < b.Type }),
 	}
 	var now *v1alpha1.DLIJob
-	if !within(15*time.Second, func() bool {
+	if !testenv.Within(15*time.Second, func() bool {
 		now = w.reload(before)
 		return cmp.Equal(before.Status, now.Status, figures)
 	}) {

@@ -31,34 +31,17 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/dli-operator/dli-operator/api/v1alpha1"
+	"github.com/dli-operator/dli-operator/test/testenv"
 )
 
 // wait is far beyond what anything takes that ought to happen within seconds.
 const wait = 60 * time.Second
 
-// within waits until a condition holds, and reports whether it came to that in
-// time.
-func within(limit time.Duration, is func() bool) bool {
-	tick := time.NewTicker(50 * time.Millisecond)
-	defer tick.Stop()
-	timeout := time.After(limit)
-	for {
-		if is() {
-			return true
-		}
-		select {
-		case <-tick.C:
-		case <-timeout:
-			return is()
-		}
-	}
-}
-
 // throughout does something again and again for a time: what must not happen is
 // only known after it.
 func throughout(limit, period time.Duration, do func()) {
 	next := time.Now()
-	within(limit, func() bool {
+	testenv.Within(limit, func() bool {
 		if now := time.Now(); !now.Before(next) {
 			next = now.Add(period)
 			do()
@@ -82,7 +65,7 @@ func changeStatus[T client.Object](w *world, object T, do func(T)) {
 func (w *world) changing(object client.Object, do func() error) {
 	w.Helper()
 	var err error
-	if !within(wait, func() bool {
+	if !testenv.Within(wait, func() bool {
 		if err = w.Get(w.Context(), client.ObjectKeyFromObject(object), object); err == nil {
 			err = do()
 		}

@@ -25,6 +25,7 @@ import (
 
 	"github.com/dli-operator/dli-operator/api/v1alpha1"
 	"github.com/dli-operator/dli-operator/internal/dli/dlitest"
+	"github.com/dli-operator/dli-operator/test/testenv"
 )
 
 // A job is polled every 5 s with a tenth of jitter, and its end may be seen 30 s
@@ -99,7 +100,7 @@ func badBesideGood(t *testing.T, answer *dlitest.Response, bad int, first bool) 
 	}
 	if first {
 		// However the operator asks for them, each was asked for, and some again.
-		within(15*time.Second, func() bool {
+		testenv.Within(15*time.Second, func() bool {
 			n, least := 0, 2
 			for i := range bad {
 				requests := w.dli.Requests(fmt.Sprintf("bad-%d", i))
@@ -129,7 +130,7 @@ func (w *world) seesEnds(seen *history, jobs []string, limit time.Duration) {
 			w.Fatalf("job %s never ends", id)
 		}
 		var stored time.Time
-		within(time.Until(ended)+limit, func() (ok bool) { stored, ok = seen.completed(id); return ok })
+		testenv.Within(time.Until(ended)+limit, func() (ok bool) { stored, ok = seen.completed(id); return ok })
 		if stored.IsZero() || stored.Sub(ended) > limit {
 			late = append(late, id)
 		}

@@ -25,6 +25,7 @@ import (
 
 	"github.com/dli-operator/dli-operator/api/v1alpha1"
 	"github.com/dli-operator/dli-operator/internal/dli/dlitest"
+	"github.com/dli-operator/dli-operator/test/testenv"
 )
 
 // While DLI fails for all jobs of a connection it is not asked in vain, and when
@@ -78,7 +79,7 @@ func TestAnOutage(t *testing.T) {
 				asked[job.Name] = w.dli.Requests(job.Name)
 			}
 			left := 0
-			if !within(75*time.Second, func() bool {
+			if !testenv.Within(75*time.Second, func() bool {
 				left = 0
 				for name, n := range asked {
 					if w.dli.Requests(name) == n {

@@ -26,6 +26,7 @@ import (
 
 	"github.com/dli-operator/dli-operator/api/v1alpha1"
 	"github.com/dli-operator/dli-operator/internal/dli/dlitest"
+	"github.com/dli-operator/dli-operator/test/testenv"
 )
 
 // What takes patience comes to its end, however often the operator restarts
@@ -109,7 +110,7 @@ func TestARejectedKeyOverRestarts(t *testing.T) {
 		}
 		for began := time.Now(); time.Since(began) < watched && rejected(w) <= 5; {
 			a, b := shards[0].start(), shards[1].start()
-			within(10*time.Second, func() bool { return rejected(w) > 5 })
+			testenv.Within(10*time.Second, func() bool { return rejected(w) > 5 })
 			a.stop()
 			b.stop()
 		}

@@ -124,7 +124,7 @@ func TestARestoreOfEtcdIsNoticed(t *testing.T) {
 		t.Error("it was noticed before it came")
 	}
 	w.restore(func() {})
-	if !within(wait, func() bool { return len(noticed) > 0 }) {
+	if !testenv.Within(wait, func() bool { return len(noticed) > 0 }) {
 		t.Fatal("it was not noticed")
 	}
 	// A process that knows what was before must not undo what is now.

@@ -22,6 +22,7 @@ import (
 
 	"github.com/dli-operator/dli-operator/api/v1alpha1"
 	"github.com/dli-operator/dli-operator/internal/dli/dlitest"
+	"github.com/dli-operator/dli-operator/test/testenv"
 )
 
 // A DLIConnection and its jobs tell one story of what is wrong.
@@ -47,19 +48,19 @@ func TestOneStory(t *testing.T) {
 			w.start()
 			w.awaitReason(job, v1alpha1.ReasonJobRunning)
 			w.dli.SetFault(dlitest.GatewayError(401, "APIGW.0301", "Incorrect IAM authentication information: verify aksk signature fail", "r1"))
-			if !within(wait, func() bool { return w.dli.Stats().ByCode[401] > 0 }) {
+			if !testenv.Within(wait, func() bool { return w.dli.Stats().ByCode[401] > 0 }) {
 				t.Fatal("DLI never answered 401")
 			}
 			w.dli.SetFault(test.second)
 			// Or as many as the operator risks.
 			asked := w.dli.Requests("job")
-			within(40*time.Second, func() bool { return w.dli.Requests("job") >= asked+test.times })
+			testenv.Within(40*time.Second, func() bool { return w.dli.Requests("job") >= asked+test.times })
 			told := func() (connection, reason string) {
 				return w.ready("default").Reason, condition(w.reload(job).Status.Conditions, v1alpha1.SyncedCondition).Reason
 			}
 			// Both are written, one after the other: what counts is what stays.
 			agreed := time.Now()
-			if !within(wait, func() bool {
+			if !testenv.Within(wait, func() bool {
 				if connection, reason := told(); !agree(connection, reason) {
 					agreed = time.Now()
 				}

@@ -205,7 +205,7 @@ func (w *world) restarting(period, limit time.Duration, is func() bool) bool {
 	w.Helper()
 	for began := time.Now(); time.Since(began) < limit; {
 		o := w.start()
-		if within(period, is) {
+		if testenv.Within(period, is) {
 			return true
 		}
 		o.stop()
@@ -283,7 +283,7 @@ func (w *world) reload(job *v1alpha1.DLIJob) *v1alpha1.DLIJob {
 func (w *world) await(job *v1alpha1.DLIJob, limit time.Duration, what string, is func(*v1alpha1.DLIJob) bool) *v1alpha1.DLIJob {
 	w.Helper()
 	var current *v1alpha1.DLIJob
-	if !within(limit, func() bool { current = w.reload(job); return is(current) }) {
+	if !testenv.Within(limit, func() bool { current = w.reload(job); return is(current) }) {
 		w.Fatalf("DLIJob %s is not %s after %v; DLI was asked %d times: %s",
 			job.Name, what, limit, w.dli.Requests(job.Spec.JobID), says(current))
 	}
@@ -329,7 +329,7 @@ func (w *world) ready(name string) metav1.Condition {
 // awaitRequests waits until DLI was asked for a job that often.
 func (w *world) awaitRequests(jobID string, n int) {
 	w.Helper()
-	if !within(wait, func() bool { return w.dli.Requests(jobID) >= n }) {
+	if !testenv.Within(wait, func() bool { return w.dli.Requests(jobID) >= n }) {
 		w.Fatalf("DLI was asked %d times for %s, want %d", w.dli.Requests(jobID), jobID, n)
 	}
 }

@@ -51,11 +51,11 @@ func (w *world) holder() string {
 func TestShutdown(t *testing.T) {
 	w := newWorld(t, crds)
 	leading := w.start("--leader-elect", "--leader-election-namespace="+namespace)
-	if !within(time.Minute, func() bool { return w.holder() != "" }) {
+	if !testenv.Within(time.Minute, func() bool { return w.holder() != "" }) {
 		t.Fatal("nobody leads")
 	}
 	leader := w.holder()
-	if !within(time.Minute, func() bool {
+	if !testenv.Within(time.Minute, func() bool {
 		told := &corev1.EventList{}
 		err := w.List(t.Context(), told, client.InNamespace(namespace))
 		return err == nil && slices.ContainsFunc(told.Items, func(e corev1.Event) bool { return e.Reason == "LeaderElection" })
@@ -83,7 +83,7 @@ func TestShutdown(t *testing.T) {
 	w.watch("hangs", func(job *v1alpha1.DLIJob) {
 		job.Spec.ConnectionRef = &v1alpha1.ConnectionReference{Name: "slow"}
 	})
-	within(time.Minute, func() bool { return w.dli.Requests("hangs") > 0 })
+	testenv.Within(time.Minute, func() bool { return w.dli.Requests("hangs") > 0 })
 
 	// Half of the jobs end, and their outcomes are on their way to the API server.
 	leading.proxy.Delay(time.Second, "dlijobs/status")
@@ -93,7 +93,7 @@ func TestShutdown(t *testing.T) {
 		w.dli.SetJob(dlitest.Query(job.Name).Finishes(4))
 	}
 	ended := time.Now()
-	if !within(30*time.Second, func() bool {
+	if !testenv.Within(30*time.Second, func() bool {
 		for _, job := range ending {
 			if log := w.dli.Log(job.Name); !log[len(log)-1].After(ended) {
 				return false
@@ -109,7 +109,7 @@ func TestShutdown(t *testing.T) {
 	lost := leading.proxy.Count(func(w testenv.Write) bool { return w.Resource == "dlijobs/status" && w.Status != http.StatusOK })
 	stored := leading.proxy.Count(func(w testenv.Write) bool { return w.Resource == "dlijobs/status" && w.Status == http.StatusOK })
 	var first time.Time
-	taken := within(time.Minute, func() bool {
+	taken := testenv.Within(time.Minute, func() bool {
 		for _, job := range jobs[10:] {
 			for _, at := range w.dli.Log(job.Name) {
 				if at.After(began.Add(took)) && (first.IsZero() || at.Before(first)) {

@@ -159,7 +159,7 @@ func (w *world) reload(job *v1alpha1.DLIJob) *v1alpha1.DLIJob {
 func (w *world) await(job *v1alpha1.DLIJob, what string, is func(*v1alpha1.DLIJob) bool) *v1alpha1.DLIJob {
 	w.Helper()
 	var current *v1alpha1.DLIJob
-	if !within(time.Minute, func() bool { current = w.reload(job); return is(current) }) {
+	if !testenv.Within(time.Minute, func() bool { current = w.reload(job); return is(current) }) {
 		w.Fatalf("DLIJob %s is not %s: %+v", job.Name, what, current.Status)
 	}
 	return current
@@ -168,22 +168,6 @@ func (w *world) await(job *v1alpha1.DLIJob, what string, is func(*v1alpha1.DLIJo
 func isRunning(job *v1alpha1.DLIJob) bool {
 	c := meta.FindStatusCondition(job.Status.Conditions, v1alpha1.ReadyCondition)
 	return c != nil && c.Reason == v1alpha1.ReasonJobRunning
-}
-
-func within(limit time.Duration, is func() bool) bool {
-	tick := time.NewTicker(20 * time.Millisecond)
-	defer tick.Stop()
-	timeout := time.After(limit)
-	for {
-		if is() {
-			return true
-		}
-		select {
-		case <-tick.C:
-		case <-timeout:
-			return is()
-		}
-	}
 }
 
 // operator is a process.
