@@ -134,6 +134,9 @@ func (r *DLIJobReconciler) reconcile(ctx context.Context, stored *v1alpha1.DLIJo
 	if err != nil {
 		return 0, err
 	}
+	if job.Spec.Suspend && !job.IsCompleted() {
+		suspended(job, now)
+	}
 	result := r.Poller.Newest(key)
 	switch wait := known.met.Add(firstAnswer).Sub(now); {
 	case result != nil:
@@ -161,12 +164,9 @@ func (r *DLIJobReconciler) reconcile(ctx context.Context, stored *v1alpha1.DLIJo
 }
 
 // poll tells the poller what to do about a job, and returns what it knows of it.
+// It only reads the job.
 func (r *DLIJobReconciler) poll(ctx context.Context, job *v1alpha1.DLIJob, now time.Time) (poller.Progress, error) {
-	switch {
-	case job.Spec.Suspend && !job.IsCompleted():
-		suspended(job, now)
-		fallthrough
-	case job.Spec.Suspend, job.IsCompleted() && !pollRequested(job):
+	if job.Spec.Suspend || job.IsCompleted() && !pollRequested(job) {
 		r.Poller.Forget(client.ObjectKeyFromObject(job))
 		return poller.Progress{}, nil
 	}
@@ -177,6 +177,36 @@ func (r *DLIJobReconciler) poll(ctx context.Context, job *v1alpha1.DLIJob, now t
 	target := targetOf(job, now)
 	target.Connection, target.Why = conn, why
 	return r.Poller.Watch(target), nil
+}
+
+// tell tells the poller of a DLIJob that is new or was edited. Reconcile does so,
+// too, but its workers may all be waiting for the API server.
+func (r *DLIJobReconciler) tell(ctx context.Context, req ctrl.Request) (ctrl.Result, error) {
+	now := r.Clock.Now()
+	job := &v1alpha1.DLIJob{}
+	if err := r.Get(ctx, req.NamespacedName, job, sharedObject); err != nil {
+		return ctrl.Result{}, client.IgnoreNotFound(err)
+	}
+	if r.ending.Load() || !r.Leads(now) || !r.isCurrent(job, now) {
+		return ctrl.Result{}, nil
+	}
+	if _, err := r.poll(ctx, job, now); err != nil {
+		return ctrl.Result{}, err
+	}
+	// If it has gone or its outcome was written meanwhile, its watch ends again.
+	latest := &v1alpha1.DLIJob{}
+	if err := r.Get(ctx, req.NamespacedName, latest, sharedObject); err != nil || !r.isCurrent(latest, now) {
+		r.results.add(req.NamespacedName)
+	}
+	return ctrl.Result{}, nil
+}
+
+// isCurrent reports whether an object of the cache says what there is: it is not
+// being deleted, and neither this process nor anybody else has written another
+// status.
+func (r *DLIJobReconciler) isCurrent(job *v1alpha1.DLIJob, now time.Time) bool {
+	known := r.memories.of(job, now)
+	return job.DeletionTimestamp.IsZero() && !known.isBehind(job) && known.holds(job)
 }
 
 // read returns a DLIJob as the cache has it; nil if there is none. The cache can

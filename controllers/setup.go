@@ -187,7 +187,15 @@ func (r *DLIJobReconciler) SetupWithManager(ctx context.Context, mgr ctrl.Manage
 			handler.EnqueueRequestsFromMapFunc(r.jobsOfNamespace),
 			builder.WithPredicates(labelsChange()))
 	}
-	return jobs.Complete(r)
+	if err := jobs.Complete(r); err != nil {
+		return err
+	}
+	return ctrl.NewControllerManagedBy(mgr).
+		Named("dlijob-poll").
+		For(&v1alpha1.DLIJob{}, builder.WithPredicates(
+			predicate.Or(predicate.GenerationChangedPredicate{}, predicate.AnnotationChangedPredicate{}))).
+		WithOptions(controller.Options{RateLimiter: retries()}).
+		Complete(reconcile.Func(r.tell))
 }
 
 // retries is how soon a reconcile that returned an error, which only the API

@@ -68,11 +68,13 @@ func TestTheAPIServer(t *testing.T) {
 		}
 		return n
 	}
-	check := func(t *testing.T, ids []string) {
-		t.Helper()
+	finish := func(ids []string) {
 		for _, id := range ids {
 			w.finishes(id)
 		}
+	}
+	check := func(t *testing.T) {
+		t.Helper()
 		before, began := requests(), time.Now()
 		throughout(watched, time.Second, func() {})
 		want := float64(running) * time.Since(began).Seconds() / interval
@@ -97,7 +99,18 @@ func TestTheAPIServer(t *testing.T) {
 	}
 	t.Run("takes 2 s for each write", func(t *testing.T) {
 		proxy.Delay(2 * time.Second)
-		check(t, endingOf["slow"])
+		finish(endingOf["slow"])
+		written := func(testenv.Write) bool { return true }
+		proxy.Reset()
+		if !testenv.Within(wait, func() bool { return proxy.Count(written) > 0 }) {
+			t.Fatal("no end is being written")
+		}
+		w.runs("new")
+		w.watch("new", every(interval))
+		if !testenv.Within(5*time.Second, func() bool { return w.dli.Requests("new") > 0 }) {
+			t.Errorf("a new DLIJob is not polled while all writers have work")
+		}
+		check(t)
 		areStored(t, endingOf["slow"])
 		proxy.Delay(0)
 	})
@@ -105,7 +118,8 @@ func TestTheAPIServer(t *testing.T) {
 		if err := proxy.Stop(); err != nil {
 			t.Fatal(err)
 		}
-		check(t, endingOf["gone"])
+		finish(endingOf["gone"])
+		check(t)
 		if err := proxy.Resume(); err != nil {
 			t.Fatal(err)
 		}
