@@ -1,38 +1,38 @@
-# The API is a module of its own, below api/; what others import has nothing of
-# the operator. Where a target is for all code, it is for both modules.
+# The API is a separate module in api/, so that others can import it without the
+# operator's dependencies. Targets for all code cover both modules.
 #
-# Needs Go, git, make, a C compiler (for the race detector) and bash. Whatever
-# else is needed is built from the versions that the modules below hack/ name:
-# once, then taken from the cache. The control plane is downloaded rather than
-# built where that is possible; hack/build.sh says more, and which variables there
-# are: KUBERNETES_VERSION, ENVTEST_INDEX and KUBEBUILDER_ASSETS.
+# Requires Go, git, make, a C compiler (for the race detector) and bash. All other
+# tools are built once from the versions that the modules below hack/ pin, and
+# cached. The control plane is downloaded if possible, and built otherwise; see
+# hack/build.sh, also for the variables KUBERNETES_VERSION, ENVTEST_INDEX and
+# KUBEBUILDER_ASSETS.
 
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
 
-# The image that is built and deployed.
+# The image to build and deploy.
 IMG ?= dli-operator:v0.1.0
-# The version that the manager reports, and the commit that it is built from.
+# The version that the manager reports, and the commit it is built from.
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 REVISION ?= $(shell git describe --match= --always --abbrev=40 --dirty 2>/dev/null)
-# The kubectl that install and deploy use: yours, else the one built for tests.
+# The kubectl for install and deploy: yours, or else the one built for tests.
 KUBECTL ?= $(shell command -v kubectl || echo '$$(hack/build.sh controlplane)/kubectl')
-# The oldest release of Kubernetes that is supported.
+# The oldest supported Kubernetes release.
 OLDEST_KUBERNETES := 1.29
 # How long each fuzz target runs.
 FUZZTIME ?= 1m
-# More for go test, such as -run or -v.
+# Additional flags for go test, such as -run or -v.
 TESTFLAGS ?=
-# More for the manager (make run), the benchmark (make bench), the soak test
-# (make soak) and Docker's build (make docker-build; with --push the image of all
-# PLATFORMS goes to its registry, which is the only place that Docker can put it).
+# Additional flags for the manager (make run), the benchmark (make bench), the soak
+# test (make soak) and docker buildx (make docker-build; --push is required for the
+# image of all PLATFORMS, because Docker can only put it into a registry).
 RUNFLAGS ?=
 BENCHFLAGS ?=
 SOAKFLAGS ?=
 BUILDXFLAGS ?=
 PLATFORMS ?= linux/amd64,linux/arm64
-# The repository to which a release's image is pushed.
+# The repository for the image of a release.
 RELEASE_IMAGE ?= ghcr.io/dli-operator/dli-operator
 
 TOOL := go tool -modfile=hack/tools/go.mod
@@ -79,27 +79,27 @@ verify: ## Check generated files, format, modules, vet, linters and kustomizatio
 ##@ Test
 
 .PHONY: test
-test: ## Run the tests, with the race detector, on a real API server; leave out what takes minutes.
+test: ## Run the tests with the race detector on a real API server, except the slow ones.
 	go -C api test -race $(TESTFLAGS) ./...
 	assets=$$(hack/build.sh controlplane) && hack/build.sh prometheus >/dev/null && hack/build.sh helm >/dev/null && \
 		KUBEBUILDER_ASSETS=$$assets go test -race -short -timeout=15m $(TESTFLAGS) ./...
 
 .PHONY: test-long
-test-long: ## Run what make test leaves out: every fault, the image, a release.
+test-long: ## Run the slow tests: every fault, the image, a release.
 	assets=$$(hack/build.sh controlplane) && \
 		KUBEBUILDER_ASSETS=$$assets go test -timeout=30m $(TESTFLAGS) ./test/faults
 	go -C hack/image test $(TESTFLAGS) ./...
 	go test $(TESTFLAGS) ./test/helm
 
-# What kubectl explains it lays out otherwise in later versions.
+# Later versions of kubectl format the output of explain differently.
 .PHONY: test-oldest
-test-oldest: ## Test API, install, reconciling and gates on the oldest Kubernetes supported.
+test-oldest: ## Test the API, install, reconciling and gates on the oldest supported Kubernetes.
 	assets=$$(KUBERNETES_VERSION=$(OLDEST_KUBERNETES) hack/build.sh controlplane) && \
 		hack/build.sh helm >/dev/null && KUBEBUILDER_ASSETS=$$assets go test -timeout=15m \
 		-skip='^TestKubectl$$/^explain' $(TESTFLAGS) . ./controllers ./test ./test/helm
 
 .PHONY: fuzz
-fuzz: ## Fuzz what reads DLI's answers, each target for FUZZTIME.
+fuzz: ## Fuzz the parsing of DLI's responses, each target for FUZZTIME.
 	targets=$$(go test -list='^Fuzz' ./internal/dli | grep '^Fuzz') && \
 	for target in $$targets; do \
 		go test -run='^$$' -fuzz="^$$target\$$" -fuzztime=$(FUZZTIME) ./internal/dli; \
@@ -110,19 +110,19 @@ bench: ## Measure CPU, memory, writes and lateness on a real API server.
 	assets=$$(hack/build.sh controlplane) && KUBEBUILDER_ASSETS=$$assets go run ./hack/bench $(BENCHFLAGS)
 
 .PHONY: bench-smoke
-bench-smoke: ## Measure 1000 jobs for a moment; fail if a poll costs far too much.
+bench-smoke: ## Measure 1000 jobs briefly; fail if polls cost too much.
 	assets=$$(hack/build.sh controlplane) && KUBEBUILDER_ASSETS=$$assets go run ./hack/bench -smoke $(BENCHFLAGS)
 
 .PHONY: soak
-soak: ## Let everything fail for half an hour; fail if an invariant does not hold.
+soak: ## Inject all kinds of faults for half an hour; fail if an invariant is violated.
 	assets=$$(hack/build.sh controlplane) && KUBEBUILDER_ASSETS=$$assets go run ./hack/soak $(SOAKFLAGS)
 
 .PHONY: soak-smoke
-soak-smoke: ## Let some of it fail, two faults at a time, in under three minutes.
+soak-smoke: ## Inject some faults, two at a time, in under three minutes.
 	$(MAKE) --no-print-directory soak SOAKFLAGS="-duration=75s -pairs $(SOAKFLAGS)"
 
 .PHONY: test-faults
-test-faults: soak-smoke ## The same, and show that broken operators are seen; four minutes.
+test-faults: soak-smoke ## Run soak-smoke, and check that it detects broken operators; four minutes.
 	$(MAKE) --no-print-directory soak SOAKFLAGS="-broken $(SOAKFLAGS)"
 
 .PHONY: demo
@@ -136,34 +136,34 @@ build: ## Build bin/manager.
 	CGO_ENABLED=0 go build -trimpath -ldflags='-s -w -X main.version=$(VERSION)' -o bin/manager .
 
 .PHONY: run
-run: ## Run the manager here, against the cluster of your kubeconfig.
+run: ## Run the manager on this machine, against the cluster of your kubeconfig.
 	go run . --metrics-bind-address=0 $(RUNFLAGS)
 
 .PHONY: image
-image: ## Write the image IMG of all PLATFORMS to bin/image.tar, without Docker.
+image: ## Write the image IMG for all PLATFORMS to bin/image.tar, without Docker.
 	@mkdir -p bin
 	go -C hack/image run . -image='$(IMG)' -version='$(VERSION)' -revision='$(REVISION)' \
 		-platforms='$(PLATFORMS)' -output='$(CURDIR)/bin/image.tar'
 
 .PHONY: docker-build
-docker-build: ## Build the image IMG with Docker for this machine; BUILDXFLAGS=--push for all.
+docker-build: ## Build the image IMG for this machine with Docker; BUILDXFLAGS=--push for all PLATFORMS.
 	docker buildx build $(if $(findstring --push,$(BUILDXFLAGS)),--platform='$(PLATFORMS)',--load) \
 		--build-arg=VERSION='$(VERSION)' --tag='$(IMG)' $(BUILDXFLAGS) .
 
 .PHONY: release
-release: ## Make the files of release VERSION, such as v0.2.0, in dist/.
+release: ## Build the files of release VERSION, such as v0.2.0, in dist/.
 	IMAGE='$(RELEASE_IMAGE)' hack/release/release.sh '$(VERSION)' dist
 
 .PHONY: release-verify
-release-verify: ## Check that two runs of make release VERSION=... give the same bytes.
+release-verify: ## Check that make release VERSION=... is reproducible.
 	IMAGE='$(RELEASE_IMAGE)' hack/release/verify.sh '$(VERSION)'
 
 .PHONY: sbom
-sbom: build ## List what bin/manager is built of in bin/sbom.json (CycloneDX).
+sbom: build ## Write the SBOM of bin/manager to bin/sbom.json (CycloneDX).
 	go -C hack/sbom tool cyclonedx-gomod bin -json -std -version=$(VERSION) -output=$(CURDIR)/bin/sbom.json $(CURDIR)/bin/manager
 
 .PHONY: clean
-clean: ## Remove what make built in this tree.
+clean: ## Remove bin and dist.
 	rm -rf bin dist
 
 ##@ Deployment
@@ -173,7 +173,7 @@ install: ## Install the CRDs into the cluster of your kubeconfig.
 	$(KUBECTL) apply -k config/crd
 
 .PHONY: uninstall
-uninstall: ## Remove the CRDs, and with them every DLIJob and DLIConnection.
+uninstall: ## Delete the CRDs, and with them every DLIJob and DLIConnection.
 	$(KUBECTL) delete --ignore-not-found -k config/crd
 
 .PHONY: deploy
@@ -181,5 +181,5 @@ deploy: ## Install the CRDs and the operator, with image IMG.
 	$(KUBECTL) kustomize config/default | sed 's|image: dli-operator:v0.1.0$$|image: $(IMG)|' | $(KUBECTL) apply -f -
 
 .PHONY: undeploy
-undeploy: ## Remove the operator and the CRDs, and with them every DLIJob.
+undeploy: ## Delete the operator and the CRDs, and with them every DLIJob.
 	$(KUBECTL) delete --ignore-not-found -k config/default
