@@ -145,10 +145,10 @@ func (f *firstFill) warm(ctx context.Context, c cache.Cache, scope connection.Sc
 	for _, object := range read {
 		_, err := c.GetInformer(ctx, object, cache.BlockUntilSynced(false))
 		if meta.IsNoMatchError(err) {
-			return fmt.Errorf("the CRDs are not installed, which takes an administrator of the cluster and config/crd: %w", err)
+			return fmt.Errorf("the CRDs are not installed; a cluster administrator must apply config/crd: %w", err)
 		}
 		if err != nil {
-			return fmt.Errorf("making a cache: %w", err)
+			return fmt.Errorf("creating the cache: %w", err)
 		}
 	}
 	return nil
@@ -160,7 +160,7 @@ func (f *firstFill) failed(ctx context.Context, r *toolscache.Reflector, err err
 	toolscache.DefaultWatchErrorHandler(ctx, r, err)
 	f.failure.Store(&err)
 	if apierrors.IsForbidden(err) && !f.done.Load() {
-		f.giveUp(fmt.Errorf("the operator lacks a right: %w; config/rbac and config/namespaced have all that it needs", err))
+		f.giveUp(fmt.Errorf("the operator lacks a permission: %w; config/rbac and config/namespaced grant all that it needs", err))
 	}
 }
 

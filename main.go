@@ -165,7 +165,7 @@ func run(ctx context.Context, config *rest.Config, o options, log logr.Logger) e
 		return err
 	}
 	if o.controllers.Connections.AllowInsecure {
-		log.Info("WARNING: --allow-insecure-endpoints is set: credentials may travel in the clear, and a DLIConnection can make the operator call any host of its network")
+		log.Info("WARNING: --allow-insecure-endpoints is set: credentials may be sent unencrypted, and a DLIConnection can make the operator call any host of its network")
 	}
 	// The API server's own fairness is enough; the client's default would
 	// throttle status writes to tens a second.
@@ -223,7 +223,7 @@ func endWhenRewound(rewound <-chan struct{}) manager.RunnableFunc {
 		case <-ctx.Done():
 			return nil
 		case <-rewound:
-			return errors.New("the API server has gone back to an earlier state, as after a restore of etcd: starting anew is the way to see all that it has now")
+			return errors.New("the API server has gone back to an earlier state, as after a restore of etcd; exiting to restart with fresh caches")
 		}
 	}
 }

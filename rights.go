@@ -79,7 +79,7 @@ func (e *missingRightsError) Error() string {
 	for i, r := range e.rights {
 		missing[i] = r.String()
 	}
-	return fmt.Sprintf("the operator lacks the right to %s; %s", strings.Join(missing, ", and to "), e.wayOut)
+	return fmt.Sprintf("the operator lacks permission to %s; %s", strings.Join(missing, ", and to "), e.wayOut)
 }
 
 // findScope asks the API server what the operator may read, and returns what it
@@ -94,12 +94,12 @@ func findScope(ctx context.Context, config *rest.Config, o options, log logr.Log
 	scope, lacking, err := scopeOf(ctx, client.SelfSubjectAccessReviews(), list(o.watchNamespaces), o.controllers.Connections.Default.Namespace)
 	switch {
 	case err != nil:
-		log.Info("cannot ask the API server what the operator may read; taking it to be all that is needed", "why", err.Error())
+		log.Info("cannot check the operator's permissions; assuming that they are sufficient", "why", err.Error())
 		return connection.Scope{}, nil
 	case lacking != nil:
 		return connection.Scope{}, lacking
 	}
-	log.Info("asked the API server what the operator may read",
+	log.Info("checked the operator's permissions",
 		"dliJobs", orAll(list(o.watchNamespaces)), "dliConnections", orAll(scope.ConnectionNamespaces), "grantsBySelector", !scope.WithoutNamespaces)
 	return scope, nil
 }
@@ -118,7 +118,7 @@ func scopeOf(ctx context.Context, reviews authorizationclient.SelfSubjectAccessR
 	var scope connection.Scope
 	if len(watched) == 0 {
 		needed := slices.Concat(toRead(jobs, all), toRead(connections, all), toRead(namespaces, all))
-		lacking, err := denied(ctx, reviews, needed, "bind its ServiceAccount to the ClusterRole of config/rbac, or let it work in some namespaces only: with --watch-namespaces, and a Role in each of them, as config/namespaced does")
+		lacking, err := denied(ctx, reviews, needed, "bind its ServiceAccount to the ClusterRole of config/rbac, or restrict it to some namespaces with --watch-namespaces and a Role in each of them, as in config/namespaced")
 		return scope, lacking, err
 	}
 	needed := toRead(jobs, watched...)
@@ -140,7 +140,7 @@ func scopeOf(ctx context.Context, reviews authorizationclient.SelfSubjectAccessR
 		return scope, nil, err
 	}
 	scope.WithoutNamespaces = everyNamespace != nil
-	lacking, err := denied(ctx, reviews, needed, "bind its ServiceAccount to the Role of config/namespaced there, or take the namespace out of --watch-namespaces and --default-connection")
+	lacking, err := denied(ctx, reviews, needed, "bind its ServiceAccount to the Role of config/namespaced there, or remove the namespace from --watch-namespaces and --default-connection")
 	return scope, lacking, err
 }
 
@@ -157,7 +157,7 @@ func denied(ctx context.Context, reviews authorizationclient.SelfSubjectAccessRe
 			}}
 			answer, err := reviews.Create(ctx, review, metav1.CreateOptions{})
 			if err != nil {
-				return nil, fmt.Errorf("asking whether the operator may %s: %w", r, err)
+				return nil, fmt.Errorf("checking whether the operator may %s: %w", r, err)
 			}
 			if !answer.Status.Allowed {
 				missing = append(missing, r)

@@ -53,7 +53,7 @@ func deriveConditions(job *v1alpha1.DLIJob, progress poller.Progress, now time.T
 	recordUnreadable(job, progress.Run)
 	s := summarize(job, progress, now, stallAfter)
 
-	completed, end := metav1.ConditionFalse, "the job has not ended, as far as is known"
+	completed, end := metav1.ConditionFalse, "the job is not known to have ended"
 	if job.IsCompleted() {
 		completed, end = metav1.ConditionTrue, "the end of the job has been recorded"
 	}
@@ -119,7 +119,7 @@ func summarize(job *v1alpha1.DLIJob, progress poller.Progress, now time.Time, st
 	case dli.StateScaling:
 		return awaited(v1alpha1.ReasonJobScaling, "the job is being scaled"+onQueue(job))
 	default:
-		return awaited(v1alpha1.ReasonJobStatusUnrecognized, fmt.Sprintf("DLI reports %q, which this version does not know; the job is taken to be active", job.Status.JobStatus))
+		return awaited(v1alpha1.ReasonJobStatusUnrecognized, fmt.Sprintf("DLI reports %q, which this version does not know; the job is treated as active", job.Status.JobStatus))
 	}
 }
 
@@ -163,7 +163,7 @@ func finishedMessage(job *v1alpha1.DLIJob) string {
 }
 
 func deadlineMessage(job *v1alpha1.DLIJob) string {
-	return fmt.Sprintf("the job did not end within activeDeadlineSeconds (%d); it is still polled, cancel it in DLI or raise the deadline", *job.Spec.ActiveDeadlineSeconds)
+	return fmt.Sprintf("the job did not end within activeDeadlineSeconds (%d); polling continues; cancel the job in DLI or raise the deadline", *job.Spec.ActiveDeadlineSeconds)
 }
 
 func onQueue(job *v1alpha1.DLIJob) string {

@@ -111,7 +111,7 @@ func (r *DLIConnectionReconciler) log(ctx context.Context, stored, object *v1alp
 	was := meta.FindStatusCondition(stored.Status.Conditions, v1alpha1.ReadyCondition)
 	is := meta.FindStatusCondition(object.Status.Conditions, v1alpha1.ReadyCondition)
 	if is != nil && (was == nil || was.Reason != is.Reason || was.Status != is.Status) {
-		ctrl.LoggerFrom(ctx).Info("the DLIConnection has changed", "ready", is.Status, "reason", is.Reason, "message", is.Message)
+		ctrl.LoggerFrom(ctx).Info("DLIConnection changed", "ready", is.Status, "reason", is.Reason, "message", is.Message)
 	}
 }
 

@@ -240,7 +240,7 @@ func (r *DLIJobReconciler) rewound(live *v1alpha1.DLIJob) error {
 	}
 	r.ending.Store(true)
 	r.Rewound()
-	return fmt.Errorf("DLIJob %s is older than it was: the API server has gone back to an earlier state", client.ObjectKeyFromObject(live))
+	return fmt.Errorf("DLIJob %s is older than before: the API server has gone back to an earlier state", client.ObjectKeyFromObject(live))
 }
 
 // sharedObject spares a copy of what is only read.

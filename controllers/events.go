@@ -92,7 +92,7 @@ func (r *DLIJobReconciler) announce(ctx context.Context, stored, current *v1alph
 		r.Recorder.Eventf(current, nil, t.eventType, t.reason, "Poll", "%s", text.Truncate(t.note, maxNote))
 	}
 	if ready := appeared(stored, current, v1alpha1.ReadyCondition); ready != nil {
-		ctrl.LoggerFrom(ctx).Info("the DLIJob has changed", "ready", ready.Status, "reason", ready.Reason,
+		ctrl.LoggerFrom(ctx).Info("DLIJob changed", "ready", ready.Status, "reason", ready.Reason,
 			"jobID", current.Spec.JobID, "jobStatus", current.Status.JobStatus, "outcome", current.Status.Outcome, "message", ready.Message)
 	}
 }

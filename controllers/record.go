@@ -91,10 +91,10 @@ func record(job *v1alpha1.DLIJob, answer *dli.JobStatus, now time.Time) {
 		status.Outcome, status.CompletionTime = "", nil
 	default:
 		setCondition(job, v1alpha1.SyncedCondition, metav1.ConditionTrue, v1alpha1.ReasonOutcomeContradicted,
-			fmt.Sprintf("DLI now reports %s; the outcome that was recorded stands", text.Truncate(text.Printable(answer.Status), maxWord)), now)
+			fmt.Sprintf("DLI now reports %s; the recorded outcome is kept", text.Truncate(text.Printable(answer.Status), maxWord)), now)
 		return
 	}
-	setCondition(job, v1alpha1.SyncedCondition, metav1.ConditionTrue, v1alpha1.ReasonPollSucceeded, "DLI answered the last poll", now)
+	setCondition(job, v1alpha1.SyncedCondition, metav1.ConditionTrue, v1alpha1.ReasonPollSucceeded, "the last poll succeeded", now)
 
 	status.JobStatus = text.Truncate(answer.Status, maxWord)
 	keep(&status.JobType, answer.JobType, maxWord)
@@ -177,7 +177,7 @@ func recordFailure(job *v1alpha1.DLIJob, f *connection.Failure, run poller.Run, 
 	if f.Reason == v1alpha1.ReasonJobNotFound {
 		switch {
 		case job.IsCompleted():
-			setCondition(job, v1alpha1.SyncedCondition, metav1.ConditionTrue, syncedReason(job), "DLI answered the last poll: it no longer has the job", now)
+			setCondition(job, v1alpha1.SyncedCondition, metav1.ConditionTrue, syncedReason(job), "the last poll succeeded: DLI no longer has the job", now)
 			return
 		case run.ConfirmsNotFound(now, notFoundAfter):
 			job.Status.Outcome = v1alpha1.OutcomeNotFound
@@ -238,7 +238,7 @@ func withoutNumbers(said string) string {
 // suspended notes that nothing is read while the job is suspended.
 func suspended(job *v1alpha1.DLIJob, now time.Time) {
 	job.Status.NotFound = nil
-	setCondition(job, v1alpha1.SyncedCondition, metav1.ConditionUnknown, v1alpha1.ReasonSuspended, "spec.suspend is true, so DLI is not asked", now)
+	setCondition(job, v1alpha1.SyncedCondition, metav1.ConditionUnknown, v1alpha1.ReasonSuspended, "spec.suspend is true, so the job is not polled", now)
 }
 
 // humanDuration writes a duration as people do: 2.523s, 1m33s, 30h30m.

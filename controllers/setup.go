@@ -243,7 +243,7 @@ func (r *DLIJobReconciler) jobsOfNamespace(ctx context.Context, namespace client
 func (r *DLIJobReconciler) requests(ctx context.Context, options ...client.ListOption) []reconcile.Request {
 	jobs := &v1alpha1.DLIJobList{}
 	if err := r.List(ctx, jobs, append(options, client.UnsafeDisableDeepCopy)...); err != nil {
-		ctrl.LoggerFrom(ctx).Error(err, "cannot list DLIJobs to wake; they come back by themselves")
+		ctrl.LoggerFrom(ctx).Error(err, "cannot list the DLIJobs to reconcile; they will be reconciled later")
 		return nil
 	}
 	requests := make([]reconcile.Request, len(jobs.Items))

@@ -88,7 +88,7 @@ const (
 
 	// ReasonCredentialsRejected: DLI rejects the access key or token.
 	ReasonCredentialsRejected = "CredentialsRejected"
-	// ReasonPermissionDenied: the credentials may not read the job.
+	// ReasonPermissionDenied: the user is not allowed to read the job.
 	ReasonPermissionDenied = "PermissionDenied"
 	// ReasonSecretNotFound: the connection's Secret does not exist.
 	ReasonSecretNotFound = "SecretNotFound"
@@ -111,7 +111,7 @@ const (
 
 // Reasons of Ready of a DLIConnection, beside the reasons of Synced above.
 const (
-	// ReasonConfigured: the connection is complete; DLI has not been asked yet.
+	// ReasonConfigured: the settings are complete; DLI has not been polled yet.
 	ReasonConfigured = "Configured"
 	// ReasonConnected: DLI accepted the last request.
 	ReasonConnected = "Connected"

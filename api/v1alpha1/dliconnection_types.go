@@ -39,7 +39,7 @@ const (
 
 // DLIConnectionSpec says where and as whom to ask DLI.
 //
-// +kubebuilder:validation:XValidation:rule="has(self.region) != has(self.endpoint)",message="give exactly one of region and endpoint"
+// +kubebuilder:validation:XValidation:rule="has(self.region) != has(self.endpoint)",message="set exactly one of region and endpoint"
 type DLIConnectionSpec struct {
 	// region is a Huawei Cloud region, such as cn-north-4; its DLI endpoint is
 	// looked up.
@@ -88,7 +88,7 @@ type DLIConnectionSpec struct {
 
 // Credentials are either in a Secret or the identity of the operator's pod.
 //
-// +kubebuilder:validation:XValidation:rule="has(self.secretRef) != has(self.podIdentity)",message="give exactly one of secretRef and podIdentity"
+// +kubebuilder:validation:XValidation:rule="has(self.secretRef) != has(self.podIdentity)",message="set exactly one of secretRef and podIdentity"
 type Credentials struct {
 	// secretRef names a Secret in the connection's own namespace with the keys
 	// accessKeyID, secretAccessKey and optionally securityToken; or with the key
@@ -131,7 +131,7 @@ const (
 
 // AllowedNamespaces says whose DLIJobs may use a connection.
 //
-// +kubebuilder:validation:XValidation:rule="(self.from == 'Selector') == has(self.selector)",message="give a selector if, and only if, from is Selector"
+// +kubebuilder:validation:XValidation:rule="(self.from == 'Selector') == has(self.selector)",message="set a selector if, and only if, from is Selector"
 type AllowedNamespaces struct {
 	// from is Same, All or Selector. The connection's own namespace is always
 	// allowed.

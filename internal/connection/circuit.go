@@ -70,7 +70,7 @@ func (c *circuit) standing(now time.Time) standing {
 		return standing{}
 	}
 	s := standing{why: c.why, who: Nobody, self: Failf(v1alpha1.ReasonCircuitOpen,
-		"requests are held back but for a probe every %v: %s", c.probe, c.why.Message)}
+		"requests are held back, except for a probe every %v: %s", c.probe, c.why.Message)}
 	if !c.probing {
 		s.who, s.until = Probe, c.probeAt
 	}

@@ -352,7 +352,7 @@ func (c *Connection) health(now time.Time) Health {
 		}
 		return Health{Ready: true, Reason: v1alpha1.ReasonConnected, Message: message}
 	}
-	return Health{Ready: true, Reason: v1alpha1.ReasonConfigured, Message: "complete; DLI has not been asked yet"}
+	return Health{Ready: true, Reason: v1alpha1.ReasonConfigured, Message: "the settings are complete; DLI has not been polled yet"}
 }
 
 // NoteLists has the connection say why no lists are asked for; "" takes it back.

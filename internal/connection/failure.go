@@ -94,25 +94,25 @@ func (f *Failure) NeedsAction() bool { return NeedsAction(f.Reason) }
 // means, and what to do about it. %s is the connection, as people name it.
 var explanations = map[dli.Kind]struct{ reason, meaning, remedy string }{
 	dli.KindNotFound: {v1alpha1.ReasonJobNotFound,
-		"DLI has no such job", "check spec.jobID, and that the project of %s is the job's"},
+		"DLI has no such job", "check that spec.jobID and the project of %s are correct"},
 	dli.KindAuth: {v1alpha1.ReasonCredentialsRejected,
 		"DLI rejects the credentials", "put valid ones into the Secret of %s"},
 	dli.KindPermission: {v1alpha1.ReasonPermissionDenied,
-		"the credentials may not read the job", "allow the user of %s the action dli:jobs:get"},
+		"the user is not allowed to read the job", "grant the user of %s the action dli:jobs:get"},
 	dli.KindConfig: {v1alpha1.ReasonEndpointMisconfigured,
 		"the endpoint cannot be used", "correct the endpoint, region, projectID or caBundle of %s"},
 	dli.KindThrottle: {v1alpha1.ReasonRateLimited,
-		"DLI throttles the requests", "they slow down by themselves; lower spec.rateLimit of %s if this lasts"},
+		"DLI throttles the requests", "the operator slows down automatically; if this lasts, lower spec.rateLimit of %s"},
 	dli.KindRetry: {v1alpha1.ReasonServerError,
-		"DLI failed to answer", "it is asked again through %s"},
+		"DLI failed to handle the request", "the operator retries through %s"},
 	dli.KindSlow: {v1alpha1.ReasonServerError,
-		"DLI cannot answer for now", "it is asked again through %s"},
+		"DLI is temporarily unable to answer", "the operator retries through %s"},
 	dli.KindRejected: {v1alpha1.ReasonRequestRejected,
-		"DLI refuses the request", "check spec.jobID, and spec.projectID of %s"},
+		"DLI rejects the request", "check spec.jobID, and spec.projectID of %s"},
 	dli.KindUnreachable: {v1alpha1.ReasonEndpointUnreachable,
-		"DLI cannot be reached", "it is tried again; check the endpoint of %s and the network if this lasts"},
+		"DLI is unreachable", "the operator retries; if this lasts, check the endpoint of %s and the network"},
 	dli.KindInvalid: {v1alpha1.ReasonInvalidResponse,
-		"the answer is not a status of the job", "DLI is asked again; check that the endpoint of %s is DLI's if this lasts"},
+		"the response is not a status of the job", "the operator retries; if this lasts, check that the endpoint of %s is DLI's"},
 }
 
 // explain turns an error of reading a job through a connection into a failure.
@@ -123,8 +123,8 @@ func explain(err *dli.Error, connection string) *Failure {
 		explanation = explanations[dli.KindRetry]
 	}
 	if err.ClockSkew != 0 {
-		explanation.meaning = "DLI does not accept the time of the requests, since " + clocks(err.ClockSkew)
-		explanation.remedy = "set the clock of the operator's node, not the key of %s"
+		explanation.meaning = "DLI rejects the time of the requests because " + clocks(err.ClockSkew)
+		explanation.remedy = "correct the clock of the operator's node, not the key of %s"
 	}
 	return &Failure{
 		Reason:     explanation.reason,

@@ -329,11 +329,11 @@ func (r *Registry) source(conn *Connection, from v1alpha1.Credentials) (Source, 
 	}
 	if allowed := r.options.PodIdentityNamespaces; len(allowed) > 0 && !slices.Contains(allowed, conn.Key.Namespace) {
 		return nil, Failf(v1alpha1.ReasonCredentialsRejected,
-			"%s may not use podIdentity, which asks with the operator's own rights: use a secretRef, or have namespace %s added to the operator's --pod-identity-namespaces", conn.Name(), conn.Key.Namespace)
+			"%s may not use podIdentity, which uses the operator's own permissions; use a secretRef, or have namespace %s added to the operator's --pod-identity-namespaces", conn.Name(), conn.Key.Namespace)
 	}
 	identity, err := dli.PodIdentityFromEnv()
 	if err != nil {
-		return nil, Failf(v1alpha1.ReasonCredentialsRejected, "%s cannot ask with the pod's identity: %v", conn.Name(), err)
+		return nil, Failf(v1alpha1.ReasonCredentialsRejected, "%s cannot use the pod's identity: %v", conn.Name(), err)
 	}
 	return podIdentitySource{identity: identity}, nil
 }

@@ -39,7 +39,7 @@ func (s Scope) reads(namespace string) bool {
 }
 
 // NamespacesNeeded says what is missing for grants by selector.
-const NamespacesNeeded = "the operator may not read Namespaces; that needs a ClusterRole with get, list and watch on namespaces, and a restart of the operator"
+const NamespacesNeeded = "the operator may not read Namespaces; grant it get, list and watch on namespaces with a ClusterRole, and restart it"
 
 // notAllowed tells a job that it cannot use a connection of another namespace.
 // It says the same whether or not there is one: who writes DLIJobs must not
@@ -47,12 +47,12 @@ const NamespacesNeeded = "the operator may not read Namespaces; that needs a Clu
 func (s Scope) notAllowed(connection types.NamespacedName, namespace string) *Failure {
 	if !s.reads(connection.Namespace) {
 		return Failf(v1alpha1.ReasonConnectionNotAllowed,
-			"the operator does not read DLIConnections in namespace %s; name one of namespace %s in spec.connectionRef, or have %s added to the operator's --watch-namespaces, and a Role there", connection.Namespace, namespace, connection.Namespace)
+			"the operator does not read DLIConnections in namespace %s; name one in namespace %s in spec.connectionRef, or have %s added to the operator's --watch-namespaces, and a Role created there", connection.Namespace, namespace, connection.Namespace)
 	}
 	why := Failf(v1alpha1.ReasonConnectionNotAllowed,
 		"DLIConnection %s does not exist or does not allow namespace %s; ask its owner to allow it in spec.allowedNamespaces", connection, namespace)
 	if s.WithoutNamespaces {
-		why.Message += ", though not by selector: " + NamespacesNeeded
+		why.Message += ", but not with a selector: " + NamespacesNeeded
 	}
 	return why
 }

@@ -93,7 +93,7 @@ func (s podIdentitySource) Fetch(ctx context.Context) (dli.Credentials, time.Tim
 	}
 	if err != nil {
 		return dli.Credentials{}, time.Time{}, Failf(v1alpha1.ReasonCredentialsRejected,
-			"the pod's identity cannot be had: %v; bind an agency to the operator's ServiceAccount in CCE, or use a secretRef", err), nil
+			"the pod's identity is not available: %v; bind an agency to the operator's ServiceAccount in CCE, or use a secretRef", err), nil
 	}
 	return creds, expires, nil, nil
 }

@@ -45,9 +45,9 @@ func sampleStatus() *JobStatus {
 // numbers are the contract's.
 func TestAnswers(t *testing.T) {
 	notJSON := &Error{Kind: KindInvalid, HTTPStatus: 200, Message: "HTTP 200 with an application/json body instead of one JSON value"}
-	noJob := &Error{Kind: KindInvalid, HTTPStatus: 200, Message: "the answer is about no job, or about another one than was asked for"}
-	noStatus := &Error{Kind: KindInvalid, HTTPStatus: 200, Message: "the answer has no status word"}
-	notObject := &Error{Kind: KindInvalid, HTTPStatus: 200, Message: "the answer is not a JSON object"}
+	noJob := &Error{Kind: KindInvalid, HTTPStatus: 200, Message: "the response has no job ID, or that of another job"}
+	noStatus := &Error{Kind: KindInvalid, HTTPStatus: 200, Message: "the response has no status"}
+	notObject := &Error{Kind: KindInvalid, HTTPStatus: 200, Message: "the response is not a JSON object"}
 	longMessage := strings.Repeat("作业失败\x01\x00\n", 2<<20/14)
 	deep := strings.Repeat(`{"type":"array","elementType":`, 10000) + `"int"` + strings.Repeat(`}`, 10000)
 	throttled := "The throttling threshold has been reached: policy user over ratelimit,limit:60,time:1 minute"
@@ -90,11 +90,11 @@ func TestAnswers(t *testing.T) {
 		{"18: not successful", reply(200, `{"is_success":false,"message":"DLI.0999: busy"}`),
 			&Error{Kind: KindRetry, HTTPStatus: 200, Code: "DLI.0999", Message: "DLI.0999: busy"}},
 		{"18: not successful and no code", reply(200, `{"is_success":false,"message":""}`, "X-Request-Id: r1"),
-			&Error{Kind: KindRetry, HTTPStatus: 200, Message: "DLI answered is_success: false and did not say why", RequestID: "r1"}},
+			&Error{Kind: KindRetry, HTTPStatus: 200, Message: "DLI answered is_success: false without a reason", RequestID: "r1"}},
 		{"18: not successful for a reason that is known", reply(200, `{"is_success":false,"message":"{\"error_code\":\"APIG.0308\"} time:1 second"}`),
 			&Error{Kind: KindThrottle, HTTPStatus: 200, Code: "APIG.0308", Message: `{"error_code":"APIG.0308"} time:1 second`, RetryAfter: time.Second}},
 		{"19: not successful, and yet finished", reply(200, change(t, finished, `"is_success":true`, `"is_success":false`)),
-			&Error{Kind: KindRetry, HTTPStatus: 200, Message: "DLI answered is_success: false and did not say why"}},
+			&Error{Kind: KindRetry, HTTPStatus: 200, Message: "DLI answered is_success: false without a reason"}},
 		{"20: success as a string", reply(200, change(t, finished, `"is_success":true`, `"is_success":"true"`)), finishedStatus()},
 		{"21: success absent", reply(200, change(t, finished, `"is_success":true,`, ``)), finishedStatus()},
 		{"23: a nested schema", reply(200, young(`"detail":`+quote(`{"type":"struct","fields":[`+
@@ -220,7 +220,7 @@ func TestBrokenAnswers(t *testing.T) {
 			}
 			fmt.Fprint(w, finished)
 		}, func(string) *Error {
-			return &Error{Kind: KindInvalid, HTTPStatus: 200, Message: "the answer is larger than 64 MiB"}
+			return &Error{Kind: KindInvalid, HTTPStatus: 200, Message: "the response is larger than 64 MiB"}
 		}},
 		{"59: closed before an answer", func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) },
 			func(host string) *Error {
@@ -303,15 +303,15 @@ func TestWhereNobodyAnswers(t *testing.T) {
 	}{
 		{"59: connection refused", "https://" + closed, "", &Error{Kind: KindUnreachable, Message: "connection refused by " + closed}},
 		{"59: an authority that is not trusted", ok.URL, otherAuthority, &Error{Kind: KindConfig,
-			Message: "the certificate of " + hostOf(ok) + " is signed by an authority that is not trusted; put the authority's certificate into the CA bundle"}},
+			Message: "the certificate of " + hostOf(ok) + " is signed by an authority that is not trusted; add the authority's certificate to the CA bundle"}},
 		{"59: a certificate for another name", strings.Replace(ok.URL, "127.0.0.1", "localhost", 1), string(pemOf(ok.Certificate())), &Error{Kind: KindConfig,
-			Message: "the certificate of " + strings.Replace(hostOf(ok), "127.0.0.1", "localhost", 1) + " is not for this name; name the endpoint as its certificate does"}},
+			Message: "the certificate of " + strings.Replace(hostOf(ok), "127.0.0.1", "localhost", 1) + " is not valid for this name; use a name of the certificate in the endpoint"}},
 		{"https to a port of http", strings.Replace(plain.URL, "http:", "https:", 1), "", &Error{Kind: KindConfig,
 			Message: hostOf(plain) + " does not speak TLS; check the endpoint's port"}},
 		{"http to a port of https", strings.Replace(ok.URL, "https:", "http:", 1), "", &Error{Kind: KindConfig, HTTPStatus: 400,
-			Message: "HTTP 400 with a body of unknown type; the endpoint may want https"}},
+			Message: "HTTP 400 with a body of unknown type; the endpoint may require https"}},
 		{"59: a name that DNS does not know", "https://nobody.invalid", "", &Error{Kind: KindUnreachable,
-			Message: "the name nobody.invalid is not known to DNS; check the endpoint"}},
+			Message: "the host nobody.invalid does not exist in DNS; check the endpoint"}},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			client := clientOf(t, tc.endpoint, func(c *Config) { c.CABundle = []byte(tc.caBundle) })
@@ -338,7 +338,7 @@ func TestWhereNobodyAnswers(t *testing.T) {
 		defer server.Close()
 		client := clientOf(t, server.URL, func(c *Config) { c.CABundle = pemOf(expired.Certificate) })
 		status, err := client.JobStatus(background, accessKey, jobID)
-		check(t, status, err, &Error{Kind: KindConfig, Message: "the certificate of " + hostOf(server) + " is not valid, or not yet, or no longer"})
+		check(t, status, err, &Error{Kind: KindConfig, Message: "the certificate of " + hostOf(server) + " is invalid, expired or not yet valid"})
 	})
 
 	t.Run("TLS too old", func(t *testing.T) {
@@ -349,6 +349,6 @@ func TestWhereNobodyAnswers(t *testing.T) {
 		client := clientOf(t, server.URL)
 		status, err := client.JobStatus(background, accessKey, jobID)
 		check(t, status, err, &Error{Kind: KindConfig,
-			Message: hostOf(server) + " refuses to speak TLS with this client, which speaks TLS 1.2 and later and has no certificate of its own"})
+			Message: hostOf(server) + " rejects the TLS handshake; the operator uses TLS 1.2 and later, without a client certificate"})
 	})
 }

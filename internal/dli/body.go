@@ -103,7 +103,7 @@ func shorten(buffer []byte, rest io.Reader, within limits) ([]byte, error) {
 	chunk := make([]byte, chunkBytes)
 	for read := len(buffer); ; {
 		if len(s.text) > maxBodyBytes {
-			return s.text, tooLarge(maxBodyBytes, " even with its long texts cut short")
+			return s.text, tooLarge(maxBodyBytes, " even after truncating its long texts")
 		}
 		n, err := rest.Read(chunk)
 		s.write(chunk[:n])
@@ -120,5 +120,5 @@ func shorten(buffer []byte, rest io.Reader, within limits) ([]byte, error) {
 }
 
 func tooLarge(limit int, although string) *Error {
-	return &Error{Kind: KindInvalid, Message: fmt.Sprintf("the answer is larger than %d MiB%s", limit>>20, although)}
+	return &Error{Kind: KindInvalid, Message: fmt.Sprintf("the response is larger than %d MiB%s", limit>>20, although)}
 }

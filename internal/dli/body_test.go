@@ -75,7 +75,7 @@ func TestLargeAnswersThatAreNone(t *testing.T) {
 	text := long("x", 5*mega)
 	notJSON := &Error{Kind: KindInvalid, HTTPStatus: 200, Message: "HTTP 200 with an application/json body instead of one JSON value"}
 	tooLarge := func(status int, text string) *Error {
-		return &Error{Kind: KindInvalid, HTTPStatus: status, Message: "the answer is larger than " + text}
+		return &Error{Kind: KindInvalid, HTTPStatus: status, Message: "the response is larger than " + text}
 	}
 	for _, tc := range []struct {
 		name    string
@@ -89,11 +89,11 @@ func TestLargeAnswersThatAreNone(t *testing.T) {
 		{"hexadecimal digits that are none in what is left out", reply(200, young(`"message":`+text[:5*mega]+`\u12g4"`)), notJSON},
 		{"a number split by a blank", reply(200, young(`"message":`+text, `"result_count":1 2`)), notJSON},
 		{"more than 64 MiB", reply(200, young(`"message":`+long("x", 64*mega))), tooLarge(200, "64 MiB")},
-		{"more than 4 MiB of short texts", reply(200, young(`"tags":[`+strings.Repeat(`"x",`, 2*mega)+`"x"]`)), tooLarge(200, "4 MiB even with its long texts cut short")},
-		{"a number of 5 MiB", reply(200, young(`"result_count":`+strings.Repeat("1", 5*mega))), tooLarge(200, "4 MiB even with its long texts cut short")},
+		{"more than 4 MiB of short texts", reply(200, young(`"tags":[`+strings.Repeat(`"x",`, 2*mega)+`"x"]`)), tooLarge(200, "4 MiB even after truncating its long texts")},
+		{"a number of 5 MiB", reply(200, young(`"result_count":`+strings.Repeat("1", 5*mega))), tooLarge(200, "4 MiB even after truncating its long texts")},
 		{"an error of 5 MiB", reply(400, `{"error_code":"DLI.0001","error_msg":`+text+`}`), tooLarge(400, "4 MiB")},
 		{"another job", reply(200, change(t, young(`"message":`+text), "208b08d4", "308b08d4")),
-			&Error{Kind: KindInvalid, HTTPStatus: 200, Message: "the answer is about no job, or about another one than was asked for"}},
+			&Error{Kind: KindInvalid, HTTPStatus: 200, Message: "the response has no job ID, or that of another job"}},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			client, _ := serve(t, tc.handler)

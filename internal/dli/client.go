@@ -88,7 +88,7 @@ func NewClient(config Config) (*Client, error) {
 		return nil, err
 	}
 	if !projectIDForm.MatchString(config.ProjectID) {
-		return nil, misconfigured("the project id must be 1 to 64 letters and digits; it is an id, not the project's name")
+		return nil, misconfigured("the project ID must be 1 to 64 letters and digits; it is not the project's name")
 	}
 	tlsConfig, err := tlsConfigFor(config.CABundle)
 	if err != nil {
@@ -132,7 +132,7 @@ func tlsConfigFor(caBundle []byte) (*tls.Config, error) {
 	}
 	config.RootCAs = x509.NewCertPool()
 	if !config.RootCAs.AppendCertsFromPEM(caBundle) {
-		return nil, misconfigured("the CA bundle holds no certificate in PEM form")
+		return nil, misconfigured("the CA bundle contains no PEM certificate")
 	}
 	return config, nil
 }
@@ -166,7 +166,7 @@ func (c *Client) statusQuestion(jobID string) (question, error) {
 // checkJobID refuses an id that no path can hold.
 func checkJobID(jobID string) error {
 	if !jobIDForm.MatchString(jobID) {
-		return &Error{Kind: KindRejected, Message: "the job id must be 1 to 64 letters, digits, hyphens and underscores, and begin with a letter or a digit"}
+		return &Error{Kind: KindRejected, Message: "the job ID must be 1 to 64 letters, digits, hyphens and underscores, and start with a letter or digit"}
 	}
 	return nil
 }

@@ -148,7 +148,7 @@ func TestRedirectsAreNotFollowed(t *testing.T) {
 		}))
 		got, err := client.JobStatus(background, accessKey, jobID)
 		check(t, got, err, &Error{Kind: KindConfig, HTTPStatus: status,
-			Message: fmt.Sprintf("HTTP %d: the endpoint redirects, which is not followed; name the endpoint of DLI itself", status)})
+			Message: fmt.Sprintf("HTTP %d: the endpoint redirects, and redirects are not followed; use DLI's own endpoint", status)})
 		if elsewhere {
 			t.Errorf("HTTP %d was followed", status)
 		}
@@ -236,9 +236,9 @@ func TestCompressedAnswers(t *testing.T) {
 			for range 65 {
 				fmt.Fprint(zip, strings.Repeat(" ", 1<<20))
 			}
-		}), &Error{Kind: KindInvalid, HTTPStatus: 200, Message: "the answer is larger than 64 MiB"}},
+		}), &Error{Kind: KindInvalid, HTTPStatus: 200, Message: "the response is larger than 64 MiB"}},
 		{"that are not compressed are refused", reply(200, finished, "Content-Encoding: gzip"),
-			&Error{Kind: KindInvalid, HTTPStatus: 200, Message: "the answer is compressed in a form that cannot be read"}},
+			&Error{Kind: KindInvalid, HTTPStatus: 200, Message: "the response cannot be decompressed"}},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			client, _ := serve(t, tc.handler)

@@ -65,7 +65,7 @@ func decodeStatus(a answer, jobID string, hide *secrets) (*JobStatus, *Error) {
 // readStatus reads an answer that is JSON.
 func readStatus(a answer, object value, jobID string, hide *secrets) (*JobStatus, *Error) {
 	if !object.isObject() {
-		return nil, invalid("the answer is not a JSON object")
+		return nil, invalid("the response is not a JSON object")
 	}
 	var body statusBody
 	readObject(object, &body)
@@ -111,7 +111,7 @@ func readAnswer(a answer, into any) *Error {
 	case !ok:
 		return invalid(describeBody(a) + " instead of one JSON value")
 	case !object.isObject():
-		return invalid("the answer is not a JSON object")
+		return invalid("the response is not a JSON object")
 	}
 	readObject(object, into)
 	return nil
@@ -122,15 +122,15 @@ func statusWord(status lenientText) (word, fault string) {
 	word = strings.TrimSpace(string(status))
 	switch {
 	case word == "":
-		return "", "the answer has no status word"
+		return "", "the response has no status"
 	case utf8.RuneCountInString(word) > maxStatusRunes || !text.IsPlain(word, maxStatusRunes*utf8.UTFMax):
-		return "", "the answer's status is not a word"
+		return "", "the status in the response is not a word"
 	}
 	return word, ""
 }
 
 // otherJob is what is wrong with an answer without the id that was asked for.
-const otherJob = "the answer is about no job, or about another one than was asked for"
+const otherJob = "the response has no job ID, or that of another job"
 
 // sameJob reports whether two ids name one job: UUIDs are the same in upper and
 // in lower case. The lengths are compared because folding takes some letters

@@ -24,7 +24,7 @@ import (
 )
 
 func TestDecode(t *testing.T) {
-	const aboutNoJob = "the answer is about no job, or about another one than was asked for"
+	const aboutNoJob = "the response has no job ID, or that of another job"
 	refuse := func(message string) *Error { return &Error{Kind: KindInvalid, HTTPStatus: 200, Message: message} }
 	notJSON := refuse("HTTP 200 with a body of unknown type instead of one JSON value")
 
@@ -57,9 +57,9 @@ func TestDecode(t *testing.T) {
 		{"mends what is not UTF-8", young("\"owner\":\"a\xffb\",\"statement\":\"\\ud800\""), youngStatus(func(s *JobStatus) { s.Owner, s.Statement = "a\uFFFDb", "\uFFFD" })},
 		{"trims a status word and knows it in lower case", young(`"status":" finished "`), youngStatus(inState("finished", StateFinished))},
 		{"keeps a status word of 64 runes", young(`"status":"` + strings.Repeat("启", 64) + `"`), youngStatus(inState(strings.Repeat("启", 64), StateUnrecognized))},
-		{"takes a status of 65 runes for none", young(`"status":"` + strings.Repeat("A", 65) + `"`), refuse("the answer's status is not a word")},
-		{"takes a status with control characters for none", young(`"status":"FINISHED\u0007"`), refuse("the answer's status is not a word")},
-		{"takes a status of blanks for none", young(`"status":"  "`), refuse("the answer has no status word")},
+		{"takes a status of 65 runes for none", young(`"status":"` + strings.Repeat("A", 65) + `"`), refuse("the status in the response is not a word")},
+		{"takes a status with control characters for none", young(`"status":"FINISHED\u0007"`), refuse("the status in the response is not a word")},
+		{"takes a status of blanks for none", young(`"status":"  "`), refuse("the response has no status")},
 		{"does not accept an answer without an id", `{"is_success":true,"status":"FINISHED"}`, refuse(aboutNoJob)},
 		{"does not accept an id that is a number", young(`"job_id":5`), refuse(aboutNoJob)},
 		{"does not accept an id with more around it", young(`"job_id":" ` + jobID + `"`), refuse(aboutNoJob)},

@@ -63,11 +63,11 @@ func newDialer(endpoint, proxy *url.URL, insecure bool, timeout time.Duration, o
 func checkAddress(host, address string) error {
 	resolved, err := netip.ParseAddrPort(address)
 	if err != nil {
-		return misconfigured("the endpoint %s leads to %s, which is not an IP address", host, address)
+		return misconfigured("the endpoint %s resolves to %s, which is not an IP address", host, address)
 	}
 	if what := refusedAs(resolved.Addr()); what != "" {
-		return misconfigured("the endpoint %s leads to %s, %s address, which is refused; "+
-			"name the host of DLI, or let the operator allow insecure endpoints", host, resolved.Addr().Unmap(), what)
+		return misconfigured("the endpoint %s resolves to %s, %s address, which is not allowed; "+
+			"use DLI's host, or have the operator allow insecure endpoints", host, resolved.Addr().Unmap(), what)
 	}
 	return nil
 }
@@ -89,13 +89,13 @@ func refusedAs(ip netip.Addr) string {
 	return ""
 }
 
-// proxyFor returns the proxy that the environment names for an endpoint; nil if
+// proxyFor returns the proxy set in the environment for an endpoint; nil if
 // none. The environment is read anew for each client.
 func proxyFor(endpoint *url.URL) (*url.URL, error) {
 	proxy, err := httpproxy.FromEnvironment().ProxyFunc()(endpoint)
 	if err != nil {
 		// The error is not shown: it may quote a URL that holds a password.
-		return nil, misconfigured("the proxy that the environment names for %s cannot be used", endpoint.Host)
+		return nil, misconfigured("the proxy set in the environment for %s cannot be used", endpoint.Host)
 	}
 	return proxy, nil
 }

@@ -71,7 +71,7 @@ func TestRefusedAddresses(t *testing.T) {
 	client := clientOf(t, "https://localhost:"+port, func(c *Config) { c.AllowInsecure = false })
 	_, err = client.JobStatus(background, accessKey, jobID)
 	e, ok := AsError(err)
-	if !ok || e.Kind != KindConfig || !strings.Contains(e.Message, "the endpoint localhost leads to ") ||
+	if !ok || e.Kind != KindConfig || !strings.Contains(e.Message, "the endpoint localhost resolves to ") ||
 		!strings.Contains(e.Message, "let the operator allow insecure endpoints") {
 		t.Errorf("want an error of KindConfig, got %v", err)
 	}
@@ -118,8 +118,8 @@ func TestAProxyOfTheEnvironment(t *testing.T) {
 		want  any
 	}{
 		{"that lets us through", tunnel, finishedStatus()},
-		{"that forbids", reply(403, "no"), &Error{Kind: KindConfig, Message: "the proxy HOST answered HTTP 403; check the proxy of the operator's environment"}},
-		{"that wants a password", reply(407, "no"), &Error{Kind: KindConfig, Message: "the proxy HOST answered HTTP 407; check the proxy of the operator's environment"}},
+		{"that forbids", reply(403, "no"), &Error{Kind: KindConfig, Message: "the proxy HOST answered HTTP 403; check the proxy set in the operator's environment"}},
+		{"that wants a password", reply(407, "no"), &Error{Kind: KindConfig, Message: "the proxy HOST answered HTTP 407; check the proxy set in the operator's environment"}},
 		{"that finds nobody", reply(502, "no"), &Error{Kind: KindUnreachable, Message: "the proxy HOST answered HTTP 502"}},
 	} {
 		t.Run(tc.name, func(t *testing.T) {

@@ -58,9 +58,9 @@ var (
 func ResolveEndpoint(region, endpoint string, allowedHosts []string, allowInsecure bool) (string, error) {
 	switch {
 	case region == "" && endpoint == "":
-		return "", misconfigured("neither a region nor an endpoint is given; give one of them")
+		return "", misconfigured("neither a region nor an endpoint is set; set one of them")
 	case region != "" && endpoint != "":
-		return "", misconfigured("both a region and an endpoint are given; give one of them")
+		return "", misconfigured("both a region and an endpoint are set; set only one of them")
 	case region != "":
 		address, err := regionEndpoint(region)
 		if err != nil {
@@ -77,8 +77,8 @@ func ResolveEndpoint(region, endpoint string, allowedHosts []string, allowInsecu
 		return "", err
 	}
 	if !allowInsecure && !hostAllowed(base.Hostname(), allowedHosts) {
-		return "", misconfigured("the endpoint's host %s is not one that the operator is allowed to ask; "+
-			"whoever runs the operator can add it to the allowed hosts", base.Hostname())
+		return "", misconfigured("the endpoint's host %s is not allowed; "+
+			"the operator's administrator can add it to the allowed hosts", base.Hostname())
 	}
 	return base.String(), nil
 }
@@ -92,13 +92,13 @@ func parseEndpoint(endpoint string, allowInsecure bool) (*url.URL, error) {
 	}
 	switch {
 	case u.Scheme == "http" && !allowInsecure:
-		return nil, misconfigured("the endpoint must begin with https://; http would show the credentials to everybody on the way")
+		return nil, misconfigured("the endpoint must begin with https://; http would send the credentials unencrypted")
 	case u.Scheme != "https" && u.Scheme != "http":
 		return nil, misconfigured("the endpoint must begin with https://")
 	case u.User != nil:
-		return nil, misconfigured("the endpoint must not hold a user or a password")
+		return nil, misconfigured("the endpoint must not contain a user or password")
 	case strings.ContainsAny(endpoint, "?#"):
-		return nil, misconfigured("the endpoint must end with its host or path; it has a query or a fragment")
+		return nil, misconfigured("the endpoint must not have a query or fragment")
 	}
 
 	host := strings.ToLower(u.Hostname())
@@ -116,7 +116,7 @@ func parseEndpoint(endpoint string, allowInsecure bool) (*url.URL, error) {
 
 	path := strings.TrimRight(u.Path, "/")
 	if u.RawPath != "" || !pathForm.MatchString(path) || hasDots(path) {
-		return nil, misconfigured("the endpoint's path may only hold letters, digits and - . _ ~ between single slashes")
+		return nil, misconfigured("the endpoint's path may only contain letters, digits and - . _ ~ between single slashes")
 	}
 	return &url.URL{Scheme: u.Scheme, Host: strings.ToLower(u.Host), Path: path}, nil
 }
@@ -170,13 +170,13 @@ var regionTable sync.Mutex
 // regionEndpoint returns the URL of a region's endpoint.
 func regionEndpoint(id string) (string, error) {
 	if len(id) > 64 || !regionForm.MatchString(id) {
-		return "", misconfigured("the region is not an id such as cn-north-4")
+		return "", misconfigured("the region must be an ID such as cn-north-4")
 	}
 	regionTable.Lock()
 	defer regionTable.Unlock()
 	known, err := region.SafeValueOf(id)
 	if err != nil || len(known.Endpoints) == 0 {
-		return "", misconfigured("the region %s is not known; give its endpoint instead, such as https://dli.%s.myhuaweicloud.com", id, id)
+		return "", misconfigured("the region %s is unknown; set its endpoint instead, such as https://dli.%s.myhuaweicloud.com", id, id)
 	}
 	return known.Endpoints[0], nil
 }

@@ -35,7 +35,7 @@ func TestResolveEndpoint(t *testing.T) {
 		{name: "a region", region: "cn-north-4", want: "https://dli.cn-north-4.myhuaweicloud.com"},
 		{name: "the region of another domain", region: "eu-west-101", want: "https://dli.eu-west-101.myhuaweicloud.eu"},
 		{name: "a region whatever hosts are allowed", region: "cn-north-4", allowed: private, want: "https://dli.cn-north-4.myhuaweicloud.com"},
-		{name: "no such region", region: "mars-1", refusal: "the region mars-1 is not known; give its endpoint instead, such as https://dli.mars-1.myhuaweicloud.com"},
+		{name: "no such region", region: "mars-1", refusal: "the region mars-1 is unknown; set its endpoint instead, such as https://dli.mars-1.myhuaweicloud.com"},
 		{name: "a region that is none", region: "../x", refusal: "not an id"},
 		{name: "neither", refusal: "give one of them"},
 		{name: "both", region: "cn-north-4", endpoint: "https://dli.corp.example", refusal: "give one of them"},

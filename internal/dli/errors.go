@@ -100,7 +100,7 @@ func refusal(a answer, message string, hide *secrets) *Error {
 		ClockSkew:  clockSkew(a, kind, message),
 	}
 	if e.Message == "" {
-		e.Message = "DLI answered is_success: false and did not say why"
+		e.Message = "DLI answered is_success: false without a reason"
 	}
 	return e
 }
@@ -153,12 +153,12 @@ func errorFrom(a answer, hide *secrets) *Error {
 	case a.plain && a.status == http.StatusBadRequest && !isJSON:
 		// This is how servers of TLS answer those who do not speak it.
 		e.Kind = KindConfig
-		e.Message = describeBody(a) + "; the endpoint may want https"
+		e.Message = describeBody(a) + "; the endpoint may require https"
 	case e.Message != "":
 	case 300 <= a.status && a.status < 400:
-		e.Message = fmt.Sprintf("HTTP %d: the endpoint redirects, which is not followed; name the endpoint of DLI itself", a.status)
+		e.Message = fmt.Sprintf("HTTP %d: the endpoint redirects, and redirects are not followed; use DLI's own endpoint", a.status)
 	case isJSON:
-		e.Message = fmt.Sprintf("HTTP %d without an explanation", a.status)
+		e.Message = fmt.Sprintf("HTTP %d without an error message", a.status)
 	default:
 		e.Message = describeBody(a)
 	}

@@ -138,8 +138,8 @@ func TestListsThatAreNone(t *testing.T) {
 		{"more jobs than there can be", page(3000000000, row("a")), wrong("the answer does not say how many jobs there are")},
 		{"no list", `{"job_count":1}`, wrong("the answer has no list of jobs")},
 		{"an object for a list", `{"job_count":1,"jobs":{}}`, wrong("the answer has no list of jobs")},
-		{"a list by itself", `[` + row("a") + `]`, wrong("the answer is not a JSON object")},
-		{"null", `null`, wrong("the answer is not a JSON object")},
+		{"a list by itself", `[` + row("a") + `]`, wrong("the response is not a JSON object")},
+		{"null", `null`, wrong("the response is not a JSON object")},
 		{"a status", finished, wrong("the answer does not say how many jobs there are")},
 		{"two lists", page(0) + page(0), wrong("HTTP 200 with a body of unknown type instead of one JSON value")},
 		{"a list cut short", strings.TrimSuffix(page(1, row("a")), "]}"), wrong("HTTP 200 with a body of unknown type instead of one JSON value")},
@@ -147,7 +147,7 @@ func TestListsThatAreNone(t *testing.T) {
 		{"the question refused", `{"is_success":false,"message":"DLI.0999: busy","job_count":1,"jobs":[` + row("a") + `]}`,
 			&Error{Kind: KindRetry, HTTPStatus: 200, Code: "DLI.0999", Message: "DLI.0999: busy"}},
 		{"the question refused in quotes", `{"is_success":"false"}`,
-			&Error{Kind: KindRetry, HTTPStatus: 200, Message: "DLI answered is_success: false and did not say why"}},
+			&Error{Kind: KindRetry, HTTPStatus: 200, Message: "DLI answered is_success: false without a reason"}},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			list, err := judgeList(tc.body, 3)
@@ -169,7 +169,7 @@ func TestListErrors(t *testing.T) {
 		{403, `{"error_code":"DLI.0003","error_msg":"m"}`, &Error{Kind: KindPermission, Code: "DLI.0003", Message: "m"}},
 		{404, `{"error_code":"APIGW.0101","error_msg":"m"}`, &Error{Kind: KindConfig, Code: "APIGW.0101", Message: "m"}},
 		{429, `{"error_code":"APIGW.0308","error_msg":"limit:60,time:1 minute"}`, &Error{Kind: KindThrottle, Code: "APIGW.0308", Message: "limit:60,time:1 minute", RetryAfter: time.Minute}},
-		{503, `{}`, &Error{Kind: KindRetry, Message: "HTTP 503 without an explanation"}},
+		{503, `{}`, &Error{Kind: KindRetry, Message: "HTTP 503 without an error message"}},
 	} {
 		t.Run(http.StatusText(tc.status), func(t *testing.T) {
 			client, _ := serve(t, reply(tc.status, tc.body))

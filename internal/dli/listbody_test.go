@@ -67,9 +67,9 @@ func TestPagesThatAreTooLarge(t *testing.T) {
 		body io.Reader
 		want string
 	}{
-		{"more bytes than are read", largePage(100, mega), "the answer is larger than 8 MiB"},
-		{"more than 4 MiB of rows", largePage(80000, 1), "the answer is larger than 4 MiB even with its long texts cut short"},
-		{"blanks without end", io.MultiReader(strings.NewReader("{"), blanks{}), "the answer is larger than 8 MiB"},
+		{"more bytes than are read", largePage(100, mega), "the response is larger than 8 MiB"},
+		{"more than 4 MiB of rows", largePage(80000, 1), "the response is larger than 4 MiB even after truncating its long texts"},
+		{"blanks without end", io.MultiReader(strings.NewReader("{"), blanks{}), "the response is larger than 8 MiB"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			body, err := readBody(nil, &http.Response{StatusCode: 200, Body: io.NopCloser(tc.body)}, within)

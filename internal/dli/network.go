@@ -51,9 +51,9 @@ var socketFailures = []struct {
 	{syscall.ECONNRESET, "connection reset by %s"},
 	{syscall.EPIPE, "connection closed by %s"},
 	{syscall.EHOSTUNREACH, "no route to %s"},
-	{syscall.ENETUNREACH, "no network leads to %s"},
-	{syscall.EACCES, "this machine forbids connections to %s"},
-	{syscall.EPERM, "this machine forbids connections to %s"},
+	{syscall.ENETUNREACH, "network unreachable: %s"},
+	{syscall.EACCES, "connections to %s are not permitted on this machine"},
+	{syscall.EPERM, "connections to %s are not permitted on this machine"},
 }
 
 // failure turns the error of a request or of reading its answer into one for
@@ -83,26 +83,26 @@ func (n network) explain(ctx context.Context, err error) *Error {
 	var refusal proxyRefusalError
 	switch {
 	case errors.Is(err, gzip.ErrHeader), errors.Is(err, gzip.ErrChecksum), errors.As(err, new(flate.CorruptInputError)):
-		return &Error{Kind: KindInvalid, Message: "the answer is compressed in a form that cannot be read"}
+		return &Error{Kind: KindInvalid, Message: "the response cannot be decompressed"}
 	case errors.As(err, &refusal):
 		return n.explainProxy(refusal)
 	case errors.Is(ctx.Err(), context.DeadlineExceeded):
-		return unreachable(context.DeadlineExceeded, "no answer from %s within the caller's time", n.peer())
+		return unreachable(context.DeadlineExceeded, "no response from %s before the caller's deadline", n.peer())
 	case errors.As(err, &name) && name.IsNotFound:
-		return unreachable(nil, "the name %s is not known to DNS; check the endpoint", n.peerName())
+		return unreachable(nil, "the host %s does not exist in DNS; check the endpoint", n.peerName())
 	case errors.As(err, &name):
-		return unreachable(nil, "DNS does not resolve the name %s at present", n.peerName())
+		return unreachable(nil, "DNS currently does not resolve the host %s", n.peerName())
 	case errors.Is(err, context.DeadlineExceeded), timedOut(err):
-		return unreachable(context.DeadlineExceeded, "no answer from %s within %s", n.peer(), n.timeout)
+		return unreachable(context.DeadlineExceeded, "no response from %s within %s", n.peer(), n.timeout)
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
-		return unreachable(io.ErrUnexpectedEOF, "the answer from %s broke off", n.peer())
+		return unreachable(io.ErrUnexpectedEOF, "the response from %s ended early", n.peer())
 	}
 	for _, failure := range socketFailures {
 		if errors.Is(err, failure.errno) {
 			return unreachable(failure.errno, failure.text, n.peer())
 		}
 	}
-	return unreachable(nil, "the connection to %s failed before an answer came", n.peer())
+	return unreachable(nil, "the connection to %s failed before a response arrived", n.peer())
 }
 
 // explainTLS explains an error in setting up TLS; nil if err is none.
@@ -114,16 +114,16 @@ func (n network) explainTLS(err error) *Error {
 	var remote *net.OpError
 	switch {
 	case errors.As(err, &authority):
-		return misconfigured("the certificate of %s is signed by an authority that is not trusted; put the authority's certificate into the CA bundle", n.endpoint.Host)
+		return misconfigured("the certificate of %s is signed by an authority that is not trusted; add the authority's certificate to the CA bundle", n.endpoint.Host)
 	case errors.As(err, &otherName):
-		return misconfigured("the certificate of %s is not for this name; name the endpoint as its certificate does", n.endpoint.Host)
+		return misconfigured("the certificate of %s is not valid for this name; use a name of the certificate in the endpoint", n.endpoint.Host)
 	case errors.As(err, &certificate), isX509(err):
-		return misconfigured("the certificate of %s is not valid, or not yet, or no longer", n.endpoint.Host)
+		return misconfigured("the certificate of %s is invalid, expired or not yet valid", n.endpoint.Host)
 	case errors.Is(err, http.ErrSchemeMismatch), errors.As(err, &notTLS):
 		return misconfigured("%s does not speak TLS; check the endpoint's port", n.endpoint.Host)
 	case errors.As(err, &remote) && remote.Op == "remote error":
 		// This is how crypto/tls wraps the alerts of the other side.
-		return misconfigured("%s refuses to speak TLS with this client, which speaks TLS 1.2 and later and has no certificate of its own", n.endpoint.Host)
+		return misconfigured("%s rejects the TLS handshake; the operator uses TLS 1.2 and later, without a client certificate", n.endpoint.Host)
 	}
 	return nil
 }
@@ -137,7 +137,7 @@ func (n network) explainProxy(refusal proxyRefusalError) *Error {
 	if refusal.status >= 500 {
 		return unreachable(nil, "%s answered HTTP %d", n.peer(), refusal.status)
 	}
-	return misconfigured("%s answered HTTP %d; check the proxy of the operator's environment", n.peer(), refusal.status)
+	return misconfigured("%s answered HTTP %d; check the proxy set in the operator's environment", n.peer(), refusal.status)
 }
 
 // peer is whom connections are made to. A proxy is named without its user and

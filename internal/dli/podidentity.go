@@ -66,11 +66,11 @@ func NewPodIdentity(uri, tokenFile string) (*PodIdentity, error) {
 	u, err := url.Parse(uri)
 	switch {
 	case err != nil || u.Host == "" || (u.Scheme != "http" && u.Scheme != "https"):
-		return nil, misconfigured("the URI of the pod's identity is not one of http or https")
+		return nil, misconfigured("the URI of the pod's identity must be an http or https URL")
 	case u.User != nil || u.Fragment != "":
-		return nil, misconfigured("the URI of the pod's identity must not hold a user, a password or a fragment")
+		return nil, misconfigured("the URI of the pod's identity must not contain a user, password or fragment")
 	case tokenFile == "":
-		return nil, misconfigured("the pod's identity needs the file of its token")
+		return nil, misconfigured("the pod's identity needs a token file")
 	}
 	return &PodIdentity{
 		uri:       u,
@@ -100,7 +100,7 @@ func (p *PodIdentity) Fetch(ctx context.Context) (Credentials, time.Time, error)
 
 	r, err := http.NewRequestWithContext(timed, http.MethodPost, p.uri.String(), strings.NewReader("{}"))
 	if err != nil {
-		return Credentials{}, time.Time{}, misconfigured("the URI of the pod's identity cannot be asked")
+		return Credentials{}, time.Time{}, misconfigured("the URI of the pod's identity is not valid")
 	}
 	r.Header.Set("Content-Type", "application/json; charset=utf-8")
 	r.Header.Set("Authorization", token)
@@ -128,16 +128,16 @@ func (p *PodIdentity) Fetch(ctx context.Context) (Credentials, time.Time, error)
 func (p *PodIdentity) token() (string, error) {
 	file, err := os.Open(p.tokenFile)
 	if err != nil {
-		return "", misconfigured("the token of the pod's identity cannot be read: %s does not open", p.tokenFile)
+		return "", misconfigured("the token of the pod's identity cannot be read: cannot open %s", p.tokenFile)
 	}
 	defer file.Close()
 	text, err := io.ReadAll(io.LimitReader(file, maxPodIdentityBytes+1))
 	token := string(bytes.TrimSpace(text))
 	switch {
 	case err != nil:
-		return "", misconfigured("the token of the pod's identity cannot be read: %s does not read", p.tokenFile)
+		return "", misconfigured("the token of the pod's identity cannot be read: cannot read %s", p.tokenFile)
 	case token == "", len(text) > maxPodIdentityBytes, strings.ContainsFunc(token, unsendable):
-		return "", misconfigured("the token of the pod's identity cannot be used: %s holds no token", p.tokenFile)
+		return "", misconfigured("the token of the pod's identity cannot be used: %s contains no valid token", p.tokenFile)
 	}
 	return token, nil
 }
@@ -148,7 +148,7 @@ func (p *PodIdentity) token() (string, error) {
 func (p *PodIdentity) read(body []byte) (creds Credentials, expiry time.Time, err error) {
 	object, ok := parseJSON(body)
 	if !ok || len(body) > maxPodIdentityBytes {
-		return Credentials{}, time.Time{}, invalid("the answer about the pod's identity is not one JSON value")
+		return Credentials{}, time.Time{}, invalid("the response with the pod's identity is not one JSON value")
 	}
 	var said identityBody
 	readObject(object, &said)
@@ -160,9 +160,9 @@ func (p *PodIdentity) read(body []byte) (creds Credentials, expiry time.Time, er
 	expiry, _ = time.Parse(time.RFC3339, string(said.Credentials.Expiration))
 	switch {
 	case creds.SecurityToken == "" || creds.Validate() != nil:
-		return Credentials{}, time.Time{}, invalid("the answer about the pod's identity holds no temporary access key")
+		return Credentials{}, time.Time{}, invalid("the response with the pod's identity has no temporary access key")
 	case !expiry.After(p.now()):
-		return Credentials{}, time.Time{}, invalid("the answer about the pod's identity holds an access key that has expired, or does not say when it does")
+		return Credentials{}, time.Time{}, invalid("the response with the pod's identity has an access key that has expired or has no expiration time")
 	}
 	return creds, expiry, nil
 }

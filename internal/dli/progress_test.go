@@ -56,7 +56,7 @@ func TestProgress(t *testing.T) {
 		{"a status that is no word", progress(`,"status":"` + strings.Repeat("A", 65) + `"`), &Progress{JobID: jobID}},
 		{"another job", progress(`,"job_id":"other"`), wrong(otherJob)},
 		{"no job", `{"progress":1}`, wrong(otherJob)},
-		{"no object", `[]`, wrong("the answer is not a JSON object")},
+		{"no object", `[]`, wrong("the response is not a JSON object")},
 		{"no JSON", `<html>`, wrong("HTTP 200 with a body of unknown type instead of one JSON value")},
 		{"a refusal", `{"is_success":false,"message":"DLI.0999: the queue is busy"}`,
 			&Error{Kind: KindRetry, HTTPStatus: 200, Code: "DLI.0999", Message: "DLI.0999: the queue is busy"}},

@@ -49,7 +49,7 @@ func (c *Client) newRequest(ctx context.Context, creds Credentials, q question) 
 	target.RawQuery = q.rawQuery()
 	r, err = http.NewRequestWithContext(ctx, http.MethodGet, target.String(), nil)
 	if err != nil {
-		return nil, "", misconfigured("the endpoint and what is asked for make no URL")
+		return nil, "", misconfigured("the endpoint and the request path do not form a valid URL")
 	}
 	r.Header.Set("Content-Type", "application/json")
 	r.Header.Set("User-Agent", c.userAgent)
@@ -121,7 +121,7 @@ func (creds Credentials) Validate() error {
 		{"token", creds.Token},
 	} {
 		if strings.ContainsFunc(part.text, unsendable) {
-			return fmt.Errorf("has characters in %s that no key has", part.name)
+			return fmt.Errorf("has invalid characters in %s", part.name)
 		}
 	}
 	return nil

@@ -128,7 +128,7 @@ func (p *Poller) Healthy(now time.Time) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if late := now.Sub(p.beat); !p.beat.IsZero() && late > 4*heartbeat {
-		return fmt.Errorf("the poller has not looked for jobs that are due for %v", late.Round(time.Second))
+		return fmt.Errorf("the poller has not checked for due jobs for %v", late.Round(time.Second))
 	}
 	return nil
 }

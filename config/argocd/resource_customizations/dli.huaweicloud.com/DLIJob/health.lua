@@ -17,7 +17,7 @@ local function health(what, otherwise)
 end
 
 if obj.spec.suspend and not is("Completed") then
-  return { status = "Suspended", message = "spec.suspend is true, so DLI is not asked" }
+  return { status = "Suspended", message = "spec.suspend is true, so the job is not polled" }
 end
 if status.observedGeneration == nil or status.observedGeneration ~= obj.metadata.generation then
   return { status = "Progressing", message = "Waiting for the DLI operator to see the DLIJob or its latest change" }
