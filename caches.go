@@ -39,11 +39,11 @@ import (
 	"github.com/dli-operator/dli-operator/internal/connection"
 )
 
-// fillTimeout is how long the caches may take to be filled; a busy API server
-// needs a while to list tens of thousands of DLIJobs.
+// fillTimeout is how long filling the caches may take; a busy API server needs a
+// while to list tens of thousands of DLIJobs.
 const fillTimeout = 2 * time.Minute
 
-// cacheOptions keeps in memory what the controllers read, and no more.
+// cacheOptions caches only what the controllers read.
 func cacheOptions(o options) (cache.Options, error) {
 	selector, err := labels.Parse(o.watchSelector)
 	if err != nil {
@@ -58,7 +58,7 @@ func cacheOptions(o options) (cache.Options, error) {
 	}, nil
 }
 
-// inNamespaces restricts a cache to some namespaces; not at all if there is none.
+// inNamespaces restricts a cache to some namespaces; no restriction if empty.
 func inNamespaces(namespaces []string) map[string]cache.Config {
 	if len(namespaces) == 0 {
 		return nil
@@ -70,15 +70,15 @@ func inNamespaces(namespaces []string) map[string]cache.Config {
 	return configs
 }
 
-// firstFill is the time until the caches hold what is in the cluster. It stops
-// the operator when that cannot be.
+// firstFill waits until the caches are filled for the first time. It stops the
+// operator if that fails.
 type firstFill struct {
 	stopping <-chan struct{}
 	stop     func()
 	done     atomic.Bool
-	// failure is the last one to list or watch something; nil if there was none.
+	// failure is the last list or watch error; nil if there was none.
 	failure atomic.Pointer[error]
-	// gaveUp has why the operator was stopped.
+	// gaveUp holds the reason why the operator was stopped.
 	gaveUp chan error
 }
 
@@ -94,8 +94,8 @@ func (f *firstFill) giveUp(why error) {
 	f.stop()
 }
 
-// outcome is why the operator has stopped, which the manager does not know if
-// it was told to stop from here.
+// outcome returns why the operator has stopped. The manager does not know the
+// reason if firstFill stopped it.
 func (f *firstFill) outcome(ofManager error) error {
 	select {
 	case why := <-f.gaveUp:
@@ -105,15 +105,15 @@ func (f *firstFill) outcome(ofManager error) error {
 	}
 }
 
-// newCache makes the cache of the manager, which waits for it before all else.
+// newCache creates the cache of the manager, which waits for it first.
 func (f *firstFill) newCache(config *rest.Config, options cache.Options) (cache.Cache, error) {
 	options.DefaultWatchErrorHandler = f.failed
 	made, err := cache.New(config, options)
 	return stoppableCache{made, f.stopping}, err
 }
 
-// stoppableCache lets go of those who wait for it when the operator stops: the
-// manager would not return before the cache is filled.
+// stoppableCache stops waiting when the operator stops: otherwise the manager
+// would not return before the cache is filled.
 type stoppableCache struct {
 	cache.Cache
 	stopping <-chan struct{}
@@ -132,9 +132,9 @@ func (c stoppableCache) WaitForCacheSync(ctx context.Context) bool {
 	}
 }
 
-// warm has the caches of all that the controllers read filled from the start.
-// They would ask for some of it only when they have the lease, so that an
-// operator which waits for it could not tell whether it is able to work.
+// warm fills the caches for everything that the controllers read from the start.
+// Some of them would otherwise only be filled once the operator holds the lease,
+// so a standby replica could not know whether it is able to work.
 func (f *firstFill) warm(ctx context.Context, c cache.Cache, scope connection.Scope) error {
 	read := []client.Object{&v1alpha1.DLIJob{}, &v1alpha1.DLIConnection{}}
 	if !scope.WithoutNamespaces {
@@ -154,8 +154,8 @@ func (f *firstFill) warm(ctx context.Context, c cache.Cache, scope connection.Sc
 	return nil
 }
 
-// failed is told that something could not be listed or watched; it is tried
-// again. What is forbidden will be so the next time, so it is not waited for.
+// failed handles a failed list or watch, which is retried. A forbidden one will
+// be forbidden again, so the operator stops instead of waiting.
 func (f *firstFill) failed(ctx context.Context, r *toolscache.Reflector, err error) {
 	toolscache.DefaultWatchErrorHandler(ctx, r, err)
 	f.failure.Store(&err)
@@ -185,7 +185,8 @@ func (f *firstFill) why() error {
 	return errors.New("the API server is slow")
 }
 
-// ready is the check of /readyz that the caches are filled. They stay so.
+// ready is the /readyz check that the caches are filled. Once filled, they stay
+// filled.
 func (f *firstFill) ready(*http.Request) error {
 	if f.done.Load() {
 		return nil

@@ -32,19 +32,19 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/recorder"
 )
 
-// Times of the leader election: another replica takes the lease that was not
+// Times of the leader election: another replica takes the lease if it was not
 // renewed for leaseDuration; its holder gives up after renewDeadline.
 const (
 	leaseDuration = 15 * time.Second
 	renewDeadline = 10 * time.Second
-	// With its jitter the lease that is released is taken after 3.3 s at most.
+	// With jitter, a released lease is taken after at most 3.3 s.
 	retryPeriod = 1500 * time.Millisecond
 )
 
-// ownLease is the lock of the leader election, and knows when this process renewed
-// it last. The election itself does not tell: a process that was frozen for
-// longer than its lease would take itself for the leader for another
-// renewDeadline, beside the new one, and undo what that one writes.
+// ownLease is the lock of the leader election, and knows when this process last
+// renewed it. The election itself does not expose that: a process that was frozen
+// for longer than its lease would consider itself the leader for another
+// renewDeadline, in parallel to the new leader, and undo what that one writes.
 type ownLease struct {
 	resourcelock.Interface
 
@@ -53,11 +53,10 @@ type ownLease struct {
 	renewed   atomic.Pointer[time.Time]
 }
 
-// newLease returns the lease of an operator that elects a leader; nil of one that
-// does not.
+// newLease returns the operator's lease; nil without leader election.
 func newLease(config *rest.Config, o options) (*ownLease, error) {
 	announcer := &announcer{}
-	// A copy: it sets a timeout that is the election's alone.
+	// A copy, because NewResourceLock sets a timeout that only the election needs.
 	lock, err := leaderelection.NewResourceLock(rest.CopyConfig(config), announcer, leaderelection.Options{
 		LeaderElection: o.leaderElect, LeaderElectionID: o.leaderElectionID, LeaderElectionNamespace: o.leaderElectionNamespace,
 		RenewDeadline: renewDeadline,
@@ -68,16 +67,16 @@ func newLease(config *rest.Config, o options) (*ownLease, error) {
 	return &ownLease{Interface: lock, announcer: announcer, clock: clock.RealClock{}}, nil
 }
 
-// announcer sends the event that tells of a new leader. The lock is made before
-// the manager that has the means to do so.
+// announcer sends the Event about a new leader. It exists because the lock is
+// created before the manager, which provides the recorder.
 type announcer struct {
-	record.EventRecorder // none of the methods that are not used
+	record.EventRecorder // nil: the other methods are not used
 
 	manager atomic.Pointer[manager.Manager]
 	name    string
 }
 
-// GetEventRecorderFor implements the provider that the lock wants.
+// GetEventRecorderFor implements the provider that the lock expects.
 func (a *announcer) GetEventRecorderFor(name string) record.EventRecorder {
 	a.name = name
 	return a
@@ -105,8 +104,8 @@ func (l *ownLease) Update(ctx context.Context, r resourcelock.LeaderElectionReco
 	return l.note(l.Interface.Update(ctx, r), r, began)
 }
 
-// note notes when the request left that renewed the lease: from then on others
-// wait, however long the answer took.
+// note records when the request that renewed the lease was sent: other replicas
+// wait from then on, no matter how long the response took.
 func (l *ownLease) note(err error, r resourcelock.LeaderElectionRecord, began time.Time) error {
 	switch {
 	case err != nil:
@@ -118,14 +117,14 @@ func (l *ownLease) note(err error, r resourcelock.LeaderElectionRecord, began ti
 	return err
 }
 
-// holds reports whether this process surely holds the lease at now.
+// holds reports whether this process certainly holds the lease at now.
 func (l *ownLease) holds(now time.Time) bool {
 	renewed := l.renewed.Load()
 	return renewed != nil && now.Sub(*renewed) < renewDeadline
 }
 
-// Start implements manager.Runnable: from when the process leads it ends it as
-// soon as it does not hold the lease any more.
+// Start implements manager.Runnable: once this process leads, it exits as soon as
+// it no longer holds the lease.
 func (l *ownLease) Start(ctx context.Context) error {
 	tick := l.clock.NewTicker(time.Second)
 	defer tick.Stop()

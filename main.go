@@ -14,7 +14,7 @@ See the License for the specific language governing permissions and
 limitations under the License.
 */
 
-// The DLI operator watches SQL jobs of Huawei Cloud Data Lake Insight on behalf
+// The DLI operator watches SQL jobs in Huawei Cloud Data Lake Insight on behalf
 // of DLIJob resources.
 package main
 
@@ -48,10 +48,10 @@ import (
 	"github.com/dli-operator/dli-operator/internal/poller"
 )
 
-// version is set when the operator is built.
+// version is set at build time.
 var version = "dev"
 
-// options is what the command line says.
+// options are the command-line options.
 type options struct {
 	controllers controllers.Options
 
@@ -77,38 +77,38 @@ type options struct {
 func (o *options) bind(flags *flag.FlagSet) {
 	schedule := &o.controllers.Schedule
 	*schedule = poller.DefaultSchedule()
-	flags.DurationVar(&schedule.PollIntervalMin, "poll-interval-min", schedule.PollIntervalMin, "Least time between two polls of a job without pollIntervalSeconds.")
-	flags.DurationVar(&schedule.PollIntervalMax, "poll-interval-max", schedule.PollIntervalMax, "Most time between two polls of a job without pollIntervalSeconds.")
-	flags.Float64Var(&schedule.PollIntervalFactor, "poll-interval-factor", schedule.PollIntervalFactor, "Time to the next poll, as a share of the time that the job has been running.")
-	flags.DurationVar(&schedule.ListInterval, "list-interval", schedule.ListInterval, "Time between two lists of a connection's active jobs, where that takes fewer requests than asking for each; 0 for no lists.")
-	flags.DurationVar(&schedule.ListTrust, "list-trust", schedule.ListTrust, "Most time that a job without pollIntervalSeconds goes without being asked for by itself, whatever lists say.")
-	flags.DurationVar(&schedule.StatusRefreshInterval, "status-refresh-interval", schedule.StatusRefreshInterval, "Least time between two writes of a running job's figures.")
-	flags.DurationVar(&schedule.StallAfter, "stall-after", schedule.StallAfter, "How long a job may be unreadable for a cause that somebody must act upon before its DLIJob is Stalled.")
-	flags.DurationVar(&schedule.NotFoundAfter, "not-found-after", schedule.NotFoundAfter, "How long DLI must answer that it has no such job before that is believed.")
+	flags.DurationVar(&schedule.PollIntervalMin, "poll-interval-min", schedule.PollIntervalMin, "Minimum time between two polls of a job without pollIntervalSeconds.")
+	flags.DurationVar(&schedule.PollIntervalMax, "poll-interval-max", schedule.PollIntervalMax, "Maximum time between two polls of a job without pollIntervalSeconds.")
+	flags.Float64Var(&schedule.PollIntervalFactor, "poll-interval-factor", schedule.PollIntervalFactor, "Time until the next poll, as a fraction of the time that the job has been running.")
+	flags.DurationVar(&schedule.ListInterval, "list-interval", schedule.ListInterval, "Time between two lists of a connection's active jobs, used where lists take fewer requests than polling each job; 0 disables lists.")
+	flags.DurationVar(&schedule.ListTrust, "list-trust", schedule.ListTrust, "Maximum time without an individual poll of a job without pollIntervalSeconds, even if lists show it as active.")
+	flags.DurationVar(&schedule.StatusRefreshInterval, "status-refresh-interval", schedule.StatusRefreshInterval, "Minimum time between two writes of a running job's figures.")
+	flags.DurationVar(&schedule.StallAfter, "stall-after", schedule.StallAfter, "How long a job may be unreadable for a cause that requires user action before its DLIJob is Stalled.")
+	flags.DurationVar(&schedule.NotFoundAfter, "not-found-after", schedule.NotFoundAfter, "How long DLI must report that it has no such job before the operator treats this as confirmed.")
 
-	flags.StringVar(&o.defaultConnection, "default-connection", "", "The DLIConnection, as namespace/name, of DLIJobs that name none and whose namespace has none named \"default\".")
-	flags.StringVar(&o.allowedHosts, "allowed-endpoint-hosts", strings.Join(dli.DefaultAllowedHosts, ","), "Comma-separated patterns of the hosts that a DLIConnection may name as its endpoint; a * stands for one or more labels.")
-	flags.StringVar(&o.podIdentity, "pod-identity-namespaces", "", "Comma-separated namespaces whose DLIConnections may use podIdentity, which asks DLI with the operator's own rights; empty for all.")
-	flags.BoolVar(&o.controllers.Connections.AllowInsecure, "allow-insecure-endpoints", false, "Allow http and any host and address as endpoint. For demos and tests only: credentials travel in the clear, and the operator can be made to call hosts of its own network.")
-	flags.IntVar(&o.controllers.MaxConcurrentReconciles, "max-concurrent-reconciles", 100, "How many DLIJobs are written at once.")
-	flags.IntVar(&o.controllers.MaxConcurrentPolls, "max-concurrent-polls", 100, "How many requests to DLI are on their way at once.")
-	flags.StringVar(&o.watchNamespaces, "watch-namespaces", "", "Comma-separated namespaces to watch; empty for all. With it, the rights of these namespaces are enough.")
+	flags.StringVar(&o.defaultConnection, "default-connection", "", "The DLIConnection, as namespace/name, for DLIJobs that name none and whose namespace has none named \"default\".")
+	flags.StringVar(&o.allowedHosts, "allowed-endpoint-hosts", strings.Join(dli.DefaultAllowedHosts, ","), "Comma-separated patterns of the hosts that a DLIConnection may use as its endpoint; * matches one label, or one or more at the beginning.")
+	flags.StringVar(&o.podIdentity, "pod-identity-namespaces", "", "Comma-separated namespaces whose DLIConnections may use podIdentity, which uses the operator's own permissions in DLI; empty for all.")
+	flags.BoolVar(&o.controllers.Connections.AllowInsecure, "allow-insecure-endpoints", false, "Allow http, and any host and address as endpoint. For demos and tests only: credentials are sent unencrypted, and DLIConnections can make the operator call hosts of its own network.")
+	flags.IntVar(&o.controllers.MaxConcurrentReconciles, "max-concurrent-reconciles", 100, "Maximum number of DLIJobs written concurrently.")
+	flags.IntVar(&o.controllers.MaxConcurrentPolls, "max-concurrent-polls", 100, "Maximum number of concurrent requests to DLI.")
+	flags.StringVar(&o.watchNamespaces, "watch-namespaces", "", "Comma-separated namespaces to watch; empty for all. If set, permissions in these namespaces are enough.")
 	flags.StringVar(&o.watchSelector, "watch-label-selector", "", "Label selector of the DLIJobs to watch; empty for all.")
 
-	flags.BoolVar(&o.controllers.ReportConnections, "report-connections", true, "Write the status of DLIConnections. Of several operators that share the DLIJobs between them by --watch-label-selector, one should.")
+	flags.BoolVar(&o.controllers.ReportConnections, "report-connections", true, "Write the status of DLIConnections. If several operators share the DLIJobs by --watch-label-selector, enable this on one of them.")
 
 	flags.BoolVar(&o.leaderElect, "leader-elect", false, "Work only while holding the lease, so that several replicas can run.")
-	flags.StringVar(&o.leaderElectionNamespace, "leader-election-namespace", "", "Namespace of the lease; the operator's own when empty.")
+	flags.StringVar(&o.leaderElectionNamespace, "leader-election-namespace", "", "Namespace of the lease; the operator's own if empty.")
 	flags.StringVar(&o.leaderElectionID, "leader-election-id", "dli-operator", "Name of the lease.")
-	flags.StringVar(&o.metricsAddress, "metrics-bind-address", ":8443", "Address of the metrics endpoint; 0 turns it off.")
+	flags.StringVar(&o.metricsAddress, "metrics-bind-address", ":8443", "Address of the metrics endpoint; 0 disables it.")
 	flags.BoolVar(&o.metricsSecure, "metrics-secure", true, "Serve metrics over TLS, to clients that the API server authenticates and authorizes.")
-	flags.StringVar(&o.probeAddress, "health-probe-bind-address", ":8081", "Address of /healthz and /readyz; 0 turns them off.")
-	flags.StringVar(&o.pprofAddress, "pprof-bind-address", "0", "Address of the profiler, such as localhost:6060; 0 turns it off.")
+	flags.StringVar(&o.probeAddress, "health-probe-bind-address", ":8081", "Address of /healthz and /readyz; 0 disables them.")
+	flags.StringVar(&o.pprofAddress, "pprof-bind-address", "0", "Address of the profiler, such as localhost:6060; 0 disables it.")
 	flags.BoolVar(&o.showVersion, "version", false, "Print the version and exit.")
 	o.logging.BindFlags(flags)
 }
 
-// complete derives what the flags say together, and refuses what cannot be.
+// complete validates the flags and derives the settings that depend on several.
 func (o *options) complete() error {
 	if err := o.controllers.Schedule.Validate(); err != nil {
 		return err
@@ -158,8 +158,8 @@ func main() {
 	}
 }
 
-// run starts the operator and returns when ctx is done, or with what keeps it
-// from working.
+// run starts the operator and returns when ctx is done, or with an error that
+// prevents it from working.
 func run(ctx context.Context, config *rest.Config, o options, log logr.Logger) error {
 	if err := o.complete(); err != nil {
 		return err
@@ -167,8 +167,8 @@ func run(ctx context.Context, config *rest.Config, o options, log logr.Logger) e
 	if o.controllers.Connections.AllowInsecure {
 		log.Info("WARNING: --allow-insecure-endpoints is set: credentials may be sent unencrypted, and a DLIConnection can make the operator call any host of its network")
 	}
-	// The API server's own fairness is enough; the client's default would
-	// throttle status writes to tens a second.
+	// The API server's priority and fairness is enough; the client's default
+	// would throttle status writes to tens per second.
 	config.QPS = -1
 	scope, err := findScope(ctx, config, o, log)
 	if err != nil {
@@ -215,8 +215,8 @@ func run(ctx context.Context, config *rest.Config, o options, log logr.Logger) e
 	return fill.outcome(mgr.Start(ctx))
 }
 
-// endWhenRewound ends the operator once the API server has gone back to an
-// earlier state: only a new process is sure to see all that there is now.
+// endWhenRewound stops the operator once the API server has gone back to an
+// earlier state: only a new process is sure to see the current state.
 func endWhenRewound(rewound <-chan struct{}) manager.RunnableFunc {
 	return func(ctx context.Context) error {
 		select {
@@ -270,6 +270,6 @@ func newManager(config *rest.Config, o options, fill *firstFill, lease *ownLease
 	if err := mgr.AddHealthzCheck("ping", healthz.Ping); err != nil {
 		return nil, err
 	}
-	// Others who know whether the operator can work add a check of their own.
+	// The poller adds its own check.
 	return mgr, mgr.AddReadyzCheck("caches", fill.ready)
 }

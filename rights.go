@@ -34,7 +34,7 @@ import (
 	"github.com/dli-operator/dli-operator/internal/connection"
 )
 
-// reviewTimeout bounds all questions about rights together.
+// reviewTimeout bounds all access reviews together.
 const reviewTimeout = 15 * time.Second
 
 var (
@@ -43,8 +43,8 @@ var (
 	namespaces  = schema.GroupResource{Resource: "namespaces"}
 )
 
-// right is what a cache needs: to list and watch a resource in a namespace or,
-// if that is empty, in the whole cluster.
+// right is the permission that a cache needs: to list and watch a resource in a
+// namespace or, if that is empty, in the whole cluster.
 type right struct {
 	resource  schema.GroupResource
 	namespace string
@@ -58,7 +58,7 @@ func (r right) String() string {
 	return fmt.Sprintf("list and watch %s %s", r.resource, where)
 }
 
-// toRead are the rights to keep resources in a cache.
+// toRead returns the rights needed to cache a resource.
 func toRead(resource schema.GroupResource, namespaces ...string) []right {
 	rights := make([]right, len(namespaces))
 	for i, namespace := range namespaces {
@@ -67,8 +67,8 @@ func toRead(resource schema.GroupResource, namespaces ...string) []right {
 	return rights
 }
 
-// missingRightsError says what keeps the operator from working, before it waits
-// in vain for caches that cannot be filled.
+// missingRightsError names the missing permissions, so that the operator does not
+// wait in vain for caches that cannot be filled.
 type missingRightsError struct {
 	rights []right
 	wayOut string
@@ -82,12 +82,12 @@ func (e *missingRightsError) Error() string {
 	return fmt.Sprintf("the operator lacks permission to %s; %s", strings.Join(missing, ", and to "), e.wayOut)
 }
 
-// findScope asks the API server what the operator may read, and returns what it
-// is to do without. That there is no answer is no reason not to try.
+// findScope asks the API server what the operator may read, and returns the
+// resulting scope. If the API server does not answer, the operator tries anyway.
 func findScope(ctx context.Context, config *rest.Config, o options, log logr.Logger) (connection.Scope, error) {
 	client, err := authorizationclient.NewForConfig(config)
 	if err != nil {
-		return connection.Scope{}, fmt.Errorf("making a client: %w", err)
+		return connection.Scope{}, fmt.Errorf("creating the access review client: %w", err)
 	}
 	ctx, cancel := context.WithTimeout(ctx, reviewTimeout)
 	defer cancel()
@@ -111,8 +111,8 @@ func orAll(namespaces []string) string {
 	return strings.Join(namespaces, ",")
 }
 
-// scopeOf returns what of the cluster can be read by an operator that watches
-// the DLIJobs of some namespaces, all if there is none, and what it lacks.
+// scopeOf returns what an operator can read that watches the DLIJobs in some
+// namespaces (all if empty), and which permissions it lacks.
 func scopeOf(ctx context.Context, reviews authorizationclient.SelfSubjectAccessReviewInterface, watched []string, ofDefault string) (connection.Scope, *missingRightsError, error) {
 	const all = metav1.NamespaceAll
 	var scope connection.Scope
@@ -144,8 +144,8 @@ func scopeOf(ctx context.Context, reviews authorizationclient.SelfSubjectAccessR
 	return scope, lacking, err
 }
 
-// denied returns an error with those of some rights that the operator does not
-// have, and what to do about it; nil if it has them all.
+// denied returns an error with the rights that the operator does not have, and
+// what to do about it; nil if it has all of them.
 func denied(ctx context.Context, reviews authorizationclient.SelfSubjectAccessReviewInterface, rights []right, wayOut string) (*missingRightsError, error) {
 	var missing []right
 	for _, r := range rights {

@@ -28,11 +28,10 @@ import (
 	"github.com/dli-operator/dli-operator/internal/poller"
 )
 
-// worthWriting reports whether a reader cares about what changed since the
-// stored status. While a job runs, figures that merely move are written at most
-// once in every refresh, and a duration not before it grew by a quarter: a write
-// per poll would cost the API server far more than the poll costs. That DLI was
-// asked again is no news by itself.
+// worthWriting reports whether the changes since the stored status are relevant to
+// readers. While a job runs, figures are written at most once per refresh interval,
+// and the duration only after it grew by a quarter: a write per poll would cost the
+// API server far more than the poll itself. Another poll alone is not news.
 func worthWriting(stored, current *v1alpha1.DLIJob, now time.Time, refresh time.Duration) bool {
 	was, is := &stored.Status, &current.Status
 	if !sameFacts(was, is) {
@@ -42,12 +41,12 @@ func worthWriting(stored, current *v1alpha1.DLIJob, now time.Time, refresh time.
 		return !sameFigures(was, is) || was.Duration != is.Duration
 	}
 	moved := !sameFigures(was, is) || !nearly(was.DurationMilliseconds, is.DurationMilliseconds)
-	// A clock that was set back must not keep figures from being written.
+	// A clock that was set back must not prevent writes of figures.
 	return moved && (was.LastPollTime == nil || now.Sub(was.LastPollTime.Time).Abs() >= refresh)
 }
 
-// sameFacts compares all that does not merely move. It is written out because
-// reflection costs ten times as much; a test knows if a field is forgotten.
+// sameFacts compares everything except the figures. It lists the fields because
+// reflection costs ten times as much; a test fails if a field is missing.
 func sameFacts(a, b *v1alpha1.DLIJobStatus) bool {
 	return a.ObservedGeneration == b.ObservedGeneration &&
 		a.JobStatus == b.JobStatus &&
@@ -84,8 +83,8 @@ func sameCondition(a, b metav1.Condition) bool {
 		a.ObservedGeneration == b.ObservedGeneration && a.LastTransitionTime.Equal(&b.LastTransitionTime)
 }
 
-// sameFigures compares what moves while a job runs, but for its duration, which
-// always does.
+// sameFigures compares the figures that change while a job runs, except for its
+// duration, which always changes.
 func sameFigures(a, b *v1alpha1.DLIJobStatus) bool {
 	return ptr.Equal(a.InputRowCount, b.InputRowCount) &&
 		ptr.Equal(a.BadRowCount, b.BadRowCount) &&
@@ -94,7 +93,7 @@ func sameFigures(a, b *v1alpha1.DLIJobStatus) bool {
 		a.Message == b.Message
 }
 
-// nearly is poller.Nearly for durations of which nil is none.
+// nearly is poller.Nearly for durations that may be nil.
 func nearly(was, is *int64) bool {
 	if was == nil || is == nil {
 		return was == is
@@ -102,20 +101,20 @@ func nearly(was, is *int64) bool {
 	return poller.Nearly(*was, *is)
 }
 
-// maxStatusBytes bounds a status as JSON on the wire, where each of < > & takes
-// six bytes: a quarter of a MiB, less what the rest of an object takes. etcd
-// refuses objects of 1.5 MiB, and every watcher gets each version of all of them.
+// maxStatusBytes limits a status as JSON on the wire, where each of < > & takes
+// six bytes: a quarter of a MiB, minus the rest of the object. etcd rejects objects
+// of 1.5 MiB, and every watcher receives each version of every object.
 const maxStatusBytes = 200 << 10
 
-// fit cuts the columns of a status to what the API server can store whatever DLI
-// answers, and counts what it cuts. Everything else has bounds of its own that
-// leave room.
+// fit drops columns from a status until the API server can store it, for every
+// possible response, and counts them. Everything else has its own limits, which
+// leave enough room.
 func fit(status *v1alpha1.DLIJobStatus) {
 	if len(status.Columns)*(maxName+maxPath) < maxStatusBytes/6 {
 		return
 	}
 	for size := wireSize(status); size > maxStatusBytes && len(status.Columns) > 0; size = wireSize(status) {
-		// At least one, and about as many as the surplus has.
+		// At least one, and about as many as make up the surplus.
 		surplus := (size - maxStatusBytes) * len(status.Columns) / size
 		kept := len(status.Columns) - max(surplus, 1)
 		status.ColumnsOmitted += int32(len(status.Columns) - kept)
@@ -123,8 +122,8 @@ func fit(status *v1alpha1.DLIJobStatus) {
 	}
 }
 
-// wireSize is how long a value is as JSON.
+// wireSize is the size of a value as JSON.
 func wireSize(v any) int {
-	data, _ := json.Marshal(v) // a status has nothing that cannot be written
+	data, _ := json.Marshal(v) // a status can always be encoded
 	return len(data)
 }

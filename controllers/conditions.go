@@ -32,8 +32,8 @@ import (
 	"github.com/dli-operator/dli-operator/internal/text"
 )
 
-// summary is what a job comes to: the conditions Ready and Succeeded and, at
-// most one of them, Reconciling or Stalled.
+// summary is the result for a job: the conditions Ready and Succeeded, and at most
+// one of Reconciling and Stalled.
 type summary struct {
 	ready     metav1.ConditionStatus
 	succeeded metav1.ConditionStatus
@@ -43,8 +43,8 @@ type summary struct {
 	reconciling, stalled bool
 }
 
-// deriveConditions derives every condition but Synced from what is known at now,
-// and notes the generation that they describe.
+// deriveConditions derives every condition except Synced from what is known at
+// now, and sets the generation that they describe.
 func deriveConditions(job *v1alpha1.DLIJob, progress poller.Progress, now time.Time, stallAfter time.Duration) {
 	synced := meta.FindStatusCondition(job.Status.Conditions, v1alpha1.SyncedCondition)
 	if synced == nil || (synced.Reason == v1alpha1.ReasonSuspended && !job.Spec.Suspend) {
@@ -71,14 +71,14 @@ func deriveConditions(job *v1alpha1.DLIJob, progress poller.Progress, now time.T
 	job.Status.ObservedGeneration = job.Generation
 }
 
-// conditionOrder is the order in which people read the conditions.
+// conditionOrder is the order in which the conditions are listed.
 var conditionOrder = []string{
 	v1alpha1.ReadyCondition, v1alpha1.SucceededCondition, v1alpha1.CompletedCondition,
 	v1alpha1.SyncedCondition, v1alpha1.ReconcilingCondition, v1alpha1.StalledCondition,
 }
 
-// recordUnreadable keeps since when somebody would have to act, so that a restart
-// goes on with the grace.
+// recordUnreadable records since when user action has been required, so that the
+// grace period continues after a restart.
 func recordUnreadable(job *v1alpha1.DLIJob, run poller.Run) {
 	switch {
 	case run.UnreadableSince.IsZero() || job.IsCompleted():
@@ -88,7 +88,7 @@ func recordUnreadable(job *v1alpha1.DLIJob, run poller.Run) {
 	}
 }
 
-// summarize is the table of the API's documentation, one case a row.
+// summarize implements the table of states in docs/dlijob.md, one case per row.
 func summarize(job *v1alpha1.DLIJob, progress poller.Progress, now time.Time, stallAfter time.Duration) summary {
 	synced := meta.FindStatusCondition(job.Status.Conditions, v1alpha1.SyncedCondition)
 	switch {
@@ -123,12 +123,12 @@ func summarize(job *v1alpha1.DLIJob, progress poller.Progress, now time.Time, st
 	}
 }
 
-// awaited is the summary of a job whose end is awaited.
+// awaited is the summary of a job that has not ended yet.
 func awaited(reason, message string) summary {
 	return summary{ready: metav1.ConditionUnknown, succeeded: metav1.ConditionUnknown, reason: reason, message: message, reconciling: true}
 }
 
-// endedBadly is the summary of a job that DLI says has ended without success.
+// endedBadly is the summary of a job that ended without success according to DLI.
 func endedBadly(reason, what string, job *v1alpha1.DLIJob) summary {
 	message := what + " and DLI gives no reason"
 	if job.Status.Error != nil && job.Status.Error.Message != "" {
@@ -137,8 +137,8 @@ func endedBadly(reason, what string, job *v1alpha1.DLIJob) summary {
 	return summary{ready: metav1.ConditionFalse, succeeded: metav1.ConditionFalse, reason: reason, message: message, stalled: true}
 }
 
-// graceIsOver reports whether a failure that needs somebody to act has lasted for
-// long enough to say so. Once said it stays said while the failure lasts.
+// graceIsOver reports whether a failure that requires user action has lasted for
+// longer than the grace period. Once it has, that holds while the failure lasts.
 func graceIsOver(job *v1alpha1.DLIJob, run poller.Run, now time.Time, stallAfter time.Duration) bool {
 	ready := meta.FindStatusCondition(job.Status.Conditions, v1alpha1.ReadyCondition)
 	if ready != nil && connection.NeedsAction(ready.Reason) && meta.IsStatusConditionTrue(job.Status.Conditions, v1alpha1.StalledCondition) {
@@ -180,8 +180,8 @@ func plural(n int64, noun string) string {
 	return noun + "s"
 }
 
-// setCondition sets one condition. Its transition time moves, in whole seconds,
-// only with its status.
+// setCondition sets one condition. Its transition time, in whole seconds, only
+// changes with its status.
 func setCondition(job *v1alpha1.DLIJob, conditionType string, status metav1.ConditionStatus, reason, message string, now time.Time) {
 	meta.SetStatusCondition(&job.Status.Conditions, metav1.Condition{
 		Type:               conditionType,
@@ -193,7 +193,7 @@ func setCondition(job *v1alpha1.DLIJob, conditionType string, status metav1.Cond
 	})
 }
 
-// setWhile keeps a condition that exists only while it is True.
+// setWhile sets a condition that is present only while True.
 func setWhile(job *v1alpha1.DLIJob, conditionType string, is bool, s summary, now time.Time) {
 	if !is {
 		meta.RemoveStatusCondition(&job.Status.Conditions, conditionType)

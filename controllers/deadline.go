@@ -28,7 +28,8 @@ import (
 )
 
 // deadline is when the job must have ended, by the monotonic clock of this
-// process: other clocks differ, and jump. It is far in the future without one.
+// process, because other clocks differ and jump. Without a deadline it is far in
+// the future.
 func deadline(job *v1alpha1.DLIJob, progress poller.Progress) time.Time {
 	allowed, ok := durationOf(job.Spec.ActiveDeadlineSeconds)
 	since := progress.Began
@@ -41,8 +42,8 @@ func deadline(job *v1alpha1.DLIJob, progress poller.Progress) time.Time {
 	return since.Add(allowed)
 }
 
-// durationOf reads a number of seconds. A time.Duration ends at 292 years; a
-// deadline beyond half of that is none.
+// durationOf converts a number of seconds. A time.Duration is limited to 292
+// years; a deadline beyond half of that counts as none.
 func durationOf(seconds *int64) (time.Duration, bool) {
 	if seconds == nil || *seconds > int64(math.MaxInt64/time.Second)/2 {
 		return 0, false
@@ -62,7 +63,7 @@ func completedAt(job *v1alpha1.DLIJob) time.Time {
 }
 
 // expiry is when a completed job with a TTL is deleted: counted from when the
-// outcome was recorded, so that everybody had the chance to see it.
+// outcome was recorded, so that everyone has time to see it.
 func expiry(job *v1alpha1.DLIJob, recorded time.Time) time.Time {
 	if job.Spec.TTLSecondsAfterFinished == nil || recorded.IsZero() {
 		return farFuture
@@ -70,8 +71,8 @@ func expiry(job *v1alpha1.DLIJob, recorded time.Time) time.Time {
 	return recorded.Add(time.Duration(*job.Spec.TTLSecondsAfterFinished) * time.Second)
 }
 
-// nextCheck is how long after now something is due by the mere passing of time: a
-// deadline, the end of a grace, a TTL; 0 for never.
+// nextCheck is the time from now until the next deadline, end of a grace period or
+// TTL; 0 if there is none.
 func nextCheck(job *v1alpha1.DLIJob, progress poller.Progress, recorded, now time.Time, stallAfter time.Duration) time.Duration {
 	next := farFuture
 	consider := func(at time.Time) {

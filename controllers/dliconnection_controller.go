@@ -44,30 +44,30 @@ import (
 // +kubebuilder:rbac:groups=dli.huaweicloud.com,resources=dliconnections/status,verbs=get;patch
 // +kubebuilder:rbac:groups="",resources=secrets,verbs=get
 
-// DLIConnectionReconciler keeps the credentials of connections fresh and says
-// in their status whether they can be used.
+// DLIConnectionReconciler refreshes the credentials of connections and reports in
+// their status whether they are usable.
 type DLIConnectionReconciler struct {
 	client.Client
 	Connections *connection.Registry
 	Poller      *poller.Poller
 	Clock       clock.PassiveClock
 	Metrics     *Metrics
-	// Report says whether to write all of the status: of several operators that
-	// share the DLIJobs between them, one does. Each writes which credentials were
+	// Report says whether to write the whole status: of several operators that
+	// share the DLIJobs, one does. All of them write which credentials were
 	// rejected.
 	Report bool
-	// Leads reports whether this process surely leads.
+	// Leads reports whether this process certainly leads.
 	Leads func(now time.Time) bool
 
 	changes trigger
 }
 
-// staleRetry is when to come back after a conflict: the cache is a moment behind,
-// or somebody has changed the object.
+// staleRetry is the delay after a conflict: the cache is briefly behind, or
+// something else has changed the object.
 const staleRetry = 50 * time.Millisecond
 
-// Reconcile refreshes a connection's credentials, writes its status if that
-// changed, and returns when the credentials are due again.
+// Reconcile refreshes a connection's credentials, writes its status if it changed,
+// and requeues for when the credentials are due again.
 func (r *DLIConnectionReconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Result, error) {
 	stored := &v1alpha1.DLIConnection{}
 	if err := r.Get(ctx, req.NamespacedName, stored); err != nil {
@@ -106,24 +106,24 @@ func (r *DLIConnectionReconciler) Reconcile(ctx context.Context, req ctrl.Reques
 	return ctrl.Result{RequeueAfter: next, Priority: new(0)}, nil
 }
 
-// log tells of a change of the Ready condition that was written.
+// log logs a change of the Ready condition that was written.
 func (r *DLIConnectionReconciler) log(ctx context.Context, stored, object *v1alpha1.DLIConnection) {
 	was := meta.FindStatusCondition(stored.Status.Conditions, v1alpha1.ReadyCondition)
 	is := meta.FindStatusCondition(object.Status.Conditions, v1alpha1.ReadyCondition)
 	if is != nil && (was == nil || was.Reason != is.Reason || was.Status != is.Status) {
-		ctrl.LoggerFrom(ctx).Info("DLIConnection changed", "ready", is.Status, "reason", is.Reason, "message", is.Message)
+		ctrl.LoggerFrom(ctx).Info("DLIConnection changed", "condition", is.Type, "status", is.Status, "reason", is.Reason, "message", is.Message)
 	}
 }
 
-// describe sets the Ready condition of a connection's object, and what goes with
-// it, at now.
+// describe sets the Ready condition of a connection's object at now, with
+// observedGeneration and endpoint.
 func describe(object *v1alpha1.DLIConnection, conn *connection.Connection, scope connection.Scope, now time.Time) {
 	health := conn.Health(now)
 	if selector := object.Spec.AllowedNamespaces.Selector; selector != nil {
 		if _, err := metav1.LabelSelectorAsSelector(selector); err != nil {
 			health = connection.Health{Reason: v1alpha1.ReasonSelectorInvalid, Message: fmt.Sprintf("spec.allowedNamespaces.selector selects nothing: %v; correct it", err)}
 		} else if scope.WithoutNamespaces {
-			// The connection's own namespace can use it all the same.
+			// The connection's own namespace can use it anyway.
 			health.Message += "; spec.allowedNamespaces.selector selects nothing: " + connection.NamespacesNeeded
 		}
 	}
@@ -143,8 +143,8 @@ func describe(object *v1alpha1.DLIConnection, conn *connection.Connection, scope
 	object.Status.Endpoint = conn.Endpoint
 }
 
-// connectionChanges lets pass what may change how a connection is used, and what
-// other operators or people have written about it.
+// connectionChanges passes changes that may affect how a connection is used, and
+// status changes by other operators or users.
 func connectionChanges() predicate.Predicate {
 	return predicate.Or[client.Object](predicate.GenerationChangedPredicate{}, predicate.Funcs{
 		UpdateFunc: func(e event.UpdateEvent) bool {
@@ -160,7 +160,7 @@ func (r *DLIConnectionReconciler) SetupWithManager(mgr ctrl.Manager) error {
 		For(&v1alpha1.DLIConnection{}, builder.WithPredicates(connectionChanges())).
 		WatchesRawSource(source.Func(r.changes.start)).
 		WithOptions(controller.Options{
-			// Where the pod's identity comes from may hang, for some seconds.
+			// The source of the pod's identity may hang for some seconds.
 			MaxConcurrentReconciles: 10,
 			RateLimiter:             retries(),
 		}).

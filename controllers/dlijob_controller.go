@@ -43,11 +43,11 @@ import (
 // +kubebuilder:rbac:groups="",resources=namespaces,verbs=get;list;watch
 // +kubebuilder:rbac:groups=events.k8s.io,resources=events,verbs=create;patch
 
-// DLIJobReconciler tells the poller which jobs to poll, and stores what it brings.
-// It is the only writer of a DLIJob's status.
+// DLIJobReconciler tells the poller which jobs to poll, and stores the results. It
+// is the only writer of a DLIJob's status.
 type DLIJobReconciler struct {
 	client.Client
-	// Live reads objects at the API server rather than from the cache.
+	// Live reads objects from the API server rather than from the cache.
 	Live        client.Reader
 	Connections *connection.Registry
 	Poller      *poller.Poller
@@ -55,35 +55,35 @@ type DLIJobReconciler struct {
 	Recorder    events.EventRecorder
 	Clock       clock.PassiveClock
 	Metrics     *Metrics
-	// Leads reports whether this process surely leads.
+	// Leads reports whether this process certainly leads.
 	Leads func(now time.Time) bool
 	// Rewound is called when the API server has gone back in time; it may be nil.
 	Rewound func()
-	// MaxConcurrentReconciles bounds the jobs whose status is written at once.
+	// MaxConcurrentReconciles limits the jobs whose status is written concurrently.
 	MaxConcurrentReconciles int
 
 	memories memories
-	// ending says that the process is to start anew, and writes nothing more.
+	// ending is set when the process is about to exit and must not write any more.
 	ending  atomic.Bool
 	results trigger
 }
 
-// leadAgain is when to look again whether this process leads: it does if only a
-// renewal of its lease was slow.
+// leadAgain is the delay before checking again whether this process leads, which
+// it still does if a renewal of its lease was merely slow.
 const leadAgain = time.Second
 
-// maxConflicts bounds how often one reconcile reads an object again because
-// somebody else has changed it meanwhile.
+// maxConflicts limits how often one reconcile reads an object again because
+// something else changed it in the meantime.
 const maxConflicts = 5
 
-// Reconcile brings the status of a DLIJob up to date with what the poller knows,
-// and tells the poller what to go on with. What it cannot store stays with the
-// poller, so nothing is asked twice.
+// Reconcile updates the status of a DLIJob with the poller's latest result, and
+// tells the poller how to continue. The poller keeps results that cannot be
+// stored, so no job is polled twice for the same result.
 func (r *DLIJobReconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Result, error) {
 	stored, err := r.read(ctx, req.NamespacedName)
 	for conflicts := 0; err == nil; conflicts++ {
-		// After each read: what a new leader has written would look like the work of
-		// another hand.
+		// Checked after each read: a write of a new leader would look like a change by
+		// something else.
 		if r.ending.Load() || !r.Leads(r.Clock.Now()) {
 			return ctrl.Result{RequeueAfter: leadAgain}, nil
 		}
@@ -95,14 +95,14 @@ func (r *DLIJobReconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctr
 		var wait time.Duration
 		wait, err = r.reconcile(ctx, stored)
 		if err == nil {
-			// The priority of the initial list, which is low, would otherwise stay.
+			// Without it, the low priority of the initial list would be kept.
 			return ctrl.Result{RequeueAfter: wait, Priority: new(0)}, nil
 		}
 		if !apierrors.IsConflict(err) {
 			break
 		}
 		if conflicts == maxConflicts {
-			// Somebody writes faster than that; the rest of the queue goes first.
+			// Something writes faster than this; the rest of the queue goes first.
 			return ctrl.Result{RequeueAfter: time.Second, Priority: new(0)}, nil
 		}
 		before := stored
@@ -116,12 +116,12 @@ func (r *DLIJobReconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctr
 	return ctrl.Result{}, err
 }
 
-// firstAnswer is how long the first answer gets before it is written that there
-// is none yet: it mostly takes less.
+// firstAnswer is how long to wait for the first response before writing that there
+// is none yet; it usually takes less.
 const firstAnswer = time.Second
 
-// reconcile does what there is to be done for one version of a DLIJob, and
-// returns how long nothing more is due by the mere passing of time; 0 for ever.
+// reconcile handles one version of a DLIJob, and returns the time until the next
+// check is due; 0 if none is.
 func (r *DLIJobReconciler) reconcile(ctx context.Context, stored *v1alpha1.DLIJob) (time.Duration, error) {
 	now := r.Clock.Now()
 	key := client.ObjectKeyFromObject(stored)
@@ -163,8 +163,8 @@ func (r *DLIJobReconciler) reconcile(ctx context.Context, stored *v1alpha1.DLIJo
 	return nextCheck(job, progress, recorded, now, r.Schedule.StallAfter), nil
 }
 
-// poll tells the poller what to do about a job, and returns what it knows of it.
-// It only reads the job.
+// poll tells the poller what to do about a job, and returns its progress. It does
+// not change the job.
 func (r *DLIJobReconciler) poll(ctx context.Context, job *v1alpha1.DLIJob, now time.Time) (poller.Progress, error) {
 	if job.Spec.Suspend || job.IsCompleted() && !pollRequested(job) {
 		r.Poller.Forget(client.ObjectKeyFromObject(job))
@@ -179,8 +179,8 @@ func (r *DLIJobReconciler) poll(ctx context.Context, job *v1alpha1.DLIJob, now t
 	return r.Poller.Watch(target), nil
 }
 
-// tell tells the poller of a DLIJob that is new or was edited. Reconcile does so,
-// too, but its workers may all be waiting for the API server.
+// tell tells the poller about a DLIJob that is new or was edited. Reconcile does
+// this, too, but all its workers may be waiting for the API server.
 func (r *DLIJobReconciler) tell(ctx context.Context, req ctrl.Request) (ctrl.Result, error) {
 	now := r.Clock.Now()
 	job := &v1alpha1.DLIJob{}
@@ -193,7 +193,8 @@ func (r *DLIJobReconciler) tell(ctx context.Context, req ctrl.Request) (ctrl.Res
 	if _, err := r.poll(ctx, job, now); err != nil {
 		return ctrl.Result{}, err
 	}
-	// If it has gone or its outcome was written meanwhile, its watch ends again.
+	// If it was deleted or its outcome was written in the meantime, its watch ends
+	// again.
 	latest := &v1alpha1.DLIJob{}
 	if err := r.Get(ctx, req.NamespacedName, latest, sharedObject); err != nil || !r.isCurrent(latest, now) {
 		r.results.add(req.NamespacedName)
@@ -201,17 +202,16 @@ func (r *DLIJobReconciler) tell(ctx context.Context, req ctrl.Request) (ctrl.Res
 	return ctrl.Result{}, nil
 }
 
-// isCurrent reports whether an object of the cache says what there is: it is not
-// being deleted, and neither this process nor anybody else has written another
-// status.
+// isCurrent reports whether a cached object is up to date: it is not being
+// deleted, and neither this process nor anything else has written another status.
 func (r *DLIJobReconciler) isCurrent(job *v1alpha1.DLIJob, now time.Time) bool {
 	known := r.memories.of(job, now)
 	return job.DeletionTimestamp.IsZero() && !known.isBehind(job) && known.holds(job)
 }
 
-// read returns a DLIJob as the cache has it; nil if there is none. The cache can
-// be behind this process's own write, and after a restore of etcd the API server
-// can be behind both: then what the API server says counts.
+// read returns a DLIJob from the cache; nil if there is none. The cache can be
+// behind this process's own write, and after a restore of etcd the API server can
+// be behind both: then the API server counts.
 func (r *DLIJobReconciler) read(ctx context.Context, key types.NamespacedName) (*v1alpha1.DLIJob, error) {
 	job := &v1alpha1.DLIJob{}
 	if err := r.Get(ctx, key, job, sharedObject); err != nil {
@@ -228,11 +228,10 @@ func (r *DLIJobReconciler) read(ctx context.Context, key types.NamespacedName) (
 	return live, err
 }
 
-// rewound notes that the API server has an older version of a job than it had:
-// etcd was restored. What is watched goes on from the version of before, so new
-// objects would not be seen for as long as it takes to get there. It returns an
-// error if the process is to start anew: what it knows is of before, so it writes
-// nothing more.
+// rewound handles an API server that has an older version of a job than before:
+// etcd was restored. Watches continue from the later version, so new objects would
+// be invisible until the API server reaches it again. It returns an error if the
+// process is to restart: its knowledge is outdated, so it must not write any more.
 func (r *DLIJobReconciler) rewound(live *v1alpha1.DLIJob) error {
 	r.memories.rewound(live)
 	if r.Rewound == nil {
@@ -243,7 +242,7 @@ func (r *DLIJobReconciler) rewound(live *v1alpha1.DLIJob) error {
 	return fmt.Errorf("DLIJob %s is older than before: the API server has gone back to an earlier state", client.ObjectKeyFromObject(live))
 }
 
-// sharedObject spares a copy of what is only read.
+// sharedObject avoids copying objects that are only read.
 var sharedObject = &client.GetOptions{UnsafeDisableDeepCopy: new(true)}
 
 func (r *DLIJobReconciler) readLive(ctx context.Context, key types.NamespacedName) (*v1alpha1.DLIJob, error) {
@@ -254,13 +253,13 @@ func (r *DLIJobReconciler) readLive(ctx context.Context, key types.NamespacedNam
 	return job, nil
 }
 
-// restoreEvery is the least time between two times that a status is put right:
-// whoever else writes it must not be met with a storm.
+// restoreEvery is the minimum interval between two restores of a status, so that
+// two writers do not fight each other with a storm of writes.
 const restoreEvery = 5 * time.Second
 
-// putRight undoes what somebody else has changed in the status of a job. It
-// returns how long to wait before that may be done again, 0 if it was done or
-// nothing was to be done.
+// putRight restores the status of a job that something else changed. It returns
+// how long to wait before that is allowed again; 0 if it was done or there was
+// nothing to do.
 func (r *DLIJobReconciler) putRight(ctx context.Context, job *v1alpha1.DLIJob, known memory, now time.Time) (time.Duration, error) {
 	if known.holds(job) {
 		return 0, nil
@@ -284,24 +283,24 @@ func (r *DLIJobReconciler) putRight(ctx context.Context, job *v1alpha1.DLIJob, k
 	} else {
 		job.Status = v1alpha1.DLIJobStatus{}
 	}
-	// DLI has the last word.
+	// DLI's current status decides.
 	r.Poller.PollNow(client.ObjectKeyFromObject(job))
 	return 0, nil
 }
 
-// fieldOwner is who the operator is to the API server, which keeps for each field
-// who wrote it.
+// fieldOwner is the operator's name in managedFields, where the API server records
+// who wrote each field.
 const fieldOwner = client.FieldOwner("dli-operator")
 
-// recordedByOperator reports whether an outcome that this process has not written
-// is the operator's all the same: that of the leader before, whose last write was
-// long on its way. Such an outcome stands as any other does.
+// recordedByOperator reports whether an outcome that this process did not write
+// comes from the operator anyway: from the previous leader, whose last write was
+// delayed. Such an outcome is as final as any other.
 func (r *DLIJobReconciler) recordedByOperator(ctx context.Context, job *v1alpha1.DLIJob) (bool, error) {
 	if !job.IsCompleted() {
 		return false, nil
 	}
 	fields := job.ManagedFields
-	if len(fields) == 0 { // the cache does not keep them
+	if len(fields) == 0 { // the cache drops them
 		live, err := r.readLive(ctx, client.ObjectKeyFromObject(job))
 		if err != nil {
 			return false, err
@@ -316,15 +315,15 @@ func (r *DLIJobReconciler) recordedByOperator(ctx context.Context, job *v1alpha1
 	}), nil
 }
 
-// writeTimeout bounds a write. The API server itself gives up after a minute.
+// writeTimeout limits a write. The API server itself gives up after a minute.
 const writeTimeout = time.Minute
 
-// write stores the status, once, and only if nobody changed the object since it
-// was read: an outcome must not be overwritten by an operator that has lost its
-// lease and does not know it yet. It reports whether there was still an object.
+// write stores the status once, and only if the object has not changed since it
+// was read: an operator that has lost its lease without knowing it must not
+// overwrite an outcome. It reports whether the object still existed.
 func (r *DLIJobReconciler) write(ctx context.Context, stored, job *v1alpha1.DLIJob) (written bool, err error) {
 	patch := client.MergeFromWithOptions(stored, client.MergeFromWithOptimisticLock{})
-	// A write that is on its way when the operator is told to end is finished.
+	// A write in flight completes even if the operator is told to stop.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), writeTimeout)
 	defer cancel()
 	err = r.Status().Patch(ctx, job, patch, fieldOwner)
@@ -342,7 +341,8 @@ func (r *DLIJobReconciler) write(ctx context.Context, stored, job *v1alpha1.DLIJ
 func (r *DLIJobReconciler) delete(ctx context.Context, job *v1alpha1.DLIJob) error {
 	err := r.Delete(ctx, job, client.Preconditions{UID: &job.UID, ResourceVersion: &job.ResourceVersion})
 	if err != nil {
-		return client.IgnoreNotFound(fmt.Errorf("deleting DLIJob %s, whose TTL has passed: %w", client.ObjectKeyFromObject(job), err))
+		return client.IgnoreNotFound(fmt.Errorf("deleting DLIJob %s after its TTL: %w", client.ObjectKeyFromObject(job), err))
 	}
+	ctrl.LoggerFrom(ctx).Info("DLIJob deleted after its TTL", "jobID", job.Spec.JobID, "outcome", job.Status.Outcome)
 	return nil
 }

@@ -14,25 +14,26 @@ See the License for the specific language governing permissions and
 limitations under the License.
 */
 
-// Package controllers reconciles DLIJobs and DLIConnections: what an answer of
-// DLI means for a job's status, and what is told of it.
+// Package controllers reconciles DLIJobs and DLIConnections: it turns DLI's
+// responses into status, conditions and Events.
 //
-// It asks DLI nothing. The poller asks, and keeps each answer until it is stored;
-// a reconcile takes the newest one, derives the status from it, and writes that
-// once. So a slow API server delays no poll, and no answer is asked for twice.
+// It does not send requests to DLI. The poller does, and keeps each response until
+// it is stored; a reconcile takes the latest one, derives the status from it, and
+// writes that once. So a slow API server does not delay polls, and no response has
+// to be requested twice.
 //
 // The files follow one reconcile of a DLIJob:
 //
 //	setup.go                     which changes enqueue which objects
 //	dlijob_controller.go         the steps: read, tell the poller, record, write, announce
-//	memory.go                    what this process has written, so that it knows its own
-//	                             writes, a stale cache, and a status that somebody changed
-//	target.go                    what the poller needs to know of a DLIJob
-//	record.go                    an answer, or the lack of one, into the fields of the status
-//	conditions.go                the fields into conditions
-//	deadline.go                  deadlines, stalls and TTLs: when to come back
+//	memory.go                    what this process has written, to recognize its own writes,
+//	                             a stale cache, and a status that something else changed
+//	target.go                    what the poller needs to know about a DLIJob
+//	record.go                    from a response or failure to the fields of the status
+//	conditions.go                from the fields to conditions
+//	deadline.go                  deadlines, stalls and TTLs: when the next check is due
 //	changes.go                   whether a change is worth a write
-//	events.go                    which Events a write is followed by
+//	events.go                    Events and log lines after a write
 //	dliconnection_controller.go  credentials of DLIConnections, and their status
 //	metrics.go                   counters, and gauges over the cache
 //	trim.go                      what the cache keeps of each DLIJob

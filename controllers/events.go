@@ -29,11 +29,10 @@ import (
 	"github.com/dli-operator/dli-operator/internal/text"
 )
 
-// maxNote is the longest note that the API server takes in an Event.
+// maxNote is the longest note that the API server accepts in an Event.
 const maxNote = 1024
 
-// readyEvents are the reasons of Ready that are told by an Event, and whether
-// they are a warning.
+// readyEvents maps the reasons of Ready that cause an Event to its type.
 var readyEvents = map[string]string{
 	v1alpha1.ReasonJobLaunching:     corev1.EventTypeNormal,
 	v1alpha1.ReasonJobRunning:       corev1.EventTypeNormal,
@@ -44,11 +43,11 @@ var readyEvents = map[string]string{
 	v1alpha1.ReasonDeadlineExceeded: corev1.EventTypeWarning,
 }
 
-// transition is what an Event tells.
+// transition is the content of an Event.
 type transition struct{ eventType, reason, note string }
 
-// transitions returns what there is to tell of a status that replaced another:
-// each state when the job enters it, and each failure when it appears.
+// transitions returns the Events for a status that replaced another: one for each
+// state that the job enters, and one for each failure that appears.
 func transitions(stored, current *v1alpha1.DLIJob) []transition {
 	var told []transition
 	if synced := appeared(stored, current, v1alpha1.SyncedCondition); synced != nil {
@@ -67,8 +66,8 @@ func transitions(stored, current *v1alpha1.DLIJob) []transition {
 	return told
 }
 
-// wentOn reports whether a job merely goes on with what it did before it could
-// not be read for a while.
+// wentOn reports whether a job is merely in the same state as before it could not
+// be read for a while.
 func wentOn(stored, current *v1alpha1.DLIJob) bool {
 	was, is := dli.ParseState(stored.Status.JobStatus), dli.ParseState(current.Status.JobStatus)
 	ready := meta.FindStatusCondition(current.Status.Conditions, v1alpha1.ReadyCondition)
@@ -86,13 +85,18 @@ func appeared(stored, current *v1alpha1.DLIJob, conditionType string) *metav1.Co
 	return is
 }
 
-// announce tells, in events and in the log, of a status that has been written.
+// announce sends the Events for a status that has been written, and logs one line
+// if it is a transition.
 func (r *DLIJobReconciler) announce(ctx context.Context, stored, current *v1alpha1.DLIJob) {
 	for _, t := range transitions(stored, current) {
 		r.Recorder.Eventf(current, nil, t.eventType, t.reason, "Poll", "%s", text.Truncate(t.note, maxNote))
 	}
-	if ready := appeared(stored, current, v1alpha1.ReadyCondition); ready != nil {
-		ctrl.LoggerFrom(ctx).Info("DLIJob changed", "ready", ready.Status, "reason", ready.Reason,
-			"jobID", current.Spec.JobID, "jobStatus", current.Status.JobStatus, "outcome", current.Status.Outcome, "message", ready.Message)
+	changed := appeared(stored, current, v1alpha1.ReadyCondition)
+	if changed == nil {
+		changed = appeared(stored, current, v1alpha1.SyncedCondition)
+	}
+	if changed != nil {
+		ctrl.LoggerFrom(ctx).Info("DLIJob changed", "condition", changed.Type, "status", changed.Status, "reason", changed.Reason,
+			"jobID", current.Spec.JobID, "jobStatus", current.Status.JobStatus, "outcome", current.Status.Outcome, "message", changed.Message)
 	}
 }

@@ -29,35 +29,35 @@ import (
 	"github.com/dli-operator/dli-operator/api/v1alpha1"
 )
 
-// memory is what this process knows of a DLIJob's object beside the object: what
-// it has written, to tell its own writes from those of others. It is lost with a
-// restart, and not missed.
+// memory is what this process knows about a DLIJob in addition to the object: what
+// it has written, to distinguish its own writes from those of others. It is lost
+// on a restart, which does no harm.
 type memory struct {
 	uid types.UID
 	// met is when this process first saw the object.
 	met time.Time
-	// version is the resource version of the last write, "" for none; digest is
-	// that of the status that was written, or that was there when this process
-	// first saw the object.
+	// version is the resource version of the last write, "" for none; digest is the
+	// digest of the status that was written, or of the one that this process saw
+	// first.
 	version string
 	digest  uint64
-	// replaced is the status that somebody else's has replaced; nil when it was not
+	// replaced is the status that something else has overwritten; nil if it was not
 	// seen.
 	replaced *v1alpha1.DLIJobStatus
-	// restoredAt is when a status was last put right.
+	// restoredAt is when the status was last restored.
 	restoredAt time.Time
 	// recorded is when the outcome was recorded, by the monotonic clock.
 	recorded time.Time
 }
 
-// memories holds that of every job. The event handler and the workers share it.
+// memories holds the memory of every job. The event handler and the workers share
+// it.
 type memories struct {
 	mu    sync.Mutex
 	byKey map[types.NamespacedName]*memory
 }
 
-// of returns a copy of what is known of a job at now, having begun to know it if
-// need be.
+// of returns a copy of the memory of a job at now, and creates it if necessary.
 func (m *memories) of(job *v1alpha1.DLIJob, now time.Time) memory {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -74,21 +74,21 @@ func (m *memories) of(job *v1alpha1.DLIJob, now time.Time) memory {
 	case at.IsZero():
 		known.recorded = time.Time{}
 	case known.recorded.IsZero():
-		// From now on the monotonic clock tells how long ago that was.
+		// From now on, the monotonic clock measures how long ago that was.
 		known.recorded = now.Add(-max(now.Sub(at), 0))
 	}
 	return *known
 }
 
-// forget drops what is known of a job that is gone.
+// forget drops the memory of a deleted job.
 func (m *memories) forget(key types.NamespacedName) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	delete(m.byKey, key)
 }
 
-// stored notes that an object holds the status that it should: it was written, or
-// found so.
+// stored records that an object has the intended status, whether written by this
+// process or found.
 func (m *memories) stored(job *v1alpha1.DLIJob, version string) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -97,7 +97,7 @@ func (m *memories) stored(job *v1alpha1.DLIJob, version string) {
 	}
 }
 
-// restored notes that a status was put right at now.
+// restored records that a status was restored at now.
 func (m *memories) restored(job *v1alpha1.DLIJob, now time.Time) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -106,7 +106,7 @@ func (m *memories) restored(job *v1alpha1.DLIJob, now time.Time) {
 	}
 }
 
-// rewound notes that the API server itself has gone back to an older version.
+// rewound records that the API server itself has gone back to an older version.
 func (m *memories) rewound(job *v1alpha1.DLIJob) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -115,8 +115,8 @@ func (m *memories) rewound(job *v1alpha1.DLIJob) {
 	}
 }
 
-// changed takes an update of an object, and reports whether somebody else may
-// have changed its status. It keeps what was replaced.
+// changed handles an update of an object, and reports whether something else may
+// have changed its status. It keeps the status that was replaced.
 func (m *memories) changed(before, after *v1alpha1.DLIJob) bool {
 	is := digestOf(&after.Status)
 	m.mu.Lock()
@@ -125,8 +125,8 @@ func (m *memories) changed(before, after *v1alpha1.DLIJob) bool {
 	if known == nil || known.uid != after.UID || known.digest == is {
 		return false
 	}
-	// The event of this process's own write can come before the write returns.
-	// Then nothing is replaced, which the reconcile finds out.
+	// The event of this process's own write can arrive before the write returns.
+	// Then nothing was replaced, which the reconcile finds out.
 	if digestOf(&before.Status) == known.digest {
 		known.replaced = before.Status.DeepCopy()
 	}
@@ -142,7 +142,7 @@ func (m memory) isBehind(job *v1alpha1.DLIJob) bool {
 	return isOlder(job, m.version)
 }
 
-// isOlder reports whether an object is of before a resource version.
+// isOlder reports whether an object is older than a resource version.
 func isOlder(job *v1alpha1.DLIJob, version string) bool {
 	order, err := resourceversion.CompareResourceVersion(job.ResourceVersion, version)
 	return err == nil && order < 0
@@ -154,6 +154,6 @@ func (m memory) holds(job *v1alpha1.DLIJob) bool { return m.digest == digestOf(&
 var digestSeed = maphash.MakeSeed()
 
 func digestOf(status *v1alpha1.DLIJobStatus) uint64 {
-	data, _ := json.Marshal(status) // a status has nothing that cannot be written
+	data, _ := json.Marshal(status) // a status can always be encoded
 	return maphash.Bytes(digestSeed, data)
 }

@@ -34,9 +34,9 @@ import (
 	"github.com/dli-operator/dli-operator/internal/poller"
 )
 
-// Metrics counts and times what the controllers do. The only label with values
-// of the users' making is connection, the namespace/name of a DLIConnection
-// that exists: nothing that the author of a DLIJob writes becomes a series.
+// Metrics counts and times what the controllers do. The only label with
+// user-defined values is connection, the namespace/name of an existing
+// DLIConnection: nothing that the author of a DLIJob writes becomes a series.
 type Metrics struct {
 	requests     *prometheus.CounterVec
 	differences  prometheus.Counter
@@ -46,48 +46,48 @@ type Metrics struct {
 	writes       *prometheus.CounterVec
 }
 
-// NewMetrics registers the metrics of one operator with a registry.
+// NewMetrics registers the metrics of an operator with a registry.
 func NewMetrics(registry prometheus.Registerer, version string) (*Metrics, error) {
 	m := &Metrics{
 		requests: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "dli_operator_requests_total",
-			Help: "Requests to DLI, by connection, by call (status: of one job, list: a page of them), by what came of them (Success or the kind of error), and by HTTP status (0: no answer).",
+			Help: "Requests to DLI, by connection, call (status: a single job, list: a page of jobs), result (Success or the kind of error) and HTTP status code (0: no response).",
 		}, []string{"connection", "call", "result", "code"}),
 		differences: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "dli_operator_list_differences_total",
-			Help: "Jobs that a list showed otherwise than the status call did: not at all, though active, or active, though ended.",
+			Help: "Jobs for which a list and the status call differed: active jobs that the list lacked, or ended jobs that it showed as active.",
 		}),
 		latency: prometheus.NewHistogramVec(prometheus.HistogramOpts{
 			Name:    "dli_operator_request_duration_seconds",
-			Help:    "Time from sending a request to DLI until its answer was read.",
+			Help:    "Time from sending a request to DLI until its response was read.",
 			Buckets: []float64{.005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10},
 		}, []string{"connection"}),
 		pollLateness: prometheus.NewHistogram(prometheus.HistogramOpts{
 			Name:    "dli_operator_poll_lateness_seconds",
-			Help:    "Time from when a poll was due until it was begun.",
+			Help:    "Time from when a poll was due until it started.",
 			Buckets: []float64{.01, .05, .1, .5, 1, 5, 10, 30, 60, 300},
 		}),
 		endLateness: prometheus.NewHistogram(prometheus.HistogramOpts{
 			Name:    "dli_operator_job_end_lateness_seconds",
-			Help:    "Time from the end of a job, by DLI's clock (start plus duration), until it was seen. Only jobs that were seen active before.",
+			Help:    "Time from the end of a job, by DLI's clock (start plus duration), until the operator saw it. Only jobs that it had seen active before.",
 			Buckets: []float64{.5, 1, 2.5, 5, 10, 20, 30, 60, 120, 300, 600},
 		}),
 		writes: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "dli_operator_status_writes_total",
-			Help: "Writes of the status of DLIJobs, by result: written, conflict or error.",
+			Help: "Status writes of DLIJobs, by result: written, conflict or error.",
 		}, []string{"result"}),
 	}
 	build := prometheus.NewGauge(prometheus.GaugeOpts{
-		Name: "dli_operator_build_info", Help: "1, labelled with the operator's version.",
+		Name: "dli_operator_build_info", Help: "Always 1, labelled with the operator's version.",
 		ConstLabels: prometheus.Labels{"version": version},
 	})
 	build.Set(1)
 	return m, register(registry, m.requests, m.differences, m.latency, m.pollLateness, m.endLateness, m.writes, build)
 }
 
-// RegisterCollectors registers the metrics that are read when they are asked for:
-// of the DLIJobs that jobs lists, from a cache, and of the connections in use.
-// waiting counts the DLIJobs that wait for their turn at a connection.
+// RegisterCollectors registers the metrics that are computed when scraped: those of
+// the DLIJobs that jobs lists from a cache, and of the connections in use. waiting
+// counts the DLIJobs that wait for their turn at a connection.
 func RegisterCollectors(
 	registry prometheus.Registerer, jobs client.Reader, connections *connection.Registry, waiting func(connection types.NamespacedName) int, clock clock.PassiveClock,
 ) error {
@@ -121,7 +121,7 @@ func (m *Metrics) ListDiffered() { m.differences.Inc() }
 // PollLateness implements poller.Recorder.
 func (m *Metrics) PollLateness(late time.Duration) { m.pollLateness.Observe(late.Seconds()) }
 
-// forget drops the series of a connection that is gone.
+// forget drops the series of a deleted connection.
 func (m *Metrics) forget(connection string) {
 	gone := prometheus.Labels{"connection": connection}
 	m.requests.DeletePartialMatch(gone)
@@ -140,7 +140,8 @@ func (m *Metrics) wrote(err error) {
 	m.writes.WithLabelValues(result).Inc()
 }
 
-// stored measures how late the end of a job was seen that was seen active before.
+// stored measures how late the operator saw the end of a job that it had seen
+// active before.
 func (m *Metrics) stored(result *poller.Result) {
 	if result == nil || !result.Ended || result.Status.StartTime.IsZero() || result.Status.Duration == nil {
 		return
@@ -152,21 +153,21 @@ func (m *Metrics) stored(result *poller.Result) {
 	m.endLateness.Observe(max(0, seen.Sub(result.Status.StartTime.Add(*result.Status.Duration)).Seconds()))
 }
 
-// jobCollector counts the DLIJobs in the cache when it is asked: nothing has to
-// be kept in step with them.
+// jobCollector counts the DLIJobs in the cache when scraped, so there are no
+// counters to keep in sync with them.
 type jobCollector struct {
 	jobs        client.Reader
 	connections *connection.Registry
 }
 
 var jobsDesc = prometheus.NewDesc("dli_operator_jobs",
-	"DLIJobs by connection (empty: none that exists), by the reason of their condition Ready, and by that of Synced.", []string{"connection", "reason", "synced"}, nil)
+	"DLIJobs by connection (empty: no connection in use), reason of the condition Ready, and status of the condition Synced.", []string{"connection", "reason", "synced"}, nil)
 
 func (c *jobCollector) Describe(ch chan<- *prometheus.Desc) { ch <- jobsDesc }
 
 func (c *jobCollector) Collect(ch chan<- prometheus.Metric) {
 	list := &v1alpha1.DLIJobList{}
-	//nolint:forbidigo // a scrape has no context to hand on, and the cache answers at once
+	//nolint:forbidigo // a scrape has no context to pass on, and the cache responds immediately
 	if err := c.jobs.List(context.TODO(), list, client.UnsafeDisableDeepCopy); err != nil {
 		ch <- prometheus.NewInvalidMetric(jobsDesc, err)
 		return
@@ -189,7 +190,7 @@ func (c *jobCollector) Collect(ch chan<- prometheus.Metric) {
 	}
 }
 
-// connectionCollector describes the connections in use when it is asked.
+// connectionCollector describes the connections in use when scraped.
 type connectionCollector struct {
 	connections *connection.Registry
 	waiting     func(connection types.NamespacedName) int
@@ -198,13 +199,13 @@ type connectionCollector struct {
 
 var (
 	connectionReadyDesc = prometheus.NewDesc("dli_operator_connection_ready",
-		"1 when a connection can be used, else 0, labelled with the reason.", []string{"connection", "reason"}, nil)
+		"1 if the connection is usable, else 0, labelled with the reason.", []string{"connection", "reason"}, nil)
 	connectionTokensDesc = prometheus.NewDesc("dli_operator_connection_rate_limit_tokens",
-		"Requests that a connection's rate limit admits at once; negative while jobs wait for their turn.", []string{"connection"}, nil)
+		"Requests that a connection's rate limit allows right now; negative while jobs wait for their turn.", []string{"connection"}, nil)
 	connectionRateDesc = prometheus.NewDesc("dli_operator_connection_rate_limit",
-		"Requests a second that a connection may send at present: its rateLimit, or less while DLI throttles it.", []string{"connection"}, nil)
+		"Requests per second that a connection may currently send: its rateLimit, or less while DLI throttles it.", []string{"connection"}, nil)
 	connectionInFlightDesc = prometheus.NewDesc("dli_operator_connection_requests_in_flight",
-		"Requests of a connection that wait for DLI's answer.", []string{"connection"}, nil)
+		"Requests of a connection that are waiting for DLI's response.", []string{"connection"}, nil)
 	connectionDialsDesc = prometheus.NewDesc("dli_operator_connection_dials_total",
 		"TCP connections that a connection has opened.", []string{"connection"}, nil)
 )

@@ -33,8 +33,8 @@ import (
 	"github.com/dli-operator/dli-operator/internal/text"
 )
 
-// Bounds of what is kept of an answer, as the API documents them. Bytes for
-// long texts, since their size is what etcd and every watcher pay for.
+// Limits of what is kept of a response, as documented in the API. In bytes for long
+// texts, because etcd and every watcher pay for their size.
 const (
 	maxText             = poller.MaxText
 	maxWord             = 64
@@ -51,34 +51,34 @@ var outcomes = map[dli.State]v1alpha1.Outcome{
 	dli.StateCancelled: v1alpha1.OutcomeCancelled,
 }
 
-// recordResult copies what the poller brought into the status of a job, as of when
-// it came: that may be long ago if writes failed, and answers that lie close
+// recordResult copies the poller's result into the status of a job, as of when it
+// arrived: that may be long ago if writes failed, and responses that arrived close
 // together must not look as if they were spread over that time.
 func recordResult(job *v1alpha1.DLIJob, result *poller.Result, notFoundAfter time.Duration) {
 	switch {
 	case result.Listed && job.IsCompleted():
-		return // a list decides nothing
+		return // lists do not decide outcomes
 	case result.Listed:
 		answer := *result.Status
-		answer.Message = job.Status.Message // which a list does not have
+		answer.Message = job.Status.Message // lists do not have it
 		record(job, &answer, result.At)
 	case result.Status != nil:
 		record(job, result.Status, result.At)
 	default:
 		recordFailure(job, result.Failure, result.Run, result.At, notFoundAfter)
 	}
-	// That DLI no longer has a job which has ended is an answer, too.
+	// If the job has ended, "no such job" is an answer, too.
 	answered := result.Status != nil || job.IsCompleted() && meta.IsStatusConditionTrue(job.Status.Conditions, v1alpha1.SyncedCondition)
 	if answered && result.Request != "" {
 		job.Status.LastHandledPollRequest = result.Request
 	}
 }
 
-// record copies an answer into the status of a job, at now, and sets Synced.
-// What the answer leaves out stays as it was known.
+// record copies a response into the status of a job, at now, and sets Synced.
+// Fields that the response omits keep their last known value.
 //
-// An outcome is kept whatever the answer says; only NotFound is lifted by an
-// answer that has the job.
+// An outcome is kept no matter what the response says; only NotFound is cleared by
+// a response that has the job.
 func record(job *v1alpha1.DLIJob, answer *dli.JobStatus, now time.Time) {
 	status := &job.Status
 	outcome := outcomes[answer.State]
@@ -160,8 +160,8 @@ func recordColumns(status *v1alpha1.DLIJobStatus, columns []dli.Column) {
 	}
 }
 
-// completion is when a job that has ended did so, by the service's clock; where
-// DLI does not say, when its end was observed, at now.
+// completion is when a job ended, by the service's clock; if DLI does not report
+// that, when the operator saw the end, at now.
 func completion(answer *dli.JobStatus, now time.Time) *metav1.Time {
 	if answer.StartTime.IsZero() || answer.Duration == nil {
 		return seconds(now)
@@ -169,9 +169,9 @@ func completion(answer *dli.JobStatus, now time.Time) *metav1.Time {
 	return seconds(answer.StartTime.Add(*answer.Duration))
 }
 
-// recordFailure notes at now that a job could not be read. Everything known is
-// kept. A NotFound that the run of failures confirms is an outcome; of a job with
-// an outcome it changes nothing.
+// recordFailure records at now that a job could not be read. Everything known is
+// kept. A NotFound that the run of failures confirms becomes the outcome; it does
+// not change an existing outcome.
 func recordFailure(job *v1alpha1.DLIJob, f *connection.Failure, run poller.Run, now time.Time, notFoundAfter time.Duration) {
 	recordNotFound(job, run)
 	if f.Reason == v1alpha1.ReasonJobNotFound {
@@ -190,8 +190,8 @@ func recordFailure(job *v1alpha1.DLIJob, f *connection.Failure, run poller.Run, 
 	setCondition(job, v1alpha1.SyncedCondition, metav1.ConditionFalse, f.Reason, messageOf(job, f), now)
 }
 
-// recordNotFound keeps the count of answers that DLI has no such job, so that a
-// restart goes on with it. When they began is written once.
+// recordNotFound records the number of responses that DLI has no such job, so that
+// the count continues after a restart. The time of the first one is written once.
 func recordNotFound(job *v1alpha1.DLIJob, run poller.Run) {
 	switch known := job.Status.NotFound; {
 	case run.NotFound == 0 || job.IsCompleted():
@@ -210,9 +210,9 @@ func syncedReason(job *v1alpha1.DLIJob) string {
 	return v1alpha1.ReasonPollSucceeded
 }
 
-// messageOf adds the request id to a failure's message. While the rest stays the
-// same, but for times and other numbers, the first message stays too: a new id
-// alone is no news.
+// messageOf adds the request ID to a failure's message. While the rest stays the
+// same except for times and other numbers, the first message is kept: a new ID
+// alone is not news.
 func messageOf(job *v1alpha1.DLIJob, f *connection.Failure) string {
 	told := *f
 	told.Message = text.Truncate(text.OneLine(f.Message), maxConditionMessage-2*maxWord)
@@ -235,13 +235,13 @@ func withoutNumbers(said string) string {
 	}, said)
 }
 
-// suspended notes that nothing is read while the job is suspended.
+// suspended records that the job is not polled while it is suspended.
 func suspended(job *v1alpha1.DLIJob, now time.Time) {
 	job.Status.NotFound = nil
 	setCondition(job, v1alpha1.SyncedCondition, metav1.ConditionUnknown, v1alpha1.ReasonSuspended, "spec.suspend is true, so the job is not polled", now)
 }
 
-// humanDuration writes a duration as people do: 2.523s, 1m33s, 30h30m.
+// humanDuration formats a duration for humans: 2.523s, 1m33s, 30h30m.
 func humanDuration(d time.Duration) string {
 	switch {
 	case d >= time.Hour:
@@ -252,7 +252,7 @@ func humanDuration(d time.Duration) string {
 	return d.Round(time.Millisecond).String()
 }
 
-// keep replaces what was known by what an answer says, if it says anything.
+// keep replaces a known value with the response's, unless that is empty.
 func keep(known *string, said string, limit int) {
 	if said != "" {
 		*known = text.Truncate(text.Printable(said), limit)
@@ -265,8 +265,8 @@ func keepCount(known **int64, said *int64) {
 	}
 }
 
-// seconds is a time as the API stores it. Finer than that it would differ from
-// what is read back, and be written again for ever.
+// seconds is a time with the precision of the API. With a finer one it would differ
+// from what is read back, and be written again and again.
 func seconds(t time.Time) *metav1.Time {
 	return &metav1.Time{Time: t.Truncate(time.Second)}
 }

@@ -46,8 +46,8 @@ import (
 )
 
 // connectionIndex finds the jobs of a connection in the cache: by the key that
-// a job's connectionRef names or implies, and, for jobs that name none, also by
-// anyDefault, since the operator's default connection may be theirs.
+// a job's connectionRef names or implies, and, for jobs without one, also by
+// anyDefault, because they may use the operator's default connection.
 const (
 	connectionIndex = "connection"
 	anyDefault      = "default"
@@ -66,21 +66,21 @@ func indexConnection(object client.Object) []string {
 type Options struct {
 	Schedule    poller.Schedule
 	Connections connection.Options
-	// MaxConcurrentPolls bounds the jobs that DLI is asked for at once, and
-	// MaxConcurrentReconciles those whose status is written at once.
+	// MaxConcurrentPolls limits the concurrent requests to DLI, and
+	// MaxConcurrentReconciles the jobs whose status is written concurrently.
 	MaxConcurrentPolls, MaxConcurrentReconciles int
 	// ReportConnections says whether to write the status of DLIConnections.
 	ReportConnections bool
-	// Leads reports whether this process surely leads at a time; nil for one that
-	// has no others beside it. The leader election alone does not stop a process
-	// that was frozen for longer than its lease before that has written.
+	// Leads reports whether this process certainly leads at a time; nil if it is the
+	// only one. The leader election alone cannot stop a process that was frozen for
+	// longer than its lease before it writes.
 	Leads func(now time.Time) bool
-	// Rewound is called when the API server turns out to have gone back to an
-	// earlier state, as after a restore of etcd; it must not block, and may be nil.
+	// Rewound is called when the API server has gone back to an earlier state, as
+	// after a restore of etcd; it must not block, and may be nil.
 	Rewound func()
-	// Version is told by a metric.
+	// Version is shown by a metric.
 	Version string
-	// Registry takes the metrics.
+	// Registry registers the metrics.
 	Registry prometheus.Registerer
 }
 
@@ -116,7 +116,7 @@ func Add(ctx context.Context, mgr ctrl.Manager, o Options) error {
 		Report:      o.ReportConnections,
 		Leads:       o.Leads,
 	}
-	asker := poller.New(poller.Config{
+	polls := poller.New(poller.Config{
 		Schedule:    o.Schedule,
 		MaxRequests: o.MaxConcurrentPolls,
 		Patience:    cmp.Or(o.Connections.ProbeInterval, connection.DefaultProbeInterval),
@@ -126,8 +126,8 @@ func Add(ctx context.Context, mgr ctrl.Manager, o Options) error {
 		Clock:       clock,
 		Jitter:      func() float64 { return 2*rand.Float64() - 1 },
 	})
-	jobs.Poller, connectionReconciler.Poller = asker, asker
-	if err := RegisterCollectors(o.Registry, mgr.GetClient(), connections, asker.Waiting, clock); err != nil {
+	jobs.Poller, connectionReconciler.Poller = polls, polls
+	if err := RegisterCollectors(o.Registry, mgr.GetClient(), connections, polls.Waiting, clock); err != nil {
 		return fmt.Errorf("registering metrics: %w", err)
 	}
 	if err := jobs.SetupWithManager(ctx, mgr); err != nil {
@@ -136,16 +136,16 @@ func Add(ctx context.Context, mgr ctrl.Manager, o Options) error {
 	if err := connectionReconciler.SetupWithManager(mgr); err != nil {
 		return fmt.Errorf("setting up the DLIConnection controller: %w", err)
 	}
-	if err := mgr.Add(asker); err != nil {
+	if err := mgr.Add(polls); err != nil {
 		return fmt.Errorf("adding the poller: %w", err)
 	}
-	if err := mgr.AddReadyzCheck("poller", func(*http.Request) error { return asker.Healthy(clock.Now()) }); err != nil {
+	if err := mgr.AddReadyzCheck("poller", func(*http.Request) error { return polls.Healthy(clock.Now()) }); err != nil {
 		return fmt.Errorf("adding the poller's readiness: %w", err)
 	}
 	return nil
 }
 
-// trigger enqueues what something else than an object's change gives work for.
+// trigger enqueues objects for reasons other than a change of the object.
 type trigger struct {
 	mu    sync.Mutex
 	queue workqueue.TypedRateLimitingInterface[reconcile.Request]
@@ -158,8 +158,8 @@ func (t *trigger) start(_ context.Context, queue workqueue.TypedRateLimitingInte
 	return nil
 }
 
-// add enqueues a key. It never blocks. Before the queue exists nothing is lost:
-// the initial list enqueues every object.
+// add enqueues a key. It never blocks. Nothing is lost before the queue exists: the
+// initial list enqueues every object.
 func (t *trigger) add(key types.NamespacedName) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -198,15 +198,15 @@ func (r *DLIJobReconciler) SetupWithManager(ctx context.Context, mgr ctrl.Manage
 		Complete(reconcile.Func(r.tell))
 }
 
-// retries is how soon a reconcile that returned an error, which only the API
-// server causes, is tried again: the default goes up to a quarter of an hour,
-// long after the API server is well again.
+// retries is the backoff for a reconcile that returned an error, which only the API
+// server causes: the default goes up to a quarter of an hour, long after the API
+// server has recovered.
 func retries() workqueue.TypedRateLimiter[reconcile.Request] {
 	return workqueue.NewTypedItemExponentialFailureRateLimiter[reconcile.Request](100*time.Millisecond, 5*time.Second)
 }
 
-// jobChanges lets pass what may change when or how a job is polled, and what
-// somebody else has made of its status. The operator's own writes do not pass.
+// jobChanges passes changes that may affect when or how a job is polled, and status
+// changes by others. It drops the operator's own writes.
 func (r *DLIJobReconciler) jobChanges() predicate.Predicate {
 	return predicate.Funcs{UpdateFunc: func(e event.UpdateEvent) bool {
 		before, after := e.ObjectOld.(*v1alpha1.DLIJob), e.ObjectNew.(*v1alpha1.DLIJob)
@@ -219,8 +219,8 @@ func (r *DLIJobReconciler) jobChanges() predicate.Predicate {
 	}}
 }
 
-// labelsChange lets only a change of labels pass: they decide which connections
-// a namespace may use. The jobs of a new namespace come by themselves.
+// labelsChange only passes changes of labels: they decide which connections a
+// namespace may use. The jobs of a new namespace are enqueued on their own.
 func labelsChange() predicate.Predicate {
 	return predicate.And[client.Object](predicate.LabelChangedPredicate{}, predicate.Funcs{
 		CreateFunc: func(event.CreateEvent) bool { return false },

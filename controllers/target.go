@@ -29,9 +29,9 @@ import (
 	"github.com/dli-operator/dli-operator/internal/text"
 )
 
-// targetOf says how a job is to be polled, but for its connection. Times in its
-// status are by clocks that may differ from the present one or have been set
-// since: none is taken for longer ago than it says, or for the future.
+// targetOf returns how to poll a job, except for its connection. Times in the
+// status come from clocks that may differ from the current one or have been
+// changed: none is treated as longer ago than it says, or as in the future.
 func targetOf(job *v1alpha1.DLIJob, now time.Time) poller.Target {
 	target := poller.Target{
 		Key:   client.ObjectKeyFromObject(job),
@@ -49,7 +49,7 @@ func targetOf(job *v1alpha1.DLIJob, now time.Time) poller.Target {
 	return target
 }
 
-// knownOf is what a status tells of earlier polls.
+// knownOf returns what a status says about earlier polls.
 func knownOf(job *v1alpha1.DLIJob, now time.Time) poller.Known {
 	status := &job.Status
 	ago := func(at time.Time) time.Duration { return max(now.Sub(at), 0) }
@@ -67,7 +67,7 @@ func knownOf(job *v1alpha1.DLIJob, now time.Time) poller.Known {
 	switch {
 	case synced == nil:
 	case synced.Status == metav1.ConditionUnknown:
-		// It was suspended: it is polled at once, like a new one.
+		// It was suspended: it is polled immediately, like a new one.
 		known.LastPoll = time.Time{}
 	case synced.Status == metav1.ConditionFalse:
 		known.Run = poller.Run{Failures: 1, Reason: synced.Reason}
@@ -81,14 +81,14 @@ func knownOf(job *v1alpha1.DLIJob, now time.Time) poller.Known {
 	return known
 }
 
-// pollRequested reports whether the annotation asks for a poll that was not made
-// yet.
+// pollRequested reports whether the annotation requests a poll that has not been
+// done yet.
 func pollRequested(job *v1alpha1.DLIJob) bool {
 	request := requestOf(job)
 	return request != "" && request != job.Status.LastHandledPollRequest
 }
 
-// requestOf is what the annotation says, as far as the status can hold it.
+// requestOf returns the annotation's value, truncated to what the status can hold.
 func requestOf(job *v1alpha1.DLIJob) string {
 	return text.Truncate(job.Annotations[v1alpha1.PollRequestedAtAnnotation], maxName)
 }

@@ -27,19 +27,19 @@ import (
 	"github.com/dli-operator/dli-operator/api/v1alpha1"
 )
 
-// Trim returns a transform for the cache: what is kept of each DLIJob is what
-// the controllers read, and texts that many jobs share are kept once. The cache
-// holds every job that is watched, so this is most of the operator's memory.
+// Trim returns a transform for the cache that keeps only what the controllers read
+// of each DLIJob, and a single copy of texts that many jobs share. The cache holds
+// every watched job, so it takes most of the operator's memory.
 func Trim() func(any) (any, error) {
 	strip := cache.TransformStripManagedFields()
 	texts := &interned{}
 	return func(object any) (any, error) {
 		object, err := strip(object)
 		if job, ok := object.(*v1alpha1.DLIJob); ok {
-			// A copy of the whole manifest, which kubectl keeps for itself.
+			// kubectl's own copy of the whole manifest.
 			delete(job.Annotations, corev1.LastAppliedConfigAnnotation)
 			job.TypeMeta = metav1.TypeMeta{}
-			// A decoder leaves room for more to come.
+			// Decoders allocate spare capacity.
 			job.Status.Conditions = slices.Clip(slices.Clone(job.Status.Conditions))
 			job.Status.Columns = slices.Clip(slices.Clone(job.Status.Columns))
 			texts.share(job)
@@ -48,13 +48,13 @@ func Trim() func(any) (any, error) {
 	}
 }
 
-// interned keeps one copy of each text that was seen lately.
+// interned keeps one copy of each recently seen text.
 type interned struct {
 	mu    sync.Mutex
 	texts map[string]string
 }
 
-// Bounds of what is kept: reasons and messages repeat, ids do not.
+// Limits of what is kept: reasons and messages repeat, IDs do not.
 const (
 	maxInterned       = 10_000
 	maxInternedLength = 512

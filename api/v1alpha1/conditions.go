@@ -20,19 +20,21 @@ package v1alpha1
 // always present once the DLIJob has been seen. Each carries the generation it
 // describes and a reason from the list below.
 const (
-	// ReadyCondition is True when the job succeeded, False when it did not or
-	// when somebody must act before more can be known, and Unknown until then. A
-	// DLIConnection is Ready when it can be used.
+	// ReadyCondition is True when the job succeeded, False when it did not succeed
+	// or user action is required, and Unknown until then. A DLIConnection is Ready
+	// when it is usable.
 	ReadyCondition = "Ready"
 	// SucceededCondition is True when the job succeeded, False when it ended
-	// otherwise, and Unknown until it has ended, whatever else goes wrong.
+	// without success, and Unknown until it has ended, even if polling fails.
 	SucceededCondition = "Succeeded"
-	// CompletedCondition is True when the job has ended, well or not; else False.
+	// CompletedCondition is True when the job has ended, successfully or not; else
+	// False.
 	CompletedCondition = "Completed"
-	// SyncedCondition is True when the last poll worked, False when it did not,
-	// and Unknown while there was none or the DLIJob is suspended.
+	// SyncedCondition is True when the last poll succeeded, False when it failed,
+	// and Unknown before the first poll or while the DLIJob is suspended.
 	SyncedCondition = "Synced"
-	// ReconcilingCondition is True while the end of the job is awaited; else absent.
+	// ReconcilingCondition is True while the operator waits for the job to end;
+	// else absent.
 	ReconcilingCondition = "Reconciling"
 	// StalledCondition is True when waiting does not help: the job ended without
 	// success, its deadline passed, or it cannot be read until somebody acts;
@@ -40,10 +42,10 @@ const (
 	StalledCondition = "Stalled"
 )
 
-// Reasons that say what the job does. They are used by Ready and by
-// Succeeded, Completed, Reconciling and Stalled in its wake.
+// Reasons that describe the state of the job. They are used by Ready, and so by
+// Succeeded, Completed, Reconciling and Stalled.
 const (
-	// ReasonPending: the DLIJob has been seen, and not polled yet.
+	// ReasonPending: the operator has seen the DLIJob but has not polled it yet.
 	ReasonPending = "Pending"
 	// ReasonJobLaunching: DLI reports LAUNCHING.
 	ReasonJobLaunching = "JobLaunching"
@@ -52,7 +54,7 @@ const (
 	// ReasonJobScaling: DLI reports SCALING.
 	ReasonJobScaling = "JobScaling"
 	// ReasonJobStatusUnrecognized: DLI reports a state that this version does
-	// not know. The job is taken to be active.
+	// not know. The job is treated as active.
 	ReasonJobStatusUnrecognized = "JobStatusUnrecognized"
 	// ReasonJobFinished: DLI reports FINISHED; the job succeeded.
 	ReasonJobFinished = "JobFinished"
@@ -68,22 +70,22 @@ const (
 	ReasonSuspended = "Suspended"
 )
 
-// Reasons of Synced. The last eight of those that fail need somebody to act;
-// the others pass by themselves.
+// Reasons of Synced. The last eight failures require user action; the other
+// failures are temporary.
 const (
-	// ReasonPollSucceeded: the last poll brought a status.
+	// ReasonPollSucceeded: the last poll returned a status.
 	ReasonPollSucceeded = "PollSucceeded"
-	// ReasonOutcomeContradicted: the last poll brought a status that contradicts
-	// the outcome. The outcome stands.
+	// ReasonOutcomeContradicted: the last poll returned a status that contradicts
+	// the outcome. The outcome is kept.
 	ReasonOutcomeContradicted = "OutcomeContradicted"
 
-	// ReasonEndpointUnreachable: no answer came from the endpoint.
+	// ReasonEndpointUnreachable: the endpoint did not respond.
 	ReasonEndpointUnreachable = "EndpointUnreachable"
-	// ReasonServerError: DLI or its gateway failed to answer the request.
+	// ReasonServerError: DLI or its gateway failed to handle the request.
 	ReasonServerError = "ServerError"
 	// ReasonRateLimited: DLI throttles the connection's user.
 	ReasonRateLimited = "RateLimited"
-	// ReasonInvalidResponse: the answer is not a status of this job.
+	// ReasonInvalidResponse: the response is not a status of this job.
 	ReasonInvalidResponse = "InvalidResponse"
 
 	// ReasonCredentialsRejected: DLI rejects the access key or token.
@@ -92,33 +94,33 @@ const (
 	ReasonPermissionDenied = "PermissionDenied"
 	// ReasonSecretNotFound: the connection's Secret does not exist.
 	ReasonSecretNotFound = "SecretNotFound"
-	// ReasonSecretInvalid: the connection's Secret lacks a key, or holds too many.
+	// ReasonSecretInvalid: the connection's Secret lacks a key, or has too many.
 	ReasonSecretInvalid = "SecretInvalid"
-	// ReasonConnectionNotFound: the DLIJob's namespace holds no such
+	// ReasonConnectionNotFound: the DLIJob's namespace has no such
 	// DLIConnection, or the DLIJob names none and there is no default.
 	ReasonConnectionNotFound = "ConnectionNotFound"
 	// ReasonConnectionNotAllowed: the DLIConnection of another namespace does not
 	// exist or does not allow the DLIJob's namespace. The two look the same, so
-	// that nobody learns of other teams' connections.
+	// that users cannot probe for other teams' connections.
 	ReasonConnectionNotAllowed = "ConnectionNotAllowed"
 	// ReasonEndpointMisconfigured: the connection's region, endpoint or
 	// certificates must change.
 	ReasonEndpointMisconfigured = "EndpointMisconfigured"
-	// ReasonRequestRejected: DLI will never answer this request, so jobID or
-	// projectID is likely wrong.
+	// ReasonRequestRejected: DLI rejects this request, and retrying will not help;
+	// jobID or projectID is likely wrong.
 	ReasonRequestRejected = "RequestRejected"
 )
 
-// Reasons of Ready of a DLIConnection, beside the reasons of Synced above.
+// Reasons of Ready of a DLIConnection, in addition to the reasons of Synced above.
 const (
 	// ReasonConfigured: the settings are complete; DLI has not been polled yet.
 	ReasonConfigured = "Configured"
 	// ReasonConnected: DLI accepted the last request.
 	ReasonConnected = "Connected"
-	// ReasonCircuitOpen: after repeated failures requests are held back, but for
-	// a probe now and then.
+	// ReasonCircuitOpen: after repeated failures, requests are held back, except
+	// for occasional probes.
 	ReasonCircuitOpen = "CircuitOpen"
-	// ReasonSelectorInvalid: allowedNamespaces.selector cannot be read, so it
-	// allows no other namespace.
+	// ReasonSelectorInvalid: allowedNamespaces.selector is invalid, so no other
+	// namespace is allowed.
 	ReasonSelectorInvalid = "SelectorInvalid"
 )

@@ -20,14 +20,14 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
-// DefaultConnectionName is the name of the DLIConnection that the DLIJobs of a
-// namespace use when they name none.
+// DefaultConnectionName is the name of the DLIConnection that DLIJobs without a
+// connectionRef use in their namespace.
 const DefaultConnectionName = "default"
 
-// Keys of the Secret that credentials.secretRef names. It holds either the
-// first two, with or without the third, or the token alone.
+// Keys of the Secret that credentials.secretRef names. It holds either the first
+// two, with or without the third, or only the token.
 const (
-	// SecretKeyAccessKeyID is the access key id (AK).
+	// SecretKeyAccessKeyID is the access key ID (AK).
 	SecretKeyAccessKeyID = "accessKeyID"
 	// SecretKeySecretAccessKey is the secret access key (SK).
 	SecretKeySecretAccessKey = "secretAccessKey"
@@ -37,12 +37,12 @@ const (
 	SecretKeyToken = "token"
 )
 
-// DLIConnectionSpec says where and as whom to ask DLI.
+// DLIConnectionSpec holds the endpoint, project and credentials to poll DLI with.
 //
 // +kubebuilder:validation:XValidation:rule="has(self.region) != has(self.endpoint)",message="set exactly one of region and endpoint"
 type DLIConnectionSpec struct {
-	// region is a Huawei Cloud region, such as cn-north-4; its DLI endpoint is
-	// looked up.
+	// region is a Huawei Cloud region, such as cn-north-4; the operator looks up
+	// its DLI endpoint.
 	// +optional
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=64
@@ -50,53 +50,53 @@ type DLIConnectionSpec struct {
 	Region string `json:"region,omitempty"`
 
 	// endpoint is the URL of DLI, such as https://dli.cn-north-4.myhuaweicloud.com,
-	// for private regions and other clouds. http is refused by the operator
-	// unless it runs with --allow-insecure-endpoints.
+	// for private regions and other clouds. The operator rejects http unless it
+	// runs with --allow-insecure-endpoints.
 	// +optional
 	// +kubebuilder:validation:MaxLength=2048
 	// +kubebuilder:validation:XValidation:rule="isURL(self) && url(self).getScheme() in ['https', 'http'] && url(self).getHostname() != '' && !self.matches('[@?#]')",message="endpoint must be a URL such as https://dli.cn-north-4.myhuaweicloud.com, without user, query or fragment"
 	Endpoint string `json:"endpoint,omitempty"`
 
-	// projectID is the id of the project that the jobs belong to (DLI: project_id).
+	// projectID is the ID of the project that the jobs belong to (DLI: project_id).
 	// +required
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=64
 	// +kubebuilder:validation:Pattern=`^[A-Za-z0-9]{1,64}$`
 	ProjectID string `json:"projectID"`
 
-	// credentials to ask with.
+	// credentials to poll DLI with.
 	// +required
 	Credentials Credentials `json:"credentials"`
 
-	// allowedNamespaces says whose DLIJobs may use this connection; only those
-	// of its own namespace when absent.
+	// allowedNamespaces selects the namespaces whose DLIJobs may use this
+	// connection; only its own namespace if absent.
 	// +optional
 	// +kubebuilder:default={from: Same}
 	AllowedNamespaces AllowedNamespaces `json:"allowedNamespaces,omitzero"`
 
-	// rateLimit bounds the requests of all DLIJobs of this connection together.
+	// rateLimit limits the requests of all DLIJobs of this connection together.
 	// +optional
 	// +kubebuilder:default={requestsPerSecond: 20, burst: 20}
 	RateLimit RateLimit `json:"rateLimit,omitzero"`
 
-	// caBundle holds the certificates, in PEM, that sign the endpoint's; the
-	// system's certificates when absent.
+	// caBundle holds the CA certificates, in PEM, that sign the endpoint's
+	// certificate; the system's CA certificates if absent.
 	// +optional
 	// +kubebuilder:validation:MaxLength=65536
 	CABundle string `json:"caBundle,omitempty"`
 }
 
-// Credentials are either in a Secret or the identity of the operator's pod.
+// Credentials are either those in a Secret or the identity of the operator's pod.
 //
 // +kubebuilder:validation:XValidation:rule="has(self.secretRef) != has(self.podIdentity)",message="set exactly one of secretRef and podIdentity"
 type Credentials struct {
 	// secretRef names a Secret in the connection's own namespace with the keys
-	// accessKeyID, secretAccessKey and optionally securityToken; or with the key
+	// accessKeyID, secretAccessKey and, optionally, securityToken; or with the key
 	// token.
 	// +optional
 	SecretRef *SecretReference `json:"secretRef,omitempty"`
 
-	// podIdentity asks with the identity that CCE gives to the operator's pod.
+	// podIdentity uses the identity that CCE gives to the operator's pod.
 	// +optional
 	PodIdentity *PodIdentity `json:"podIdentity,omitempty"`
 }
@@ -113,12 +113,12 @@ type SecretReference struct {
 // PodIdentity has no settings.
 type PodIdentity struct{}
 
-// NamespacesFrom says which namespaces are allowed.
+// NamespacesFrom selects which namespaces are allowed.
 //
 // +kubebuilder:validation:Enum=Same;All;Selector
 type NamespacesFrom string
 
-// The choices of allowedNamespaces.from.
+// The values of allowedNamespaces.from.
 const (
 	// NamespacesFromSame allows the connection's own namespace.
 	NamespacesFromSame NamespacesFrom = "Same"
@@ -129,7 +129,7 @@ const (
 	NamespacesFromSelector NamespacesFrom = "Selector"
 )
 
-// AllowedNamespaces says whose DLIJobs may use a connection.
+// AllowedNamespaces selects the namespaces whose DLIJobs may use a connection.
 //
 // +kubebuilder:validation:XValidation:rule="(self.from == 'Selector') == has(self.selector)",message="set a selector if, and only if, from is Selector"
 type AllowedNamespaces struct {
@@ -139,7 +139,7 @@ type AllowedNamespaces struct {
 	// +kubebuilder:default=Same
 	From NamespacesFrom `json:"from,omitempty"`
 
-	// selector matches the labels of the namespaces that are allowed.
+	// selector matches the labels of the allowed namespaces.
 	// +optional
 	Selector *metav1.LabelSelector `json:"selector,omitempty"`
 }
@@ -161,7 +161,7 @@ type RateLimit struct {
 	Burst int32 `json:"burst,omitempty"`
 }
 
-// DLIConnectionStatus says whether the connection can be used.
+// DLIConnectionStatus reports whether the connection is usable.
 type DLIConnectionStatus struct {
 	// conditions holds Ready.
 	// +optional
@@ -174,22 +174,23 @@ type DLIConnectionStatus struct {
 	// +optional
 	ObservedGeneration int64 `json:"observedGeneration,omitempty"`
 
-	// endpoint is the URL that is asked. Absent while none is known.
+	// endpoint is the URL in use. Absent while unknown.
 	// +optional
 	// +kubebuilder:validation:MaxLength=2048
 	Endpoint string `json:"endpoint,omitempty"`
 
-	// rejectedCredentials remembers when DLI rejected the credentials. More than
-	// five wrong signatures lock an access key for all its users, so no restart of
-	// the operator, change of leader or shard may begin the count anew. Absent
-	// while DLI accepts them, or has not been asked.
+	// rejectedCredentials records when DLI rejected the credentials. More than five
+	// wrong signatures lock an access key for all its users, so restarts of the
+	// operator, leader changes and other shards must not reset the count. Absent
+	// while DLI accepts the credentials, or has not been polled.
 	// +optional
 	RejectedCredentials *RejectedCredentials `json:"rejectedCredentials,omitempty"`
 }
 
-// RejectedCredentials is the latest rejections of one set of credentials.
+// RejectedCredentials holds the latest rejections of one set of credentials.
 type RejectedCredentials struct {
-	// fingerprint tells these credentials from others without giving them away.
+	// fingerprint distinguishes these credentials from others without revealing
+	// them.
 	// +required
 	// +kubebuilder:validation:MaxLength=64
 	Fingerprint string `json:"fingerprint"`
@@ -200,38 +201,39 @@ type RejectedCredentials struct {
 	// +kubebuilder:validation:MaxItems=5
 	Times []metav1.MicroTime `json:"times"`
 
-	// lockedUntil is when DLI is asked again at the earliest, if it said that it
+	// lockedUntil is the earliest time of the next request, if DLI reported that it
 	// has locked the access key.
 	// +optional
 	LockedUntil *metav1.MicroTime `json:"lockedUntil,omitempty"`
 
-	// message is what was told of the latest rejection.
+	// message describes the latest rejection.
 	// +optional
 	// +kubebuilder:validation:MaxLength=1024
 	Message string `json:"message,omitempty"`
 }
 
-// DLIConnection says where and as whom to ask DLI for the status of jobs.
+// DLIConnection holds the endpoint, project and credentials with which the
+// operator polls the status of jobs from DLI.
 //
 // +kubebuilder:object:root=true
 // +kubebuilder:subresource:status
 // +kubebuilder:resource:path=dliconnections,shortName=dlic,categories=dli
-// +kubebuilder:printcolumn:name="READY",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].status`,description="True when the connection can be used"
+// +kubebuilder:printcolumn:name="READY",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].status`,description="True when the connection is usable"
 // +kubebuilder:printcolumn:name="REASON",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].reason`,description="Why it is Ready or not"
 // +kubebuilder:printcolumn:name="PROJECT",type=string,JSONPath=`.spec.projectID`,description="Project that the jobs belong to"
 // +kubebuilder:printcolumn:name="AGE",type=date,JSONPath=`.metadata.creationTimestamp`,description="Age of the DLIConnection"
-// +kubebuilder:printcolumn:name="ENDPOINT",type=string,priority=1,JSONPath=`.status.endpoint`,description="URL that is asked"
+// +kubebuilder:printcolumn:name="ENDPOINT",type=string,priority=1,JSONPath=`.status.endpoint`,description="URL of DLI in use"
 // +kubebuilder:printcolumn:name="MESSAGE",type=string,priority=1,JSONPath=`.status.conditions[?(@.type=="Ready")].message`,description="What happened, and what to do"
 type DLIConnection struct {
 	metav1.TypeMeta `json:",inline"`
 	// +optional
 	metav1.ObjectMeta `json:"metadata,omitempty"`
 
-	// spec says where and as whom to ask.
+	// spec holds the endpoint, project and credentials.
 	// +required
 	Spec DLIConnectionSpec `json:"spec"`
 
-	// status says whether the connection can be used.
+	// status reports whether the connection is usable.
 	// +optional
 	// +kubebuilder:default={"observedGeneration":-1}
 	Status DLIConnectionStatus `json:"status,omitempty"`

@@ -20,17 +20,16 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
-// PollRequestedAtAnnotation asks for one poll now, also of a job that has
-// completed. Any value that differs from the last one asks once; a timestamp
-// is customary:
+// PollRequestedAtAnnotation requests one immediate poll, also of a job that has
+// completed. Each new value requests one poll; a timestamp is customary:
 //
 //	kubectl annotate dlijob/x --overwrite dli.huaweicloud.com/poll-requested-at="$(date +%s)"
 const PollRequestedAtAnnotation = "dli.huaweicloud.com/poll-requested-at"
 
 // DLIJobSpec names a job in DLI and says how to watch it.
 type DLIJobSpec struct {
-	// jobID is the id of the SQL job in DLI, as returned by its submission
-	// (DLI: job_id). It cannot be changed: create another DLIJob for another job.
+	// jobID is the ID of the SQL job in DLI, as returned when it was submitted
+	// (DLI: job_id). Immutable: create another DLIJob for another job.
 	// +required
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=64
@@ -38,14 +37,14 @@ type DLIJobSpec struct {
 	// +kubebuilder:validation:XValidation:rule="self == oldSelf",message="jobID cannot be changed; create another DLIJob to watch another job"
 	JobID string `json:"jobID"`
 
-	// connectionRef names the DLIConnection to ask through. When it is absent,
-	// the DLIConnection named "default" in the DLIJob's namespace is used, else
-	// the one that the operator's --default-connection names.
+	// connectionRef names the DLIConnection to use. If absent, the operator uses
+	// the DLIConnection named "default" in the DLIJob's namespace or, if there is
+	// none, the one set with its flag --default-connection.
 	// +optional
 	ConnectionRef *ConnectionReference `json:"connectionRef,omitempty"`
 
-	// pollIntervalSeconds is a fixed time between two polls, in seconds. When it
-	// is absent the interval adapts: a tenth of the time that the job has been
+	// pollIntervalSeconds is a fixed time between two polls, in seconds. If
+	// absent, the interval adapts: a tenth of the time that the job has been
 	// running, at least 5 and at most 60 seconds.
 	// +optional
 	// +kubebuilder:validation:Minimum=1
@@ -53,21 +52,21 @@ type DLIJobSpec struct {
 	PollIntervalSeconds *int32 `json:"pollIntervalSeconds,omitempty"`
 
 	// activeDeadlineSeconds is how long the job may take, in seconds from its
-	// start (from the creation of the DLIJob while no start is known). After it
-	// the DLIJob is Stalled with reason DeadlineExceeded. The job itself is left
-	// alone, polling goes on, and a job that ends later still gets its outcome.
+	// start (from the creation of the DLIJob while the start is unknown). After
+	// that, the DLIJob is Stalled with reason DeadlineExceeded. The operator does
+	// not stop the job and keeps polling; a job that ends later gets its outcome.
 	// +optional
 	// +kubebuilder:validation:Minimum=1
 	ActiveDeadlineSeconds *int64 `json:"activeDeadlineSeconds,omitempty"`
 
-	// ttlSecondsAfterFinished deletes the DLIJob that many seconds after the job
-	// completed and the outcome was recorded. The job in DLI is left alone. When
-	// it is absent the DLIJob is kept.
+	// ttlSecondsAfterFinished is the time, in seconds, after which the operator
+	// deletes the DLIJob once the job has completed and its outcome was recorded.
+	// The job in DLI is not affected. If absent, the DLIJob is kept.
 	// +optional
 	// +kubebuilder:validation:Minimum=0
 	TTLSecondsAfterFinished *int32 `json:"ttlSecondsAfterFinished,omitempty"`
 
-	// suspend stops the polling while it is true. Everything known is kept.
+	// suspend stops polling while true. The status is kept.
 	// +optional
 	Suspend bool `json:"suspend,omitempty"`
 }
@@ -81,8 +80,8 @@ type ConnectionReference struct {
 	// +kubebuilder:validation:Pattern=`^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$`
 	Name string `json:"name"`
 
-	// namespace of the DLIConnection; the DLIJob's own when absent. A connection
-	// in another namespace must allow the DLIJob's namespace.
+	// namespace of the DLIConnection; the DLIJob's own if absent. A connection in
+	// another namespace must allow the DLIJob's namespace.
 	// +optional
 	// +kubebuilder:validation:MaxLength=63
 	// +kubebuilder:validation:Pattern=`^[a-z0-9]([-a-z0-9]*[a-z0-9])?$`
@@ -100,16 +99,16 @@ const (
 	OutcomeFailed Outcome = "Failed"
 	// OutcomeCancelled: DLI reported CANCELLED.
 	OutcomeCancelled Outcome = "Cancelled"
-	// OutcomeNotFound: DLI answered repeatedly that it has no such job.
+	// OutcomeNotFound: DLI reported repeatedly that it has no such job.
 	OutcomeNotFound Outcome = "NotFound"
 )
 
-// DLIJobStatus is what DLI last said of the job. Everything in it but the
-// conditions is kept when a poll fails.
+// DLIJobStatus is what DLI last reported about the job. If a poll fails,
+// everything except the conditions is kept.
 type DLIJobStatus struct {
 	// conditions summarize the job: Ready, Succeeded, Completed and Synced are
-	// always present once the DLIJob has been seen; Reconciling and Stalled are
-	// present only while True, and never both.
+	// always present once the operator has seen the DLIJob; Reconciling and Stalled
+	// are present only while True, and never both.
 	// +optional
 	// +listType=map
 	// +listMapKey=type
@@ -120,16 +119,16 @@ type DLIJobStatus struct {
 	// +optional
 	ObservedGeneration int64 `json:"observedGeneration,omitempty"`
 
-	// jobStatus is DLI's word for the state of the job (DLI: status), such as
-	// LAUNCHING, RUNNING, SCALING, FINISHED, FAILED or CANCELLED. The set is
-	// open: DLI may add words. Absent until the first successful poll.
+	// jobStatus is the status of the job as reported by DLI (DLI: status), such as
+	// LAUNCHING, RUNNING, SCALING, FINISHED, FAILED or CANCELLED. The set is open:
+	// DLI may add values. Absent until the first successful poll.
 	// +optional
 	// +kubebuilder:validation:MaxLength=64
 	JobStatus string `json:"jobStatus,omitempty"`
 
 	// outcome is how the job ended: Succeeded, Failed, Cancelled or NotFound.
-	// Absent until it has. Once set it stays, whatever DLI answers later; but
-	// NotFound is lifted if a poll on request finds the job after all.
+	// Absent until the job has ended. Once set it is final, no matter what DLI
+	// reports later; only NotFound is cleared, if a requested poll finds the job.
 	// +optional
 	// +kubebuilder:validation:MaxLength=64
 	Outcome Outcome `json:"outcome,omitempty"`
@@ -139,7 +138,7 @@ type DLIJobStatus struct {
 	// +kubebuilder:validation:MaxLength=64
 	JobType string `json:"jobType,omitempty"`
 
-	// jobMode is async or sync (DLI: job_mode). Absent when DLI does not say.
+	// jobMode is async or sync (DLI: job_mode). Absent if DLI does not report it.
 	// +optional
 	// +kubebuilder:validation:MaxLength=64
 	JobMode string `json:"jobMode,omitempty"`
@@ -176,9 +175,9 @@ type DLIJobStatus struct {
 	// +optional
 	StartTime *metav1.Time `json:"startTime,omitempty"`
 
-	// completionTime is when the job ended: startTime plus the duration, or,
-	// where DLI gives no duration, when the end was observed. Absent until the
-	// job has ended.
+	// completionTime is when the job ended: startTime plus the duration or, if DLI
+	// reports no duration, when the operator saw the end. Absent until the job has
+	// ended.
 	// +optional
 	CompletionTime *metav1.Time `json:"completionTime,omitempty"`
 
@@ -187,7 +186,8 @@ type DLIJobStatus struct {
 	// +optional
 	DurationMilliseconds *int64 `json:"durationMilliseconds,omitempty"`
 
-	// duration is durationMilliseconds as people read it, such as 2.523s or 1m33s.
+	// duration is durationMilliseconds in human-readable form, such as 2.523s or
+	// 1m33s.
 	// +optional
 	// +kubebuilder:validation:MaxLength=32
 	Duration string `json:"duration,omitempty"`
@@ -213,13 +213,13 @@ type DLIJobStatus struct {
 	InputBytes *int64 `json:"inputBytes,omitempty"`
 
 	// columns is the schema of the result (DLI: detail), at most 256 columns.
-	// Absent when DLI gives none that can be read.
+	// Absent if DLI reports none, or one that cannot be parsed.
 	// +optional
 	// +listType=atomic
 	// +kubebuilder:validation:MaxItems=256
 	Columns []Column `json:"columns,omitempty"`
 
-	// columnsOmitted counts the columns beyond those listed.
+	// columnsOmitted is the number of further columns that are not listed.
 	// +optional
 	ColumnsOmitted int32 `json:"columnsOmitted,omitempty"`
 
@@ -228,52 +228,52 @@ type DLIJobStatus struct {
 	// +kubebuilder:validation:MaxLength=4096
 	Statement string `json:"statement,omitempty"`
 
-	// statementTruncated is true when the SQL text was longer than statement.
+	// statementTruncated is true if the SQL text was truncated.
 	// +optional
 	StatementTruncated bool `json:"statementTruncated,omitempty"`
 
-	// message is what DLI says of the job (DLI: message), at most 4096 bytes and
-	// without control characters. Never parse it: its language and wording vary.
+	// message is DLI's message about the job (DLI: message), at most 4096 bytes and
+	// without control characters. Do not parse it: its language and wording vary.
 	// +optional
 	// +kubebuilder:validation:MaxLength=4096
 	Message string `json:"message,omitempty"`
 
-	// error is the job's own error. Present only when it failed or was cancelled.
+	// error is the job's own error. Present only if the job failed or was cancelled.
 	// +optional
 	Error *JobError `json:"error,omitempty"`
 
-	// lastPollTime is when DLI last answered with a status, as of the last write.
-	// While a job runs it is written with its figures, at most once a minute, and
-	// not at all while nothing changes.
+	// lastPollTime is when DLI last returned a status, as of the last write. While
+	// a job runs, it is written together with the figures, at most once a minute,
+	// and not at all while nothing changes.
 	// +optional
 	LastPollTime *metav1.Time `json:"lastPollTime,omitempty"`
 
 	// lastHandledPollRequest is the value of the annotation
-	// dli.huaweicloud.com/poll-requested-at that was last acted upon.
+	// dli.huaweicloud.com/poll-requested-at that the operator last acted on.
 	// +optional
 	// +kubebuilder:validation:MaxLength=256
 	LastHandledPollRequest string `json:"lastHandledPollRequest,omitempty"`
 
-	// notFound counts DLI's answers in a row that it has no such job: three, over
-	// two minutes, are believed. It stands here so that a restart of the operator
-	// does not begin the count anew. Absent while DLI has the job.
+	// notFound counts consecutive responses that DLI has no such job: three, over
+	// two minutes, confirm it. It is kept here so that a restart of the operator
+	// does not reset the count. Absent while DLI has the job.
 	// +optional
 	NotFound *NotFoundAnswers `json:"notFound,omitempty"`
 
-	// unreadableSince is since when the job cannot be read until somebody acts.
-	// It stands here so that a restart of the operator does not begin the grace
-	// anew. Absent while the job can be read, or may be without anybody's help.
+	// unreadableSince is the time since which user action has been required to read
+	// the job. It is kept here so that a restart of the operator does not reset the
+	// grace period. Absent while no user action is required.
 	// +optional
 	UnreadableSince *metav1.Time `json:"unreadableSince,omitempty"`
 }
 
-// NotFoundAnswers is an unbroken run of answers that DLI has no such job.
+// NotFoundAnswers counts consecutive responses that DLI has no such job.
 type NotFoundAnswers struct {
-	// count is the number of these answers.
+	// count is the number of these responses.
 	// +required
 	Count int32 `json:"count"`
 
-	// since is when the first of them came.
+	// since is when the first of them arrived.
 	// +required
 	Since metav1.Time `json:"since"`
 }
@@ -290,46 +290,46 @@ type Column struct {
 	// +kubebuilder:validation:MaxLength=1024
 	Type string `json:"type"`
 
-	// nullable is true when the column may hold NULL.
+	// nullable is true if the column may contain NULL.
 	// +required
 	Nullable bool `json:"nullable"`
 }
 
-// JobError is the error of the job itself, as opposed to an error in reading it.
+// JobError is the error of the job itself, as opposed to an error while polling it.
 type JobError struct {
-	// code is the first DLI error code in the message, such as DLI.0002. Absent
-	// when the message holds none.
+	// code is the first DLI error code in the message, such as DLI.0002. Absent if
+	// the message contains none.
 	// +optional
 	// +kubebuilder:validation:MaxLength=64
 	Code string `json:"code,omitempty"`
 
-	// message is what DLI said of the error, at most 4096 bytes and without
-	// control characters.
+	// message is DLI's error message, at most 4096 bytes and without control
+	// characters.
 	// +optional
 	// +kubebuilder:validation:MaxLength=4096
 	Message string `json:"message,omitempty"`
 }
 
-// DLIJob watches one SQL job of Data Lake Insight (DLI). The operator reads
-// the job's status from DLI until the job has ended; it never submits, cancels
-// or deletes a job there.
+// DLIJob watches one SQL job in Data Lake Insight (DLI). The operator polls the
+// job's status until the job ends; it never submits, cancels or deletes jobs in
+// DLI.
 //
 // +kubebuilder:object:root=true
 // +kubebuilder:subresource:status
 // +kubebuilder:resource:path=dlijobs,shortName=dlij,categories=dli
-// +kubebuilder:printcolumn:name="STATUS",type=string,JSONPath=`.status.jobStatus`,description="DLI's word for the state of the job"
+// +kubebuilder:printcolumn:name="STATUS",type=string,JSONPath=`.status.jobStatus`,description="Status of the job as reported by DLI"
 // +kubebuilder:printcolumn:name="READY",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].status`,description="True when the job succeeded"
 // +kubebuilder:printcolumn:name="REASON",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].reason`,description="Why it is Ready or not"
 // +kubebuilder:printcolumn:name="ROWS",type=integer,JSONPath=`.status.resultCount`,description="Rows returned or inserted"
 // +kubebuilder:printcolumn:name="DURATION",type=string,JSONPath=`.status.duration`,description="How long the job has run"
 // +kubebuilder:printcolumn:name="AGE",type=date,JSONPath=`.metadata.creationTimestamp`,description="Age of the DLIJob"
-// +kubebuilder:printcolumn:name="JOB-ID",type=string,priority=1,JSONPath=`.spec.jobID`,description="Id of the job in DLI"
+// +kubebuilder:printcolumn:name="JOB-ID",type=string,priority=1,JSONPath=`.spec.jobID`,description="ID of the job in DLI"
 // +kubebuilder:printcolumn:name="TYPE",type=string,priority=1,JSONPath=`.status.jobType`,description="Kind of the job"
 // +kubebuilder:printcolumn:name="QUEUE",type=string,priority=1,JSONPath=`.status.queueName`,description="Queue that runs the job"
 // +kubebuilder:printcolumn:name="OWNER",type=string,priority=1,JSONPath=`.status.owner`,description="User that submitted the job"
 // +kubebuilder:printcolumn:name="STARTED",type=date,priority=1,JSONPath=`.status.startTime`,description="How long ago the job started"
 // +kubebuilder:printcolumn:name="COMPLETED",type=date,priority=1,JSONPath=`.status.completionTime`,description="How long ago the job ended"
-// +kubebuilder:printcolumn:name="SYNCED",type=string,priority=1,JSONPath=`.status.conditions[?(@.type=="Synced")].status`,description="True when the last poll worked"
+// +kubebuilder:printcolumn:name="SYNCED",type=string,priority=1,JSONPath=`.status.conditions[?(@.type=="Synced")].status`,description="True when the last poll succeeded"
 // +kubebuilder:printcolumn:name="MESSAGE",type=string,priority=1,JSONPath=`.status.conditions[?(@.type=="Ready")].message`,description="What happened, and what to do"
 type DLIJob struct {
 	metav1.TypeMeta `json:",inline"`
@@ -340,7 +340,7 @@ type DLIJob struct {
 	// +required
 	Spec DLIJobSpec `json:"spec"`
 
-	// status is what DLI last said of the job.
+	// status is what DLI last reported about the job.
 	// +optional
 	// +kubebuilder:default={"observedGeneration":-1}
 	Status DLIJobStatus `json:"status,omitempty"`
@@ -355,7 +355,7 @@ type DLIJobList struct {
 	Items           []DLIJob `json:"items"`
 }
 
-// IsCompleted reports whether the job has ended, well or not.
+// IsCompleted reports whether the job has ended, successfully or not.
 func (j *DLIJob) IsCompleted() bool { return j.Status.Outcome != "" }
 
 // IsSucceeded reports whether the job has ended and succeeded.

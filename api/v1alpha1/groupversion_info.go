@@ -15,8 +15,8 @@ limitations under the License.
 */
 
 // Package v1alpha1 is the API of the DLI operator: a DLIJob watches one SQL
-// job of Huawei Cloud Data Lake Insight (DLI), and a DLIConnection says where
-// and as whom to ask for it.
+// job in Huawei Cloud Data Lake Insight (DLI), and a DLIConnection holds the
+// endpoint, project and credentials to poll it with.
 //
 // The package holds types, constants and pure helpers only, so that other
 // controllers can import it without pulling in the operator.
@@ -35,7 +35,7 @@ import (
 // GroupVersion is the group and version of every type in this package.
 var GroupVersion = schema.GroupVersion{Group: "dli.huaweicloud.com", Version: "v1alpha1"}
 
-// SchemeGroupVersion is GroupVersion by the name that generated code expects.
+// SchemeGroupVersion is GroupVersion under the name that generated code expects.
 var SchemeGroupVersion = GroupVersion
 
 var schemeBuilder = runtime.NewSchemeBuilder(func(scheme *runtime.Scheme) error {

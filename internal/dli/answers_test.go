@@ -195,14 +195,14 @@ func TestBrokenAnswers(t *testing.T) {
 			w.Header().Set("Content-Length", fmt.Sprint(len(finished)))
 			fmt.Fprint(w, finished[:len(finished)/2])
 		}, func(host string) *Error {
-			return &Error{Kind: KindUnreachable, HTTPStatus: 200, Message: "the answer from " + host + " broke off"}
+			return &Error{Kind: KindUnreachable, HTTPStatus: 200, Message: "the response from " + host + " ended early"}
 		}},
 		{"34: an error cut short may mean anything", func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("Content-Length", "1000")
 			w.WriteHeader(400)
 			fmt.Fprint(w, `{"error_code":"DLI.0`)
 		}, func(host string) *Error {
-			return &Error{Kind: KindUnreachable, HTTPStatus: 400, Message: "the answer from " + host + " broke off"}
+			return &Error{Kind: KindUnreachable, HTTPStatus: 400, Message: "the response from " + host + " ended early"}
 		}},
 		{"34: throttling needs no body", func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("Content-Length", "1000")
@@ -224,7 +224,7 @@ func TestBrokenAnswers(t *testing.T) {
 		}},
 		{"59: closed before an answer", func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) },
 			func(host string) *Error {
-				return &Error{Kind: KindUnreachable, Message: "the answer from " + host + " broke off"}
+				return &Error{Kind: KindUnreachable, Message: "the response from " + host + " ended early"}
 			}},
 		{"59: reset in the middle of the body", func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("Content-Length", "1000")
@@ -255,7 +255,7 @@ func TestEndlessAnswer(t *testing.T) {
 	}), func(c *Config) { c.Timeout = 50 * time.Millisecond })
 	for range 2 {
 		status, err := client.JobStatus(background, accessKey, jobID)
-		check(t, status, err, &Error{Kind: KindUnreachable, HTTPStatus: 200, Message: "no answer from " + hostOf(server) + " within 50ms"})
+		check(t, status, err, &Error{Kind: KindUnreachable, HTTPStatus: 200, Message: "no response from " + hostOf(server) + " within 50ms"})
 	}
 }
 
@@ -278,7 +278,7 @@ func TestCallersDeadline(t *testing.T) {
 	late, cancel := context.WithDeadline(background, time.Now().Add(-time.Second))
 	defer cancel()
 	status, err := client.JobStatus(late, accessKey, jobID)
-	check(t, status, err, &Error{Kind: KindUnreachable, Message: "no answer from " + hostOf(server) + " within the caller's time"})
+	check(t, status, err, &Error{Kind: KindUnreachable, Message: "no response from " + hostOf(server) + " before the caller's deadline"})
 }
 
 func TestWhereNobodyAnswers(t *testing.T) {

@@ -107,7 +107,7 @@ func TestLargeAnswersThatAreNone(t *testing.T) {
 			fmt.Fprint(w, young(`"message":` + text)[:5*mega])
 		}))
 		status, err := client.JobStatus(background, accessKey, jobID)
-		check(t, status, err, &Error{Kind: KindUnreachable, HTTPStatus: 200, Message: "the answer from " + hostOf(server) + " broke off"})
+		check(t, status, err, &Error{Kind: KindUnreachable, HTTPStatus: 200, Message: "the response from " + hostOf(server) + " ended early"})
 	})
 }
 

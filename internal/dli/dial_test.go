@@ -72,7 +72,7 @@ func TestRefusedAddresses(t *testing.T) {
 	_, err = client.JobStatus(background, accessKey, jobID)
 	e, ok := AsError(err)
 	if !ok || e.Kind != KindConfig || !strings.Contains(e.Message, "the endpoint localhost resolves to ") ||
-		!strings.Contains(e.Message, "let the operator allow insecure endpoints") {
+		!strings.Contains(e.Message, "have the operator allow insecure endpoints") {
 		t.Errorf("want an error of KindConfig, got %v", err)
 	}
 	if opened := client.OpenedConnections(); opened != 0 {

@@ -52,8 +52,8 @@ var socketFailures = []struct {
 	{syscall.EPIPE, "connection closed by %s"},
 	{syscall.EHOSTUNREACH, "no route to %s"},
 	{syscall.ENETUNREACH, "network unreachable: %s"},
-	{syscall.EACCES, "connections to %s are not permitted on this machine"},
-	{syscall.EPERM, "connections to %s are not permitted on this machine"},
+	{syscall.EACCES, "this machine does not permit connections to %s"},
+	{syscall.EPERM, "this machine does not permit connections to %s"},
 }
 
 // failure turns the error of a request or of reading its answer into one for

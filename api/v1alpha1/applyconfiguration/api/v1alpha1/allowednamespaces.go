@@ -26,12 +26,12 @@ import (
 // AllowedNamespacesApplyConfiguration represents a declarative configuration of the AllowedNamespaces type for use
 // with apply.
 //
-// AllowedNamespaces says whose DLIJobs may use a connection.
+// AllowedNamespaces selects the namespaces whose DLIJobs may use a connection.
 type AllowedNamespacesApplyConfiguration struct {
 	// from is Same, All or Selector. The connection's own namespace is always
 	// allowed.
 	From *apiv1alpha1.NamespacesFrom `json:"from,omitempty"`
-	// selector matches the labels of the namespaces that are allowed.
+	// selector matches the labels of the allowed namespaces.
 	Selector *v1.LabelSelectorApplyConfiguration `json:"selector,omitempty"`
 }
 

@@ -27,7 +27,7 @@ type ColumnApplyConfiguration struct {
 	Name *string `json:"name,omitempty"`
 	// type of the column in SQL form, such as `int` or `array<struct<a:int>>`.
 	Type *string `json:"type,omitempty"`
-	// nullable is true when the column may hold NULL.
+	// nullable is true if the column may contain NULL.
 	Nullable *bool `json:"nullable,omitempty"`
 }
 

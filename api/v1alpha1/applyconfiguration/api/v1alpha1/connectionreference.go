@@ -25,8 +25,8 @@ package v1alpha1
 type ConnectionReferenceApplyConfiguration struct {
 	// name of the DLIConnection.
 	Name *string `json:"name,omitempty"`
-	// namespace of the DLIConnection; the DLIJob's own when absent. A connection
-	// in another namespace must allow the DLIJob's namespace.
+	// namespace of the DLIConnection; the DLIJob's own if absent. A connection in
+	// another namespace must allow the DLIJob's namespace.
 	Namespace *string `json:"namespace,omitempty"`
 }
 

@@ -25,13 +25,13 @@ import (
 // CredentialsApplyConfiguration represents a declarative configuration of the Credentials type for use
 // with apply.
 //
-// Credentials are either in a Secret or the identity of the operator's pod.
+// Credentials are either those in a Secret or the identity of the operator's pod.
 type CredentialsApplyConfiguration struct {
 	// secretRef names a Secret in the connection's own namespace with the keys
-	// accessKeyID, secretAccessKey and optionally securityToken; or with the key
+	// accessKeyID, secretAccessKey and, optionally, securityToken; or with the key
 	// token.
 	SecretRef *SecretReferenceApplyConfiguration `json:"secretRef,omitempty"`
-	// podIdentity asks with the identity that CCE gives to the operator's pod.
+	// podIdentity uses the identity that CCE gives to the operator's pod.
 	PodIdentity *apiv1alpha1.PodIdentity `json:"podIdentity,omitempty"`
 }
 

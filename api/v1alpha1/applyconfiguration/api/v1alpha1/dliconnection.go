@@ -30,13 +30,14 @@ import (
 // DLIConnectionApplyConfiguration represents a declarative configuration of the DLIConnection type for use
 // with apply.
 //
-// DLIConnection says where and as whom to ask DLI for the status of jobs.
+// DLIConnection holds the endpoint, project and credentials with which the
+// operator polls the status of jobs from DLI.
 type DLIConnectionApplyConfiguration struct {
 	v1.TypeMetaApplyConfiguration    `json:""`
 	*v1.ObjectMetaApplyConfiguration `json:"metadata,omitempty"`
-	// spec says where and as whom to ask.
+	// spec holds the endpoint, project and credentials.
 	Spec *DLIConnectionSpecApplyConfiguration `json:"spec,omitempty"`
-	// status says whether the connection can be used.
+	// status reports whether the connection is usable.
 	Status *DLIConnectionStatusApplyConfiguration `json:"status,omitempty"`
 }
 

@@ -21,26 +21,26 @@ package v1alpha1
 // DLIConnectionSpecApplyConfiguration represents a declarative configuration of the DLIConnectionSpec type for use
 // with apply.
 //
-// DLIConnectionSpec says where and as whom to ask DLI.
+// DLIConnectionSpec holds the endpoint, project and credentials to poll DLI with.
 type DLIConnectionSpecApplyConfiguration struct {
-	// region is a Huawei Cloud region, such as cn-north-4; its DLI endpoint is
-	// looked up.
+	// region is a Huawei Cloud region, such as cn-north-4; the operator looks up
+	// its DLI endpoint.
 	Region *string `json:"region,omitempty"`
 	// endpoint is the URL of DLI, such as https://dli.cn-north-4.myhuaweicloud.com,
-	// for private regions and other clouds. http is refused by the operator
-	// unless it runs with --allow-insecure-endpoints.
+	// for private regions and other clouds. The operator rejects http unless it
+	// runs with --allow-insecure-endpoints.
 	Endpoint *string `json:"endpoint,omitempty"`
-	// projectID is the id of the project that the jobs belong to (DLI: project_id).
+	// projectID is the ID of the project that the jobs belong to (DLI: project_id).
 	ProjectID *string `json:"projectID,omitempty"`
-	// credentials to ask with.
+	// credentials to poll DLI with.
 	Credentials *CredentialsApplyConfiguration `json:"credentials,omitempty"`
-	// allowedNamespaces says whose DLIJobs may use this connection; only those
-	// of its own namespace when absent.
+	// allowedNamespaces selects the namespaces whose DLIJobs may use this
+	// connection; only its own namespace if absent.
 	AllowedNamespaces *AllowedNamespacesApplyConfiguration `json:"allowedNamespaces,omitempty"`
-	// rateLimit bounds the requests of all DLIJobs of this connection together.
+	// rateLimit limits the requests of all DLIJobs of this connection together.
 	RateLimit *RateLimitApplyConfiguration `json:"rateLimit,omitempty"`
-	// caBundle holds the certificates, in PEM, that sign the endpoint's; the
-	// system's certificates when absent.
+	// caBundle holds the CA certificates, in PEM, that sign the endpoint's
+	// certificate; the system's CA certificates if absent.
 	CABundle *string `json:"caBundle,omitempty"`
 }
 

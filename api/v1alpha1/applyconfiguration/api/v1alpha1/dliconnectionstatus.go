@@ -25,19 +25,19 @@ import (
 // DLIConnectionStatusApplyConfiguration represents a declarative configuration of the DLIConnectionStatus type for use
 // with apply.
 //
-// DLIConnectionStatus says whether the connection can be used.
+// DLIConnectionStatus reports whether the connection is usable.
 type DLIConnectionStatusApplyConfiguration struct {
 	// conditions holds Ready.
 	Conditions []v1.ConditionApplyConfiguration `json:"conditions,omitempty"`
 	// observedGeneration is the metadata.generation that this status describes;
 	// -1 until the operator has seen the DLIConnection.
 	ObservedGeneration *int64 `json:"observedGeneration,omitempty"`
-	// endpoint is the URL that is asked. Absent while none is known.
+	// endpoint is the URL in use. Absent while unknown.
 	Endpoint *string `json:"endpoint,omitempty"`
-	// rejectedCredentials remembers when DLI rejected the credentials. More than
-	// five wrong signatures lock an access key for all its users, so no restart of
-	// the operator, change of leader or shard may begin the count anew. Absent
-	// while DLI accepts them, or has not been asked.
+	// rejectedCredentials records when DLI rejected the credentials. More than five
+	// wrong signatures lock an access key for all its users, so restarts of the
+	// operator, leader changes and other shards must not reset the count. Absent
+	// while DLI accepts the credentials, or has not been polled.
 	RejectedCredentials *RejectedCredentialsApplyConfiguration `json:"rejectedCredentials,omitempty"`
 }
 

@@ -30,15 +30,15 @@ import (
 // DLIJobApplyConfiguration represents a declarative configuration of the DLIJob type for use
 // with apply.
 //
-// DLIJob watches one SQL job of Data Lake Insight (DLI). The operator reads
-// the job's status from DLI until the job has ended; it never submits, cancels
-// or deletes a job there.
+// DLIJob watches one SQL job in Data Lake Insight (DLI). The operator polls the
+// job's status until the job ends; it never submits, cancels or deletes jobs in
+// DLI.
 type DLIJobApplyConfiguration struct {
 	v1.TypeMetaApplyConfiguration    `json:""`
 	*v1.ObjectMetaApplyConfiguration `json:"metadata,omitempty"`
 	// spec names the job and says how to watch it.
 	Spec *DLIJobSpecApplyConfiguration `json:"spec,omitempty"`
-	// status is what DLI last said of the job.
+	// status is what DLI last reported about the job.
 	Status *DLIJobStatusApplyConfiguration `json:"status,omitempty"`
 }
 

@@ -23,27 +23,27 @@ package v1alpha1
 //
 // DLIJobSpec names a job in DLI and says how to watch it.
 type DLIJobSpecApplyConfiguration struct {
-	// jobID is the id of the SQL job in DLI, as returned by its submission
-	// (DLI: job_id). It cannot be changed: create another DLIJob for another job.
+	// jobID is the ID of the SQL job in DLI, as returned when it was submitted
+	// (DLI: job_id). Immutable: create another DLIJob for another job.
 	JobID *string `json:"jobID,omitempty"`
-	// connectionRef names the DLIConnection to ask through. When it is absent,
-	// the DLIConnection named "default" in the DLIJob's namespace is used, else
-	// the one that the operator's --default-connection names.
+	// connectionRef names the DLIConnection to use. If absent, the operator uses
+	// the DLIConnection named "default" in the DLIJob's namespace or, if there is
+	// none, the one set with its flag --default-connection.
 	ConnectionRef *ConnectionReferenceApplyConfiguration `json:"connectionRef,omitempty"`
-	// pollIntervalSeconds is a fixed time between two polls, in seconds. When it
-	// is absent the interval adapts: a tenth of the time that the job has been
+	// pollIntervalSeconds is a fixed time between two polls, in seconds. If
+	// absent, the interval adapts: a tenth of the time that the job has been
 	// running, at least 5 and at most 60 seconds.
 	PollIntervalSeconds *int32 `json:"pollIntervalSeconds,omitempty"`
 	// activeDeadlineSeconds is how long the job may take, in seconds from its
-	// start (from the creation of the DLIJob while no start is known). After it
-	// the DLIJob is Stalled with reason DeadlineExceeded. The job itself is left
-	// alone, polling goes on, and a job that ends later still gets its outcome.
+	// start (from the creation of the DLIJob while the start is unknown). After
+	// that, the DLIJob is Stalled with reason DeadlineExceeded. The operator does
+	// not stop the job and keeps polling; a job that ends later gets its outcome.
 	ActiveDeadlineSeconds *int64 `json:"activeDeadlineSeconds,omitempty"`
-	// ttlSecondsAfterFinished deletes the DLIJob that many seconds after the job
-	// completed and the outcome was recorded. The job in DLI is left alone. When
-	// it is absent the DLIJob is kept.
+	// ttlSecondsAfterFinished is the time, in seconds, after which the operator
+	// deletes the DLIJob once the job has completed and its outcome was recorded.
+	// The job in DLI is not affected. If absent, the DLIJob is kept.
 	TTLSecondsAfterFinished *int32 `json:"ttlSecondsAfterFinished,omitempty"`
-	// suspend stops the polling while it is true. Everything known is kept.
+	// suspend stops polling while true. The status is kept.
 	Suspend *bool `json:"suspend,omitempty"`
 }
 

@@ -27,27 +27,27 @@ import (
 // DLIJobStatusApplyConfiguration represents a declarative configuration of the DLIJobStatus type for use
 // with apply.
 //
-// DLIJobStatus is what DLI last said of the job. Everything in it but the
-// conditions is kept when a poll fails.
+// DLIJobStatus is what DLI last reported about the job. If a poll fails,
+// everything except the conditions is kept.
 type DLIJobStatusApplyConfiguration struct {
 	// conditions summarize the job: Ready, Succeeded, Completed and Synced are
-	// always present once the DLIJob has been seen; Reconciling and Stalled are
-	// present only while True, and never both.
+	// always present once the operator has seen the DLIJob; Reconciling and Stalled
+	// are present only while True, and never both.
 	Conditions []v1.ConditionApplyConfiguration `json:"conditions,omitempty"`
 	// observedGeneration is the metadata.generation that this status describes;
 	// -1 until the operator has seen the DLIJob.
 	ObservedGeneration *int64 `json:"observedGeneration,omitempty"`
-	// jobStatus is DLI's word for the state of the job (DLI: status), such as
-	// LAUNCHING, RUNNING, SCALING, FINISHED, FAILED or CANCELLED. The set is
-	// open: DLI may add words. Absent until the first successful poll.
+	// jobStatus is the status of the job as reported by DLI (DLI: status), such as
+	// LAUNCHING, RUNNING, SCALING, FINISHED, FAILED or CANCELLED. The set is open:
+	// DLI may add values. Absent until the first successful poll.
 	JobStatus *string `json:"jobStatus,omitempty"`
 	// outcome is how the job ended: Succeeded, Failed, Cancelled or NotFound.
-	// Absent until it has. Once set it stays, whatever DLI answers later; but
-	// NotFound is lifted if a poll on request finds the job after all.
+	// Absent until the job has ended. Once set it is final, no matter what DLI
+	// reports later; only NotFound is cleared, if a requested poll finds the job.
 	Outcome *apiv1alpha1.Outcome `json:"outcome,omitempty"`
 	// jobType is the kind of the job (DLI: job_type), such as QUERY or INSERT.
 	JobType *string `json:"jobType,omitempty"`
-	// jobMode is async or sync (DLI: job_mode). Absent when DLI does not say.
+	// jobMode is async or sync (DLI: job_mode). Absent if DLI does not report it.
 	JobMode *string `json:"jobMode,omitempty"`
 	// queueName is the queue that runs the job (DLI: queue_name).
 	QueueName *string `json:"queueName,omitempty"`
@@ -64,14 +64,15 @@ type DLIJobStatusApplyConfiguration struct {
 	ResultPath *string `json:"resultPath,omitempty"`
 	// startTime is when the job started (DLI: start_time).
 	StartTime *metav1.Time `json:"startTime,omitempty"`
-	// completionTime is when the job ended: startTime plus the duration, or,
-	// where DLI gives no duration, when the end was observed. Absent until the
-	// job has ended.
+	// completionTime is when the job ended: startTime plus the duration or, if DLI
+	// reports no duration, when the operator saw the end. Absent until the job has
+	// ended.
 	CompletionTime *metav1.Time `json:"completionTime,omitempty"`
 	// durationMilliseconds is how long the job has run (DLI: duration), in
 	// milliseconds.
 	DurationMilliseconds *int64 `json:"durationMilliseconds,omitempty"`
-	// duration is durationMilliseconds as people read it, such as 2.523s or 1m33s.
+	// duration is durationMilliseconds in human-readable form, such as 2.523s or
+	// 1m33s.
 	Duration *string `json:"duration,omitempty"`
 	// inputRowCount is the number of rows that an INSERT scanned (DLI:
 	// input_row_count).
@@ -86,33 +87,33 @@ type DLIJobStatusApplyConfiguration struct {
 	// in bytes.
 	InputBytes *int64 `json:"inputBytes,omitempty"`
 	// columns is the schema of the result (DLI: detail), at most 256 columns.
-	// Absent when DLI gives none that can be read.
+	// Absent if DLI reports none, or one that cannot be parsed.
 	Columns []ColumnApplyConfiguration `json:"columns,omitempty"`
-	// columnsOmitted counts the columns beyond those listed.
+	// columnsOmitted is the number of further columns that are not listed.
 	ColumnsOmitted *int32 `json:"columnsOmitted,omitempty"`
 	// statement is the SQL text (DLI: statement), at most 4096 bytes.
 	Statement *string `json:"statement,omitempty"`
-	// statementTruncated is true when the SQL text was longer than statement.
+	// statementTruncated is true if the SQL text was truncated.
 	StatementTruncated *bool `json:"statementTruncated,omitempty"`
-	// message is what DLI says of the job (DLI: message), at most 4096 bytes and
-	// without control characters. Never parse it: its language and wording vary.
+	// message is DLI's message about the job (DLI: message), at most 4096 bytes and
+	// without control characters. Do not parse it: its language and wording vary.
 	Message *string `json:"message,omitempty"`
-	// error is the job's own error. Present only when it failed or was cancelled.
+	// error is the job's own error. Present only if the job failed or was cancelled.
 	Error *JobErrorApplyConfiguration `json:"error,omitempty"`
-	// lastPollTime is when DLI last answered with a status, as of the last write.
-	// While a job runs it is written with its figures, at most once a minute, and
-	// not at all while nothing changes.
+	// lastPollTime is when DLI last returned a status, as of the last write. While
+	// a job runs, it is written together with the figures, at most once a minute,
+	// and not at all while nothing changes.
 	LastPollTime *metav1.Time `json:"lastPollTime,omitempty"`
 	// lastHandledPollRequest is the value of the annotation
-	// dli.huaweicloud.com/poll-requested-at that was last acted upon.
+	// dli.huaweicloud.com/poll-requested-at that the operator last acted on.
 	LastHandledPollRequest *string `json:"lastHandledPollRequest,omitempty"`
-	// notFound counts DLI's answers in a row that it has no such job: three, over
-	// two minutes, are believed. It stands here so that a restart of the operator
-	// does not begin the count anew. Absent while DLI has the job.
+	// notFound counts consecutive responses that DLI has no such job: three, over
+	// two minutes, confirm it. It is kept here so that a restart of the operator
+	// does not reset the count. Absent while DLI has the job.
 	NotFound *NotFoundAnswersApplyConfiguration `json:"notFound,omitempty"`
-	// unreadableSince is since when the job cannot be read until somebody acts.
-	// It stands here so that a restart of the operator does not begin the grace
-	// anew. Absent while the job can be read, or may be without anybody's help.
+	// unreadableSince is the time since which user action has been required to read
+	// the job. It is kept here so that a restart of the operator does not reset the
+	// grace period. Absent while no user action is required.
 	UnreadableSince *metav1.Time `json:"unreadableSince,omitempty"`
 }
 

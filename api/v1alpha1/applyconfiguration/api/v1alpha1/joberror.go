@@ -21,13 +21,13 @@ package v1alpha1
 // JobErrorApplyConfiguration represents a declarative configuration of the JobError type for use
 // with apply.
 //
-// JobError is the error of the job itself, as opposed to an error in reading it.
+// JobError is the error of the job itself, as opposed to an error while polling it.
 type JobErrorApplyConfiguration struct {
-	// code is the first DLI error code in the message, such as DLI.0002. Absent
-	// when the message holds none.
+	// code is the first DLI error code in the message, such as DLI.0002. Absent if
+	// the message contains none.
 	Code *string `json:"code,omitempty"`
-	// message is what DLI said of the error, at most 4096 bytes and without
-	// control characters.
+	// message is DLI's error message, at most 4096 bytes and without control
+	// characters.
 	Message *string `json:"message,omitempty"`
 }
 

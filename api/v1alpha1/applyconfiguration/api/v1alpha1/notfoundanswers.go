@@ -25,11 +25,11 @@ import (
 // NotFoundAnswersApplyConfiguration represents a declarative configuration of the NotFoundAnswers type for use
 // with apply.
 //
-// NotFoundAnswers is an unbroken run of answers that DLI has no such job.
+// NotFoundAnswers counts consecutive responses that DLI has no such job.
 type NotFoundAnswersApplyConfiguration struct {
-	// count is the number of these answers.
+	// count is the number of these responses.
 	Count *int32 `json:"count,omitempty"`
-	// since is when the first of them came.
+	// since is when the first of them arrived.
 	Since *v1.Time `json:"since,omitempty"`
 }
 

@@ -25,16 +25,17 @@ import (
 // RejectedCredentialsApplyConfiguration represents a declarative configuration of the RejectedCredentials type for use
 // with apply.
 //
-// RejectedCredentials is the latest rejections of one set of credentials.
+// RejectedCredentials holds the latest rejections of one set of credentials.
 type RejectedCredentialsApplyConfiguration struct {
-	// fingerprint tells these credentials from others without giving them away.
+	// fingerprint distinguishes these credentials from others without revealing
+	// them.
 	Fingerprint *string `json:"fingerprint,omitempty"`
 	// times of the latest rejections, oldest first.
 	Times []v1.MicroTime `json:"times,omitempty"`
-	// lockedUntil is when DLI is asked again at the earliest, if it said that it
+	// lockedUntil is the earliest time of the next request, if DLI reported that it
 	// has locked the access key.
 	LockedUntil *v1.MicroTime `json:"lockedUntil,omitempty"`
-	// message is what was told of the latest rejection.
+	// message describes the latest rejection.
 	Message *string `json:"message,omitempty"`
 }
 
