@@ -17,6 +17,7 @@ limitations under the License.
 package controllers
 
 import (
+	"cmp"
 	"context"
 
 	corev1 "k8s.io/api/core/v1"
@@ -85,17 +86,19 @@ func appeared(stored, current *v1alpha1.DLIJob, conditionType string) *metav1.Co
 	return is
 }
 
+// logged returns the condition to log for a status that replaced another: Ready if
+// it changed, else Synced if that changed; nil if neither did.
+func logged(stored, current *v1alpha1.DLIJob) *metav1.Condition {
+	return cmp.Or(appeared(stored, current, v1alpha1.ReadyCondition), appeared(stored, current, v1alpha1.SyncedCondition))
+}
+
 // announce sends the Events for a status that has been written, and logs one line
 // if it is a transition.
 func (r *DLIJobReconciler) announce(ctx context.Context, stored, current *v1alpha1.DLIJob) {
 	for _, t := range transitions(stored, current) {
 		r.Recorder.Eventf(current, nil, t.eventType, t.reason, "Poll", "%s", text.Truncate(t.note, maxNote))
 	}
-	changed := appeared(stored, current, v1alpha1.ReadyCondition)
-	if changed == nil {
-		changed = appeared(stored, current, v1alpha1.SyncedCondition)
-	}
-	if changed != nil {
+	if changed := logged(stored, current); changed != nil {
 		ctrl.LoggerFrom(ctx).Info("DLIJob changed", "condition", changed.Type, "status", changed.Status, "reason", changed.Reason,
 			"jobID", current.Spec.JobID, "jobStatus", current.Status.JobStatus, "outcome", current.Status.Outcome, "message", changed.Message)
 	}

@@ -117,15 +117,20 @@ func TestTransitions(t *testing.T) {
 	}
 	running := derived(newJob(read(answering("RUNNING"))))
 	unreadable := derived(version(running, "", failing("ServerError")))
+	finished := derived(newJob(read(answering("FINISHED"))))
 	for name, test := range map[string]struct {
 		stored, current *v1alpha1.DLIJob
 		want            []string
+		logged          string
 	}{
-		"a job begins to run":      {derived(newJob(read(answering("LAUNCHING")))), running, []string{"JobRunning"}},
-		"a job is first seen so":   {newJob(), running, []string{"JobRunning"}},
-		"it cannot be read":        {running, unreadable, []string{"ServerError"}},
-		"it still runs after that": {unreadable, derived(version(unreadable, "", read(answering("RUNNING")))), nil},
-		"it has ended meanwhile":   {unreadable, derived(version(unreadable, "", read(answering("FINISHED")))), []string{"JobFinished"}},
+		"a job begins to run":           {derived(newJob(read(answering("LAUNCHING")))), running, []string{"JobRunning"}, "Ready JobRunning"},
+		"a job is first seen so":        {newJob(), running, []string{"JobRunning"}, "Ready JobRunning"},
+		"its figures change":            {running, derived(version(running, "", read(answering("RUNNING", func(a *dli.JobStatus) { a.ResultCount = ptr.To(int64(1)) })))), nil, ""},
+		"it cannot be read":             {running, unreadable, []string{"ServerError"}, "Ready ServerError"},
+		"it still runs after that":      {unreadable, derived(version(unreadable, "", read(answering("RUNNING")))), nil, "Ready JobRunning"},
+		"it has ended meanwhile":        {unreadable, derived(version(unreadable, "", read(answering("FINISHED")))), []string{"JobFinished"}, "Ready JobFinished"},
+		"its outcome is contradicted":   {finished, derived(version(finished, "", read(answering("RUNNING")))), []string{"OutcomeContradicted"}, "Synced OutcomeContradicted"},
+		"a requested poll of it failed": {finished, derived(version(finished, "", failing("ServerError"))), []string{"ServerError"}, "Synced ServerError"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			var got []string
@@ -134,6 +139,13 @@ func TestTransitions(t *testing.T) {
 			}
 			if diff := cmp.Diff(test.want, got); diff != "" {
 				t.Error(diff)
+			}
+			line := ""
+			if changed := logged(test.stored, test.current); changed != nil {
+				line = changed.Type + " " + changed.Reason
+			}
+			if line != test.logged {
+				t.Errorf("logged %q, want %q", line, test.logged)
 			}
 		})
 	}
