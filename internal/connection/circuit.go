@@ -24,43 +24,43 @@ import (
 )
 
 const (
-	// A circuit opens after so many failures in a row. Where a single job can
-	// cause them, so many different jobs must have met them.
+	// A circuit opens after this many consecutive failures. If a single job can
+	// cause them, they must come from this many different jobs.
 	circuitFailures = 5
 	circuitJobs     = 3
-	// Where a single job can cause the failures the first probe comes soon, each
+	// If a single job can cause the failures, the first probe is sent soon, each
 	// later one after twice the time, up to the probe interval.
 	firstProbe = time.Second
-	// While a single job may be the cause, others are asked for beside the probes,
-	// this far apart: those that were never asked for, once each, and so many of
-	// those that were well.
+	// While a single job may be the cause, other jobs are polled in addition to the
+	// probes, at this interval: jobs that were never polled, once each, and up to
+	// maxLooks jobs whose last poll succeeded.
 	lookInterval = 500 * time.Millisecond
 	maxLooks     = 100
 )
 
-// circuit is the circuit breaker of an endpoint. While it is open one job is
-// asked for at a time, at most once in a probe interval, another one each time;
+// circuit is the circuit breaker of an endpoint. While it is open, one job is
+// polled at a time, at most once per probe interval and a different one each time;
 // the first success closes it.
 //
-// It counts jobs, and the kind of failure, because some jobs fail whatever the
-// endpoint does: they must not keep the others from being asked for.
+// It counts jobs and kinds of failure because some jobs fail no matter what the
+// endpoint does: they must not block the others.
 type circuit struct {
 	probe time.Duration
-	// failures counts those since the last success; jobs are the different jobs
-	// that met them, up to circuitJobs.
+	// failures counts the failures since the last success; jobs are the different
+	// jobs that had them, up to circuitJobs.
 	failures int
 	jobs     []string
-	// certain says that no single job can cause the latest failure.
+	// certain is set if no single job can cause the latest failure.
 	certain bool
 	why     *Failure
 
 	open bool
-	// probing says that a probe is on its way; probeAt is when the next may leave,
-	// and step how long after this one's beginning.
+	// probing is set while a probe is in flight; probeAt is when the next one may
+	// be sent, and step the time between the starts of the two.
 	probing         bool
 	probeAt, lookAt time.Time
 	step            time.Duration
-	// looks is how many of those that were well may still be asked for.
+	// looks is how many more jobs whose last poll succeeded may be polled.
 	looks int
 }
 
@@ -74,7 +74,7 @@ func (c *circuit) standing(now time.Time) standing {
 	if !c.probing {
 		s.who, s.until = Probe, c.probeAt
 	}
-	// The next probe may be far away, and the next look at another job is not.
+	// The next look at another job may come long before the next probe.
 	if !c.certain && (c.probing || now.Before(c.probeAt)) {
 		s.who, s.until = FirstLook, c.lookAt
 		if c.looks > 0 {
@@ -87,7 +87,7 @@ func (c *circuit) standing(now time.Time) standing {
 	return s
 }
 
-// begin notes that a request leaves at now, and reports whether it is the probe.
+// begin records that a request is sent at now, and reports whether it is the probe.
 func (c *circuit) begin(who Who, now time.Time) (probe bool) {
 	switch {
 	case !c.open:
@@ -101,10 +101,10 @@ func (c *circuit) begin(who Who, now time.Time) (probe bool) {
 	return probe
 }
 
-// end notes at now what a request told of the endpoint.
+// end records at now what a request showed about the endpoint.
 func (c *circuit) end(r *Request, e evidence, now time.Time) {
-	// Those that left before the circuit opened come back while it is open, and
-	// are no probes.
+	// Requests sent before the circuit opened may return while it is open; they are
+	// not probes.
 	probe := c.open && r.probe
 	if probe {
 		c.probing = false
@@ -129,8 +129,7 @@ func (c *circuit) end(r *Request, e evidence, now time.Time) {
 		if !c.certain {
 			c.step = min(firstProbe, c.probe)
 		}
-		// It counts from when the last request began, not from when that was given
-		// up.
+		// Counted from the start of the last request, not from its timeout.
 		c.probeAt, c.lookAt = later(r.began.Add(c.step), now), now
 	}
 }

@@ -14,9 +14,8 @@ See the License for the specific language governing permissions and
 limitations under the License.
 */
 
-// Package connection knows as whom DLI is asked, and whether it may be asked:
-// the client, the credentials and the limits of each DLIConnection, and what was
-// learnt of them.
+// Package connection holds the client, credentials and limits of each
+// DLIConnection, and decides whether a request may be sent.
 package connection
 
 import (
@@ -33,14 +32,14 @@ import (
 
 // Bounds of one connection.
 const (
-	// DefaultProbeInterval is how often an endpoint that fails is probed, and
-	// credentials that are rejected are tried.
+	// DefaultProbeInterval is how often a failing endpoint is probed and rejected
+	// credentials are tried.
 	DefaultProbeInterval = 30 * time.Second
-	// requestTimeout bounds a request, from its first byte to the answer's last.
+	// requestTimeout limits a request, from its first byte to the response's last.
 	requestTimeout = 10 * time.Second
 )
 
-// Client asks DLI about jobs; *dli.Client is one.
+// Client reads jobs from DLI; *dli.Client implements it.
 type Client interface {
 	JobStatus(ctx context.Context, creds dli.Credentials, jobID string) (*dli.JobStatus, error)
 	ListJobs(ctx context.Context, creds dli.Credentials, options dli.ListOptions) (*dli.JobList, error)
@@ -50,12 +49,12 @@ type Client interface {
 
 // Recorder counts requests.
 type Recorder interface {
-	// Requested counts a request of a connection and how long it took; err is nil
-	// if it brought what was asked for.
+	// Requested counts a request of a connection and how long it took; err is nil if
+	// it succeeded.
 	Requested(connection string, call Call, took time.Duration, err *dli.Error)
 }
 
-// Call is what a request asks for.
+// Call is the API call of a request.
 type Call string
 
 // The calls.
@@ -64,12 +63,12 @@ const (
 	CallList   Call = "list"
 )
 
-// Connection is a DLIConnection at work: one client, one rate limit, one set of
-// credentials, and what was learnt of them, shared by all jobs that use it. It
-// never blocks and keeps no time: whoever asks says when.
+// Connection is a DLIConnection in use: one client, one rate limit and one set of
+// credentials with their state, shared by all jobs that use it. It never blocks and
+// has no clock: callers pass the time.
 type Connection struct {
-	// Key, UID and Generation name the object that it works for, and Endpoint the
-	// URL that is asked, "" while none is known.
+	// Key, UID and Generation identify the object, and Endpoint is the URL in use,
+	// "" while unknown.
 	Key        types.NamespacedName
 	UID        types.UID
 	Generation int64
@@ -79,12 +78,12 @@ type Connection struct {
 	recorder Recorder
 	probe    time.Duration
 
-	// mu guards what follows. All connections share one, since they share
+	// mu guards the following fields. All connections share one, because they share
 	// lockouts.
 	mu          *sync.Mutex
 	closed      bool
-	broken      *Failure // why it cannot be used at all; nil when it can
-	noLists     string   // why no lists are asked for; "" when nothing is wrong with them
+	broken      *Failure // why it cannot be used at all; nil if it can
+	noLists     string   // why no lists are requested; "" if nothing is wrong with them
 	credentials credentials
 	circuit     circuit
 	throttle    throttle
@@ -92,65 +91,64 @@ type Connection struct {
 	inFlight    inFlight
 }
 
-// Name is how messages call the connection.
+// Name is the name of the connection in messages.
 func (c *Connection) Name() string { return "DLIConnection " + c.Key.String() }
 
-// Who says which job may be asked for.
+// Who says which jobs may be polled.
 type Who int
 
-// The answers, each more restrictive than the one before.
+// The values of Who, each more restrictive than the one before.
 const (
-	// Anyone may be asked for.
+	// Anyone: every job may be polled.
 	Anyone Who = iota
-	// Probe: one job, to see whether what was wrong still is. Best one that was
-	// well when it was last asked for.
+	// Probe: one job, to check whether the failure persists; preferably one whose
+	// last poll succeeded.
 	Probe
 	// Look: one job that is not known to fail.
 	Look
-	// FirstLook: one job that was never asked for.
+	// FirstLook: one job that was never polled.
 	FirstLook
-	// Nobody may be asked for until a request comes back or the connection
-	// changes.
+	// Nobody: no job until a request returns or the connection changes.
 	Nobody
 )
 
-// standing is what a policy says at a time.
+// standing is the decision of a policy at a time.
 type standing struct {
-	// why is what jobs are told while they wait; nil when they merely wait.
+	// why is the failure reported for waiting jobs; nil if they merely wait.
 	why *Failure
-	// self is what the connection says of itself where that is not why; nil where
-	// it is.
+	// self is what the connection reports about itself if that differs from why;
+	// else nil.
 	self *Failure
-	// until is when a request may leave; in the past when at once.
+	// until is when a request may be sent; in the past if immediately.
 	until time.Time
 	who   Who
-	// then is when to look whether more may be asked for than who says; zero when a
-	// request that comes back tells.
+	// then is when to check whether more jobs may be polled than who says; zero if
+	// only a returning request changes that.
 	then time.Time
 }
 
-// policy is one rule of what a connection may do. It has no clock, no lock and
-// no goroutine of its own.
+// policy is one rule that limits a connection. It has no clock, lock or goroutine
+// of its own.
 type policy interface {
 	standing(now time.Time) standing
 }
 
-// policies are all of them, in the order in which they are told.
+// policies returns all policies, in the order in which they are reported.
 func (c *Connection) policies() [5]policy {
 	return [...]policy{&c.credentials, &c.circuit, &c.throttle, &c.pace, &c.inFlight}
 }
 
-// Admission says who may be asked for at a time.
+// Admission says which jobs may be polled at a time.
 type Admission struct {
 	Who Who
-	// Until is when more may be asked for than Who says; zero when a request that
-	// comes back or a change of the connection will tell.
+	// Until is when more jobs may be polled than Who says; zero if only a returning
+	// request or a change of the connection changes that.
 	Until time.Time
-	// Why is what those are told who wait; nil when they merely wait.
+	// Why is the failure reported for waiting jobs; nil if they merely wait.
 	Why *Failure
 }
 
-// Sooner is the earlier of two times of which zero is never, as Admission.Until.
+// Sooner is the earlier of two times, where zero means never, as in Admission.Until.
 func Sooner(a, b time.Time) time.Time {
 	if a.IsZero() || !b.IsZero() && b.Before(a) {
 		return b
@@ -158,7 +156,7 @@ func Sooner(a, b time.Time) time.Time {
 	return a
 }
 
-// Next says who may be asked for at now.
+// Next says which jobs may be polled at now.
 func (c *Connection) Next(now time.Time) Admission {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -183,23 +181,23 @@ func (c *Connection) Next(now time.Time) Admission {
 	return a
 }
 
-// Request is one request that the connection has admitted. It must be done.
+// Request is one request that the connection has admitted. Do or List must be
+// called.
 type Request struct {
 	conn *Connection
 	job  string
-	// again says that the job was throttled when it was last asked for, and probe
-	// that the request is the circuit's.
+	// again is set if the last poll of the job was throttled, and probe if the
+	// request is the circuit's probe.
 	again, probe bool
 	began        time.Time
 	creds        dli.Credentials
 	guard        *lockout
 }
 
-// Begin takes what a request about a job needs, which Next has just admitted; for
-// a list jobID is "".
-// failed is the reason why the job could not be read when it was last asked for;
-// "" if it could. It returns nil if the connection has lost its credentials since
-// Next was asked.
+// Begin reserves what a request for a job needs, which Next has just admitted; for
+// a list, jobID is "". failed is the reason why the last poll of the job failed; ""
+// if it did not. It returns nil if the connection has lost its credentials since
+// Next was called.
 func (c *Connection) Begin(now time.Time, jobID, failed string, who Who) *Request {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -215,13 +213,13 @@ func (c *Connection) Begin(now time.Time, jobID, failed string, who Who) *Reques
 	}
 }
 
-// evidence is what a request tells of its connection.
+// evidence is what a request shows about its connection.
 type evidence struct {
-	why      *Failure // nil when it brought a status
+	why      *Failure // nil if it returned a status
 	verified verification
 	fault    fault
-	// answered says that fault tells of the endpoint; it does not when the operator
-	// itself broke the request off, or when who answered is not known to be DLI.
+	// answered is set if fault says something about the endpoint; it does not if the
+	// operator itself aborted the request, or if the responder may not be DLI.
 	answered bool
 }
 
@@ -237,17 +235,17 @@ func evidenceOf(err *dli.Error, connection string) evidence {
 	}
 }
 
-// shared reports whether the failure is the connection's rather than the job's.
+// shared reports whether the failure belongs to the connection rather than the job.
 func (e evidence) shared() bool {
 	return e.fault != noFault || e.verified == rejected || e.why.Kind == dli.KindThrottle
 }
 
-// Do asks DLI, and draws from the answer what it says of the connection. clock
-// tells the time when the answer has come.
+// Do polls DLI, and updates the connection with what the response shows. clock
+// returns the time when the response has arrived.
 //
-// It returns a status or a failure; an error only when ctx is done. A failure
-// that is the connection's rather than the job's is the one that the connection
-// tells of itself, so that both say the same.
+// It returns a status or a failure; an error only when ctx is done. A failure that
+// belongs to the connection rather than the job is the one that the connection
+// reports, so that both say the same.
 func (r *Request) Do(ctx context.Context, clock func() time.Time) (*dli.JobStatus, *Failure, error) {
 	answer, failure, err := perform(r, CallStatus, clock, func() (*dli.JobStatus, error) {
 		return r.conn.client.JobStatus(ctx, r.creds, r.job)
@@ -269,10 +267,10 @@ func (r *Request) List(ctx context.Context, options dli.ListOptions, clock func(
 	return list, failure, nil
 }
 
-// perform makes a request's call; Do says what comes of it.
+// perform makes the API call of a request; see Do.
 func perform[T any](r *Request, call Call, clock func() time.Time, ask func() (*T, error)) (*T, *Failure, error) {
 	said := evidence{}
-	// Deferred, for a panic must not keep what was taken.
+	// Deferred, because a panic must not leak what was reserved.
 	returned := false
 	defer func() {
 		if !returned {
@@ -294,8 +292,8 @@ func perform[T any](r *Request, call Call, clock func() time.Time, ask func() (*
 	return answer, r.conn.end(r, evidenceOf(failed, r.conn.Name()), now), nil
 }
 
-// end gives back what a request took, and learns. It returns what is to be told
-// of a failure.
+// end releases what a request reserved, and updates the policies. It returns the
+// failure to report.
 func (c *Connection) end(r *Request, e evidence, now time.Time) *Failure {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -320,20 +318,20 @@ func (c *Connection) end(r *Request, e evidence, now time.Time) *Failure {
 	return e.why
 }
 
-// Health is what the Ready condition of the DLIConnection says.
+// Health is the content of the DLIConnection's Ready condition.
 type Health struct {
 	Ready           bool
 	Reason, Message string
 }
 
-// Health returns what the connection says of itself at now.
+// Health returns the state of the connection at now.
 func (c *Connection) Health(now time.Time) Health {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.health(now)
 }
 
-// health is Health for those who hold the lock.
+// health is Health for callers that hold the lock.
 func (c *Connection) health(now time.Time) Health {
 	if c.broken != nil {
 		return Health{Reason: c.broken.Reason, Message: c.broken.Message}
@@ -355,26 +353,27 @@ func (c *Connection) health(now time.Time) Health {
 	return Health{Ready: true, Reason: v1alpha1.ReasonConfigured, Message: "the settings are complete; DLI has not been polled yet"}
 }
 
-// NoteLists has the connection say why no lists are asked for; "" takes it back.
+// NoteLists sets the reason that the connection reports for not listing; "" clears
+// it.
 func (c *Connection) NoteLists(why string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.noLists = why
 }
 
-// Usage is what metrics tell of a connection.
+// Usage is the data for the metrics of a connection.
 type Usage struct {
-	// Tokens is how many requests the rate limit admits at once.
+	// Tokens is how many requests the rate limit allows right now.
 	Tokens float64
-	// Rate is the rate in force, in requests a second.
+	// Rate is the current rate limit, in requests per second.
 	Rate float64
-	// InFlight is how many requests are on their way.
+	// InFlight is how many requests are in flight.
 	InFlight int
 	// Dialed is how many TCP connections were opened.
 	Dialed uint64
 }
 
-// Usage returns what metrics tell of the connection at now.
+// Usage returns the data for the metrics of the connection at now.
 func (c *Connection) Usage(now time.Time) Usage {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -385,11 +384,11 @@ func (c *Connection) Usage(now time.Time) Usage {
 	return u
 }
 
-// Limit is how many requests may be on their way at once.
+// Limit is how many requests may be in flight, not counting slow ones.
 func (c *Connection) Limit() int { return c.inFlight.limit }
 
-// close ends the connection's idle TCP connections. Requests in flight end by
-// themselves; no other is admitted. The caller holds the lock.
+// close closes the connection's idle TCP connections. Requests in flight complete;
+// no others are admitted. The caller holds the lock.
 func (c *Connection) close() {
 	c.closed = true
 	c.credentials.use(nil)

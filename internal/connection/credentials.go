@@ -30,31 +30,31 @@ import (
 	"github.com/dli-operator/dli-operator/internal/text"
 )
 
-// credentials are what a connection asks with, and what DLI thinks of them.
+// credentials are the credentials of a connection, and whether DLI accepts them.
 type credentials struct {
 	source   Source
 	endpoint string
-	// salt makes the fingerprints in the API those of this connection alone.
+	// salt makes the fingerprints in the API unique to this connection.
 	salt string
-	// name is how messages call the connection.
+	// name is the name of the connection in messages.
 	name     string
 	lockouts *lockouts
 
 	current dli.Credentials
-	// lockout guards the current credentials; nil when there are none.
+	// lockout guards the current credentials; nil if there are none.
 	lockout *lockout
-	// unusable says why there are none; nil while they are fetched for the first
-	// time, too.
+	// unusable says why there are none; also nil until they are fetched for the
+	// first time.
 	unusable  *Failure
 	fetchedAt time.Time
-	// expires and renewAt are zero where the end of the credentials is not known.
+	// expires and renewAt are zero if the credentials have no known expiration time.
 	expires, renewAt time.Time
-	// connected says that DLI has accepted some.
+	// connected is set once DLI has accepted credentials.
 	connected bool
-	// remembered is what the connection's status last told of rejections.
+	// remembered is the latest rejectedCredentials of the connection's status.
 	remembered *v1alpha1.RejectedCredentials
 	// refuted is the latest rejection after which another process saw the
-	// credentials accepted: it dropped from the status what had been there.
+	// credentials accepted, and so removed the rejections from the status.
 	refuted time.Time
 }
 
@@ -80,7 +80,7 @@ func (c *credentials) expired(now time.Time) bool {
 	return !c.expires.IsZero() && !now.Before(c.expires)
 }
 
-// use makes a lockout that of the current credentials; nil for none.
+// use sets the lockout of the current credentials; nil for none.
 func (c *credentials) use(l *lockout) {
 	if c.lockout != nil {
 		c.lockout.users--
@@ -91,8 +91,8 @@ func (c *credentials) use(l *lockout) {
 	c.lockout = l
 }
 
-// fetched notes what the source gave at now. Old credentials of which the end is
-// known are used until then if no new ones can be had.
+// fetched records what the source returned at now. Old credentials with a known
+// expiration time are used until then if there are no new ones.
 func (c *credentials) fetched(creds dli.Credentials, expires time.Time, why *Failure, now time.Time) {
 	c.fetchedAt = now
 	switch {
@@ -112,8 +112,8 @@ func (c *credentials) fetched(creds dli.Credentials, expires time.Time, why *Fai
 	}
 }
 
-// remember takes what the connection's status tells of rejections, by this
-// process before a restart or by another one.
+// remember takes the rejections from the connection's status, seen by this process
+// before a restart or by another one.
 func (c *credentials) remember(stored *v1alpha1.RejectedCredentials, now time.Time) {
 	was := c.remembered
 	if was != nil && stored == nil && len(was.Times) > 0 && c.lockout != nil && was.Fingerprint == c.fingerprint() {
@@ -141,14 +141,14 @@ func (c *credentials) recall(now time.Time) {
 	}
 }
 
-// rejections is what the connection's status is to tell of rejections.
+// rejections returns the rejectedCredentials for the connection's status.
 func (c *credentials) rejections(now time.Time) *v1alpha1.RejectedCredentials {
 	if c.lockout == nil {
 		return c.remembered
 	}
 	n := len(c.lockout.rejected)
 	if n == 0 || !c.lockout.rejected[n-1].Truncate(time.Microsecond).After(c.refuted) {
-		// Two processes that disagree must not write against each other.
+		// Two processes that disagree must not overwrite each other.
 		return nil
 	}
 	told := &v1alpha1.RejectedCredentials{Fingerprint: c.fingerprint()}
@@ -165,7 +165,7 @@ func (c *credentials) rejections(now time.Time) *v1alpha1.RejectedCredentials {
 	return told
 }
 
-// maxMessage bounds what the connection's status keeps of a message.
+// maxMessage limits a message in the connection's status.
 const maxMessage = 1024
 
 // fingerprint identifies the current credentials in the connection's status.
@@ -173,9 +173,8 @@ func (c *credentials) fingerprint() string {
 	return fingerprint(c.salt+c.endpoint, c.current)[:16]
 }
 
-// due is when the credentials are to be fetched again: temporary ones when they
-// are to be renewed, others within a minute, and those that do not work within
-// half of one.
+// due is when to fetch the credentials again: temporary ones when they need to be
+// renewed, others within a minute, and those that do not work within 30 s.
 func (c *credentials) due(now time.Time, probe time.Duration) time.Time {
 	retry := c.fetchedAt.Add(retryInterval(probe))
 	switch {
@@ -194,15 +193,15 @@ func (c *credentials) due(now time.Time, probe time.Duration) time.Time {
 func refreshInterval(probe time.Duration) time.Duration { return probe * 3 / 2 }
 func retryInterval(probe time.Duration) time.Duration   { return probe * 2 / 3 }
 
-// renewal is when credentials fetched at now that expire at expires are fetched
-// again: with a fifth of their life to go, at least five minutes, and at the
-// latest half way.
+// renewal is when to renew credentials that were fetched at now and expire at
+// expires: when a fifth of their lifetime remains, at least five minutes, but not
+// before half of it has passed.
 func renewal(now, expires time.Time) time.Time {
 	life := expires.Sub(now)
 	return expires.Add(-min(max(life/5, 5*time.Minute), life/2))
 }
 
-// fingerprint identifies credentials at a place without giving them away.
+// fingerprint identifies credentials at a place without revealing them.
 func fingerprint(place string, creds dli.Credentials) string {
 	sum := sha256.New()
 	for _, part := range []string{place, creds.AccessKeyID, creds.SecretAccessKey, creds.SecurityToken, creds.Token} {
@@ -211,9 +210,9 @@ func fingerprint(place string, creds dli.Credentials) string {
 	return hex.EncodeToString(sum.Sum(nil))
 }
 
-// Refresh fetches the credentials if they are due at now, and says when to come
-// again. One set replaces another at once and whole. Only one caller may refresh
-// a connection at a time. The error says that the API server could not be asked.
+// Refresh fetches the credentials if they are due at now, and returns when to call
+// it again. A new set replaces the old one atomically. Only one caller may refresh
+// a connection at a time. The error means that reading from the API server failed.
 func (c *Connection) Refresh(ctx context.Context, now time.Time) (next time.Duration, err error) {
 	c.mu.Lock()
 	due := c.broken == nil && !c.closed && !now.Before(c.credentials.due(now, c.probe))
@@ -232,7 +231,7 @@ func (c *Connection) Refresh(ctx context.Context, now time.Time) (next time.Dura
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.broken != nil {
-		// Trying again does not mend it; a change of the object does.
+		// Retrying does not fix it; a change of the object does.
 		return refreshInterval(c.probe), nil
 	}
 	longest := refreshInterval(c.probe)
@@ -242,15 +241,15 @@ func (c *Connection) Refresh(ctx context.Context, now time.Time) (next time.Dura
 	return max(min(c.credentials.due(now, c.probe).Sub(now), longest), time.Millisecond), nil
 }
 
-// Remember takes what the connection's object tells at now of rejections that
-// another process has seen, or this one before a restart.
+// Remember takes the rejections from the connection's object at now, seen by
+// another process or by this one before a restart.
 func (c *Connection) Remember(stored *v1alpha1.RejectedCredentials, now time.Time) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.credentials.remember(stored, now)
 }
 
-// Rejections returns what the connection's object is to tell of rejections.
+// Rejections returns the rejectedCredentials for the connection's object.
 func (c *Connection) Rejections(now time.Time) *v1alpha1.RejectedCredentials {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -31,33 +31,33 @@ import (
 )
 
 // Failure says why a job could not be read. It becomes the condition
-// Synced=False, so its message names the thing and the way out.
+// Synced=False, so its message names the cause and the remedy.
 type Failure struct {
 	// Reason is one of the API's reasons of Synced.
 	Reason string
-	// Message does not vary while the cause stays the same, or every poll would
+	// Message stays the same while the cause does; otherwise every poll would
 	// rewrite the status.
 	Message string
-	// RequestID is DLI's id of the request, shown to help its support; it varies.
+	// RequestID is DLI's ID of the request, shown for its support; it varies.
 	RequestID string
-	// RetryAfter is how long DLI asks to wait; 0 when it does not say.
+	// RetryAfter is how long DLI demands to wait; 0 if it does not say.
 	RetryAfter time.Duration
-	// Kind is the error's class when DLI was asked; "" when it was not.
+	// Kind is the class of the error; "" if no request was sent to DLI.
 	Kind dli.Kind
-	// Endpoint says that the endpoint failed rather than that it said something of
-	// the job.
+	// Endpoint is set if the endpoint failed, rather than returned an error for the
+	// job.
 	Endpoint bool
 }
 
-// Failf returns a failure that no answer of DLI's has caused.
+// Failf returns a failure that was not caused by a response from DLI.
 func Failf(reason, format string, args ...any) *Failure {
 	return &Failure{Reason: reason, Message: fmt.Sprintf(format, args...)}
 }
 
-// requestMark is how the id of a request begins behind a message.
+// requestMark separates the message from the ID of the request.
 const requestMark = " (request "
 
-// String returns the message with the id of the request, if there is one.
+// String returns the message with the ID of the request, if there is one.
 func (f *Failure) String() string {
 	if f.RequestID == "" {
 		return f.Message
@@ -65,13 +65,13 @@ func (f *Failure) String() string {
 	return f.Message + requestMark + f.RequestID + ")"
 }
 
-// ParseFailure returns the failure of which String has made said.
+// ParseFailure is the inverse of String.
 func ParseFailure(reason, said string) *Failure {
 	message, id, _ := strings.Cut(said, requestMark)
 	return &Failure{Reason: reason, Message: message, RequestID: strings.TrimSuffix(id, ")")}
 }
 
-// permanentReasons stay until somebody acts. The others pass by themselves.
+// permanentReasons require user action. The others are temporary.
 var permanentReasons = []string{
 	v1alpha1.ReasonCredentialsRejected,
 	v1alpha1.ReasonPermissionDenied,
@@ -83,15 +83,14 @@ var permanentReasons = []string{
 	v1alpha1.ReasonRequestRejected,
 }
 
-// NeedsAction reports whether a reason of Synced=False stays until somebody
-// acts.
+// NeedsAction reports whether a reason of Synced=False requires user action.
 func NeedsAction(reason string) bool { return slices.Contains(permanentReasons, reason) }
 
-// NeedsAction reports whether the failure stays until somebody acts.
+// NeedsAction reports whether the failure requires user action.
 func (f *Failure) NeedsAction() bool { return NeedsAction(f.Reason) }
 
-// explanations say for each kind of error which reason it becomes, what it
-// means, and what to do about it. %s is the connection, as people name it.
+// explanations map each kind of error to its reason, meaning and remedy. %s is the
+// name of the connection.
 var explanations = map[dli.Kind]struct{ reason, meaning, remedy string }{
 	dli.KindNotFound: {v1alpha1.ReasonJobNotFound,
 		"DLI has no such job", "check that spec.jobID and the project of %s are correct"},
@@ -115,8 +114,8 @@ var explanations = map[dli.Kind]struct{ reason, meaning, remedy string }{
 		"the response is not a status of the job", "the operator retries; if this lasts, check that the endpoint of %s is DLI's"},
 }
 
-// explain turns an error of reading a job through a connection into a failure.
-// connection is how people name it, such as "DLIConnection team-a/default".
+// explain turns an error of polling a job through a connection into a failure.
+// connection is its name, such as "DLIConnection team-a/default".
 func explain(err *dli.Error, connection string) *Failure {
 	explanation, known := explanations[err.Kind]
 	if !known {
@@ -136,7 +135,7 @@ func explain(err *dli.Error, connection string) *Failure {
 	}
 }
 
-// clocks says which clock is off, and by how much: skew is how far this one is
+// clocks describes the difference between the clocks: skew is how far this one is
 // ahead.
 func clocks(skew time.Duration) string {
 	direction := "ahead of"
@@ -146,28 +145,28 @@ func clocks(skew time.Duration) string {
 	return fmt.Sprintf("the operator's clock is %v %s DLI's", skew.Abs().Round(time.Minute), direction)
 }
 
-// withoutRequestID is what an error says but for its request id, which would
-// make every occurrence another message.
+// withoutRequestID is the text of an error without its request ID, which would make
+// every message different.
 func withoutRequestID(err *dli.Error) string {
 	same := *err
 	same.RequestID = ""
 	return same.Error()
 }
 
-// fault is what an error tells of the endpoint.
+// fault is what an error says about the endpoint.
 type fault int
 
 const (
-	// noFault: the endpoint answered, whatever it said of the job.
+	// noFault: the endpoint answered, no matter what it said about the job.
 	noFault fault = iota
-	// likelyFault: the endpoint failed; but a single job can cause it, too.
+	// likelyFault: the endpoint failed, but a single job can cause that, too.
 	likelyFault
 	// certainFault: no job can cause it.
 	certainFault
 )
 
-// faultOf says whose fault an error is. Any answer that carries a code of DLI's
-// comes from DLI itself and concerns the job; so does garbage, and an answer
+// faultOf says whether the endpoint is at fault. A response with one of DLI's codes
+// comes from DLI itself and concerns the job; so do invalid responses and responses
 // about another job.
 func faultOf(err *dli.Error) fault {
 	switch err.Kind {
@@ -185,8 +184,8 @@ func faultOf(err *dli.Error) fault {
 	return noFault
 }
 
-// brokeOff reports whether a connection had been made, or may have been, before
-// the answer failed to come.
+// brokeOff reports whether a connection was, or may have been, established before
+// the request failed.
 func brokeOff(err *dli.Error) bool {
 	for _, after := range []error{context.DeadlineExceeded, io.ErrUnexpectedEOF, syscall.ECONNRESET, syscall.EPIPE} {
 		if errors.Is(err.Err, after) {
@@ -196,18 +195,18 @@ func brokeOff(err *dli.Error) bool {
 	return false
 }
 
-// verification is what an answer says of the credentials.
+// verification is what a response says about the credentials.
 type verification int
 
 const (
-	// unverified: no answer came, or one that does not tell.
+	// unverified: there was no response, or an inconclusive one.
 	unverified verification = iota
 	accepted
 	rejected
 )
 
-// verify says what an error tells of the credentials it was asked with: an
-// answer about anything else comes from behind the check of them.
+// verify says what an error shows about the credentials of the request: an error
+// about anything else is returned after they were checked.
 func verify(err *dli.Error) verification {
 	switch err.Kind {
 	case dli.KindAuth:

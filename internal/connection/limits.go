@@ -23,8 +23,7 @@ import (
 	"golang.org/x/time/rate"
 )
 
-// pace hands out turns: the tokens of the connection's rate limit, at the rate
-// that throttling leaves of it.
+// pace is the connection's rate limit, reduced while DLI throttles.
 type pace struct {
 	*rate.Limiter
 	burst int
@@ -34,8 +33,8 @@ func newPace(perSecond, burst int) pace {
 	return pace{rate.NewLimiter(rate.Limit(perSecond), burst), burst}
 }
 
-// adapt sets the rate in force at now. While it is not the configured one there
-// are no bursts: they would meet the limit that is being approached.
+// adapt sets the current rate at now. While it is not the configured one, bursts are
+// not allowed: they would exceed the limit that is being approached.
 func (p *pace) adapt(perSecond float64, adapted bool, now time.Time) {
 	burst := p.burst
 	if adapted {
@@ -60,20 +59,20 @@ func (p *pace) standing(now time.Time) standing {
 }
 
 const (
-	// A request that takes longer than this leaves its place to another one: a few
-	// jobs that hang must not keep the others from being asked for.
+	// A request that takes longer than this frees its place for another one: a few
+	// jobs that hang must not block the others.
 	slowAfter = 2 * time.Second
-	// With those that are slow, so many times the usual number may be in flight.
+	// Including slow requests, this many times the usual number may be in flight.
 	slowFactor = 4
 )
 
-// inFlight bounds the requests that are on their way.
+// inFlight limits the requests in flight.
 type inFlight struct {
-	// limit is how many may be that have not become slow, which they do after slow,
-	// and most how many together with those.
+	// limit is the limit of requests that are not slow, which they become after
+	// slow; most is the limit including slow ones.
 	limit, most int
 	slow        time.Duration
-	// began holds when they began, oldest first.
+	// began holds their start times, oldest first.
 	began []time.Time
 }
 

@@ -22,20 +22,20 @@ import (
 	"time"
 )
 
-// Bounds of what is tried with credentials that DLI has rejected. More than
-// five signature failures in a row lock an access key for all its users.
+// Limits of attempts with credentials that DLI has rejected. More than five
+// consecutive signature failures lock an access key for all its users.
 const (
 	lockoutWindow   = 5 * time.Minute
 	lockoutFailures = 5
-	// A request that takes longer than this will rarely be the one that shows
-	// whether the credentials are good: another job is asked for meanwhile.
+	// A request that takes longer than this rarely shows whether the credentials
+	// are valid, so another job is polled in the meantime.
 	trialSlow = time.Second
 )
 
 // lockout guards one set of credentials at one endpoint, for all connections
-// that use it. Credentials that were never accepted are tried by one request at a
-// time, or by up to five that take long; rejected ones by one at a time, once in
-// a probe interval, and at most five times in any five minutes.
+// that use it. Credentials that were never accepted are tried with one request at a
+// time, or up to five slow ones; rejected ones with one at a time, once per probe
+// interval, and at most five times in any five minutes.
 type lockout struct {
 	probe    time.Duration
 	proven   bool
@@ -44,14 +44,14 @@ type lockout struct {
 	// since the credentials were last accepted.
 	rejected    []time.Time
 	lockedUntil time.Time
-	// others says that some of them were another process's. It may be about to
-	// try, too, so one attempt is left to it.
+	// others is set if another process saw some of them. It may be about to try,
+	// too, so one attempt is left for it.
 	others bool
-	// why is what DLI said with the last rejection; nil when only the API server
-	// remembers it.
+	// why is the failure of the last rejection; nil if it is only known from the
+	// API server.
 	why              *Failure
 	acceptedAt, used time.Time
-	// users counts the connections that ask with the credentials.
+	// users counts the connections that use the credentials.
 	users int
 }
 
@@ -59,7 +59,7 @@ func newLockout(probe time.Duration) *lockout {
 	return &lockout{probe: probe, inFlight: inFlight{limit: 1, most: lockoutFailures, slow: trialSlow}}
 }
 
-// closed reports whether the credentials were rejected last.
+// closed reports whether the latest verdict on the credentials was a rejection.
 func (l *lockout) closed() bool { return len(l.rejected) > 0 }
 
 // standing implements policy.
@@ -85,26 +85,25 @@ func (l *lockout) standing(now time.Time) standing {
 		s.who = Nobody
 	}
 	if s.who == Nobody {
-		// What is on its way may be another connection's, whose return nobody tells
-		// to this one.
+		// The request in flight may belong to another connection, and this one is not
+		// notified when it returns.
 		s.then = now.Add(trialSlow)
 	}
 	return s
 }
 
-// begin notes that a request leaves with the credentials. Each that does must
-// end.
+// begin records that a request with the credentials is sent. Each must end.
 func (l *lockout) begin(now time.Time) {
 	l.inFlight.begin(now)
 	l.used = now
 }
 
-// end notes what a request, which had left at began, told of the credentials at
-// now.
+// end records at now what a request that was sent at began showed about the
+// credentials.
 func (l *lockout) end(v verification, why *Failure, began, now time.Time) {
 	l.inFlight.end(began)
 	l.used = now
-	// What was sent before the last rejection came back proves nothing: the
+	// A request that was sent before the last rejection arrived proves nothing: the
 	// credentials may have been revoked in between.
 	stale := l.closed() && !began.After(l.rejected[len(l.rejected)-1])
 	switch {
@@ -116,7 +115,7 @@ func (l *lockout) end(v verification, why *Failure, began, now time.Time) {
 		l.lockedUntil = later(l.lockedUntil, now.Add(why.RetryAfter))
 		l.reject(now)
 	case v == unverified && l.closed() && (!stale || l.acceptedAt.IsZero()):
-		// The service may have counted it, too.
+		// The service may have counted it as a failure.
 		l.reject(now)
 	}
 }
@@ -129,15 +128,15 @@ func (l *lockout) reject(at time.Time) {
 	}
 }
 
-// sameMicrosecond reports whether two times are one to the API server.
+// sameMicrosecond reports whether two times are equal with the API's precision.
 func sameMicrosecond(a, b time.Time) bool {
 	return a.Truncate(time.Microsecond).Equal(b.Truncate(time.Microsecond))
 }
 
 // recall adds rejections that another process, or this one before a restart, has
-// seen: those that matter at now and came after the credentials were last
-// accepted. One that is said to come yet, because a clock has been set back,
-// counts only where nothing else is known.
+// seen: those that are still relevant at now and came after the credentials were
+// last accepted. One in the future, because a clock was set back, only counts if
+// nothing else is known.
 func (l *lockout) recall(times []time.Time, lockedUntil, now time.Time) {
 	if n := len(times); n == 0 || !times[n-1].After(l.acceptedAt) {
 		return
@@ -146,12 +145,12 @@ func (l *lockout) recall(times []time.Time, lockedUntil, now time.Time) {
 	closed := l.closed()
 	for _, at := range times {
 		if i := slices.IndexFunc(known, func(k time.Time) bool { return sameMicrosecond(k, at) }); i >= 0 {
-			// It keeps its place by the monotonic clock. Several may have one time.
+			// It keeps its monotonic time. Several may have the same time.
 			known = slices.Delete(known, i, i+1)
 			continue
 		}
 		if age := now.Sub(at); age < lockoutWindow && (age >= 0 || !closed) {
-			// Without a monotonic reading a later jump of the clock would move it.
+			// Without a monotonic reading, a later clock jump would move it.
 			l.reject(now.Add(-max(age, 0)))
 			l.others = true
 		}
@@ -164,7 +163,7 @@ func (l *lockout) recall(times []time.Time, lockedUntil, now time.Time) {
 	}
 }
 
-// forgettable reports whether there is nothing to remember that matters at now.
+// forgettable reports whether nothing about the credentials is relevant at now.
 func (l *lockout) forgettable(now time.Time) bool {
 	return len(l.inFlight.began) == 0 && now.Sub(l.used) > lockoutWindow && now.After(l.lockedUntil)
 }
@@ -176,15 +175,15 @@ func later(a, b time.Time) time.Time {
 	return b
 }
 
-// lockouts holds the guard of every set of credentials in use, and of those that
-// are not while there is something to remember of them.
+// lockouts holds the guard of every set of credentials in use, and of unused ones
+// while their rejections are relevant.
 type lockouts struct {
 	probe         time.Duration
 	byFingerprint map[string]*lockout
 }
 
-// of returns the guard of credentials: the same for all connections that use the
-// same ones at the same endpoint.
+// of returns the guard of credentials, which is shared by all connections that use
+// the same credentials at the same endpoint.
 func (l *lockouts) of(fingerprint string, now time.Time) *lockout {
 	found := l.byFingerprint[fingerprint]
 	if found == nil {

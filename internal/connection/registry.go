@@ -38,34 +38,33 @@ import (
 
 // Options are the operator's settings for all connections.
 type Options struct {
-	// Default is the DLIConnection of DLIJobs that name none and whose namespace
-	// has none of the name "default"; empty for none.
+	// Default is the DLIConnection for DLIJobs that name none and whose namespace
+	// has none named "default"; empty for none.
 	Default types.NamespacedName
 	// AllowedHosts are the patterns that the host of an endpoint must match;
 	// empty for any host.
 	AllowedHosts []string
-	// AllowInsecure admits http and any address: for demos and tests.
+	// AllowInsecure allows http and any address: for demos and tests.
 	AllowInsecure bool
 	// UserAgent is sent with every request.
 	UserAgent string
-	// ProbeInterval is how often an endpoint or credentials that have failed are
-	// tried; DefaultProbeInterval when it is zero. Secrets are read again after
-	// one and a half of it, and after two thirds while they do not work.
+	// ProbeInterval is how often a failed endpoint or rejected credentials are
+	// tried; DefaultProbeInterval if zero. Secrets are read again after 1.5 times
+	// this interval, and after two thirds of it while they do not work.
 	ProbeInterval time.Duration
 	// PodIdentityNamespaces are the namespaces whose DLIConnections may use
-	// podIdentity, which asks with the operator's own rights; empty for all.
+	// podIdentity, which uses the operator's own permissions; empty for all.
 	PodIdentityNamespaces []string
 	// Scope is what the operator may read.
 	Scope Scope
-	// NewClient makes the client of a connection; nil means dli.NewClient.
+	// NewClient creates the client of a connection; nil means dli.NewClient.
 	NewClient func(dli.Config) (Client, error)
 }
 
-// Registry finds the connection of a job and keeps those in use open. It owns
-// all of them.
+// Registry finds the connection of a job, and owns the connections in use.
 type Registry struct {
-	// reader reads DLIConnections and Namespaces, from the cache; secrets reads
-	// Secrets, not from one.
+	// reader reads DLIConnections and Namespaces from the cache; secrets reads
+	// Secrets without a cache.
 	reader, secrets client.Reader
 	options         Options
 	clock           clock.PassiveClock
@@ -77,8 +76,8 @@ type Registry struct {
 }
 
 // NewRegistry returns a registry without connections. reader reads DLIConnections
-// and Namespaces, and is asked for every job: from a cache. secrets reads
-// Secrets, and is no cache: that would need the right to list all of them.
+// and Namespaces for every job, so it should be a cache. secrets reads Secrets and
+// must not be a cache, which would need permission to list all of them.
 func NewRegistry(reader, secrets client.Reader, options Options, recorder Recorder, clock clock.PassiveClock) *Registry {
 	if options.ProbeInterval <= 0 {
 		options.ProbeInterval = DefaultProbeInterval
@@ -99,7 +98,7 @@ func (r *Registry) Scope() Scope { return r.options.Scope }
 // Default returns the operator's default connection; empty for none.
 func (r *Registry) Default() types.NamespacedName { return r.options.Default }
 
-// Find returns the connection that a job may use, or why there is none.
+// Find returns the connection of a job, or a failure that says why there is none.
 func (r *Registry) Find(ctx context.Context, job *v1alpha1.DLIJob) (*Connection, *Failure, error) {
 	key, object, err := r.resolve(ctx, job)
 	if err != nil {
@@ -129,8 +128,8 @@ func (r *Registry) Find(ctx context.Context, job *v1alpha1.DLIJob) (*Connection,
 	}
 }
 
-// resolve returns the key of a job's connection and its object, nil if it does
-// not exist. The key is empty if the job names none and there is no default.
+// resolve returns the key and the object of a job's connection; the object is nil if
+// it does not exist. The key is empty if the job names none and there is no default.
 func (r *Registry) resolve(ctx context.Context, job *v1alpha1.DLIJob) (types.NamespacedName, *v1alpha1.DLIConnection, error) {
 	key := Referenced(job)
 	object, err := r.get(ctx, key)
@@ -144,8 +143,8 @@ func (r *Registry) resolve(ctx context.Context, job *v1alpha1.DLIJob) (types.Nam
 	return r.options.Default, object, err
 }
 
-// Referenced is the key that a job's connectionRef names; that of its
-// namespace's default when it names none.
+// Referenced is the key of a job's connectionRef; without one, that of its
+// namespace's default.
 func Referenced(job *v1alpha1.DLIJob) types.NamespacedName {
 	key := types.NamespacedName{Namespace: job.Namespace, Name: v1alpha1.DefaultConnectionName}
 	if ref := job.Spec.ConnectionRef; ref != nil {
@@ -157,8 +156,8 @@ func Referenced(job *v1alpha1.DLIJob) types.NamespacedName {
 	return key
 }
 
-// get reads a DLIConnection, nil if it does not exist or is not the operator's
-// to read. It is the cache's own object: nobody changes it.
+// get reads a DLIConnection; nil if it does not exist or the operator may not read
+// it. The object belongs to the cache and must not be changed.
 func (r *Registry) get(ctx context.Context, key types.NamespacedName) (*v1alpha1.DLIConnection, error) {
 	if !r.options.Scope.reads(key.Namespace) {
 		return nil, nil
@@ -174,7 +173,7 @@ func (r *Registry) get(ctx context.Context, key types.NamespacedName) (*v1alpha1
 	return object, nil
 }
 
-// sharedObject spares a copy of what is only read.
+// sharedObject avoids copying objects that are only read.
 var sharedObject = &client.GetOptions{UnsafeDisableDeepCopy: new(true)}
 
 // allows reports whether a connection may be used from another namespace.
@@ -191,7 +190,7 @@ func (r *Registry) allows(ctx context.Context, object *v1alpha1.DLIConnection, n
 	}
 	selector, err := metav1.LabelSelectorAsSelector(object.Spec.AllowedNamespaces.Selector)
 	if err != nil {
-		return false, nil //nolint:nilerr // the connection's own status says what is wrong with it
+		return false, nil //nolint:nilerr // the connection's own status reports it
 	}
 	meta := &metav1.PartialObjectMetadata{}
 	meta.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind("Namespace"))
@@ -201,8 +200,8 @@ func (r *Registry) allows(ctx context.Context, object *v1alpha1.DLIConnection, n
 	return selector.Matches(labels.Set(meta.Labels)), nil
 }
 
-// Open returns the connection that works as an object says, opening it if there
-// is none or it works as an older one said.
+// Open returns the connection for an object, and opens it if there is none or it is
+// for an older generation.
 func (r *Registry) Open(object *v1alpha1.DLIConnection) *Connection {
 	key := client.ObjectKeyFromObject(object)
 	r.mu.Lock()
@@ -220,8 +219,8 @@ func (r *Registry) Open(object *v1alpha1.DLIConnection) *Connection {
 	return next
 }
 
-// takeOver keeps what DLI has said of a predecessor's user, and its tokens: an
-// edit of the object changes neither.
+// takeOver keeps the throttling state and rate limit tokens of a predecessor: editing
+// the object changes neither.
 func (c *Connection) takeOver(predecessor *Connection) {
 	if c.UID != predecessor.UID || c.Endpoint != predecessor.Endpoint {
 		return
@@ -234,7 +233,7 @@ func (c *Connection) takeOver(predecessor *Connection) {
 	}
 }
 
-// Forget closes the connection of an object that is gone.
+// Forget closes the connection of a deleted object.
 func (r *Registry) Forget(key types.NamespacedName) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -294,7 +293,7 @@ func (r *Registry) build(key types.NamespacedName, object *v1alpha1.DLIConnectio
 
 func newConnection(key types.NamespacedName, object *v1alpha1.DLIConnection, r *Registry) *Connection {
 	perSecond, burst := int(object.Spec.RateLimit.RequestsPerSecond), int(object.Spec.RateLimit.Burst)
-	// The API server sets these unless the object is older than the fields.
+	// The API server defaults these unless the object is older than the fields.
 	if perSecond <= 0 {
 		perSecond = 20
 	}
@@ -311,7 +310,7 @@ func newConnection(key types.NamespacedName, object *v1alpha1.DLIConnection, r *
 		circuit:    circuit{probe: r.options.ProbeInterval},
 		throttle:   throttle{configured: float64(perSecond)},
 		pace:       newPace(perSecond, burst),
-		// Enough to keep the rate at 200 ms a request; four, at least, and by default.
+		// Enough to sustain the rate at 200 ms per request; at least four, also by default.
 		inFlight: inFlight{limit: max(perSecond/5, 4), slow: slowAfter},
 	}
 	conn.inFlight.most = slowFactor * conn.inFlight.limit
@@ -321,8 +320,8 @@ func newConnection(key types.NamespacedName, object *v1alpha1.DLIConnection, r *
 	return conn
 }
 
-// source returns where the connection's credentials come from, or why there are
-// none for it.
+// source returns the source of the connection's credentials, or a failure that says
+// why there is none.
 func (r *Registry) source(conn *Connection, from v1alpha1.Credentials) (Source, *Failure) {
 	if ref := from.SecretRef; ref != nil {
 		return secretSource{reader: r.secrets, key: types.NamespacedName{Namespace: conn.Key.Namespace, Name: ref.Name}}, nil

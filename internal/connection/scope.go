@@ -24,12 +24,14 @@ import (
 	"github.com/dli-operator/dli-operator/api/v1alpha1"
 )
 
-// Scope is what the operator may read beside DLIJobs. Empty, it is everything.
+// Scope is what the operator may read in addition to DLIJobs. The zero value is
+// everything.
 type Scope struct {
-	// ConnectionNamespaces are those whose DLIConnections are read; empty for all.
+	// ConnectionNamespaces are the namespaces whose DLIConnections are read; empty
+	// for all.
 	ConnectionNamespaces []string
-	// WithoutNamespaces says that Namespaces are not read, and that grants by
-	// selector therefore cannot be honoured.
+	// WithoutNamespaces is set if Namespaces are not read, so that grants by selector
+	// have no effect.
 	WithoutNamespaces bool
 }
 
@@ -38,12 +40,12 @@ func (s Scope) reads(namespace string) bool {
 	return len(s.ConnectionNamespaces) == 0 || slices.Contains(s.ConnectionNamespaces, namespace)
 }
 
-// NamespacesNeeded says what is missing for grants by selector.
+// NamespacesNeeded says which permission is missing for grants by selector.
 const NamespacesNeeded = "the operator may not read Namespaces; grant it get, list and watch on namespaces with a ClusterRole, and restart it"
 
-// notAllowed tells a job that it cannot use a connection of another namespace.
-// It says the same whether or not there is one: who writes DLIJobs must not
-// learn what other namespaces hold.
+// notAllowed is the failure of a job that may not use a connection in another
+// namespace. It is the same whether or not the connection exists: authors of
+// DLIJobs must not learn what other namespaces contain.
 func (s Scope) notAllowed(connection types.NamespacedName, namespace string) *Failure {
 	if !s.reads(connection.Namespace) {
 		return Failf(v1alpha1.ReasonConnectionNotAllowed,

@@ -32,16 +32,15 @@ import (
 	"github.com/dli-operator/dli-operator/internal/dli"
 )
 
-// Source is where a connection's credentials come from.
+// Source provides a connection's credentials.
 type Source interface {
-	// Fetch returns the credentials and when they expire (zero: not known).
-	// Either a failure says what somebody must do, or an error says that it may
-	// work next time.
+	// Fetch returns the credentials and when they expire (zero: unknown). A failure
+	// requires user action; an error may go away on retry.
 	Fetch(ctx context.Context) (dli.Credentials, time.Time, *Failure, error)
 }
 
-// secretSource reads a Secret at the API server, on purpose not from a cache: a
-// cache would need the right to list and watch the Secrets of the whole cluster.
+// secretSource reads a Secret from the API server, deliberately without a cache: a
+// cache would need permission to list and watch all Secrets in the cluster.
 type secretSource struct {
 	reader client.Reader
 	key    types.NamespacedName
@@ -49,7 +48,7 @@ type secretSource struct {
 
 func (s secretSource) Fetch(ctx context.Context) (dli.Credentials, time.Time, *Failure, error) {
 	secret := &corev1.Secret{}
-	// A client logs the bodies of answers when it is asked to log everything.
+	// At its highest log level, the client logs response bodies.
 	err := s.reader.Get(logr.NewContext(ctx, logr.Discard()), s.key, secret)
 	switch {
 	case apierrors.IsNotFound(err):
@@ -69,8 +68,8 @@ func (s secretSource) Fetch(ctx context.Context) (dli.Credentials, time.Time, *F
 	return creds, time.Time{}, nil, nil
 }
 
-// readSecret reads credentials from a Secret's data. Blanks around a value are
-// dropped: they come from an editor or from `echo` and are never part of a key.
+// readSecret reads credentials from a Secret's data. It trims whitespace around a
+// value, which comes from an editor or from `echo` and is never part of a key.
 func readSecret(data map[string][]byte) dli.Credentials {
 	value := func(key string) string { return strings.TrimSpace(string(data[key])) }
 	return dli.Credentials{
@@ -81,7 +80,7 @@ func readSecret(data map[string][]byte) dli.Credentials {
 	}
 }
 
-// podIdentitySource fetches the temporary key that CCE gives to the pod.
+// podIdentitySource fetches the temporary key that CCE provides to the pod.
 type podIdentitySource struct {
 	identity *dli.PodIdentity
 }

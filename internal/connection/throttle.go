@@ -19,30 +19,30 @@ package connection
 import "time"
 
 const (
-	// What to wait for when DLI throttles without saying for how long, and at
-	// most, whatever it says.
+	// How long to wait if DLI throttles without saying for how long, and the maximum
+	// if it does.
 	defaultPause = 5 * time.Second
 	maxPause     = 10 * time.Minute
 )
 
-// throttle adapts the rate of a connection to what DLI admits. An answer that
-// says "too many" pauses the connection and cuts its rate; the rate then returns
-// quickly to just below the one that was too much, stays there for a while, and
-// goes on growing, faster and faster, until DLI says so again or the configured
-// rate is reached. Most of the time is spent just below what DLI admits.
+// throttle adapts the rate of a connection to what DLI accepts. A throttled request
+// pauses the connection and cuts its rate; the rate then quickly returns to just
+// below the one that was too high, stays there for a while, and grows again, faster
+// and faster, until DLI throttles again or the configured rate is reached. Most of
+// the time is spent just below what DLI accepts.
 type throttle struct {
-	// configured is the rate of the connection's spec, in requests a second.
+	// configured is the rate of the connection's spec, in requests per second.
 	configured float64
-	// limit is the rate that was too much; 0 while the configured one is in force.
+	// limit is the rate that was too high; 0 while the configured one applies.
 	limit       float64
 	pausedUntil time.Time
-	// refused says that nothing was admitted since the last pause. What else is
-	// refused then tells nothing of the rate.
+	// refused is set while nothing was accepted since the last pause. Further
+	// throttled requests then say nothing about the rate.
 	refused bool
 	why     *Failure
 }
 
-// Shares of the rate that was too much, and the times that they are in force.
+// Fractions of the rate that was too high, and how long they apply.
 const (
 	cutShare, safeShare = 0.7, 0.95
 	cutFor, safeFor     = 10.0, 45.0 // seconds
@@ -59,7 +59,7 @@ func (t *throttle) standing(now time.Time) standing {
 	return standing{}
 }
 
-// rate is the rate in force at now.
+// rate is the current rate at now.
 func (t *throttle) rate(now time.Time) float64 {
 	if t.limit == 0 {
 		return t.configured
@@ -78,23 +78,22 @@ func (t *throttle) rate(now time.Time) float64 {
 	return min(max(share*t.limit, minRate), t.configured)
 }
 
-// minRate is the lowest rate that throttling leads to, in requests a second.
+// minRate is the lowest rate under throttling, in requests per second.
 const minRate = 0.2
 
-// adapted reports whether the rate in force at now is less than the configured
-// one.
+// adapted reports whether the current rate at now is below the configured one.
 func (t *throttle) adapted(now time.Time) bool { return t.rate(now) < t.configured }
 
-// admitted notes an answer to a request that left at began and was not throttled.
+// admitted records that a request sent at began was not throttled.
 func (t *throttle) admitted(began time.Time) {
 	if !began.Before(t.pausedUntil) {
 		t.refused = false
 	}
 }
 
-// throttled notes an answer that says "too many" at now. again says that the same
-// job was throttled when it was last asked for: while others are admitted, that
-// is its own affair.
+// throttled records at now that a request was throttled. again is set if the last
+// poll of the same job was throttled, too: while others are accepted, only that job
+// is affected.
 func (t *throttle) throttled(why *Failure, again bool, now time.Time) {
 	if again && !t.refused {
 		return
