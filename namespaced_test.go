@@ -42,7 +42,7 @@ import (
 	"github.com/dli-operator/dli-operator/internal/dli/dlitest"
 )
 
-// soon is how long the operator may take to say that it lacks a right.
+// soon is how long the operator may take to report a missing permission.
 const soon = 20 * time.Second
 
 // Who owns some namespaces and nothing else installs config/namespaced in them,
@@ -195,7 +195,7 @@ func (w namespacedWorld) eventuallyIs(key, reason string) (message string) {
 
 func (w namespacedWorld) saysWhatItMayNotRead(t *testing.T) {
 	w.T = t
-	const needed = "a ClusterRole with get, list and watch on namespaces"
+	const needed = "get, list and watch on namespaces with a ClusterRole"
 	granted := w.eventuallyIs("team-a/granted", v1alpha1.ReasonConnectionNotAllowed)
 	if !strings.Contains(granted, needed) {
 		t.Errorf("a grant by selector does not work, and the job does not say why: %s", granted)
@@ -311,7 +311,7 @@ func (p *process) answers(probe string) bool {
 func (p pods) sayWhatIsMissing(t *testing.T, environment *envtest.Environment) {
 	t.Helper()
 	for _, c := range []struct{ name, arg, says, wayOut string }{
-		{"all namespaces", "--watch-namespaces=", "lacks the right to list and watch dlijobs.dli.huaweicloud.com in the whole cluster", "config/namespaced"},
+		{"all namespaces", "--watch-namespaces=", "lacks permission to list and watch dlijobs.dli.huaweicloud.com in the whole cluster", "config/namespaced"},
 		{"a namespace without a Role", "--watch-namespaces=team-a,default", "list and watch dlijobs.dli.huaweicloud.com in namespace default", "--watch-namespaces"},
 		{"a default connection in a namespace without a Role", "--default-connection=default/default", "list and watch dliconnections.dli.huaweicloud.com in namespace default", "--default-connection"},
 	} {
@@ -321,7 +321,7 @@ func (p pods) sayWhatIsMissing(t *testing.T, environment *envtest.Environment) {
 	}
 	t.Run("where nobody may ask what is allowed, what is forbidden tells", func(t *testing.T) {
 		kubectl(t, environment, "delete", "clusterrolebinding", "system:basic-user")
-		p.exitsSaying(t, []string{"--watch-namespaces=team-a"}, "cannot ask the API server what the operator may read", "lacks a right: ")
+		p.exitsSaying(t, []string{"--watch-namespaces=team-a"}, "cannot check the operator's permissions", "lacks a permission: ")
 	})
 }
 

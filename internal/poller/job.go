@@ -26,67 +26,65 @@ import (
 	"github.com/dli-operator/dli-operator/internal/dli"
 )
 
-// Target is a job that is to be polled.
+// Target is a job to be polled.
 type Target struct {
-	// Key and UID name the DLIJob, and JobID the job in DLI.
+	// Key and UID identify the DLIJob, and JobID the job in DLI.
 	Key   types.NamespacedName
 	UID   types.UID
 	JobID string
-	// Connection is what to ask through. Where it is nil, Why says why there is
-	// none.
+	// Connection is the connection to use. If it is nil, Why says why there is none.
 	Connection *connection.Connection
 	Why        *connection.Failure
 	// Interval is a fixed time between two polls; 0 for the adaptive one.
 	Interval time.Duration
-	// Request is what asks for one poll now, and differs for each; "" when nothing
-	// does. Once says that nothing else makes the job due: it has ended.
+	// Request identifies a request for one immediate poll; "" if there is none. Once
+	// is set if nothing else makes the job due, because it has ended.
 	Request string
 	Once    bool
-	// Known is what is known of a job that the poller has not seen before.
+	// Known is what is known about a job that the poller has not seen before.
 	Known Known
 }
 
-// Known is what the status of a DLIJob tells of earlier polls.
+// Known is what the status of a DLIJob says about earlier polls.
 type Known struct {
-	// State is what the job did, and LastPoll when it said so; zero before the
-	// first poll.
+	// State is the last known state of the job, and LastPoll when it was polled; zero
+	// before the first poll.
 	State    dli.State
 	LastPoll time.Time
-	// Age is for how long the DLIJob exists, and Running for how long the job has
-	// been running; 0 when that is not known.
+	// Age is how long the DLIJob has existed, and Running how long the job has been
+	// running; 0 if unknown.
 	Age, Running time.Duration
 	// Run is the current run of failed polls.
 	Run Run
 }
 
-// Progress is what the poller knows of a job between two results.
+// Progress is what the poller knows about a job between two results.
 type Progress struct {
 	// Run is the current run of failed polls.
 	Run Run
-	// Began is when the job began to run, and Seen when the DLIJob was created, by
-	// the monotonic clock of this process, whatever other clocks say. Began is zero
-	// when it is not known.
+	// Began is when the job started to run, and Seen when the DLIJob was created, by
+	// the monotonic clock of this process. Began is zero if unknown.
 	Began, Seen time.Time
 }
 
-// Result is what there is to be stored of a job.
+// Result is a result for a job that is to be stored.
 type Result struct {
-	// Status is DLI's answer; nil when there is none, and Failure says why. Listed
-	// says that it comes from a list, which has no more than names and figures.
+	// Status is DLI's response; if it is nil, Failure says why. Listed is set if it
+	// comes from a list, which only has names and figures.
 	Status  *dli.JobStatus
 	Listed  bool
 	Failure *connection.Failure
-	// At is when it came.
+	// At is when it arrived.
 	At time.Time
-	// Request is what had asked for the poll; "" when nothing had, or when the job
-	// was not asked for.
+	// Request is the Target.Request that caused the poll; "" if none did, or if the
+	// job was not polled.
 	Request string
 	Progress
-	// Ended says that the job was seen active before, and has now ended.
+	// Ended is set if the job was seen active before, and has now ended.
 	Ended bool
 }
 
-// watched is what stays of a target: what is known of it counts only at first.
+// watched is the part of a target that is kept: Known only counts at first.
 type watched struct {
 	Key        types.NamespacedName
 	UID        types.UID
@@ -102,7 +100,7 @@ func (t Target) watched() watched {
 	return watched{t.Key, t.UID, t.JobID, t.Connection, t.Why, t.Interval, t.Request, t.Once}
 }
 
-// job is a target and what becomes of it. The poller's lock guards it.
+// job is a target and its state. The poller's lock guards it.
 type job struct {
 	target   watched
 	progress Progress
@@ -110,52 +108,54 @@ type job struct {
 
 	// due is when it is to be polled next.
 	due time.Time
-	// heap is where it waits, at index: until it is due, or in its line after that;
-	// nil while it is asked for, or is not to be polled.
+	// heap is where it waits, at index: in later until it is due, then in its line;
+	// nil while it is being polled, or is not to be polled.
 	heap  *jobHeap
 	index int
-	// asking says that it is being asked for, and requested for what.
+	// asking is set while it is being polled, and requested is the last Request that
+	// was polled for.
 	asking    bool
 	requested string
-	// lastAsked is when it was last asked for, also before a restart.
+	// lastAsked is when it was last polled, also before a restart.
 	lastAsked time.Time
 	calls
 	listing listing
-	// state is what the job last did, and active says that it was seen doing so.
+	// state is the last known state of the job, and active is set if it was seen in
+	// an active one.
 	state  dli.State
 	active bool
 	// told is what was last delivered.
 	told told
-	// result is the newest that was not stored yet; nil for none.
+	// result is the latest one that was not stored yet; nil for none.
 	result *Result
 }
 
-// calls are about a job that is asked for because another one that had failed alike
-// could be read again.
+// calls describe when a job is polled early because another one that had failed in
+// the same way could be read again.
 type calls struct {
-	// lastCalled is when that last was, and called says that it has not been asked
-	// for since.
+	// lastCalled is when that last happened, and called is set until the job is
+	// polled.
 	lastCalled time.Time
 	called     bool
 }
 
-// listing is what lists tell of a job.
+// listing is what lists show of a job.
 type listing struct {
-	// askBy is when it is to be asked for whatever lists say.
+	// askBy is when it must be polled, no matter what lists show.
 	askBy time.Time
-	// shown says that a list has shown the job as it is, and missed that it is asked
-	// for since the latest did not.
+	// shown is set if a list has shown the job in its known state, and missed if it
+	// is polled because the latest list did not.
 	shown, missed bool
-	// misses counts the lists in a row that did not although it was active. After
-	// some, until hiddenUntil, nothing is concluded from that.
+	// misses counts the consecutive lists that did not although it was active. After
+	// some, and until hiddenUntil, that has no consequences.
 	misses      int
 	hiddenUntil time.Time
 }
 
-// wasWell reports whether the job was active when it was last asked for.
+// wasWell reports whether the last poll of the job succeeded and showed it active.
 func (j *job) wasWell() bool { return j.active && j.progress.Run.Reason == "" }
 
-// isFresh reports whether the job was never asked for, also not before a restart.
+// isFresh reports whether the job was never polled, also not before a restart.
 func (j *job) isFresh() bool { return !j.isFailing() && j.lastAsked.IsZero() }
 
 // isFailing reports whether the last poll of the job failed.
@@ -169,7 +169,7 @@ func (j *job) failedFor() string {
 	return j.progress.Run.Reason
 }
 
-// jobHeap holds jobs, the one that is due first at its top.
+// jobHeap is a heap of jobs, with the one that is due first at the top.
 type jobHeap []*job
 
 func (h jobHeap) Len() int           { return len(h) }
@@ -204,14 +204,14 @@ func (h jobHeap) top() *job {
 	return h[0]
 }
 
-// leave takes the job out of the heap in which it waits, if it does.
+// leave removes the job from the heap in which it waits, if any.
 func (j *job) leave() {
 	if j.heap != nil {
 		heap.Remove(j.heap, j.index)
 	}
 }
 
-// enter puts the job into a heap, out of any other one.
+// enter moves the job into a heap.
 func (j *job) enter(h *jobHeap) {
 	j.leave()
 	heap.Push(h, j)

@@ -23,58 +23,60 @@ import (
 	"github.com/dli-operator/dli-operator/internal/connection"
 )
 
-// line is the jobs of one connection that are due, and wait until it admits them.
-// The poller's lock guards it.
+// line is the queue of a connection: the jobs that are due and wait until it admits
+// them. The poller's lock guards it.
 type line struct {
 	conn *connection.Connection
-	// Those that are due: that were never asked for, that were well when last asked
-	// for or may well be so again, and that failed.
+	// The jobs that are due: never polled; last poll succeeded, or likely to succeed
+	// again; last poll failed.
 	fresh, well, failing jobHeap
-	// backingOff are the jobs that failed and are not due yet, by the reason.
+	// backingOff are the failed jobs that are not due yet, by reason.
 	backingOff map[string]*alike
-	// inFlight counts the requests on their way, failingInFlight those for jobs
-	// that had failed before.
+	// inFlight counts the requests in flight, failingInFlight those for jobs that had
+	// failed before.
 	inFlight, failingInFlight int
-	// turns counts the jobs that were served, to share turns between those that
-	// fail and the others.
+	// turns counts the jobs that were served, to share turns between failing jobs
+	// and the others.
 	turns int
-	// wakeAt is when to look again; zero when nothing comes by time alone.
+	// wakeAt is when to check again; zero if nothing is due by time alone.
 	wakeAt time.Time
-	// hold is what keeps those waiting.
+	// hold is what holds the jobs back.
 	hold hold
-	// arrived are those that came since the line was last looked at, and changed
-	// says that the connection has changed since.
+	// arrived are the jobs that arrived since the line was last served, and changed
+	// is set if the connection has changed since.
 	arrived []*job
 	changed bool
-	// health is what the connection last told of itself.
+	// health is the last known health of the connection.
 	health connection.Health
-	// jobs are those of the connection, whether they wait or not.
+	// jobs are all jobs of the connection, whether they wait or not.
 	jobs  map[*job]struct{}
 	sweep sweep
 }
 
-// hold is what keeps the jobs of a line waiting.
+// hold is what holds the jobs of a line back.
 type hold struct {
-	// on says that the connection did so when the line was last looked at, and
-	// endedAt until when it did before that.
+	// on is set if the connection held jobs back when the line was last served, and
+	// endedAt is when the hold before that ended.
 	on      bool
 	endedAt time.Time
-	// why is what those are told who wait, and since when; nil when nothing is.
+	// why is the failure reported for waiting jobs, and since when it has applied; nil
+	// if there is none.
 	why   *connection.Failure
 	since time.Time
-	// toldAll says that all were told, also those that were well.
+	// toldAll is set once it was reported for all jobs, also those whose last poll
+	// succeeded.
 	toldAll bool
 }
 
 // alike are jobs that fail for the same reason.
 type alike struct {
 	jobs map[*job]struct{}
-	// called is when they were last called because one of them could be read again,
-	// and scoutAt when one of them is asked for to see whether it can.
+	// called is when they were last polled early because one of them could be read
+	// again, and scoutAt when one of them is polled to check that.
 	called, scoutAt time.Time
 }
 
-// backOff notes that a job failed and is not due yet.
+// backOff records that a job failed and is not due yet.
 func (l *line) backOff(j *job) {
 	reason := j.progress.Run.Reason
 	if l.backingOff[reason] == nil {
@@ -83,15 +85,15 @@ func (l *line) backOff(j *job) {
 	l.backingOff[reason].jobs[j] = struct{}{}
 }
 
-// resume notes that a job does not back off any more, if it did.
+// resume records that a job no longer backs off.
 func (l *line) resume(j *job) {
 	if same := l.backingOff[j.progress.Run.Reason]; same != nil {
 		delete(same.jobs, j)
 	}
 }
 
-// failingShare is the share of turns that jobs get which fail while others
-// wait, and that of places which they leave to the others: a quarter.
+// failingShare is the fraction of turns that failing jobs get while others wait, and
+// the fraction of places that they leave for the others: a quarter.
 const failingShare = 4
 
 func (l *line) heapOf(j *job) *jobHeap {
@@ -104,9 +106,8 @@ func (l *line) heapOf(j *job) *jobHeap {
 	return &l.well
 }
 
-// pick returns the job whose turn it is; nil if there is none among those that
-// may be asked for. Those that fail never take all of the places, so that jobs
-// that hang leave some to the others.
+// pick returns the job whose turn it is; nil if no waiting job may be polled. Failing
+// jobs never take all places, so that jobs that hang leave some for the others.
 func (l *line) pick(who connection.Who) *job {
 	first := firstDue(l.fresh.top(), l.well.top())
 	failing := l.failing.top()
@@ -116,7 +117,7 @@ func (l *line) pick(who connection.Who) *job {
 	case connection.FirstLook:
 		return l.fresh.top()
 	case connection.Probe:
-		// One that was well tells most.
+		// A job whose last poll succeeded is the best indicator.
 		if well := l.well.top(); well != nil {
 			return well
 		}
@@ -146,10 +147,10 @@ func firstDue(a, b *job) *job {
 
 func (l *line) isEmpty() bool { return l.size() == 0 }
 
-// size is how many wait.
+// size is the number of waiting jobs.
 func (l *line) size() int { return len(l.fresh) + len(l.well) + len(l.failing) }
 
-// waiting calls f for every job that waits in line.
+// waiting calls f for every waiting job.
 func (l *line) waiting(f func(*job)) {
 	for _, h := range []jobHeap{l.fresh, l.well, l.failing} {
 		for _, j := range h {
@@ -158,10 +159,10 @@ func (l *line) waiting(f func(*job)) {
 	}
 }
 
-// tells reports whether a job that waits at now is to be told why. What needs
-// somebody to act is told at once. What passes by itself is told to those that
-// could not be read anyway, and to the others only when it lasts: one blip is no
-// news.
+// tells reports whether to report the reason for a job that waits at now. If user
+// action is required, it is reported immediately. A temporary failure is reported for
+// jobs that could not be read anyway, and for the others only if it lasts: a blip is
+// not news.
 func (l *line) tells(j *job, now time.Time, patience time.Duration) bool {
 	switch {
 	case l.hold.why == nil:

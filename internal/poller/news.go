@@ -25,26 +25,26 @@ import (
 	"github.com/dli-operator/dli-operator/internal/dli"
 )
 
-// told is what was last delivered of a job: enough to know whether the next
-// answer is news, and less than the answer.
+// told is what was last delivered for a job: enough to decide whether the next
+// result is news, and smaller than the result.
 type told struct {
-	// any says that something was.
+	// any is set if anything was delivered.
 	any bool
-	// reason and message are of a failure; "" after an answer.
+	// reason and message are those of a failure; "" after a status.
 	reason, message string
-	// facts and figures are the digests of an answer, duration is its duration, -1
-	// for none, and at when it was delivered.
+	// facts and figures are the digests of a status, duration is its duration, -1 for
+	// none, and at is when it was delivered.
 	facts, figures uint64
 	// row is the digest of the figures of the latest row of a list; 0 for none. Rows
-	// and answers may differ in what they have.
+	// and status responses may have different figures.
 	row      uint64
 	duration time.Duration
 	at       time.Time
 }
 
-// answered reports whether an answer that came at now is news, and remembers it
-// if it is. While a job runs, figures that merely move are news at most once in
-// every refresh, and a duration not before it grew by a quarter.
+// answered reports whether a status that arrived at now is news, and remembers it if
+// it is. While a job runs, changes of figures are news at most once per refresh
+// interval, and a duration only after it grew by a quarter.
 func (t *told) answered(a *dli.JobStatus, now time.Time, refresh time.Duration) bool {
 	next := told{any: true, facts: factsOf(a), figures: figuresOf(a), row: t.row, duration: -1, at: now}
 	if a.Duration != nil {
@@ -66,7 +66,7 @@ func (t *told) listed(row *dli.JobRow, now time.Time, refresh time.Duration) boo
 		duration = *row.Duration
 	}
 	if t.row == 0 {
-		// What differs from the answers is no news.
+		// Differences between rows and status responses are not news.
 		t.row = figures
 	}
 	moved := figures != t.row || !nearly(t.duration, duration)
@@ -78,7 +78,7 @@ func (t *told) listed(row *dli.JobRow, now time.Time, refresh time.Duration) boo
 }
 
 // failed reports whether a failure is news, and remembers it if it is. A single
-// failure that passes by itself, of a job that was well, is none.
+// temporary failure after a successful poll is not.
 func (t *told) failed(f *connection.Failure, run Run, wasWell bool) bool {
 	passing := !f.NeedsAction() && f.Reason != v1alpha1.ReasonJobNotFound
 	if passing && wasWell && run.Failures == 1 {
@@ -87,7 +87,7 @@ func (t *told) failed(f *connection.Failure, run Run, wasWell bool) bool {
 	return t.held(f) || f.Reason == v1alpha1.ReasonJobNotFound
 }
 
-// held is failed for a job that was not asked for.
+// held is failed for a job that was not polled.
 func (t *told) held(f *connection.Failure) bool {
 	if t.any && t.reason == f.Reason && t.message == f.Message {
 		return false
@@ -96,7 +96,7 @@ func (t *told) held(f *connection.Failure) bool {
 	return true
 }
 
-// nearly is Nearly for durations of which -1 is none.
+// nearly is Nearly for durations, where -1 means none.
 func nearly(was, is time.Duration) bool {
 	if was < 0 || is < 0 {
 		return was == is
@@ -104,8 +104,8 @@ func nearly(was, is time.Duration) bool {
 	return Nearly(was, is)
 }
 
-// Nearly reports whether a duration, in whatever unit, is within a quarter of what
-// it was: such a change alone is no news.
+// Nearly reports whether a duration, in any unit, is within a quarter of its previous
+// value: such a change alone is not news.
 func Nearly[T ~int64](was, is T) bool {
 	difference := is - was
 	return max(difference, -difference) <= was/4
@@ -113,7 +113,7 @@ func Nearly[T ~int64](was, is T) bool {
 
 var seed = maphash.MakeSeed()
 
-// factsOf digests what does not merely move while a job runs.
+// factsOf is the digest of everything except the figures.
 func factsOf(a *dli.JobStatus) uint64 {
 	var h maphash.Hash
 	h.SetSeed(seed)
@@ -130,8 +130,8 @@ func factsOf(a *dli.JobStatus) uint64 {
 	return h.Sum64()
 }
 
-// figuresOf digests what moves while a job runs, but for its duration, which
-// always does.
+// figuresOf is the digest of the figures that change while a job runs, except for its
+// duration, which always changes.
 func figuresOf(a *dli.JobStatus) uint64 {
 	var h maphash.Hash
 	h.SetSeed(seed)

@@ -14,8 +14,8 @@ See the License for the specific language governing permissions and
 limitations under the License.
 */
 
-// Package poller asks DLI for the status of jobs: it knows when each is due, and
-// keeps what was answered until that is stored.
+// Package poller polls the status of jobs from DLI: it knows when each job is due,
+// and keeps each result until it is stored.
 package poller
 
 import (
@@ -34,25 +34,24 @@ import (
 
 // Recorder measures the polls.
 type Recorder interface {
-	// PollLateness is the time from when a poll was due until it was begun.
+	// PollLateness records the time from when a poll was due until it started.
 	PollLateness(late time.Duration)
-	// ListDiffered counts a job that a list showed otherwise than it was.
+	// ListDiffered counts a job that a list showed in the wrong state.
 	ListDiffered()
 }
 
-// Config is what a Poller works with.
+// Config configures a Poller.
 type Config struct {
 	Schedule Schedule
-	// MaxRequests bounds the requests on their way, of all connections together; 0
-	// for no bound. A connection takes no more of them than it leaves free, so one
-	// that hangs takes half, two a third each, and there are always some for the
-	// others.
+	// MaxRequests limits the requests in flight of all connections together; 0 for no
+	// limit. A connection takes no more of them than it leaves free, so one that hangs
+	// takes half, two take a third each, and some are always left for the others.
 	MaxRequests int
-	// Patience is how long something that passes by itself may hold back a job that
-	// was well before it is told.
+	// Patience is how long a temporary failure may hold back a job whose last poll
+	// succeeded before it is reported for that job.
 	Patience time.Duration
-	// Deliver is called when there is a new result of a job, and Changed when what a
-	// connection says of itself has changed. Neither may block.
+	// Deliver is called when there is a new result for a job, and Changed when the
+	// health of a connection has changed. Neither may block.
 	Deliver, Changed func(key types.NamespacedName)
 	Recorder         Recorder
 	Clock            clock.Clock
@@ -60,9 +59,9 @@ type Config struct {
 	Jitter func() float64
 }
 
-// Poller asks DLI for the jobs that it is told to watch. It is a runnable of the
-// manager that works only while its replica leads. What it owns is guarded by one
-// lock, which is never held while anybody is asked.
+// Poller polls the jobs that it is told to watch. It is a runnable of the manager
+// that works only while its replica leads. One lock guards its state and is never
+// held during a request.
 type Poller struct {
 	config Config
 
@@ -71,11 +70,11 @@ type Poller struct {
 	lines map[*connection.Connection]*line
 	// later are the jobs that are not due yet.
 	later jobHeap
-	// inFlight counts the requests on their way; starved are the lines that could
-	// not send one because of the others'.
+	// inFlight counts the requests in flight; starved are the lines that could not
+	// send one because of those of other lines.
 	inFlight int
 	starved  map[*line]struct{}
-	// wakeAt is when the loop looks again by itself, and beat when it last did.
+	// wakeAt is when the loop runs next, and beat when it last ran.
 	wakeAt, beat time.Time
 
 	wake     chan struct{}
@@ -96,11 +95,10 @@ func New(config Config) *Poller {
 	}
 }
 
-// heartbeat is the longest time between two looks of the loop.
+// heartbeat is the maximum time between two runs of the loop.
 const heartbeat = 5 * time.Second
 
-// Start polls until ctx is done, and returns when no request is on its way any
-// more.
+// Start polls until ctx is done, and returns when no requests are in flight.
 func (p *Poller) Start(ctx context.Context) error {
 	timer := p.config.Clock.NewTimer(0)
 	defer timer.Stop()
@@ -122,8 +120,8 @@ func (p *Poller) Start(ctx context.Context) error {
 	}
 }
 
-// Healthy returns an error if the loop has stopped, as far as can be told at now;
-// nil before it has begun.
+// Healthy returns an error if the loop appears to have stopped at now; nil before it
+// has started.
 func (p *Poller) Healthy(now time.Time) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -145,8 +143,8 @@ func (p *Poller) Waiting(connection types.NamespacedName) (waiting int) {
 	return waiting
 }
 
-// serveDue puts in line what is due at now, lets those ask who may, and returns
-// when to look again.
+// serveDue moves the jobs that are due at now into their lines, polls those that are
+// admitted, and returns when to run again.
 func (p *Poller) serveDue(ctx context.Context, now time.Time) time.Time {
 	for top := p.later.top(); top != nil && !top.due.After(now); top = p.later.top() {
 		top.line.resume(top)
@@ -171,7 +169,7 @@ func (p *Poller) serveDue(ctx context.Context, now time.Time) time.Time {
 	return next
 }
 
-// serve lets those ask who wait in a line and may at now.
+// serve polls the waiting jobs of a line that are admitted at now.
 func (p *Poller) serve(ctx context.Context, l *line, now time.Time) {
 	if l.hold.on {
 		l.hold.on, l.hold.endedAt = false, connection.Sooner(l.wakeAt, now)
@@ -179,7 +177,7 @@ func (p *Poller) serve(ctx context.Context, l *line, now time.Time) {
 	l.wakeAt, l.changed = time.Time{}, false
 	for !l.isEmpty() || l.wantsPage() {
 		if l.inFlight >= p.config.MaxRequests-p.inFlight {
-			// Those that have arrived are told when the line is looked at again.
+			// Arrived jobs are informed the next time that the line is served.
 			p.starved[l] = struct{}{}
 			return
 		}
@@ -203,8 +201,8 @@ func (p *Poller) serve(ctx context.Context, l *line, now time.Time) {
 	l.arrived = l.arrived[:0]
 }
 
-// holdBack tells those who wait in a line why, as far as they are to know, and
-// notes when to look again.
+// holdBack reports for the waiting jobs of a line why they wait, where it should be
+// reported, and sets when to check again.
 func (p *Poller) holdBack(l *line, admission connection.Admission, now time.Time) {
 	l.hold.on, l.wakeAt = true, admission.Until
 	toAll := false
@@ -241,7 +239,7 @@ func (p *Poller) holdBack(l *line, admission connection.Admission, now time.Time
 	}
 }
 
-// hold notes why a job is not even asked for.
+// hold records why a job is not polled.
 func (p *Poller) hold(j *job, why *connection.Failure, now time.Time) {
 	j.progress.Run = j.progress.Run.held(why, now)
 	if j.told.held(why) {
@@ -252,13 +250,13 @@ func (p *Poller) hold(j *job, why *connection.Failure, now time.Time) {
 // isWaiting reports whether a job is due and waits in its line.
 func (p *Poller) isWaiting(j *job) bool { return j.heap != nil && j.heap != &p.later }
 
-// ask sends the request for a job, as its connection has just admitted.
+// ask sends the request for a job that its connection has just admitted.
 func (p *Poller) ask(ctx context.Context, l *line, j *job, who connection.Who, now time.Time) {
 	request := l.conn.Begin(now, j.target.JobID, j.failedFor(), who)
 	if request == nil {
 		return // Next now says why
 	}
-	// The wait for what the connection allows does not count.
+	// Waiting for the connection does not count as lateness.
 	p.config.Recorder.PollLateness(max(0, min(now.Sub(j.due), now.Sub(l.hold.endedAt))))
 	j.leave()
 	j.asking, j.called, j.requested, j.lastAsked = true, false, j.target.Request, now
@@ -277,7 +275,7 @@ func (p *Poller) count(l *line, failing bool, n int) {
 	}
 }
 
-// await waits for the answer to a request, and lets others ask in its place.
+// await waits for the response to a request, and then serves other jobs.
 func (p *Poller) await(ctx context.Context, l *line, j *job, request *connection.Request, failing bool) {
 	answer, failure, err := request.Do(ctx, p.config.Clock.Now)
 	now := p.config.Clock.Now()
@@ -287,12 +285,12 @@ func (p *Poller) await(ctx context.Context, l *line, j *job, request *connection
 	if p.jobs[j.target.Key] == j {
 		j.asking = false
 		switch {
-		case err != nil: // the operator is being stopped
-		case j.line == nil: // it has no connection any more
+		case err != nil: // the operator is stopping
+		case j.line == nil: // the job no longer has a connection
 		case j.line != l && (failure != nil || j.line.conn.Key != l.conn.Key):
-			// It is to be asked for through another connection, of which this tells
-			// nothing. That of a changed object is another one, too; but a status is
-			// about the job.
+			// The job now uses another connection, about which this response says
+			// nothing. An edited object has a new connection, too; but a status is
+			// still valid for the job.
 			p.schedule(j, now)
 		case failure != nil:
 			p.failed(j, failure, now)
@@ -303,7 +301,7 @@ func (p *Poller) await(ctx context.Context, l *line, j *job, request *connection
 	p.cameBack(ctx, l, failure, now)
 }
 
-// cameBack lets others ask in the place of a request that has come back.
+// cameBack serves other jobs after a request has returned.
 func (p *Poller) cameBack(ctx context.Context, l *line, failure *connection.Failure, now time.Time) {
 	p.noteHealth(l, failure, now)
 	if ctx.Err() != nil {
@@ -319,10 +317,10 @@ func (p *Poller) cameBack(ctx context.Context, l *line, failure *connection.Fail
 	p.wakeBefore(l.wakeAt)
 }
 
-// noteHealth says so if what the connection tells of itself has changed.
+// noteHealth calls Changed if the health of the connection has changed.
 func (p *Poller) noteHealth(l *line, failure *connection.Failure, now time.Time) {
 	health := l.conn.Health(now)
-	// What is remembered of rejections grows while the health stays the same.
+	// Rejections are recorded even while the health stays the same.
 	rejected := failure != nil && failure.Reason == v1alpha1.ReasonCredentialsRejected
 	if health != l.health || rejected {
 		l.health = health
@@ -330,8 +328,8 @@ func (p *Poller) noteHealth(l *line, failure *connection.Failure, now time.Time)
 	}
 }
 
-// wakeBefore has the loop look at a time, if it is to look later; the zero time
-// is never.
+// wakeBefore makes the loop run at a time if it would run later; the zero time means
+// never.
 func (p *Poller) wakeBefore(at time.Time) {
 	if at.IsZero() || !at.Before(p.wakeAt) {
 		return

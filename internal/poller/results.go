@@ -29,8 +29,8 @@ import (
 	"github.com/dli-operator/dli-operator/internal/text"
 )
 
-// Newest returns the newest result of a job that was not stored yet; nil if there
-// is none.
+// Newest returns the latest result of a job that was not stored yet; nil if there is
+// none.
 func (p *Poller) Newest(key types.NamespacedName) *Result {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -49,15 +49,15 @@ func (p *Poller) Stored(key types.NamespacedName, result *Result) {
 	}
 }
 
-// deliver keeps a result until it is stored, and says so.
+// deliver keeps a result until it is stored, and calls Deliver.
 func (p *Poller) deliver(j *job, r Result) {
 	if p.keep(j, r) {
 		p.config.Deliver(j.target.Key)
 	}
 }
 
-// keep keeps a result until it is stored, instead of an older one. That a job has
-// ended is not lost to a later failure. It reports whether the result was kept.
+// keep keeps a result until it is stored, and replaces an older one. A failure does
+// not replace the end of a job. It reports whether the result was kept.
 func (p *Poller) keep(j *job, r Result) bool {
 	r.Progress = j.progress
 	if j.hasUnstoredEnd() {
@@ -73,23 +73,23 @@ func (p *Poller) keep(j *job, r Result) bool {
 	return true
 }
 
-// hasUnstoredEnd reports whether the job is known to have ended, and that was not
+// hasUnstoredEnd reports whether the job is known to have ended, but that was not
 // stored yet.
 func (j *job) hasUnstoredEnd() bool {
 	return j.result != nil && j.result.Status != nil && hasEnded(j.result.Status.State)
 }
 
 const (
-	// MaxText is how many bytes of a job's statement and message are stored. One
-	// more is kept until then, to show that there were more.
+	// MaxText is how many bytes of a job's statement and message are stored. Until
+	// then, one more is kept to show that the text was longer.
 	MaxText = 4096
 	maxKept = MaxText + 1
-	// MaxColumns is how many columns are stored; of more only the number is kept.
+	// MaxColumns is how many columns are stored; of the others, only the number is.
 	MaxColumns = 256
 )
 
-// compact returns an answer with no more of its texts than is stored: they can be
-// megabytes long, and may have to wait for as long as the API server is away.
+// compact returns a status with its texts truncated to what is stored: they can be
+// megabytes long, and may have to wait for as long as the API server is unavailable.
 func compact(a *dli.JobStatus) *dli.JobStatus {
 	short := *a
 	if len(a.Statement) > maxKept {
@@ -108,7 +108,7 @@ func compact(a *dli.JobStatus) *dli.JobStatus {
 	return &short
 }
 
-// answered takes an answer that has brought a status, at now.
+// answered handles a status that arrived at now.
 func (p *Poller) answered(j *job, a *dli.JobStatus, now time.Time) {
 	failed := j.progress.Run
 	wasActive := j.active
@@ -133,7 +133,7 @@ func (p *Poller) answered(j *job, a *dli.JobStatus, now time.Time) {
 	}
 }
 
-// failed takes an answer that is none, at now.
+// failed handles a failed poll at now.
 func (p *Poller) failed(j *job, f *connection.Failure, now time.Time) {
 	wasWell := j.wasWell()
 	j.listing.missed = false
@@ -143,7 +143,7 @@ func (p *Poller) failed(j *job, f *connection.Failure, now time.Time) {
 		p.deliver(j, Result{Failure: f, At: now, Request: j.requested})
 	}
 	if j.target.Once && f.Reason == v1alpha1.ReasonJobNotFound {
-		return // DLI no longer has what has ended
+		return // DLI no longer has the ended job
 	}
 	if j.wantsPoll() {
 		p.schedule(j, now)
@@ -157,9 +157,9 @@ func (p *Poller) failed(j *job, f *connection.Failure, now time.Time) {
 	}
 }
 
-// sendScout has one of several jobs that fail alike polled before its time. They
-// all failed at about the same times, so each backing off alone, nobody would see
-// for minutes that what was wrong is over.
+// sendScout polls one of several jobs that fail for the same reason early. They all
+// failed at about the same time, so if each backed off alone, it would take minutes
+// to notice that the failure is over.
 func (p *Poller) sendScout(same *alike, now time.Time) {
 	if len(same.jobs) < 2 || same.scoutAt.After(now) {
 		return
@@ -175,16 +175,16 @@ func (p *Poller) sendScout(same *alike, now time.Time) {
 }
 
 const (
-	// callAgain is the least time between two calls of one job.
+	// callAgain is the minimum time between two early polls of a job.
 	callAgain = 30 * time.Second
-	// callNext is the least time between two calls of those that fail alike: all of
-	// them may come to be read again within a moment.
+	// callNext is the minimum time between two rounds of early polls of jobs that fail
+	// for the same reason: all of them may succeed again within a moment.
 	callNext = time.Second
 )
 
-// callOthers has those polled at once that back off for a reason which has just
-// ended for another job: so an outage that was told in the service's own words is
-// over for all of them when it is for one.
+// callOthers immediately polls the jobs that back off for a reason that has just
+// ended for another job: so an outage reported by the service's own errors ends for
+// all of them when it ends for one.
 func (p *Poller) callOthers(l *line, reason string, now time.Time) {
 	same := l.backingOff[reason]
 	if same == nil || !same.called.IsZero() && now.Sub(same.called) < callNext {
@@ -198,7 +198,7 @@ func (p *Poller) callOthers(l *line, reason string, now time.Time) {
 			p.schedule(j, now)
 		}
 	}
-	// Those that wait for their turn need not wait as those that fail do.
+	// Jobs that wait in line no longer wait as failing ones.
 	for _, j := range slices.Clone(l.failing) {
 		if j.progress.Run.Reason == reason && mayCall(j) {
 			j.lastCalled, j.called = now, true
@@ -212,8 +212,8 @@ func (p *Poller) interval(j *job, now time.Time) time.Duration {
 	return p.config.Schedule.interval(j.target.Interval, j.state, j.running(now), p.config.Jitter())
 }
 
-// running is for how long a job has been running at now; since it was first seen,
-// where that is not known or it does not run yet.
+// running is how long a job has been running at now; if that is unknown or it does
+// not run yet, the time since it was first seen.
 func (j *job) running(now time.Time) time.Duration {
 	since := j.progress.Began
 	if since.IsZero() || j.state == dli.StateLaunching {
@@ -222,9 +222,8 @@ func (j *job) running(now time.Time) time.Duration {
 	return now.Sub(since)
 }
 
-// runningAt is for how long a job had been running when DLI answered, at now: by
-// DLI's clock alone if it can be told so. known is false where the answer does
-// not tell.
+// runningAt is how long a job had been running when DLI answered, at now: by DLI's
+// clock alone if possible. known is false if the response does not say.
 func runningAt(a *dli.JobStatus, now time.Time) (running time.Duration, known bool) {
 	if a.Duration != nil {
 		running, known = *a.Duration, true

@@ -23,16 +23,16 @@ import (
 	"github.com/dli-operator/dli-operator/internal/connection"
 )
 
-// Run is the unbroken run of failed polls of one job; the zero value is none.
+// Run describes the consecutive failed polls of one job; the zero value is none.
 type Run struct {
 	// Failures counts the failed polls, and Reason is that of the latest failure.
 	Failures int
 	Reason   string
-	// NotFound counts the latest answers that DLI has no such job, and
-	// NotFoundSince is when they began.
+	// NotFound counts the latest consecutive responses that DLI has no such job, and
+	// NotFoundSince is the time of the first.
 	NotFound      int
 	NotFoundSince time.Time
-	// UnreadableSince is since when somebody would have to act; zero when nobody.
+	// UnreadableSince is since when user action has been required; zero if it is not.
 	UnreadableSince time.Time
 }
 
@@ -50,8 +50,8 @@ func (r Run) after(f *connection.Failure, now time.Time) Run {
 	return r.held(f, now)
 }
 
-// held returns the run with a failure that comes without an answer of DLI about
-// this job: it counts for how long nothing can be read, not as a poll.
+// held returns the run with a failure without a poll of this job: it counts towards
+// UnreadableSince, but not as a failed poll.
 func (r Run) held(f *connection.Failure, now time.Time) Run {
 	r.Reason = f.Reason
 	switch {
@@ -63,9 +63,8 @@ func (r Run) held(f *connection.Failure, now time.Time) Run {
 	return r
 }
 
-// ConfirmsNotFound reports whether the job may be believed to be gone at now: a
-// job that was just submitted may not be readable yet, so one answer is not
-// enough.
+// ConfirmsNotFound reports whether NotFound is confirmed at now: a job that was just
+// submitted may not be readable yet, so one response is not enough.
 func (r Run) ConfirmsNotFound(now time.Time, after time.Duration) bool {
 	return r.NotFound >= 3 && now.Sub(r.NotFoundSince) >= after
 }

@@ -29,27 +29,27 @@ import (
 // Schedule says when jobs are polled and when their status is written. The
 // zero value is not useful; start from DefaultSchedule.
 type Schedule struct {
-	// PollIntervalMin and PollIntervalMax bound the adaptive interval, and
-	// PollIntervalFactor is its share of the time that the job has been running:
-	// the end of a job is seen at most that share late.
+	// PollIntervalMin and PollIntervalMax limit the adaptive interval, and
+	// PollIntervalFactor is the interval as a fraction of the time that the job has
+	// been running: the end of a job is seen at most that fraction late.
 	PollIntervalMin, PollIntervalMax time.Duration
 	PollIntervalFactor               float64
 
-	// ListInterval is the time from one list of a connection's active jobs to the
-	// next, where lists pay; 0 for no lists. ListTrust is how long a job may go
-	// without being asked for itself.
+	// ListInterval is the time between two lists of a connection's active jobs, where
+	// lists pay off; 0 for no lists. ListTrust is the maximum time without an
+	// individual poll of a job.
 	ListInterval, ListTrust time.Duration
 
-	// StatusRefreshInterval is the least time between two writes while only the
-	// figures of a running job move.
+	// StatusRefreshInterval is the minimum time between two writes while only the
+	// figures of a running job change.
 	StatusRefreshInterval time.Duration
 
-	// StallAfter is how long a job may be unreadable for a cause that somebody
-	// must act upon before its DLIJob is Stalled.
+	// StallAfter is how long a job may be unreadable for a cause that requires user
+	// action before its DLIJob is Stalled.
 	StallAfter time.Duration
 
-	// NotFoundAfter is how long DLI must answer that it has no such job, at least
-	// three times, before that is believed.
+	// NotFoundAfter is how long DLI must report that it has no such job, at least
+	// three times, before that is confirmed.
 	NotFoundAfter time.Duration
 }
 
@@ -66,7 +66,7 @@ func DefaultSchedule() Schedule {
 	}
 }
 
-// Validate returns an error that names every setting that cannot be.
+// Validate returns an error that names every invalid setting.
 func (s Schedule) Validate() error {
 	var errs []error
 	if s.PollIntervalMin <= 0 || s.PollIntervalMax < s.PollIntervalMin {
@@ -86,20 +86,20 @@ func (s Schedule) Validate() error {
 
 // Backoff of a job that cannot be read.
 const (
-	// A retry that may succeed at any time.
+	// For failures that may end at any time.
 	retryMin = time.Second
-	// A retry of what DLI says will take a while.
+	// For failures that take a while according to DLI.
 	slowMin  = 30 * time.Second
 	retryMax = 5 * time.Minute
-	// A cause that somebody must act upon, or that is the endpoint's, is seen to be
-	// gone within 30 s: this, its jitter, and the time of a poll.
+	// The end of a failure that requires user action, or of the endpoint, is noticed
+	// within 30 s: this, its jitter, and the time of a poll.
 	healMax = 24 * time.Second
 )
 
 // interval returns the time until the next poll of a job that was read. fixed is
-// its pollIntervalSeconds, 0 for none, and running for how long it has been
-// running. jitter in [-1, 1] moves an adaptive interval by a tenth either way, so
-// that jobs that started together do not stay together.
+// its pollIntervalSeconds, 0 for none, and running is how long it has been running.
+// jitter in [-1, 1] changes an adaptive interval by up to ±10 %, so that jobs that
+// started together drift apart.
 func (s Schedule) interval(fixed time.Duration, state dli.State, running time.Duration, jitter float64) time.Duration {
 	if fixed > 0 {
 		return fixed
@@ -134,8 +134,8 @@ func (s Schedule) retry(f *connection.Failure, run Run, now time.Time, jitter fl
 	return max(spread(wait, jitter), f.RetryAfter)
 }
 
-// confirmation returns the time until the next answer that can confirm that a
-// job does not exist: several on the way, the last not before its time.
+// confirmation returns the time until the next poll that may confirm that a job does
+// not exist: several polls in between, and the last one not before NotFoundAfter.
 func (s Schedule) confirmation(run Run, now time.Time) time.Duration {
 	step := max(s.NotFoundAfter/4, time.Second)
 	left := s.NotFoundAfter - now.Sub(run.NotFoundSince)
@@ -145,34 +145,33 @@ func (s Schedule) confirmation(run Run, now time.Time) time.Duration {
 	return step
 }
 
-// firstPoll returns how long after now a job is polled that this process sees
-// for the first time. A new job is polled at once. Of those that were polled
-// before a restart, last time at last, each waits until it would have been due;
-// the overdue follow within a second, the most overdue first.
+// firstPoll returns how long after now to poll a job that this process sees for the
+// first time. A new job is polled immediately. A job that was last polled before a
+// restart, at last, waits until it would have been due; overdue ones follow within a
+// second, the most overdue first.
 func (s Schedule) firstPoll(last time.Time, interval time.Duration, now time.Time) time.Duration {
 	if last.IsZero() {
 		return 0
 	}
 	due := last.Add(interval)
 	if wait := due.Sub(now); wait > 0 {
-		// lastPollTime lags by up to a refresh, so a job is never later than that.
+		// lastPollTime lags by up to a refresh interval, so a job is never later.
 		return min(wait, s.PollIntervalMax)
 	}
 	overdue := now.Sub(due)
 	return time.Duration(float64(restartSpread) * float64(time.Minute) / float64(time.Minute+overdue))
 }
 
-// restartSpread is the time within which the polls that a restart has missed
-// are put in order.
+// restartSpread is the time over which overdue polls are spread after a restart.
 const restartSpread = time.Second
 
-// tick is what waits of a second and more are rounded up to, so that jobs which
-// are due at about the same time are polled in one go: on a core that is idle
-// between polls, waking up costs more than polling. A longer tick would make the
-// bursts larger, and with them the number of TCP connections.
+// tick is the granularity to which waits of a second or more are rounded up, so that
+// jobs that are due at about the same time are polled together: on a core that is
+// idle between polls, waking up costs more than polling. A longer tick would make the
+// bursts larger, and so the number of TCP connections.
 const tick = 20 * time.Millisecond
 
-// onTick returns when a wait ends that ends on a tick.
+// onTick returns when a wait ends, rounded up to a tick.
 func onTick(now time.Time, wait time.Duration) time.Time {
 	if wait < time.Second {
 		return now.Add(wait)
@@ -182,7 +181,7 @@ func onTick(now time.Time, wait time.Duration) time.Time {
 	return end.Add(-time.Duration(end.UnixNano() % int64(tick)))
 }
 
-// exponential doubles from first with every failure after the first, to limit.
+// exponential starts with first and doubles with every further failure, up to limit.
 func exponential(first, limit time.Duration, failures int) time.Duration {
 	wait := first
 	for i := 1; i < failures && wait < limit; i++ {
@@ -191,7 +190,7 @@ func exponential(first, limit time.Duration, failures int) time.Duration {
 	return min(wait, limit)
 }
 
-// spread moves d by jitter tenths of itself.
+// spread changes d by jitter tenths of itself.
 func spread(d time.Duration, jitter float64) time.Duration {
 	return d + time.Duration(jitter*float64(d)/10)
 }

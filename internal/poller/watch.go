@@ -24,8 +24,8 @@ import (
 	"github.com/dli-operator/dli-operator/internal/connection"
 )
 
-// Watch has a job polled, or goes on with it in another way, and returns what is
-// known of it. It takes effect at once, and costs little if nothing changed.
+// Watch starts polling a job, or changes how it is polled, and returns its progress.
+// It takes effect immediately, and is cheap if nothing changed.
 func (p *Poller) Watch(t Target) Progress {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -44,14 +44,14 @@ func (p *Poller) Watch(t Target) Progress {
 	case t.Connection == nil:
 		p.disconnect(j, now)
 	case j.asking && j.line != nil && j.line.conn == t.Connection:
-		// What has changed counts when the answer has come.
+		// The change takes effect when the response arrives.
 	default:
 		p.reschedule(j, was, now)
 	}
 	return j.progress
 }
 
-// meet begins to watch a job.
+// meet starts watching a job.
 func (p *Poller) meet(t Target, now time.Time) *job {
 	j := &job{target: t.watched(), state: t.Known.State, active: !t.Known.LastPoll.IsZero(), lastAsked: t.Known.LastPoll}
 	j.progress = Progress{Run: t.Known.Run, Seen: now.Add(-max(t.Known.Age, 0))}
@@ -63,7 +63,7 @@ func (p *Poller) meet(t Target, now time.Time) *job {
 	return j
 }
 
-// disconnect notes that a job has no connection, and why.
+// disconnect records that a job has no connection, and why.
 func (p *Poller) disconnect(j *job, now time.Time) {
 	p.leaveLine(j)
 	j.progress.Run = j.progress.Run.held(j.target.Why, now)
@@ -72,14 +72,14 @@ func (p *Poller) disconnect(j *job, now time.Time) {
 	}
 }
 
-// reschedule has a job polled as its target now says.
+// reschedule polls a job according to its current target.
 func (p *Poller) reschedule(j *job, was watched, now time.Time) {
 	due := j.due
 	if j.line == nil || j.line.conn != j.target.Connection {
 		held := j.line != nil && p.isWaiting(j) || was.Connection == nil
 		p.leaveLine(j)
 		p.joinLine(j)
-		// What it waited for may have been the other connection's affair.
+		// It may have waited because of the other connection.
 		if held || j.isFailing() {
 			due = now
 		}
@@ -99,20 +99,20 @@ func (p *Poller) reschedule(j *job, was watched, now time.Time) {
 		due = j.lastAsked.Add(p.interval(j, now))
 	}
 	if j.heap == nil && j.hasUnstoredEnd() && !j.wantsPoll() {
-		return // nothing more is to be asked until that is stored
+		return // no more polls until that is stored
 	}
 	if j.heap == nil || !due.Equal(j.due) {
 		p.schedule(j, due)
 	}
 }
 
-// wantsPoll reports whether a poll is requested that was not begun yet.
+// wantsPoll reports whether there is a requested poll that has not started yet.
 func (j *job) wantsPoll() bool {
 	return j.target.Request != "" && j.target.Request != j.requested
 }
 
-// PollNow has a job polled at once, and its answer delivered whatever it is:
-// somebody else has changed what was stored.
+// PollNow polls a job immediately and delivers the result, whether it is news or
+// not, because something else has changed the stored status.
 func (p *Poller) PollNow(key types.NamespacedName) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -126,7 +126,7 @@ func (p *Poller) PollNow(key types.NamespacedName) {
 	}
 }
 
-// Forget ends the watch of a job.
+// Forget stops watching a job.
 func (p *Poller) Forget(key types.NamespacedName) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -140,8 +140,8 @@ func (p *Poller) forget(j *job) {
 	delete(p.jobs, j.target.Key)
 }
 
-// Wake looks whether the jobs of a connection may ask that has changed: its
-// credentials were fetched.
+// Wake checks whether the jobs of a connection may be polled after it has changed,
+// for example because its credentials were fetched.
 func (p *Poller) Wake(conn *connection.Connection) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -151,7 +151,7 @@ func (p *Poller) Wake(conn *connection.Connection) {
 	}
 }
 
-// schedule has a job that is not being asked for polled at due.
+// schedule schedules the next poll of a job, which is not being polled, for due.
 func (p *Poller) schedule(j *job, due time.Time) {
 	if j.line == nil {
 		return
@@ -186,7 +186,7 @@ func (p *Poller) leaveLine(j *job) {
 	p.drop(l)
 }
 
-// drop forgets a line that nobody uses.
+// drop removes an unused line.
 func (p *Poller) drop(l *line) {
 	if len(l.jobs) == 0 && l.inFlight == 0 {
 		delete(p.lines, l.conn)
