@@ -587,7 +587,7 @@ func TestUnusableEndpoints(t *testing.T) {
 			"JobRunning", ""},
 		"no answer": {func(w *world) { w.dli.SetFault(&dlitest.Response{Hang: true}) },
 			func(w *world, spec *v1alpha1.DLIConnectionSpec) { spec.CABundle = string(w.dli.CABundle()) },
-			"EndpointUnreachable", "no answer"},
+			"EndpointUnreachable", "no response"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := newBareWorld(t, dlitest.WithTLS())

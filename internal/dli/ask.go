@@ -26,21 +26,21 @@ import (
 
 // question is one request of the API: all of them are a GET.
 type question struct {
-	// path stands behind the endpoint and holds nothing that needs an escape.
+	// path is appended to the endpoint and contains nothing that needs escaping.
 	path string
 	// query is nil for none.
 	query  url.Values
 	limits limits
 }
 
-// rawQuery is the query as it is sent and, but for the order of equal names, as
-// it is signed: sorted, with a blank as %20.
+// rawQuery is the query as it is sent and, except for the order of equal names, as
+// it is signed: sorted, with spaces as %20.
 func (q question) rawQuery() string {
 	return strings.ReplaceAll(q.query.Encode(), "+", "%20")
 }
 
-// ask sends a question and has read make sense of the answer if that is HTTP
-// 200. The error is an *Error, or ctx's own when ctx was cancelled.
+// ask sends a question and parses the answer with read if it is HTTP 200. The error
+// is an *Error, or ctx's own if ctx was cancelled.
 func ask[T any](ctx context.Context, c *Client, creds Credentials, q question, read reader[T]) (*T, error) {
 	timed, cancel := context.WithTimeout(ctx, c.timeout)
 	defer cancel()
@@ -76,19 +76,19 @@ func ask[T any](ctx context.Context, c *Client, creds Credentials, q question, r
 	return result, nil
 }
 
-// answer is what came back, and when.
+// answer is a response, and when it arrived.
 type answer struct {
 	status int
 	header http.Header
 	body   []byte
 	now    time.Time
-	// plain says that the answer came over http, signed that the question bore a
+	// plain is set if the answer came over http, signed if the question had a
 	// signature.
 	plain, signed bool
 }
 
-// date is when the answer was given, by the clock of whoever gave it; zero when
-// it does not say, or not in a form of HTTP's.
+// date is when the answer was sent, by the sender's clock; zero if the header is
+// missing or invalid.
 func (a answer) date() time.Time {
 	header := a.header.Get("Date")
 	if header == "" {
@@ -101,12 +101,11 @@ func (a answer) date() time.Time {
 	return date.UTC()
 }
 
-// reader makes an answer of HTTP 200 into what was asked for, or an error. It
-// keeps nothing of the answer's body.
+// reader parses an answer with HTTP 200 into a result or an error. It does not
+// retain the answer's body.
 type reader[T any] func(a answer, hide *secrets) (*T, *Error)
 
-// interpret turns an answer into what was asked for or an error, never both and
-// never neither.
+// interpret turns an answer into either a result or an error.
 func interpret[T any](a answer, hide *secrets, read reader[T]) (*T, *Error) {
 	if a.status != http.StatusOK {
 		return nil, errorFrom(a, hide)
@@ -118,8 +117,8 @@ func interpret[T any](a answer, hide *secrets, read reader[T]) (*T, *Error) {
 	return result, failure
 }
 
-// speaksForItself reports whether an HTTP status is an answer even if its body
-// did not arrive whole: in every other one the body can turn the meaning round.
+// speaksForItself reports whether an HTTP status is conclusive even if its body did
+// not arrive completely: with every other one, the body can reverse the meaning.
 func speaksForItself(status int) bool {
 	return status == http.StatusTooManyRequests || status >= 500
 }

@@ -24,33 +24,33 @@ import (
 )
 
 const (
-	// maxBodyBytes bounds what is kept of an answer, after decompression. The API
+	// maxBodyBytes limits what is kept of an answer, after decompression. The API
 	// document sets no limit; statements, messages and schemas are the large parts.
 	maxBodyBytes = 4 << 20
 
-	// chunkBytes is how much is read at a time behind maxBodyBytes.
+	// chunkBytes is how much is read at a time beyond maxBodyBytes.
 	chunkBytes = 32 << 10
-	// maxKeptBuffer is the largest buffer worth keeping for the next answer: that
-	// of a page of 100 jobs as they mostly are.
+	// maxKeptBuffer is the largest buffer worth keeping for the next answer: enough
+	// for a page of 100 typical jobs.
 	maxKeptBuffer = 256 << 10
 )
 
-// limits are how far an answer larger than maxBodyBytes is followed: a job that
-// failed has failed, whatever the length of its message.
+// limits are how far an answer larger than maxBodyBytes is read: a failed job must be
+// seen as failed, no matter how long its message is.
 type limits struct {
-	// stream bounds what is read of it, and text each text in it as it is written.
+	// stream limits the bytes read, and text each text as encoded in the answer.
 	stream, text int
 }
 
 var (
-	// jobLimits are those of an answer about one job.
+	// jobLimits apply to an answer about one job.
 	jobLimits = limits{stream: 64 << 20, text: 256 << 10}
-	// pageLimits are those of a page of jobs: 100 statements of 1 MiB are read over.
-	// No text is a name that is so long that it is cut here.
+	// pageLimits apply to a page of jobs: enough to skip 100 statements of 1 MiB.
+	// No name is long enough to be cut here.
 	pageLimits = limits{stream: 128 << 20, text: 8 << 10}
 )
 
-// bodies are buffers to read answers into. What is decoded out of one is copied.
+// bodies are buffers for answers. Decoding copies the values.
 var bodies = sync.Pool{New: func() any { return new([]byte) }}
 
 func keepBody(buffer *[]byte) {
@@ -60,11 +60,10 @@ func keepBody(buffer *[]byte) {
 	}
 }
 
-// readBody reads a response's body into buffer and returns it. It reads to the
-// end, so that the connection can be used again, or to the bound, when closing
-// the body takes the connection down. Of a body larger than maxBodyBytes that may
-// be what was asked for, long texts are cut short, within the limits; the bound is
-// maxBodyBytes for all others.
+// readBody reads a response's body into buffer and returns it. It reads to the end,
+// so that the connection can be reused, or to the limit, and then closing the body
+// closes the connection. If a body larger than maxBodyBytes may be a result, its long
+// texts are truncated, within the limits; for all others, maxBodyBytes is the limit.
 func readBody(buffer []byte, response *http.Response, within limits) ([]byte, error) {
 	for {
 		if len(buffer) == cap(buffer) {
@@ -85,8 +84,8 @@ func readBody(buffer []byte, response *http.Response, within limits) ([]byte, er
 	}
 }
 
-// enlarge returns buffer with more room: in few steps, of which the last has room
-// for maxBodyBytes and a chunk, so that no body makes it grow beyond that.
+// enlarge returns buffer with more room. It grows in few steps; the last one has room
+// for maxBodyBytes and a chunk, and no body needs more.
 func enlarge(buffer []byte) []byte {
 	room := max(4*cap(buffer), 4<<10)
 	if room >= maxBodyBytes {
@@ -95,8 +94,8 @@ func enlarge(buffer []byte) []byte {
 	return append(make([]byte, 0, room), buffer...)
 }
 
-// shorten cuts the long texts of a body that begins with buffer and goes on with
-// the rest. It works in place: what is kept is never ahead of what is read.
+// shorten truncates the long texts of a body that starts with buffer and continues
+// with rest. It works in place: the output never overtakes the input.
 func shorten(buffer []byte, rest io.Reader, within limits) ([]byte, error) {
 	s := shortener{limit: within.text, text: buffer[:0]}
 	s.write(buffer)

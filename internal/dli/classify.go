@@ -21,8 +21,8 @@ import (
 	"strings"
 )
 
-// dliKinds is what DLI's own codes mean for reading a status. The same codes in
-// the message of a job that failed describe the job and never come here.
+// dliKinds is what DLI's own codes mean for polling a status. The same codes in the
+// message of a failed job describe the job and are not looked up here.
 var dliKinds = map[string]Kind{
 	"DLI.0001":  KindRejected,   // parameter check failed
 	"DLI.0002":  KindNotFound,   // object does not exist
@@ -50,7 +50,7 @@ var dliKinds = map[string]Kind{
 }
 
 // gatewayKinds is what the gateway's codes mean, without their prefix APIGW. or
-// APIG. A code that is missing here means what its HTTP status means.
+// APIG. For codes that are not listed, the HTTP status decides.
 var gatewayKinds = map[string]Kind{
 	"0101": KindConfig,     // API not published here: the endpoint is wrong, the job is not gone
 	"0103": KindSlow,       // backend not found
@@ -93,8 +93,8 @@ var gatewayKinds = map[string]Kind{
 	"0802": KindPermission, // IAM user forbidden in this region
 }
 
-// httpKinds is what an HTTP status means when no known code comes with it. Those
-// missing here mean what their hundred means: see httpKind.
+// httpKinds is what an HTTP status means without a known code. For those that are not
+// listed, the class of the status decides: see httpKind.
 var httpKinds = map[int]Kind{
 	http.StatusUnauthorized:                  KindAuth,
 	http.StatusForbidden:                     KindPermission,
@@ -108,8 +108,8 @@ var httpKinds = map[int]Kind{
 	http.StatusNetworkAuthenticationRequired: KindConfig,
 }
 
-// classify says who can do what about an error answer. The code tells more than
-// the HTTP status, but for two statuses that leave no doubt.
+// classify returns the kind of an error answer. The code is more specific than the
+// HTTP status, except for two statuses that are unambiguous.
 func classify(status int, code string) Kind {
 	if status == http.StatusTooManyRequests {
 		return KindThrottle
@@ -117,7 +117,7 @@ func classify(status int, code string) Kind {
 	kind, known := codeKind(code)
 	switch {
 	case known && kind == KindNotFound && status >= 500:
-		// A server that is failing cannot know that a job is gone for good.
+		// A failing server cannot know that a job does not exist.
 		return KindRetry
 	case known:
 		return kind
@@ -127,7 +127,7 @@ func classify(status int, code string) Kind {
 	return httpKind(status)
 }
 
-// refusalKind classifies an answer that came with HTTP 200 and yet says no.
+// refusalKind classifies an error answer with HTTP 200.
 func refusalKind(code string) Kind {
 	if kind, known := codeKind(code); known {
 		return kind
@@ -145,8 +145,8 @@ func codeKind(code string) (kind Kind, known bool) {
 	return kind, known
 }
 
-// gatewayCode returns a gateway's code without its prefix, of which there are
-// two that mean the same.
+// gatewayCode returns a gateway's code without its prefix. There are two equivalent
+// prefixes.
 func gatewayCode(code string) (number string, ok bool) {
 	if number, ok = strings.CutPrefix(code, "APIGW."); ok {
 		return number, true

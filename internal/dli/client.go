@@ -35,36 +35,36 @@ const (
 
 var (
 	projectIDForm = regexp.MustCompile(`^[A-Za-z0-9]{1,64}$`)
-	// jobIDForm is wider than the API document's rule, which its own examples,
-	// all of them UUIDs, break.
+	// jobIDForm is wider than the API document's rule, which the document's own
+	// examples, all of them UUIDs, violate.
 	jobIDForm = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$`)
 )
 
-// Config says where a Client asks, and how.
+// Config configures a Client.
 type Config struct {
-	// Endpoint is the base URL, as ResolveEndpoint returns it.
+	// Endpoint is the base URL, as returned by ResolveEndpoint.
 	Endpoint string
-	// ProjectID is the id of the project that the jobs are in, not its name.
+	// ProjectID is the ID of the project of the jobs, not its name.
 	ProjectID string
-	// CABundle holds the certificates, in PEM, that sign the endpoint's; nil
-	// means those that the system trusts.
+	// CABundle holds the CA certificates, in PEM, that sign the endpoint's
+	// certificate; nil means the system's.
 	CABundle []byte
 	// AllowInsecure permits http and every address: for demonstrations and
 	// tests.
 	AllowInsecure bool
-	// Timeout bounds a request from its first byte to the last one of the
-	// answer; 0 means 10 s.
+	// Timeout limits a request from its first byte to the last one of the answer; 0
+	// means 10 s.
 	Timeout time.Duration
-	// MaxIdleConns is how many connections are kept alive; 0 means 64.
+	// MaxIdleConns is how many idle connections are kept; 0 means 64.
 	MaxIdleConns int
-	// UserAgent names the program to the service; "" means dli-operator.
+	// UserAgent is sent to the service; "" means dli-operator.
 	UserAgent string
 	// Now is the clock for signatures, Retry-After and ClockSkew; nil means time.Now.
 	Now func() time.Time
 }
 
-// Client asks one endpoint about the jobs of one project. It is safe for
-// concurrent use and keeps no credentials.
+// Client reads the jobs of one project from one endpoint. It is safe for concurrent
+// use and keeps no credentials.
 type Client struct {
 	endpoint  *url.URL
 	projectID string
@@ -72,16 +72,16 @@ type Client struct {
 	userAgent string
 	now       func() time.Time
 	network   network
-	// A transport rather than an http.Client: nothing here wants redirects,
-	// which would carry credentials elsewhere, or cookies.
+	// A transport rather than an http.Client, because redirects, which would send
+	// credentials elsewhere, and cookies are unwanted.
 	transport *http.Transport
 	opened    atomic.Uint64
 }
 
-// NewClient returns a client of its own connections; CloseIdleConnections
-// releases them. Its error is an *Error of KindConfig: the endpoint, the
-// project's id or the CA bundle cannot be used. The proxy is the one that the
-// environment names for the endpoint at this time.
+// NewClient returns a client with its own connections; CloseIdleConnections
+// releases them. Its error is an *Error of KindConfig: the endpoint, project ID or
+// CA bundle is invalid. The proxy is the one set for the endpoint in the environment
+// at this time.
 func NewClient(config Config) (*Client, error) {
 	endpoint, err := parseEndpoint(config.Endpoint, config.AllowInsecure)
 	if err != nil {
@@ -137,17 +137,16 @@ func tlsConfigFor(caBundle []byte) (*tls.Config, error) {
 	return config, nil
 }
 
-// CloseIdleConnections closes the connections that are kept alive. The client
-// can be used after it.
+// CloseIdleConnections closes idle connections. The client remains usable.
 func (c *Client) CloseIdleConnections() { c.transport.CloseIdleConnections() }
 
 // OpenedConnections counts the TCP connections opened since NewClient.
 func (c *Client) OpenedConnections() uint64 { return c.opened.Load() }
 
-// JobStatus asks DLI for the status of a job.
+// JobStatus returns the status of a job.
 //
-// The error is an *Error, but for one case: when ctx is cancelled, it is ctx's
-// own. An id or credentials that cannot be sent are refused without a request.
+// The error is an *Error, except if ctx is cancelled: then it is ctx's own. An
+// invalid ID or credentials are rejected without a request.
 func (c *Client) JobStatus(ctx context.Context, creds Credentials, jobID string) (*JobStatus, error) {
 	q, err := c.statusQuestion(jobID)
 	if err != nil {
@@ -163,7 +162,7 @@ func (c *Client) statusQuestion(jobID string) (question, error) {
 	return question{path: c.jobsPath("v1.0") + "/" + url.PathEscape(jobID) + "/status", limits: jobLimits}, nil
 }
 
-// checkJobID refuses an id that no path can hold.
+// checkJobID rejects an ID that is invalid in a path.
 func checkJobID(jobID string) error {
 	if !jobIDForm.MatchString(jobID) {
 		return &Error{Kind: KindRejected, Message: "the job ID must be 1 to 64 letters, digits, hyphens and underscores, and start with a letter or digit"}
@@ -176,10 +175,10 @@ func (c *Client) jobsPath(version string) string {
 	return "/" + version + "/" + url.PathEscape(c.projectID) + "/jobs"
 }
 
-// newTransport returns a transport of one endpoint. A transport goes on opening
-// a connection after the request that wanted it has given up, for the next one
-// to use; timeout bounds that, so that a dead endpoint holds no more than the
-// dials of its last few requests.
+// newTransport returns a transport for one endpoint. A transport continues to open a
+// connection after the request that needed it has given up, so that the next one can
+// use it; timeout limits that, so that a dead endpoint only holds the dials of its
+// last few requests.
 func newTransport(dial dialFunc, proxy *url.URL, tlsConfig *tls.Config, maxIdle int, timeout time.Duration) *http.Transport {
 	transport := &http.Transport{
 		DialContext:         dial,
@@ -188,13 +187,12 @@ func newTransport(dial dialFunc, proxy *url.URL, tlsConfig *tls.Config, maxIdle 
 		ForceAttemptHTTP2:   true,
 		MaxIdleConns:        maxIdle,
 		MaxIdleConnsPerHost: maxIdle,
-		// Polls come in bursts, some minutes apart: what one has opened is kept for
-		// the next.
+		// Polls come in bursts, some minutes apart, and reuse connections.
 		IdleConnTimeout: 5 * time.Minute,
-		// An answer has few headers; what sends more is not DLI.
+		// DLI sends few headers.
 		MaxResponseHeaderBytes: 64 << 10,
-		// All requests share one HTTP/2 connection: without pings they would
-		// wait on a dead one until the kernel gives it up, many minutes later.
+		// All requests share one HTTP/2 connection: without pings they would wait on a
+		// dead one until the kernel gives up, many minutes later.
 		HTTP2: &http.HTTP2Config{SendPingTimeout: 15 * time.Second, PingTimeout: 5 * time.Second},
 	}
 	if proxy != nil {

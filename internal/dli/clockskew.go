@@ -23,28 +23,28 @@ import (
 )
 
 const (
-	// smallSkew is how far clocks differ in practice, network included. It is no
-	// reason for anything.
+	// smallSkew is how far clocks differ in practice, including network delays. It is
+	// harmless.
 	smallSkew = time.Minute
-	// fatalSkew is as much as the gateway tolerates in a signature's date.
+	// fatalSkew is the maximum that the gateway tolerates in a signature's date.
 	fatalSkew = 15 * time.Minute
 )
 
-// aboutTime finds the words of a gateway that does not like a signature's date,
-// as in
+// aboutTime matches a gateway's message about a rejected signature date, such as
 //
 //	signature expired, signature time:20230527T000431Z,server time:20230527T020608Z
 var aboutTime = regexp.MustCompile(`(?i)expired|not yet valid|clock|skew|timestamp|x-sdk-date|(?:signature|signing|server) time`)
 
-// clockSkew is how far this side's clock is ahead of the service's, to the
-// second, if that can be why a signature was not accepted; else 0. A token has no
-// date of this side's in it.
+// clockSkew is how far the local clock is ahead of the service's, to the second, if
+// that may be the reason why a signature was rejected; else 0. Tokens do not depend
+// on the local clock.
 func clockSkew(a answer, kind Kind, message string) time.Duration {
 	date := a.date()
 	if kind != KindAuth || !a.signed || date.IsZero() {
 		return 0
 	}
-	// The gateway explains a wrong key with all that was signed, date included.
+	// For a wrong key, the gateway's message includes everything that was signed, also
+	// the date.
 	message, _, _ = strings.Cut(message, "canonicalRequest")
 	skew := a.now.Sub(date).Round(time.Second)
 	if skew.Abs() > fatalSkew || skew.Abs() > smallSkew && aboutTime.MatchString(message) {
@@ -53,14 +53,14 @@ func clockSkew(a answer, kind Kind, message string) time.Duration {
 	return 0
 }
 
-// pointInTime is a date with its time in the forms of a signature, of RFC 3339
-// and its relatives, and of HTTP.
+// pointInTime matches a date and time in the formats of signatures, of RFC 3339 and
+// similar, and of HTTP.
 var pointInTime = regexp.MustCompile(`\d{8}T\d{6}Z` +
 	`|\d{4}-\d{2}-\d{2}[T ]\d{2}:\d{2}:\d{2}(?:[.,]\d+)?(?: ?(?:Z|[+-]\d{2}:?\d{2}))?` +
 	`|[A-Z][a-z]{2}, \d{2} [A-Z][a-z]{2} \d{4} \d{2}:\d{2}:\d{2} GMT`)
 
 // withoutTimes masks points in time: the same error a second later must have the
-// same message, for messages are compared to see whether something is new.
+// same message, because messages are compared to detect news.
 func withoutTimes(message string) string {
 	return pointInTime.ReplaceAllLiteralString(message, "…")
 }

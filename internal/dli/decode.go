@@ -29,25 +29,25 @@ import (
 )
 
 const (
-	// maxStatusRunes is the longest status word that is believed to be one.
+	// maxStatusRunes is the maximum length of a status.
 	maxStatusRunes = 64
-	// maxNameBytes bounds the texts that name something: queues, users, paths.
+	// maxNameBytes limits the texts that name something: queues, users, paths.
 	maxNameBytes = 1024
 	// maxStartTime is the last millisecond of the year 9999, after which times
 	// have no RFC 3339 form.
 	maxStartTime = 253402300799999
 )
 
-// statusOf reads an answer about jobID.
+// statusOf returns a reader for answers about jobID.
 func statusOf(jobID string) reader[JobStatus] {
 	return func(a answer, hide *secrets) (*JobStatus, *Error) { return decodeStatus(a, jobID, hide) }
 }
 
 // decodeStatus reads an HTTP 200 answer to a question about jobID.
 //
-// The status word and the job's id are what counts: without them, and with any
-// fault in the JSON but one, the answer is no status. The one fault is that of
-// the API document's own sample: see repairMessage.
+// The status and the job's ID are required: without them, or with any error in the
+// JSON except one, the answer is invalid. The exception is the error in the API
+// document's own sample: see repairMessage.
 func decodeStatus(a answer, jobID string, hide *secrets) (*JobStatus, *Error) {
 	if object, ok := parseJSON(a.body); ok {
 		return readStatus(a, object, jobID, hide)
@@ -117,7 +117,7 @@ func readAnswer(a answer, into any) *Error {
 	return nil
 }
 
-// statusWord is the word of a status, or else what is wrong with it.
+// statusWord returns the status, or what is wrong with it.
 func statusWord(status lenientText) (word, fault string) {
 	word = strings.TrimSpace(string(status))
 	switch {
@@ -129,17 +129,17 @@ func statusWord(status lenientText) (word, fault string) {
 	return word, ""
 }
 
-// otherJob is what is wrong with an answer without the id that was asked for.
+// otherJob describes an answer without the requested ID.
 const otherJob = "the response has no job ID, or that of another job"
 
-// sameJob reports whether two ids name one job: UUIDs are the same in upper and
-// in lower case. The lengths are compared because folding takes some letters
-// outside ASCII for ones inside.
+// sameJob reports whether two IDs identify the same job: UUIDs are case-insensitive.
+// The lengths are compared because case folding maps some non-ASCII letters to ASCII
+// ones.
 func sameJob(answered, asked string) bool {
 	return len(answered) == len(asked) && strings.EqualFold(answered, asked)
 }
 
-// states is every status word of the API document.
+// states maps every status in the API document.
 var states = map[string]State{
 	"LAUNCHING": StateLaunching,
 	"RUNNING":   StateRunning,
@@ -149,14 +149,14 @@ var states = map[string]State{
 	"CANCELLED": StateCancelled,
 }
 
-// ParseState returns what a status word means, whatever its case and the blanks
-// around it; StateUnrecognized when the API document does not know the word.
+// ParseState returns the meaning of a status, ignoring case and surrounding spaces;
+// StateUnrecognized if it is not in the API document.
 func ParseState(word string) State {
 	return states[strings.ToUpper(strings.TrimSpace(word))]
 }
 
-// nameOf is a short text. One that is too long or does not print is not the name
-// of anything and is dropped: a name cut short names something else.
+// nameOf is a short text. One that is too long or not printable is dropped, because a
+// truncated name would name something else.
 func nameOf(name lenientText, hide *secrets) string {
 	if !text.IsPlain(string(name), maxNameBytes) {
 		return ""
@@ -164,8 +164,8 @@ func nameOf(name lenientText, hide *secrets) string {
 	return hide.in(string(name))
 }
 
-// timeOf is a time in milliseconds since 1970, UTC. DLI writes 0 for a time that
-// has not come yet.
+// timeOf converts milliseconds since 1970, UTC. DLI sends 0 for what has not happened
+// yet.
 func timeOf(ms lenientInteger) time.Time {
 	if ms.value == nil || *ms.value <= 0 || *ms.value > maxStartTime {
 		return time.Time{}
@@ -173,7 +173,7 @@ func timeOf(ms lenientInteger) time.Time {
 	return time.UnixMilli(*ms.value).UTC()
 }
 
-// durationOf is a number of milliseconds.
+// durationOf converts a number of milliseconds.
 func durationOf(ms lenientInteger) *time.Duration {
 	n := countOf(ms)
 	if n == nil || *n > math.MaxInt64/int64(time.Millisecond) {
@@ -183,7 +183,7 @@ func durationOf(ms lenientInteger) *time.Duration {
 	return &duration
 }
 
-// countOf is a number of things, which is never negative.
+// countOf is a count, which is never negative.
 func countOf(n lenientInteger) *int64 {
 	if n.value == nil || *n.value < 0 {
 		return nil
@@ -191,14 +191,14 @@ func countOf(n lenientInteger) *int64 {
 	return n.value
 }
 
-// repairMessage mends the one fault that the API document's own sample of an
-// answer has: quotes that are not escaped in
+// repairMessage fixes the one error in the API document's own sample of an answer:
+// quotes that are not escaped in
 //
 //	"message": "{"error_code":"DLI.0999"}",
 //
-// It reports whether body has this fault and returns the body with the message
-// escaped, which may still be wrong elsewhere. A message counts only if nothing
-// in it is escaped: one that mixes both is another fault.
+// It reports whether body has this error and returns the body with the message
+// escaped, which may have errors elsewhere. It only applies if nothing in the message
+// is escaped: a mix of both is a different error.
 func repairMessage(body []byte) (repaired []byte, ok bool) {
 	c := cursor{text: body}
 	if !c.findMember(`"message"`) || !c.take('"') || c.peek() != '{' {
@@ -216,14 +216,14 @@ func repairMessage(body []byte) (repaired []byte, ok bool) {
 	return slices.Concat(body[:start-1], quoted, body[c.at+1:]), true
 }
 
-// needsEscape reports whether r was escaped, or had to be, by a writer who knew
-// how: such a text is not the sample's fault.
+// needsEscape reports whether r is part of an escape, or must be escaped: a text with
+// such a rune does not have the sample's error.
 func needsEscape(r rune) bool {
 	return r == '\\' || r < ' '
 }
 
-// findMember moves the cursor to the value of an object's member. The name is
-// in quotes.
+// findMember moves the cursor to the value of an object's member. The name includes
+// its quotes.
 func (c *cursor) findMember(quotedName string) bool {
 	for c.take('{'); ; c.take(',') {
 		name, ok := c.next()

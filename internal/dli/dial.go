@@ -31,17 +31,16 @@ import (
 
 type dialFunc func(ctx context.Context, network, address string) (net.Conn, error)
 
-// newDialer returns how to open connections, each counted in opened.
+// newDialer returns a function that opens connections, each counted in opened.
 //
-// Unless insecure, it refuses addresses that no DLI answers at but that something
-// on this machine or node may: whoever may write an endpoint must not reach the
-// node's metadata service with it. Addresses are checked after the name's
-// resolution, right before the connection is made, so no name can change its
-// mind in between.
+// Unless insecure, it rejects addresses of this machine or node, where DLI never is
+// but other services may be: users who can write an endpoint must not reach the
+// node's metadata service with it. Addresses are checked after name resolution, right
+// before connecting, so that a name cannot resolve differently in between.
 //
-// A proxy's address is not checked: it comes from the operator's own
-// environment. What the proxy connects to is the proxy's to judge, but for an
-// endpoint that is itself an address: see parseEndpoint.
+// A proxy's address is not checked: it comes from the operator's own environment.
+// The proxy decides what it connects to, except for an endpoint that is itself an
+// address: see parseEndpoint.
 func newDialer(endpoint, proxy *url.URL, insecure bool, timeout time.Duration, opened *atomic.Uint64) dialFunc {
 	dialer := &net.Dialer{Timeout: timeout, KeepAlive: 30 * time.Second}
 	if proxy == nil && !insecure {
@@ -58,8 +57,8 @@ func newDialer(endpoint, proxy *url.URL, insecure bool, timeout time.Duration, o
 	}
 }
 
-// checkAddress tells why host's address, with its port, must not be connected
-// to; nil if it may.
+// checkAddress returns an error if connecting to host's address, with its port, is
+// not allowed.
 func checkAddress(host, address string) error {
 	resolved, err := netip.ParseAddrPort(address)
 	if err != nil {
@@ -72,8 +71,8 @@ func checkAddress(host, address string) error {
 	return nil
 }
 
-// refusedAs says what kind of address ip is, if of one that is refused. An IPv4
-// address in the form of an IPv6 one is judged as what it is.
+// refusedAs returns the kind of address that ip is if that is rejected; else "". An
+// IPv4-mapped IPv6 address is treated as an IPv4 address.
 func refusedAs(ip netip.Addr) string {
 	ip = ip.Unmap()
 	switch {
@@ -90,7 +89,7 @@ func refusedAs(ip netip.Addr) string {
 }
 
 // proxyFor returns the proxy set in the environment for an endpoint; nil if
-// none. The environment is read anew for each client.
+// none. The environment is read for each client.
 func proxyFor(endpoint *url.URL) (*url.URL, error) {
 	proxy, err := httpproxy.FromEnvironment().ProxyFunc()(endpoint)
 	if err != nil {
@@ -100,7 +99,7 @@ func proxyFor(endpoint *url.URL) (*url.URL, error) {
 	return proxy, nil
 }
 
-// proxyRefusalError is a proxy's answer that is not a tunnel.
+// proxyRefusalError is a proxy's refusal to open a tunnel.
 type proxyRefusalError struct{ status int }
 
 func (proxyRefusalError) Error() string { return "the proxy refused the connection" }

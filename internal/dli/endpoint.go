@@ -39,20 +39,20 @@ var DefaultAllowedHosts = []string{
 var (
 	regionForm = regexp.MustCompile(`^[a-z0-9]+(-[a-z0-9]+)*$`)
 	hostForm   = regexp.MustCompile(`^[a-z0-9]([a-z0-9_-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9_-]*[a-z0-9])?)*$`)
-	// pathForm admits only what no encoding changes, so that the path that is
-	// signed cannot differ from the path that is sent.
+	// pathForm only allows characters that no encoding changes, so that the signed
+	// path cannot differ from the path that is sent.
 	pathForm = regexp.MustCompile(`^(/[A-Za-z0-9._~-]+)*$`)
 )
 
-// ResolveEndpoint returns the base URL of the endpoint that exactly one of
-// region and endpoint names, without a slash at its end. A region is looked up
-// in the SDK's table. An endpoint is a URL, which may have a path; its host must
-// be one that allowedHosts admits or the host of a region.
+// ResolveEndpoint returns the base URL of an endpoint without a trailing slash.
+// Exactly one of region and endpoint must be set. A region is looked up in the SDK's
+// table. An endpoint is a URL, which may have a path; its host must match
+// allowedHosts or be the host of a region.
 //
-// A pattern of allowedHosts is a host, of any port, in which a label may be *: it
-// stands for any one label, or for one or more labels at the pattern's
-// beginning. No patterns at all admit every host. allowInsecure admits every
-// host and address, and http.
+// A pattern in allowedHosts is a host, for any port, in which a label may be *: it
+// matches any one label, or one or more labels at the start of the pattern. Without
+// patterns, every host is allowed. allowInsecure allows every host and address, and
+// http.
 //
 // The error is an *Error of KindConfig.
 func ResolveEndpoint(region, endpoint string, allowedHosts []string, allowInsecure bool) (string, error) {
@@ -83,8 +83,8 @@ func ResolveEndpoint(region, endpoint string, allowedHosts []string, allowInsecu
 	return base.String(), nil
 }
 
-// parseEndpoint takes an endpoint's URL apart and refuses one that cannot be a
-// base for signed requests. No error quotes the URL: it may hold a password.
+// parseEndpoint parses an endpoint's URL and rejects one that cannot be a base for
+// signed requests. Errors do not quote the URL, which may contain a password.
 func parseEndpoint(endpoint string, allowInsecure bool) (*url.URL, error) {
 	u, err := url.Parse(endpoint)
 	if err != nil || u.Opaque != "" || u.Host == "" {
@@ -129,7 +129,7 @@ func validPort(u *url.URL) bool {
 	return err == nil && port > 0
 }
 
-// hasDots reports whether a path leads elsewhere than it seems to.
+// hasDots reports whether a path has the segments . or .. in it.
 func hasDots(path string) bool {
 	return slices.ContainsFunc(strings.Split(path, "/"), func(segment string) bool {
 		return segment == "." || segment == ".."
@@ -142,7 +142,7 @@ func hostAllowed(host string, patterns []string) bool {
 	})
 }
 
-// hostMatches reports whether a pattern admits a host: see ResolveEndpoint.
+// hostMatches reports whether a pattern matches a host: see ResolveEndpoint.
 func hostMatches(host, pattern string) bool {
 	labels, wanted := strings.Split(host, "."), strings.Split(pattern, ".")
 	if wanted[0] == "*" && len(labels) > len(wanted) {
@@ -153,7 +153,7 @@ func hostMatches(host, pattern string) bool {
 	})
 }
 
-// isRegionHost reports whether host is that of a region in the SDK's table.
+// isRegionHost reports whether host belongs to a region in the SDK's table.
 func isRegionHost(host string) bool {
 	labels := strings.Split(host, ".")
 	if len(labels) < 3 || labels[0] != "dli" {
@@ -163,8 +163,8 @@ func isRegionHost(host string) bool {
 	return err == nil && endpoint == "https://"+host
 }
 
-// regionTable guards the SDK's table of regions, which caches what it finds in
-// the environment in a map without a lock.
+// regionTable guards the SDK's table of regions, which caches values from the
+// environment in a map without a lock.
 var regionTable sync.Mutex
 
 // regionEndpoint returns the URL of a region's endpoint.

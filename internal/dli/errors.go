@@ -33,8 +33,7 @@ const (
 	maxRequestIDBytes    = 128
 )
 
-// Error returns the HTTP status, the code, the message and the request's id, as
-// far as they are known.
+// Error returns the HTTP status, code, message and request ID, as far as known.
 func (e *Error) Error() string {
 	var text strings.Builder
 	if e.HTTPStatus != 0 && !strings.HasPrefix(e.Message, "HTTP ") {
@@ -50,7 +49,7 @@ func (e *Error) Error() string {
 	return text.String()
 }
 
-// Unwrap returns the cause; nil when there is none worth telling apart.
+// Unwrap returns the cause; nil if there is none that callers need to distinguish.
 func (e *Error) Unwrap() error { return e.Err }
 
 // AsError finds the *Error in err's chain.
@@ -68,26 +67,26 @@ func misconfigured(format string, args ...any) *Error {
 	return &Error{Kind: KindConfig, Message: text.Ellipsize(text.OneLine(fmt.Sprintf(format, args...)), maxErrorMessageBytes)}
 }
 
-// jobErrorCode is the form of DLI's own codes wherever they stand in a text.
+// jobErrorCode matches DLI's own codes anywhere in a text.
 var jobErrorCode = regexp.MustCompile(`DLI\.\d{4,5}`)
 
-// ErrorCode returns the first of DLI's error codes in a job's message, such as
-// DLI.0999; "" when there is none. The message may be prose, with or without a
-// prefix before the code, or the JSON text of an error.
+// ErrorCode returns the first DLI error code in a job's message, such as DLI.0999;
+// "" if there is none. The message may be prose, with or without a prefix before the
+// code, or the JSON text of an error.
 func ErrorCode(message string) string {
 	return jobErrorCode.FindString(message)
 }
 
-// anyErrorCode is the form of the codes of DLI and of the gateway before it.
+// anyErrorCode matches the codes of DLI and of the gateway in front of it.
 var anyErrorCode = regexp.MustCompile(`(?:DLI\.\d{4,5}|APIGW?\.\d{4})`)
 
-// shown is a message of the service's as people get to see it.
+// shown is a message of the service in the form in which it is shown.
 func shown(message string, hide *secrets) string {
 	return text.Ellipsize(withoutTimes(hide.in(text.OneLine(message))), maxErrorMessageBytes)
 }
 
-// refusal is the error of an answer that says is_success: false. It describes
-// the question, never the job, whatever else is in the answer.
+// refusal is the error for an answer with is_success: false. It is about the
+// question, never about the job, no matter what else is in the answer.
 func refusal(a answer, message string, hide *secrets) *Error {
 	code := anyErrorCode.FindString(message)
 	kind := refusalKind(code)
@@ -105,13 +104,13 @@ func refusal(a answer, message string, hide *secrets) *Error {
 	return e
 }
 
-// explanation is what the body of an error answer says.
+// explanation is the content of an error answer's body.
 type explanation struct {
 	code, message, requestID string
 }
 
-// explain reads the body of an error answer, DLI's own members before those of
-// others.
+// explain reads the body of an error answer; DLI's own members take precedence over
+// those of others.
 func explain(body []byte) (e explanation, ok bool) {
 	object, ok := parseJSON(body)
 	if !ok || !object.isObject() {
@@ -135,7 +134,7 @@ func firstOf(texts ...string) string {
 	return ""
 }
 
-// errorFrom turns any answer but HTTP 200 into an error.
+// errorFrom turns an answer with any status other than HTTP 200 into an error.
 func errorFrom(a answer, hide *secrets) *Error {
 	said, isJSON := explain(a.body)
 	code := errorCode(said.code, hide)
@@ -151,7 +150,7 @@ func errorFrom(a answer, hide *secrets) *Error {
 	}
 	switch {
 	case a.plain && a.status == http.StatusBadRequest && !isJSON:
-		// This is how servers of TLS answer those who do not speak it.
+		// This is how TLS servers respond to plain HTTP.
 		e.Kind = KindConfig
 		e.Message = describeBody(a) + "; the endpoint may require https"
 	case e.Message != "":
@@ -165,8 +164,8 @@ func errorFrom(a answer, hide *secrets) *Error {
 	return e
 }
 
-// bodyTypes are the types of body that are named to people, with their article.
-// Any other one is the endpoint's own text, and not to be trusted.
+// bodyTypes are the content types that messages may name, with their article. Any
+// other one is text from the endpoint, and not trusted.
 var bodyTypes = map[string]string{
 	"application/json": "an application/json",
 	"application/xml":  "an application/xml",
@@ -175,9 +174,8 @@ var bodyTypes = map[string]string{
 	"text/xml":         "a text/xml",
 }
 
-// describeBody tells what kind of body came, for one that says nothing to
-// people or to this package. The body itself is not quoted: it may be a page, or
-// echo the request.
+// describeBody describes an uninformative body by its type. The body itself is not
+// quoted: it may be a web page, or echo the request.
 func describeBody(a answer) string {
 	mediaType, _, _ := mime.ParseMediaType(a.header.Get("Content-Type"))
 	known, ok := bodyTypes[mediaType]
@@ -199,8 +197,7 @@ func errorCode(code string, hide *secrets) string {
 	return hide.in(code)
 }
 
-// requestID returns the service's id of the request: of the header, else of the
-// body.
+// requestID returns the service's request ID: from the header, else from the body.
 func requestID(a answer, inBody string, hide *secrets) string {
 	id := firstOf(a.header.Get("X-Request-Id"), inBody)
 	return text.Ellipsize(hide.in(text.OneLine(id)), maxRequestIDBytes)

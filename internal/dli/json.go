@@ -25,22 +25,21 @@ import (
 	"strings"
 )
 
-// value is the text of one JSON value. Walking text instead of building it
-// keeps a poll cheap, and leaves every field free to be of the wrong type
-// without hurting its neighbours.
+// value is the text of one JSON value. Walking the text instead of building a tree
+// keeps polls cheap, and allows fields to have the wrong type without affecting the
+// others.
 //
-// encoding/json alone judges what is JSON: see parseJSON. On a text that it has
-// not judged the walk still ends, but may miss values.
+// Only encoding/json decides what is valid JSON: see parseJSON. On a text that was
+// not validated, the walk still ends, but may miss values.
 type value []byte
 
-// parseJSON returns text as a value if it is one JSON value with nothing but
-// blanks around it.
+// parseJSON returns text as a value if it is one JSON value, surrounded only by
+// whitespace.
 func parseJSON(text []byte) (value, bool) {
 	return value(bytes.Trim(text, " \t\r\n")), json.Valid(text)
 }
 
-// members yields the names and values of an object, and nothing if v is not an
-// object.
+// members yields the names and values of an object; nothing if v is not an object.
 func (v value) members() iter.Seq2[[]byte, value] {
 	return func(yield func([]byte, value) bool) {
 		c := cursor{text: v}
@@ -53,7 +52,7 @@ func (v value) members() iter.Seq2[[]byte, value] {
 	}
 }
 
-// elements yields the values of an array, and nothing if v is not an array.
+// elements yields the values of an array; nothing if v is not an array.
 func (v value) elements() iter.Seq[value] {
 	return func(yield func(value) bool) {
 		c := cursor{text: v}
@@ -70,7 +69,7 @@ func (v value) elements() iter.Seq[value] {
 	}
 }
 
-// first is the byte that tells the type of v.
+// first is the first byte of v, which determines its type.
 func (v value) first() byte {
 	if len(v) == 0 {
 		return 0
@@ -99,8 +98,8 @@ func (v value) text() string {
 	return s
 }
 
-// integer is an integer's value, also of one written as a string; nil if v is
-// neither or fits no int64.
+// integer is the value of an integer, or of an integer in a string; nil if v is
+// neither or does not fit into an int64.
 func (v value) integer() *int64 {
 	n, err := strconv.ParseInt(string(v.unquoted()), 10, 64)
 	if err != nil {
@@ -109,8 +108,8 @@ func (v value) integer() *int64 {
 	return &n
 }
 
-// number is a number's value, also of one written as a string; nil if v is
-// neither or none that can be counted with.
+// number is the value of a number, or of a number in a string; nil if v is neither,
+// NaN or infinite.
 func (v value) number() *float64 {
 	n, err := strconv.ParseFloat(string(v.unquoted()), 64)
 	if err != nil || math.IsNaN(n) || math.IsInf(n, 0) {
@@ -119,8 +118,8 @@ func (v value) number() *float64 {
 	return &n
 }
 
-// flag is a boolean's value, also of one written as a string; ok is false if v
-// is neither.
+// flag is the value of a boolean, or of a boolean in a string; ok is false if v is
+// neither.
 func (v value) flag() (set, ok bool) {
 	switch text := v.unquoted(); {
 	case bytes.EqualFold(text, []byte("true")):
@@ -131,8 +130,8 @@ func (v value) flag() (set, ok bool) {
 	return false, false
 }
 
-// unquoted is a string's text, which may share memory with v; any other value
-// is returned as it is.
+// unquoted is a string's text, which may share memory with v; any other value is
+// returned unchanged.
 func (v value) unquoted() []byte {
 	switch {
 	case !v.isString():
@@ -151,7 +150,7 @@ func (v value) unquotedString() []byte {
 	return v.unquoted()
 }
 
-// cursor walks a text of JSON from left to right.
+// cursor walks JSON text from left to right.
 type cursor struct {
 	text []byte
 	at   int
@@ -176,7 +175,7 @@ func (c *cursor) skipBlanks() {
 	}
 }
 
-// take skips blanks, and b if it is what follows.
+// take skips whitespace, and b if it follows.
 func (c *cursor) take(b byte) bool {
 	c.skipBlanks()
 	if c.at >= len(c.text) || c.text[c.at] != b {
@@ -186,8 +185,8 @@ func (c *cursor) take(b byte) bool {
 	return true
 }
 
-// members yields the names of an object, without their quotes, with the cursor
-// before their values, each of which must be read before the next name.
+// members yields the names of an object, without quotes, with the cursor before the
+// value. The value must be read before the next name.
 func (c *cursor) members() iter.Seq[[]byte] {
 	return func(yield func([]byte) bool) {
 		if !c.take('{') {
@@ -203,7 +202,7 @@ func (c *cursor) members() iter.Seq[[]byte] {
 	}
 }
 
-// next skips blanks and cuts out the value that follows.
+// next skips whitespace and returns the value that follows.
 func (c *cursor) next() (value, bool) {
 	c.skipBlanks()
 	start, ok := c.at, false
@@ -232,7 +231,7 @@ func (c *cursor) skipString() bool {
 	return false
 }
 
-// skipNested counts brackets instead of recursing: depth costs no stack.
+// skipNested counts brackets instead of recursing, so that depth needs no stack.
 func (c *cursor) skipNested() bool {
 	for depth := 0; c.at < len(c.text); {
 		switch c.text[c.at] {

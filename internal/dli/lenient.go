@@ -22,10 +22,10 @@ import (
 	"sync"
 )
 
-// The types of the members of a body. They never fail: a member of another type
-// than the contract's is as good as absent, and does not hurt its neighbours.
+// The types of the members of a body. They never fail: a member with an unexpected
+// type is treated as absent, and does not affect the others.
 
-// lenientText is a string's text, as valid UTF-8; "" of anything else.
+// lenientText is a string's text, as valid UTF-8; "" for anything else.
 type lenientText string
 
 func (t *lenientText) UnmarshalJSON(text []byte) error {
@@ -33,7 +33,7 @@ func (t *lenientText) UnmarshalJSON(text []byte) error {
 	return nil
 }
 
-// lenientScalar is the text of a string or a number; "" of anything else.
+// lenientScalar is the text of a string or a number; "" for anything else.
 type lenientScalar string
 
 func (s *lenientScalar) UnmarshalJSON(text []byte) error {
@@ -45,8 +45,8 @@ func (s *lenientScalar) UnmarshalJSON(text []byte) error {
 	return nil
 }
 
-// lenientInteger is an integer, also one in quotes; nil if it is anything else
-// or fits no int64.
+// lenientInteger is an integer, also one in quotes; nil for anything else or if it
+// does not fit into an int64.
 type lenientInteger struct{ value *int64 }
 
 func (n *lenientInteger) UnmarshalJSON(text []byte) error {
@@ -54,7 +54,7 @@ func (n *lenientInteger) UnmarshalJSON(text []byte) error {
 	return nil
 }
 
-// lenientNumber is a number, also one in quotes; nil if it is anything else.
+// lenientNumber is a number, also one in quotes; nil for anything else.
 type lenientNumber struct{ value *float64 }
 
 func (n *lenientNumber) UnmarshalJSON(text []byte) error {
@@ -62,8 +62,7 @@ func (n *lenientNumber) UnmarshalJSON(text []byte) error {
 	return nil
 }
 
-// lenientFlag is a boolean, also one in quotes; not known if it is anything
-// else.
+// lenientFlag is a boolean, also one in quotes; not known for anything else.
 type lenientFlag struct{ set, known bool }
 
 func (f *lenientFlag) UnmarshalJSON(text []byte) error {
@@ -71,8 +70,8 @@ func (f *lenientFlag) UnmarshalJSON(text []byte) error {
 	return nil
 }
 
-// quotedJSON is the text of a string that holds JSON, which may share memory with
-// the body; nil of anything else.
+// quotedJSON is the text of a string that contains JSON, which may share memory with
+// the body; nil for anything else.
 type quotedJSON []byte
 
 func (j *quotedJSON) UnmarshalJSON(text []byte) error {
@@ -80,7 +79,7 @@ func (j *quotedJSON) UnmarshalJSON(text []byte) error {
 	return nil
 }
 
-// rawJSON is a value as it was written, which shares memory with the body.
+// rawJSON is the unparsed text of a value, which shares memory with the body.
 type rawJSON struct{ value }
 
 func (r *rawJSON) UnmarshalJSON(text []byte) error {
@@ -88,7 +87,7 @@ func (r *rawJSON) UnmarshalJSON(text []byte) error {
 	return nil
 }
 
-// unread is a member that the contract has and nobody needs.
+// unread is a member of the API that is not needed.
 type unread struct{}
 
 func (*unread) UnmarshalJSON([]byte) error { return nil }
@@ -97,8 +96,8 @@ func (*unread) UnmarshalJSON([]byte) error { return nil }
 // names. into points to a struct whose fields all have types like those above.
 // It reads nothing if v is not an object.
 //
-// It is json.Unmarshal but for one thing: there, names match whatever their case,
-// and a member STATUS that comes later overwrites the member status.
+// Unlike in json.Unmarshal, names are case-sensitive: there, a later member STATUS
+// would overwrite the member status.
 func readObject(v value, into any) {
 	object := reflect.ValueOf(into).Elem()
 	fields := fieldsOf(object.Type())
@@ -110,7 +109,7 @@ func readObject(v value, into any) {
 	}
 }
 
-// tagged is, by type, what fieldsOf has found.
+// tagged caches the results of fieldsOf by type.
 var tagged sync.Map
 
 // fieldsOf returns the fields of a struct by the names in their tags.

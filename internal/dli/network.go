@@ -32,17 +32,16 @@ import (
 	"time"
 )
 
-// network explains why no whole answer came. Its messages become messages of
-// conditions, so one cause always has one message: no ports of this side, no
-// addresses that change from one resolution to the next, no text of the
-// endpoint's.
+// network explains why there was no complete answer. Its messages become condition
+// messages, so each cause always has the same message: without local ports, addresses
+// that change with each resolution, or text from the endpoint.
 type network struct {
 	endpoint *url.URL
 	proxy    *url.URL
 	timeout  time.Duration
 }
 
-// socketFailures are the failures of a connection that people can act upon.
+// socketFailures are the failures of a connection that users can act on.
 var socketFailures = []struct {
 	errno syscall.Errno
 	text  string
@@ -56,9 +55,9 @@ var socketFailures = []struct {
 	{syscall.EPERM, "this machine does not permit connections to %s"},
 }
 
-// failure turns the error of a request or of reading its answer into one for
-// people. status is the answer's, 0 if none came. ctx is the caller's: if it was
-// cancelled, nothing is wrong and ctx's error is returned as it is.
+// failure turns the error of a request, or of reading its answer, into one to show.
+// status is the answer's, 0 if there was none. ctx is the caller's: if it was
+// cancelled, ctx's error is returned unchanged.
 func (n network) failure(ctx context.Context, status int, err error) error {
 	if errors.Is(ctx.Err(), context.Canceled) {
 		return ctx.Err()
@@ -105,7 +104,7 @@ func (n network) explain(ctx context.Context, err error) *Error {
 	return unreachable(nil, "the connection to %s failed before a response arrived", n.peer())
 }
 
-// explainTLS explains an error in setting up TLS; nil if err is none.
+// explainTLS explains a TLS error; nil if err is not one.
 func (n network) explainTLS(err error) *Error {
 	var certificate *tls.CertificateVerificationError
 	var authority x509.UnknownAuthorityError
@@ -122,7 +121,7 @@ func (n network) explainTLS(err error) *Error {
 	case errors.Is(err, http.ErrSchemeMismatch), errors.As(err, &notTLS):
 		return misconfigured("%s does not speak TLS; check the endpoint's port", n.endpoint.Host)
 	case errors.As(err, &remote) && remote.Op == "remote error":
-		// This is how crypto/tls wraps the alerts of the other side.
+		// This is how crypto/tls wraps alerts from the peer.
 		return misconfigured("%s rejects the TLS handshake; the operator uses TLS 1.2 and later, without a client certificate", n.endpoint.Host)
 	}
 	return nil
@@ -140,8 +139,7 @@ func (n network) explainProxy(refusal proxyRefusalError) *Error {
 	return misconfigured("%s answered HTTP %d; check the proxy set in the operator's environment", n.peer(), refusal.status)
 }
 
-// peer is whom connections are made to. A proxy is named without its user and
-// password.
+// peer is the host to connect to. A proxy is named without user and password.
 func (n network) peer() string {
 	if n.proxy != nil {
 		return "the proxy " + n.proxy.Host
@@ -149,7 +147,7 @@ func (n network) peer() string {
 	return withPort(n.endpoint)
 }
 
-// peerName is the name to be resolved for a connection.
+// peerName is the name to resolve for a connection.
 func (n network) peerName() string {
 	if n.proxy != nil {
 		return n.proxy.Hostname()

@@ -35,13 +35,12 @@ const (
 	podIdentityTokenFile = "HC_CONTAINER_AUTHORIZATION_TOKEN_FILE"
 
 	podIdentityTimeout = 10 * time.Second
-	// maxPodIdentityBytes bounds the token's file and the answer, each.
+	// maxPodIdentityBytes limits the token file and the answer, each.
 	maxPodIdentityBytes = 64 << 10
 )
 
-// PodIdentity fetches the temporary credentials of the pod it runs in, as CCE
-// hands them out: the token in a file is sent to a URI, which answers with an
-// access key. It keeps nothing: each Fetch asks anew.
+// PodIdentity fetches the temporary credentials that CCE provides to the pod: it
+// sends the token in a file to a URI, which returns an access key. It caches nothing.
 type PodIdentity struct {
 	uri       *url.URL
 	tokenFile string
@@ -49,9 +48,8 @@ type PodIdentity struct {
 	now       func() time.Time
 }
 
-// PodIdentityFromEnv returns the identity that CCE announces in the environment.
-// Its error is an *Error of KindConfig: the pod has none, or one that cannot be
-// used.
+// PodIdentityFromEnv returns the identity that CCE sets in the environment. Its error
+// is an *Error of KindConfig: the pod has none, or an invalid one.
 func PodIdentityFromEnv() (*PodIdentity, error) {
 	uri, tokenFile := os.Getenv(podIdentityURI), os.Getenv(podIdentityTokenFile)
 	if uri == "" || tokenFile == "" {
@@ -60,8 +58,8 @@ func PodIdentityFromEnv() (*PodIdentity, error) {
 	return NewPodIdentity(uri, tokenFile)
 }
 
-// NewPodIdentity returns the identity that is handed out at a URI, http or https,
-// for the token in a file. Its error is an *Error of KindConfig.
+// NewPodIdentity returns the identity that is provided at a URI, http or https, for
+// the token in a file. Its error is an *Error of KindConfig.
 func NewPodIdentity(uri, tokenFile string) (*PodIdentity, error) {
 	u, err := url.Parse(uri)
 	switch {
@@ -76,8 +74,8 @@ func NewPodIdentity(uri, tokenFile string) (*PodIdentity, error) {
 		uri:       u,
 		tokenFile: tokenFile,
 		now:       time.Now,
-		// A fetch is rare, so no connection is kept; and it never leaves the
-		// node's neighbourhood, so no proxy is asked.
+		// Fetches are rare, so connections are not kept; the service is local to the
+		// node, so no proxy is used.
 		transport: &http.Transport{
 			DisableKeepAlives:   true,
 			DialContext:         (&net.Dialer{Timeout: podIdentityTimeout}).DialContext,
@@ -86,9 +84,8 @@ func NewPodIdentity(uri, tokenFile string) (*PodIdentity, error) {
 	}, nil
 }
 
-// Fetch returns temporary credentials and when they expire. It takes at most
-// 10 s. The error is an *Error, but for one case: when ctx is cancelled, it is
-// ctx's own.
+// Fetch returns temporary credentials and when they expire. It takes at most 10 s.
+// The error is an *Error, except if ctx is cancelled: then it is ctx's own.
 func (p *PodIdentity) Fetch(ctx context.Context) (Credentials, time.Time, error) {
 	token, err := p.token()
 	if err != nil {
@@ -123,8 +120,8 @@ func (p *PodIdentity) Fetch(ctx context.Context) (Credentials, time.Time, error)
 	return p.read(body)
 }
 
-// token reads the token of the pod. The file is read for each fetch: the kubelet
-// replaces the token before it expires.
+// token reads the token of the pod. The file is read for each fetch, because the
+// kubelet replaces the token before it expires.
 func (p *PodIdentity) token() (string, error) {
 	file, err := os.Open(p.tokenFile)
 	if err != nil {

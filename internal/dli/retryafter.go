@@ -24,19 +24,19 @@ import (
 	"time"
 )
 
-// maxRetryAfter bounds how long a service can silence its clients.
+// maxRetryAfter limits how long a service can pause its clients.
 const maxRetryAfter = 10 * time.Minute
 
-// An access key with too many wrong signatures is locked for all its users, and
-// the gateway says so in these words. Requests only make it last.
+// An access key with too many wrong signatures is locked for all its users, and this
+// is the gateway's message. Further requests prolong the lock.
 const (
 	lockedKey = "failed to reach the limit"
 	keyLock   = 5 * time.Minute
 )
 
-// retryAfter is how long the service asks to wait, at most maxRetryAfter; 0 when
-// it does not say. The header Retry-After counts first; a throttled request also
-// names its window in the message, and a locked key's lock has a known length.
+// retryAfter is how long the service demands to wait, at most maxRetryAfter; 0 if it
+// does not say. The header Retry-After takes precedence; throttled requests also have
+// the window in their message, and a key's lock has a known length.
 func retryAfter(a answer, kind Kind, message string) time.Duration {
 	wait := headerWait(a.header.Get("Retry-After"), a.now)
 	switch {
@@ -49,8 +49,8 @@ func retryAfter(a answer, kind Kind, message string) time.Duration {
 	return min(wait, maxRetryAfter)
 }
 
-// headerWait reads a Retry-After: seconds, or the date to wait for. What is
-// neither, or not in the future, is as good as absent.
+// headerWait reads a Retry-After header: seconds, or a date. Anything else, or a date
+// in the past, is ignored.
 func headerWait(header string, now time.Time) time.Duration {
 	header = strings.TrimSpace(header)
 	if date, err := http.ParseTime(header); err == nil {
@@ -59,7 +59,7 @@ func headerWait(header string, now time.Time) time.Duration {
 	return times(header, time.Second)
 }
 
-// throttleWindow is how the gateway ends the message of a throttled request:
+// throttleWindow matches the end of the gateway's message for a throttled request:
 // "policy user over ratelimit,limit:60,time:1 minute".
 var throttleWindow = regexp.MustCompile(`time:\s*(\d+)\s*(second|minute|hour|day)`)
 
@@ -70,8 +70,8 @@ var windowUnits = map[string]time.Duration{
 	"day":    24 * time.Hour,
 }
 
-// windowWait reads the window out of a throttled request's message. After a
-// whole window the limit is certainly free again.
+// windowWait reads the window from a throttled request's message. After a whole
+// window, requests are certainly accepted again.
 func windowWait(message string) time.Duration {
 	window := throttleWindow.FindStringSubmatch(message)
 	if window == nil {
@@ -80,8 +80,7 @@ func windowWait(message string) time.Duration {
 	return times(window[1], windowUnits[window[2]])
 }
 
-// times multiplies unit by a number written in digits, and stops multiplying at
-// maxRetryAfter.
+// times multiplies unit by a number in digits, up to maxRetryAfter.
 func times(digits string, unit time.Duration) time.Duration {
 	for _, digit := range digits {
 		if digit < '0' || digit > '9' {

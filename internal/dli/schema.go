@@ -23,18 +23,17 @@ import (
 )
 
 const (
-	// maxDetailBytes bounds the time that a schema takes: what is larger is no
-	// table that anybody reads in a status.
+	// maxDetailBytes limits the time to parse a schema: nobody reads a larger table in
+	// a status.
 	maxDetailBytes = 1 << 20
-	// maxTypeDepth is far beyond any table's and far below any stack's limit.
+	// maxTypeDepth is far above any real table and far below any stack limit.
 	maxTypeDepth = 64
-	// maxColumnBytes bounds a column's name and its type, each.
+	// maxColumnBytes limits a column's name and its type, each.
 	maxColumnBytes = 1024
 )
 
-// sqlNames are the primitives that Spark's JSON and its SQL call by different
-// names. Every other primitive, such as decimal(38,18) or a type that is yet to
-// be invented, is called the same in both.
+// sqlNames are the primitive types that have different names in Spark's JSON and SQL.
+// All others, such as decimal(38,18) or future types, have the same name in both.
 var sqlNames = map[string]string{
 	"integer": "int",
 	"long":    "bigint",
@@ -43,13 +42,13 @@ var sqlNames = map[string]string{
 	"null":    "void",
 }
 
-// parseSchema reads the result's columns out of a job's detail, which is the
-// JSON form of a Spark struct:
+// parseSchema reads the result's columns from a job's detail, which is the JSON form
+// of a Spark struct:
 //
 //	{"type":"struct","fields":[{"name":"id","type":"integer","nullable":true,"metadata":{}}]}
 //
-// It returns nil for anything else: not every engine writes this grammar, and
-// no detail is worth a job's status.
+// It returns nil for anything else: not every engine uses this format, and an invalid
+// detail must not invalidate the status.
 func parseSchema(detail []byte, hide *secrets) []Column {
 	if len(detail) > maxDetailBytes {
 		return nil
@@ -71,25 +70,25 @@ func parseSchema(detail []byte, hide *secrets) []Column {
 	return schema.fields
 }
 
-// schemaReader reads a text that is JSON once, from left to right: whatever is
-// nested in whatever, time grows with the text alone.
+// schemaReader reads JSON text once, from left to right, so that the time is linear
+// in the length of the text for any nesting.
 type schemaReader struct {
 	cursor
-	// failed says that the text is no schema.
+	// failed is set if the text is not a schema.
 	failed bool
 }
 
-// dataType is a type that is an object. Which of its members count depends on
-// its kind, which may come last.
+// dataType is a type that is a JSON object. Its kind decides which members count, and
+// may come last.
 type dataType struct {
 	kind string
-	// The types of its parts, as SQL.
+	// The types of its parts, in SQL.
 	element, key, value, underlying string
 	fields                          []Column
 	hasFields                       bool
 }
 
-// readType reads a type, a name or an object, and returns it as SQL.
+// readType reads a type, which is a name or an object, and returns it in SQL.
 func (r *schemaReader) readType(depth int) string {
 	r.skipBlanks()
 	switch first := r.peek(); {
@@ -139,8 +138,8 @@ func (r *schemaReader) readFields(depth int) (fields []Column) {
 	return fields
 }
 
-// readField reads a column, or a field of a nested struct. As in Spark, it is
-// nullable unless it says otherwise.
+// readField reads a column, or a field of a nested struct. As in Spark, it is nullable
+// by default.
 func (r *schemaReader) readField(depth int) Column {
 	field := Column{Nullable: true}
 	named := false
@@ -176,7 +175,7 @@ func (r *schemaReader) readString() string {
 	return text.text()
 }
 
-// sql names a type. A part that is missing makes it no type.
+// sql returns a type in SQL. A type with a missing part is invalid.
 func (r *schemaReader) sql(t dataType) string {
 	switch {
 	case t.kind == "array" && t.element != "":

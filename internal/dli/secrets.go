@@ -18,24 +18,24 @@ package dli
 
 import "strings"
 
-// redacted stands where a secret was.
+// redacted replaces a secret.
 const redacted = "[redacted]"
 
-// minSecretBytes keeps a short credential, which is a test's, from blackening
-// innocent words.
+// minSecretBytes prevents short credentials, which only tests have, from redacting
+// ordinary words.
 const minSecretBytes = 8
 
-// secrets are the parts of one request that must not be shown: an endpoint that
-// is hostile, or only helpful, may echo them in any text of its answer.
+// secrets are the parts of one request that must not be shown: a hostile, or merely
+// helpful, endpoint may echo them in any text of its answer.
 type secrets [5]string
 
-// secretsOf gathers what authenticates a request, the longest first: one may be
-// part of another.
+// secretsOf returns what authenticates a request, longest first: one may be part of
+// another.
 func secretsOf(creds Credentials, signature string) secrets {
 	return secrets{creds.Token, creds.SecurityToken, signature, creds.SecretAccessKey, creds.AccessKeyID}
 }
 
-// in returns text with every secret in it blackened.
+// in returns text with every secret redacted.
 func (s *secrets) in(text string) string {
 	for _, secret := range s {
 		if len(secret) >= minSecretBytes && strings.Contains(text, secret) {

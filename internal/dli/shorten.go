@@ -21,46 +21,46 @@ import (
 	"unicode/utf8"
 )
 
-// shortener copies a text of JSON as it arrives, with every string longer than
-// limit cut short and every run of blanks between values cut to one. The copy is
-// JSON if and only if the original is, so whoever reads it judges both: where a
-// part that is left out is wrong, something wrong is put in its place.
+// shortener copies JSON text as it arrives, truncates every string longer than limit,
+// and reduces whitespace between values to one character. The copy is valid JSON if
+// and only if the original is, so it is enough to validate the copy: if an omitted
+// part is invalid, something invalid is written instead.
 //
-// It knows nothing of JSON but where strings begin and end. The copy is never
-// longer than what it is a copy of, at any time.
+// It only knows where strings start and end. The copy is never longer than the part
+// of the original that was read.
 type shortener struct {
-	// limit is in bytes, of a string as it is written.
+	// limit is the limit of a string in bytes, as encoded.
 	limit int
 	// text is the copy.
 	text []byte
-	// blank says that text ends in a blank between values.
+	// blank is set if text ends in whitespace between values.
 	blank bool
-	// quoted says that a string has begun and not ended.
+	// quoted is set inside a string.
 	quoted bool
 	inside stringState
 }
 
-// stringState is what must be known about a string that has not ended.
+// stringState is the state inside a string.
 type stringState struct {
-	// start is where the copy of its text begins, and safe is the last place where
-	// it can be cut: not in the middle of a rune, of an escape, or of two escapes
-	// that make one rune.
+	// start is where the copy of its text starts, and safe is the last place where it
+	// can be cut: not in the middle of a rune, of an escape, or of a surrogate pair of
+	// escapes.
 	start, safe int
-	// cut says that its rest is left out.
+	// cut is set if the rest is omitted.
 	cut bool
-	// escaped and digits say what of an escape is still to come: all after the
-	// backslash, or as many hexadecimal digits.
+	// escaped and digits describe what is missing of an escape: everything after the
+	// backslash, or this many hexadecimal digits.
 	escaped bool
 	digits  int
-	// half says that the last escape was the first half of two that make one rune.
+	// half is set if the last escape was the first half of a surrogate pair.
 	half bool
 }
 
-// write goes on with the next part of the original.
+// write processes the next part of the original.
 func (s *shortener) write(part []byte) {
 	for i := 0; i < len(part); i++ {
 		if s.quoted && s.inside.cut && s.inside.between() {
-			// Nearly all of a large answer goes this way.
+			// Most of a large answer takes this path.
 			if i += plainBytes(part[i:]); i == len(part) {
 				return
 			}
@@ -82,7 +82,7 @@ func (s *shortener) write(part []byte) {
 	}
 }
 
-// writeInside goes on with a byte of a string.
+// writeInside processes a byte of a string.
 func (s *shortener) writeInside(b byte) {
 	in := &s.inside
 	if !in.cut && in.between() && !in.half && utf8.RuneStart(b) {
@@ -101,19 +101,19 @@ func (s *shortener) writeInside(b byte) {
 	case !in.cut:
 		s.text = append(s.text, b)
 		if !valid {
-			in.safe = len(s.text) // It must not be cut away.
+			in.safe = len(s.text) // It must be kept.
 		}
 	case !valid:
-		// No string can hold this byte, so no text with it in a string is JSON.
+		// This byte is invalid in a string, so the copy is invalid JSON.
 		s.text = append(s.text, 0)
 	}
 }
 
-// between reports whether no escape is going on.
+// between reports whether the position is not inside an escape.
 func (in *stringState) between() bool { return !in.escaped && in.digits == 0 }
 
-// plainBytes counts the bytes at the beginning of a part of a string that mean
-// nothing but themselves.
+// plainBytes counts the bytes at the start of a part of a string that have no special
+// meaning.
 func plainBytes(part []byte) int {
 	for i, b := range part {
 		if b < ' ' || b == '"' || b == '\\' {
@@ -123,8 +123,8 @@ func plainBytes(part []byte) int {
 	return len(part)
 }
 
-// follow notes what b means to the bytes behind it. It reports whether b may be
-// where it is in a string.
+// follow updates the state after b, and reports whether b is valid at its place in a
+// string.
 func (in *stringState) follow(b byte) bool {
 	switch {
 	case in.digits > 0:

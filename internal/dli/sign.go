@@ -38,8 +38,8 @@ const (
 	dateForm = "20060102T150405Z"
 )
 
-// newRequest builds and authenticates the request of a question. The signature
-// is returned besides, "" for a token, for it must not be shown to anyone.
+// newRequest builds and authenticates the request for a question. It also returns the
+// signature, "" for a token, because it must be redacted.
 func (c *Client) newRequest(ctx context.Context, creds Credentials, q question) (r *http.Request, signature string, err error) {
 	if err := creds.Validate(); err != nil {
 		return nil, "", &Error{Kind: KindAuth, Message: "the source of the credentials " + err.Error()}
@@ -65,9 +65,8 @@ func (c *Client) newRequest(ctx context.Context, creds Credentials, q question) 
 	return r, signature, err
 }
 
-// sign adds to r the headers that the signature covers and the signature, which
-// it returns. The SDK's request is used for one signature only: signing it again
-// would keep the old date.
+// sign adds the signed headers and the signature to r, and returns the signature. Each
+// SDK request is only signed once: signing it again would keep the old date.
 func (c *Client) sign(r *http.Request, creds Credentials, query url.Values) (signature string, err error) {
 	builder := request.NewHttpRequestBuilder().
 		WithEndpoint(c.endpoint.Scheme+"://"+c.endpoint.Host).
@@ -80,7 +79,7 @@ func (c *Client) sign(r *http.Request, creds Credentials, query url.Values) (sig
 		builder.AddHeaderParam(headerSecurityToken, creds.SecurityToken)
 	}
 	for name, values := range query {
-		// The signer passes over what is not a reflect.Value, and says nothing.
+		// The signer silently ignores anything that is not a reflect.Value.
 		builder.AddQueryParam(name, reflect.ValueOf(values))
 	}
 	unsigned := builder.Build()
@@ -98,9 +97,9 @@ func (c *Client) sign(r *http.Request, creds Credentials, query url.Values) (sig
 	return signature, nil
 }
 
-// Validate returns why a request cannot be made with the credentials; nil if it
-// can. The error completes a sentence about what holds them, such as "Secret x
-// lacks secretAccessKey", and names the parts as such a Secret does.
+// Validate returns an error if a request cannot be made with the credentials. The
+// error completes a sentence about their source, such as "Secret x lacks
+// secretAccessKey", and names the parts like the keys of the Secret.
 func (creds Credentials) Validate() error {
 	hasKey := creds.AccessKeyID != "" || creds.SecretAccessKey != "" || creds.SecurityToken != ""
 	switch {
@@ -127,6 +126,6 @@ func (creds Credentials) Validate() error {
 	return nil
 }
 
-// unsendable reports whether r cannot be in a credential: most often it is the
-// line end of a file that a Secret was made from.
+// unsendable reports whether r is invalid in a credential: usually it is the newline of
+// a file that a Secret was created from.
 func unsendable(r rune) bool { return r <= ' ' || r >= 0x7f }

@@ -16,44 +16,44 @@ limitations under the License.
 
 // Package dli reads the status of SQL jobs from Huawei Cloud Data Lake Insight.
 //
-// It knows the wire and nothing of Kubernetes: three calls,
+// It handles the wire protocol and does not know Kubernetes. It makes three calls,
 //
 //	GET {endpoint}/v1.0/{project_id}/jobs/{job_id}/status
 //	GET {endpoint}/v1.0/{project_id}/jobs?job-status=...&current-page=...
 //	GET {endpoint}/v1/{project_id}/jobs/{job_id}/progress
 //
-// signed with an access key or carrying a token, whose every answer becomes
-// either a JobStatus, a JobList, a Progress or an *Error:
+// signed with an access key or authenticated with a token. Every answer becomes a
+// JobStatus, a JobList, a Progress or an *Error:
 //
-//	HTTP 200, a JSON object with this job's id and a status word   JobStatus
+//	HTTP 200, a JSON object with this job's ID and a status        JobStatus
 //	HTTP 200, a JSON object with a count and rows of jobs          JobList
-//	HTTP 200, a JSON object with this job's id                     Progress
+//	HTTP 200, a JSON object with this job's ID                     Progress
 //	HTTP 200, is_success: false                                    the code in its message, else Retry
 //	HTTP 200 and anything else                                     Invalid
 //	any other HTTP status                                          its code, else its HTTP status
-//	no answer, or not all of it                                    Unreachable; Config if TLS or a setting is why
+//	no answer, or an incomplete one                                Unreachable; Config if TLS or a setting is the cause
 //
-// A job that failed is a JobStatus: an *Error is about the question, never about
-// the job. Nobody else's mistakes end a wait: a word that is not known is an
-// active job, an answer that cannot be read is no answer.
+// A failed job is a JobStatus: an *Error is about the question, never about the job.
+// A wait never ends because of an unexpected answer: an unknown status is an active
+// job, and an invalid answer is an error.
 //
-// The files follow an answer's way: endpoint.go and dial.go say whom to ask,
-// sign.go how; client.go, list.go and progress.go know the questions, ask.go asks
-// them; body.go and shorten.go take what comes; wire.go says what is in it;
-// decode.go, lenient.go, json.go and schema.go read it, errors.go, classify.go,
-// retryafter.go and clockskew.go an error, network.go the lack of an answer.
-// secrets.go and internal/text make both safe to show.
+// The files follow a request: endpoint.go and dial.go decide where to connect,
+// sign.go authenticates; client.go, list.go and progress.go define the questions,
+// ask.go sends them; body.go and shorten.go read the body; wire.go describes it;
+// decode.go, lenient.go, json.go and schema.go parse it; errors.go, classify.go,
+// retryafter.go and clockskew.go handle errors, network.go missing answers.
+// secrets.go and internal/text make all of them safe to show.
 package dli
 
 import "time"
 
-// State is what a job's status word means.
+// State is the meaning of a job's status.
 type State int
 
 // The states of a job. Only the last three are final.
 const (
-	// StateUnrecognized is any word that this package does not know. The job is
-	// taken to be active: a new word of DLI's must not end a wait.
+	// StateUnrecognized is any status that this package does not know. The job is
+	// treated as active: a new status in DLI must not end a wait.
 	StateUnrecognized State = iota
 	StateLaunching
 	StateRunning
@@ -63,27 +63,26 @@ const (
 	StateCancelled
 )
 
-// JobStatus is a job as DLI described it in one answer. Fields that DLI left
-// out, or sent in a form that cannot be read, are zero or nil: only the job's id
-// and the status word are indispensable. Its texts are valid UTF-8 and hold none
-// of the credentials that were sent.
+// JobStatus is a job as described by DLI in one answer. Fields that DLI omitted, or
+// sent in an invalid form, are zero or nil: only the job's ID and the status are
+// required. Its texts are valid UTF-8 and do not contain the credentials of the
+// request.
 type JobStatus struct {
-	// JobID is the id in the answer; it equals the one asked for but for case.
+	// JobID is the ID in the answer; it equals the requested one except for case.
 	JobID string
-	// Status is DLI's word as it came, blanks trimmed, at most 64 characters that
-	// print; State is what it means.
+	// Status is DLI's status as sent, without surrounding spaces, at most 64 printable
+	// characters; State is its meaning.
 	Status string
 	State  State
 
 	// The names of the job and of what it belongs to: job_type, job_mode,
-	// queue_name, owner, database_name, table_name, result_path. One that is
-	// longer than 1024 bytes or holds what does not print is taken for absent.
+	// queue_name, owner, database_name, table_name, result_path. One that is longer
+	// than 1024 bytes or not printable is treated as absent.
 	JobType, JobMode, QueueName, Owner, DatabaseName, TableName, ResultPath string
 
-	// Date is DLI's own clock when it answered, from the header Date, to the second
-	// and in UTC; zero when absent or unreadable. Times of an answer, such as
-	// StartTime, compared with its Date give spans that do not depend on any clock
-	// but DLI's.
+	// Date is DLI's own clock when it answered, from the header Date, to the second and
+	// in UTC; zero if absent or invalid. Comparing times in an answer, such as
+	// StartTime, with its Date gives durations that only depend on DLI's clock.
 	Date time.Time
 
 	// StartTime is start_time, in UTC, to the millisecond; zero when unknown.
@@ -96,16 +95,15 @@ type JobStatus struct {
 	// unknown, exact for every int64, never negative.
 	InputRowCount, BadRowCount, ResultCount, InputBytes *int64
 
-	// Columns is the result's schema, from detail; nil when DLI gave none that
-	// can be read, or one without columns.
+	// Columns is the result's schema, from detail; nil if DLI sent none, an invalid
+	// one, or one without columns.
 	Columns []Column
 
-	// Statement and Message are as DLI sent them, but for control characters other
-	// than line ends and tabs. They are whole in an answer of up to 4 MiB. In a
-	// larger one each is
-	// cut on a rune, unmarked, before it takes more than 256 KiB as it is written
-	// there; a schema of that length is lost. ErrorCode finds the job's own error
-	// in the message of one that failed.
+	// Statement and Message are as sent by DLI, without control characters other than
+	// newlines and tabs. They are complete in an answer of up to 4 MiB. In a larger
+	// one, each is truncated at a rune boundary, without a mark, to at most 256 KiB as
+	// encoded there; a schema of that length is lost. ErrorCode finds the job's own
+	// error in the message of a failed job.
 	Statement, Message string
 }
 
@@ -118,21 +116,21 @@ type Column struct {
 	Nullable bool
 }
 
-// Kind classifies an error by who can do what about it.
+// Kind classifies an error by what can be done about it.
 type Kind string
 
 // The kinds of errors.
 const (
-	// KindNotFound: DLI has no such job. One such answer may be early; believe
-	// several.
+	// KindNotFound: DLI has no such job. One such answer may be premature; several
+	// confirm it.
 	KindNotFound Kind = "NotFound"
 	// KindAuth: the access key, its signature or the token is not accepted.
 	KindAuth Kind = "Auth"
-	// KindPermission: the credentials are good but may not read this.
+	// KindPermission: the credentials are valid but do not permit this.
 	KindPermission Kind = "Permission"
 	// KindConfig: the endpoint, region, project or its TLS must change.
 	KindConfig Kind = "Config"
-	// KindThrottle: too many requests of this user; wait, all of them.
+	// KindThrottle: too many requests of this user; all of them must wait.
 	KindThrottle Kind = "Throttle"
 	// KindRetry: the service failed; it may succeed next time.
 	KindRetry Kind = "Retry"
@@ -140,44 +138,42 @@ const (
 	KindSlow Kind = "Slow"
 	// KindRejected: the request can never succeed as it is.
 	KindRejected Kind = "Rejected"
-	// KindUnreachable: no answer, or none that was whole, came in time.
+	// KindUnreachable: there was no complete answer in time.
 	KindUnreachable Kind = "Unreachable"
-	// KindInvalid: an answer came that is not what was asked for.
+	// KindInvalid: the answer is not of the expected form.
 	KindInvalid Kind = "Invalid"
 )
 
-// Error is an answer, or the lack of one, that is not what was asked for. Its texts
-// are safe to show: bounded, free of control characters and of credentials.
+// Error is an error answer, or a missing one. Its texts are safe to show: limited in
+// length, and without control characters and credentials.
 type Error struct {
 	Kind Kind
-	// HTTPStatus is 0 when there was no answer.
+	// HTTPStatus is 0 if there was no answer.
 	HTTPStatus int
 	// Code is DLI's or the gateway's error code, such as DLI.0015 or APIGW.0301;
-	// "" when there was none.
+	// "" if there was none.
 	Code string
-	// Message is what went wrong in one line, at most 512 bytes. One cause has one
-	// message: points in time are masked by "…".
+	// Message describes the error in one line, at most 512 bytes. Each cause always has
+	// the same message: points in time are masked by "…".
 	Message string
-	// RequestID is the service's id of the request; "" when there was none.
+	// RequestID is the service's ID of the request; "" if there was none.
 	RequestID string
-	// RetryAfter is how long the service asks to wait, at most 10 min; 0 when it
-	// does not say.
+	// RetryAfter is how long the service demands to wait, at most 10 min; 0 if it does
+	// not say.
 	RetryAfter time.Duration
-	// ClockSkew says that a signature was not accepted, of KindAuth, although the
-	// access key may be good: it is how far the client's clock is ahead of the
-	// service's, to the second, negative when behind. It is 0 unless the clocks
-	// differ by more than 15 minutes, or by more than one when the message is about
-	// time. It moves from one answer to the next.
+	// ClockSkew is set if a signature was rejected (KindAuth) although the access key
+	// may be valid: it is how far the client's clock is ahead of the service's, to the
+	// second, negative if behind. It is 0 unless the clocks differ by more than 15
+	// minutes, or by more than one minute if the message is about time. It varies from
+	// one answer to the next.
 	ClockSkew time.Duration
-	// Err is the cause where it can be told apart: context.DeadlineExceeded,
-	// io.ErrUnexpectedEOF or a syscall.Errno. It never holds text of the
-	// endpoint's.
+	// Err is the cause if it is one of context.DeadlineExceeded, io.ErrUnexpectedEOF or
+	// a syscall.Errno. It never contains text from the endpoint.
 	Err error
 }
 
-// Credentials authenticate a request: either an access key, with a security
-// token if it is temporary, or an IAM token. The zero value is none. Validate says
-// whether a request can be made with them.
+// Credentials authenticate a request: either an access key, with a security token if
+// it is temporary, or an IAM token. The zero value is none. Validate checks them.
 type Credentials struct {
 	AccessKeyID, SecretAccessKey, SecurityToken string
 	Token                                       string

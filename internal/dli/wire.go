@@ -16,59 +16,58 @@ limitations under the License.
 
 package dli
 
-// statusBody is DLI's answer about a job: every member that some edition of the
-// API document names, with its meaning. Which of them are mandatory, the editions
-// do not agree on, nor does DLI keep to any: only job_id and status are needed
-// here.
+// statusBody is DLI's answer about a job: every member in some edition of the API
+// document, with its meaning. The editions disagree on which are mandatory, and DLI
+// does not follow any of them: only job_id and status are required here.
 type statusBody struct {
-	// IsSuccess says whether the question was answered, not how the job fares.
-	// Absent is as good as true: an id and a status are the answer.
+	// IsSuccess says whether the question was answered, not whether the job succeeded.
+	// Absent means true: the answer is the ID and the status.
 	IsSuccess lenientFlag `json:"is_success"`
-	// Message is why a job failed or was cancelled, in prose of any length, often
-	// with an error code in it. Without success, it is why there is no answer.
+	// Message says why a job failed or was cancelled, as prose of any length, often
+	// with an error code. If IsSuccess is false, it says why there is no answer.
 	Message lenientText `json:"message"`
 
-	// JobID is the id that was asked for.
+	// JobID is the requested ID.
 	JobID lenientText `json:"job_id"`
 	// JobType is one of DDL, DCL, IMPORT, EXPORT, QUERY, INSERT, DATA_MIGRATION,
 	// UPDATE, DELETE, RESTART_QUEUE and SCALE_QUEUE.
 	JobType lenientText `json:"job_type"`
 	// JobMode is async or sync.
 	JobMode lenientText `json:"job_mode"`
-	// QueueName is the queue that the job was given to.
+	// QueueName is the queue that the job was submitted to.
 	QueueName lenientText `json:"queue_name"`
 	// Owner is the user who submitted the job.
 	Owner lenientText `json:"owner"`
 	// StartTime is in milliseconds since 1970.
 	StartTime lenientInteger `json:"start_time"`
-	// Duration is in milliseconds, so far or in the end.
+	// Duration is in milliseconds, so far or in total.
 	Duration lenientInteger `json:"duration"`
 	// Status is one of LAUNCHING, RUNNING, SCALING, FINISHED, FAILED and CANCELLED.
 	Status lenientText `json:"status"`
 
 	// InputRowCount is how many rows an INSERT read.
 	InputRowCount lenientInteger `json:"input_row_count"`
-	// BadRowCount is how many of them it could not use.
+	// BadRowCount is how many of them were bad.
 	BadRowCount lenientInteger `json:"bad_row_count"`
 	// InputSize is how many bytes were read.
 	InputSize lenientInteger `json:"input_size"`
-	// ResultCount is how many rows came out, or went in for an INSERT.
+	// ResultCount is how many rows were returned, or inserted by an INSERT.
 	ResultCount lenientInteger `json:"result_count"`
-	// DatabaseName and TableName are where an IMPORT, EXPORT or QUERY works.
+	// DatabaseName and TableName are the target of an IMPORT, EXPORT or QUERY.
 	DatabaseName lenientText `json:"database_name"`
 	TableName    lenientText `json:"table_name"`
 	// Detail is the result's schema, as JSON in a string: see parseSchema.
 	Detail quotedJSON `json:"detail"`
 	// Statement is the SQL text.
 	Statement lenientText `json:"statement"`
-	// ResultPath is where the result is stored, on queues that store it.
+	// ResultPath is where the result is stored, on queues that store results.
 	ResultPath lenientText `json:"result_path"`
 
-	// Tags are those that the job was submitted with, as {key, value}.
+	// Tags are the tags that the job was submitted with, as {key, value}.
 	Tags unread `json:"tags"`
 	// UserConf is the job's Spark parameters, as JSON in a string.
 	UserConf unread `json:"user_conf"`
-	// ResultFormat is csv, the only format that results are stored in.
+	// ResultFormat is csv, the only format of stored results.
 	ResultFormat unread `json:"result_format"`
 	// ExecutionDetailsPath is where the details of the execution are stored.
 	ExecutionDetailsPath unread `json:"execution_details_path"`
@@ -85,9 +84,8 @@ type listBody struct {
 	Jobs rawJSON `json:"jobs"`
 }
 
-// rowBody is a job on a page. The members with a name of statusBody's mean the
-// same, and the long texts among them are left to the status: a page has them 100
-// times.
+// rowBody is a job on a page. Members with the same name as in statusBody have the
+// same meaning. The long texts are not read, because a page has 100 of each.
 type rowBody struct {
 	JobID         lenientText    `json:"job_id"`
 	JobType       lenientText    `json:"job_type"`
@@ -102,7 +100,7 @@ type rowBody struct {
 	ResultCount   lenientInteger `json:"result_count"`
 	DatabaseName  lenientText    `json:"database_name"`
 	TableName     lenientText    `json:"table_name"`
-	// EndTime is in milliseconds since 1970, of a job that has ended.
+	// EndTime is in milliseconds since 1970, for a job that has ended.
 	EndTime lenientInteger `json:"end_time"`
 
 	Detail               unread `json:"detail"`
@@ -112,7 +110,7 @@ type rowBody struct {
 	ResultPath           unread `json:"result_path"`
 	ResultFormat         unread `json:"result_format"`
 	ExecutionDetailsPath unread `json:"execution_details_path"`
-	// WithColumnHeader says whether an export has a line of names.
+	// WithColumnHeader says whether an export has a header line.
 	WithColumnHeader unread `json:"with_column_header"`
 	// EngineType is spark or hetuEngine.
 	EngineType unread `json:"engine_type"`
@@ -121,7 +119,7 @@ type rowBody struct {
 	OutputByte unread `json:"output_byte"`
 }
 
-// progressBody is how far a job has come.
+// progressBody is the progress of a job.
 type progressBody struct {
 	// IsSuccess and Message are as in statusBody.
 	IsSuccess lenientFlag `json:"is_success"`
@@ -135,25 +133,25 @@ type progressBody struct {
 	SubJobs  unread `json:"sub_jobs"`
 }
 
-// errorBody is how errors are explained. DLI and its gateway write
+// errorBody is the body of an error. DLI and its gateway send
 //
 //	{"error_code":"DLI.0002","error_msg":"...","request_id":"..."}
 //
-// IAM writes an object error, and others code and message without more. Whatever
-// else is in the body, encoded_authorization_message and error_json_opt above
-// all, is not for people's eyes.
+// IAM sends an object error, and others only code and message. Everything else in the
+// body, in particular encoded_authorization_message and error_json_opt, must not be
+// shown.
 type errorBody struct {
 	ErrorCode lenientScalar `json:"error_code"`
 	ErrorMsg  lenientText   `json:"error_msg"`
 	Error     iamError      `json:"error"`
 	Code      lenientScalar `json:"code"`
 	Message   lenientText   `json:"message"`
-	// RequestID is the gateway's id of the request.
+	// RequestID is the gateway's ID of the request.
 	RequestID lenientText `json:"request_id"`
 }
 
-// iamError is {"code":401,"message":"..."}, with a number or a string for a code.
-// Others write a mere string, which is a message.
+// iamError is {"code":401,"message":"..."}, with a number or a string as code. Others
+// send a plain string, which is the message.
 type iamError struct {
 	Code    lenientScalar `json:"code"`
 	Message lenientText   `json:"message"`
@@ -166,7 +164,7 @@ func (e *iamError) UnmarshalJSON(text []byte) error {
 	return nil
 }
 
-// identityBody is what CCE answers to a pod that asks for its credentials.
+// identityBody is CCE's answer to a pod that requests its credentials.
 type identityBody struct {
 	Credentials identityCredentials `json:"credentials"`
 }
@@ -175,7 +173,7 @@ type identityCredentials struct {
 	AccessKeyID     lenientText `json:"accessKeyId"`
 	SecretAccessKey lenientText `json:"secretAccessKey"`
 	SecurityToken   lenientText `json:"securityToken"`
-	// Expiration is in the form of RFC 3339.
+	// Expiration is in RFC 3339 format.
 	Expiration lenientText `json:"expiration"`
 }
 

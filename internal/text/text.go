@@ -14,11 +14,11 @@ See the License for the specific language governing permissions and
 limitations under the License.
 */
 
-// Package text makes texts of others safe to show: it cleans what a terminal or
-// a table would stumble over, and cuts what is too long.
+// Package text makes untrusted texts safe to show: it removes what would break a
+// terminal or a table, and truncates what is too long.
 //
-// Lengths are in bytes, since bytes are what is stored and sent, and no cut
-// goes through the middle of a rune.
+// Lengths are in bytes, because bytes are stored and sent. Texts are only cut at rune
+// boundaries.
 package text
 
 import (
@@ -29,9 +29,9 @@ import (
 
 const ellipsis = "…"
 
-// OneLine returns s as one line: each run of blanks of any kind becomes one
-// space, none of them at either end, and what does not print, such as control
-// characters and marks that turn the direction of writing, is removed.
+// OneLine returns s as one line: each run of whitespace becomes one space, whitespace
+// at either end is removed, and so is everything that is not printable, such as
+// control characters and bidirectional marks.
 func OneLine(s string) string {
 	if IsPlain(s, len(s)) && !strings.Contains(s, "  ") {
 		return strings.TrimSpace(s)
@@ -47,8 +47,8 @@ func OneLine(s string) string {
 	}, strings.ToValidUTF8(s, "\uFFFD"))), " ")
 }
 
-// Printable returns s without control characters, but for the line ends and
-// tabs that give it its shape, and without what is not UTF-8.
+// Printable returns s without invalid UTF-8 and without control characters other than
+// newlines and tabs.
 func Printable(s string) string {
 	unwanted := func(r rune) bool { return unicode.IsControl(r) && r != '\n' && r != '\t' }
 	s = strings.ToValidUTF8(s, "")
@@ -63,8 +63,8 @@ func Printable(s string) string {
 	}, s)
 }
 
-// Truncate returns as much of the beginning of s as fits into limit bytes. It
-// does not mark the cut.
+// Truncate returns as much of the start of s as fits into limit bytes. It does not
+// mark the cut.
 func Truncate(s string, limit int) string {
 	if len(s) <= limit {
 		return s
@@ -76,9 +76,9 @@ func Truncate(s string, limit int) string {
 	return s[:end]
 }
 
-// Ellipsize returns s if it fits into limit bytes, else as much of its beginning
-// as fits together with "…", which marks the cut. A limit without room for the
-// mark leaves no mark.
+// Ellipsize returns s if it fits into limit bytes, else as much of its start as fits
+// together with "…", which marks the cut. If the limit has no room for the mark, it is
+// omitted.
 func Ellipsize(s string, limit int) string {
 	switch {
 	case len(s) <= limit:
@@ -89,8 +89,8 @@ func Ellipsize(s string, limit int) string {
 	return Truncate(s, limit-len(ellipsis)) + ellipsis
 }
 
-// IsPlain reports whether s can be shown as it is: at most limit bytes of UTF-8
-// that all print.
+// IsPlain reports whether s can be shown unchanged: at most limit bytes of printable
+// UTF-8.
 func IsPlain(s string, limit int) bool {
 	if len(s) > limit || !utf8.ValidString(s) {
 		return false
