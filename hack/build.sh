@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Prints the directory that holds the programs of a module below hack/, and gets
-# them first if need be. Only that directory goes to standard output; progress
+# Prints the directory of the programs of a module below hack/, after downloading or
+# building them if necessary. Only the directory goes to standard output; progress
 # goes to standard error.
 #
 #   hack/build.sh controlplane    etcd, kube-apiserver and kubectl
@@ -8,18 +8,18 @@
 #   hack/build.sh helm            helm
 #   hack/build.sh setup-envtest   setup-envtest
 #
-# Programs in the directory that KUBEBUILDER_ASSETS, PROMETHEUS_ASSETS, HELM_ASSETS
-# or SETUP_ENVTEST_ASSETS names are used as they are. Else programs are built once,
-# from the versions in the module's go.mod, and kept in the user's cache.
+# If KUBEBUILDER_ASSETS, PROMETHEUS_ASSETS, HELM_ASSETS or SETUP_ENVTEST_ASSETS names
+# a directory, its programs are used as they are. Otherwise the programs are built
+# once, from the versions in the module's go.mod, and kept in the user's cache.
 #
-# A control plane is downloaded rather than built where that is possible: the
-# binaries that controller-tools publishes for tests, checked against the SHA-512
-# of their index. Two more variables concern it:
+# A control plane is downloaded if possible rather than built: the binaries that
+# controller-tools publishes for tests, verified with the SHA-512 in their index. Two
+# more variables apply to it:
 #
-#   KUBERNETES_VERSION   which one, such as 1.29, v1.29 or v1.29.6; by default that
-#                        of hack/controlplane/go.mod. A download is of the newest
-#                        patch release that the index has of that minor release.
-#   ENVTEST_INDEX        the index to ask; none to build without asking.
+#   KUBERNETES_VERSION   its version, such as 1.29, v1.29 or v1.29.6; the default is
+#                        that of hack/controlplane/go.mod. A download uses the newest
+#                        patch release of that minor release in the index.
+#   ENVTEST_INDEX        the index to use; none to build without it.
 set -euo pipefail
 hack=$(cd "$(dirname "$0")" && pwd)
 name=${1:-}
@@ -33,10 +33,10 @@ die() {
   exit 1
 }
 
-# version DIRECTORY MODULE: the version of MODULE that DIRECTORY/go.mod has.
+# version DIRECTORY MODULE: the version of MODULE in DIRECTORY/go.mod.
 version() { go -C "$1" list -m -f '{{.Version}}' "$2"; }
 
-# holds DIRECTORY PROGRAM...: whether they are all there.
+# holds DIRECTORY PROGRAM...: succeeds if all programs are there.
 holds() {
   local dir=$1 program
   shift
@@ -45,12 +45,12 @@ holds() {
   done
 }
 
-# build PROGRAM PACKAGE: a program appears under its name only when whole, so an
-# interrupted build is taken up again where it stopped.
+# build PROGRAM PACKAGE: a program only gets its name when it is complete, so an
+# interrupted build can be resumed.
 build() {
   local program=$1 package=$2 from=$module
   [[ -x "$dir/$program" ]] && return
-  # There is one etcd for all versions of Kubernetes.
+  # All versions of Kubernetes use the same etcd.
   [[ "$program" != etcd ]] || from=$hack/controlplane
   say "building $program"
   CGO_ENABLED=0 go -C "$from" build -v -trimpath -tags="$tags" -ldflags="-s -w $stamp" \
@@ -61,7 +61,7 @@ build() {
   mv "$dir/$program.partial" "$dir/$program"
 }
 
-# within SECONDS COMMAND...: ends a command that takes longer, and then fails.
+# within SECONDS COMMAND...: kills a command that takes longer, and fails.
 child=
 trap '[[ -z "$child" ]] || kill "$child" 2>/dev/null || true' EXIT
 within() {
@@ -79,8 +79,8 @@ within() {
 }
 
 # download LINK: makes LINK a link to the directory of a downloaded control plane.
-# It fails where none can be had, so that one is built; a download that goes wrong
-# ends the script, because it may be of something else than what the index names.
+# It fails if none is available, so that one is built; a bad download ends the script,
+# because it may not be what the index names.
 download() {
   local link=$1 envtest found
   [[ "$index" != none ]] || return 1
@@ -109,8 +109,8 @@ download() {
   rm -f "$found"
 }
 
-# What there is: the directory of go.mod, the packages, build tags, what the
-# linker is told, the version under which it is kept, and the time that it takes.
+# The modules: the directory of go.mod, the packages, build tags, linker flags, the
+# version in the cache, and how long the build takes.
 module=$hack/$name
 tags= stamp= index=none
 case $name in
@@ -124,8 +124,8 @@ prometheus)
   given=PROMETHEUS_ASSETS
   programs='promtool prometheus'
   packages='github.com/prometheus/prometheus/cmd/promtool github.com/prometheus/prometheus/cmd/prometheus'
-  # Without service discovery, which pulls in the libraries of every cloud, there
-  # is half as much to compile.
+  # Without service discovery, which pulls in the libraries of every cloud, the build
+  # takes half as long.
   tags=remove_all_sd
   takes='about four minutes'
   ;;
@@ -160,7 +160,7 @@ case $name in
 controlplane)
   wanted=${KUBERNETES_VERSION:-}
   wanted=${wanted#v}
-  # The default, or the module that builds what is wanted.
+  # The default, or the module for the requested version.
   for module in "$hack/controlplane" "$hack"/controlplane/*/; do
     kubernetes=$(version "$module" k8s.io/kubernetes)
     case $wanted in '' | "${kubernetes#v}" | "$(cut -d. -f1,2 <<<"${kubernetes#v}")") break ;; esac
@@ -171,7 +171,7 @@ controlplane)
   index=${ENVTEST_INDEX:-https://raw.githubusercontent.com/kubernetes-sigs/controller-tools/HEAD/envtest-releases.yaml}
   component=k8s.io/component-base/version
   stamp="-X $component.gitVersion=$kubernetes -X $component.gitMajor=1 -X $component.gitMinor=${minor#1.} -X $component.gitTreeState=clean"
-  # Without the cloud providers that releases before 1.31 have built in.
+  # Without the built-in cloud providers of releases before 1.31.
   tags=providerless
   version=$kubernetes-etcd-$(version "$hack/controlplane" go.etcd.io/etcd/server/v3)
   ;;

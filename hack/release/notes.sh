@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Prints the notes of a version, such as v0.2.0, out of CHANGELOG.md: its section,
-# or what is unreleased while it has none. With --artifacthub they come as the
-# list that Artifact Hub reads from a chart's annotation artifacthub.io/changes.
+# Prints the release notes of a version, such as v0.2.0, from CHANGELOG.md: its
+# section or, if it has none, the section Unreleased. With --artifacthub, prints them
+# as the list for a chart's annotation artifacthub.io/changes.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 
@@ -12,7 +12,7 @@ if [[ "${1:-}" == --artifacthub ]]; then
 fi
 version=${1:?usage: notes.sh [--artifacthub] VERSION}
 
-# section NAME: the lines below the heading of that name, up to the next one.
+# section NAME: the lines below the heading NAME, up to the next heading.
 section() {
   awk -v name="$1" '
     /^## / { title = $2; gsub(/[][]/, "", title); found = title == name; next }
@@ -33,11 +33,11 @@ fi
 
 if [[ "$format" == markdown ]]; then
   printf '# %s\n\n' "$version"
-  # Without the blank lines at both ends.
+  # Without leading and trailing blank lines.
   awk 'NF { for (; blank > 0; blank--) if (begun) print ""; print; begun = 1; blank = 0; next } { blank++ }' <<<"$notes"
   exit
 fi
-# An entry may go on in lines that are indented; its kind is the heading's word.
+# An entry may continue on indented lines; its kind is the heading.
 awk '
   function flush() {
     if (text != "") { gsub(/\\/, "\\\\", text); gsub(/"/, "\\\"", text); printf "- kind: %s\n  description: \"%s\"\n", kind, text }

@@ -1,14 +1,14 @@
 #!/usr/bin/env bash
-# Makes what a release page has, without Docker, and without network once the
-# modules are there:
+# Builds the files of a release, without Docker, and offline once the modules are
+# downloaded:
 #
 #   release.sh VERSION DIRECTORY    such as v0.2.0 dist
 #
-# IMAGE is the repository where the image is to be pushed, REVISION the commit of
-# the sources. The same sources, revision and Go give the same bytes.
+# IMAGE is the repository of the image, REVISION the commit of the sources. The same
+# sources, revision and Go version give the same bytes.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
-# What somebody has set for other builds would change the bytes of this one.
+# Settings for other builds would change the bytes of this one.
 export LC_ALL=C TZ=UTC GOFLAGS=-trimpath GOWORK=off GOEXPERIMENT='' GOAMD64=v1 GOARM64=v8.0
 
 say() { printf 'release: %s\n' "$*" >&2; }
@@ -17,7 +17,7 @@ version=${1:?usage: release.sh VERSION DIRECTORY}
 out=${2:?usage: release.sh VERSION DIRECTORY}
 repository=${IMAGE:-ghcr.io/dli-operator/dli-operator}
 revision=${REVISION:-$(git describe --match= --always --abbrev=40 --dirty 2>/dev/null || true)}
-# The image that the tree names.
+# The image in the source tree.
 development=dli-operator:v0.1.0
 
 if [[ ! "$version" =~ ^v(0|[1-9][0-9]*)(\.(0|[1-9][0-9]*)){2}(-[0-9A-Za-z.-]+)?$ ]]; then
@@ -34,7 +34,7 @@ trap 'rm -rf "$scratch"' EXIT
 files=$scratch/files
 mkdir "$files"
 
-# named FILE: names the image of this release in place of the tree's.
+# named FILE: replaces the image in the source tree with that of this release.
 named() {
   grep -q "image: $development\$" "$1" || { say "$1 does not name $development"; exit 1; }
   sed "s|image: $development\$|image: $image|" "$1"
@@ -48,7 +48,7 @@ install_yaml() {
   } >"$files/install.yaml"
 }
 
-# chart packs a copy without symbolic links, with the times that Helm keeps.
+# chart packs a copy without symbolic links, with fixed modification times.
 chart() {
   local chart=$scratch/dli-operator
   cp -RL config/helm/dli-operator "$chart"
@@ -69,7 +69,7 @@ chart() {
     --destination="$files" >&2
 }
 
-# sboms are made from the managers in the image, so they list what is shipped.
+# sboms are created from the managers in the image, so they list what is shipped.
 sboms() {
   local platform
   for platform in linux-amd64 linux-arm64; do
@@ -90,7 +90,7 @@ sboms
 hack/release/notes.sh "$version" >"$files/release-notes.md"
 (cd "$files" && { sha256sum -- * 2>/dev/null || shasum -a 256 -- *; } >"$scratch/checksums.txt" && mv "$scratch/checksums.txt" .)
 
-# The directory is replaced only by a release that is whole.
+# Only a complete release replaces the directory.
 rm -rf "$out"
 mkdir -p "$(dirname "$out")"
 mv "$files" "$out"

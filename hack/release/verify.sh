@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
-# Proves that a release depends on nothing but its sources: makes it twice, the
-# second time from a copy at another place, with other times and permissions, in
-# another time zone and without network, and compares the bytes.
+# Checks that a release only depends on its sources: builds it twice, the second time
+# from a copy in another directory, with other file times and permissions, in another
+# time zone and offline, and compares the bytes.
 #
-#   verify.sh VERSION [DIRECTORY]    where to leave the release
+#   verify.sh VERSION [DIRECTORY]    where to write the release
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 
@@ -22,7 +22,7 @@ git ls-files -z --cached --others --exclude-standard |
   while IFS= read -r -d '' file; do [[ ! -e "$file" && ! -L "$file" ]] || printf '%s\0' "$file"; done |
   tar -c --null --files-from=- -f - | (umask 077 && tar -x -m --no-same-permissions -C "$copy" -f -)
 
-# The tools that were just built are used; a namespace of its own has no network.
+# Uses the tools that were just built; a separate network namespace has no network.
 isolated=(env)
 if unshare --net true 2>/dev/null; then
   isolated=(unshare --net env)

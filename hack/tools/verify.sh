@@ -1,13 +1,13 @@
 #!/usr/bin/env bash
-# Checks all that can be checked without running the code, and says for each
-# finding which command settles it. The work tree is left as it is. Run from the
-# root of the repository, as make verify does.
+# Checks everything that can be checked without running the code, and prints for each
+# finding the command that fixes it. Does not change the work tree. Run it from the
+# root of the repository, like make verify.
 set -euo pipefail
 
 failed=()
 
-# step NAME REMEDY COMMAND...: runs the command; all steps run, so that one push
-# shows every finding.
+# step NAME REMEDY COMMAND...: runs the command. All steps run, so that one push shows
+# every finding.
 step() {
   local name=$1 remedy=$2
   shift 2
@@ -20,14 +20,14 @@ step() {
 scratch=$(mktemp -d)
 trap 'rm -rf "$scratch"' EXIT
 
-# The functions below are called as conditions, where set -e does not work.
+# The functions below are called as conditions, where set -e has no effect.
 
-# generated makes everything anew in a copy of the work tree, without what
-# was generated before, and compares.
+# generated regenerates everything in a copy of the work tree without generated files,
+# and compares the result.
 generated() {
   local copy=$scratch/copy before=$scratch/before
   mkdir -p "$copy"
-  # What git would take, committed or not; deleted files are listed too.
+  # All files that are not ignored, committed or not; deleted files are listed, too.
   git ls-files -z --cached --others --exclude-standard |
     while IFS= read -r -d '' file; do [[ ! -f "$file" ]] || printf '%s\0' "$file"; done |
     tar -c --null --files-from=- -f - | tar -x -C "$copy" -f -
@@ -36,7 +36,7 @@ generated() {
     "$copy/config/crd/bases" "$copy/config/rbac/role.yaml" "$copy/docs/api.md"
   make --no-print-directory -C "$copy" generate manifests docs >"$scratch/log" 2>&1 || { cat "$scratch/log"; return 1; }
   if ! diff -rqN "$before" "$copy"; then
-    # The names above; of the rest enough to see what it is about.
+    # All names first, then enough of the differences to see the problem.
     { diff -ruN "$before" "$copy" || true; } | head -n 100
     return 1
   fi
@@ -62,7 +62,7 @@ modules() {
 kustomizations() {
   local kubectl file status=0
   kubectl=$(hack/build.sh controlplane)/kubectl || return 1
-  # With all optional components, too.
+  # Also with all optional components.
   mkdir -p "$scratch/config"
   cp -r config/. "$scratch/config/everything"
   sed -i.orig -e 's/^#components:/components:/' -e 's/^#- /- /' "$scratch/config/everything/default/kustomization.yaml"

@@ -1,5 +1,5 @@
--- The health of a DLIConnection: Healthy when it can be used, Progressing while
--- what is wrong may pass by itself, else Degraded.
+-- Health of a DLIConnection: Healthy when it is usable, Progressing during temporary
+-- failures, else Degraded.
 local status = obj.status or {}
 
 local ready = {}
@@ -9,7 +9,7 @@ for _, condition in ipairs(status.conditions or {}) do
   end
 end
 
--- A Secret may still be on its way, as that of an ExternalSecret is.
+-- A Secret may not exist yet, for example that of an ExternalSecret.
 local passing = { CircuitOpen = true, RateLimited = true, SecretNotFound = true }
 
 if status.observedGeneration == nil or status.observedGeneration ~= obj.metadata.generation then

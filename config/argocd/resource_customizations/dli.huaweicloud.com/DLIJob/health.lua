@@ -1,4 +1,4 @@
--- The health of a DLIJob: Healthy when the job succeeded, Degraded when waiting
+-- Health of a DLIJob: Healthy when the job succeeded, Degraded when waiting
 -- does not help, Suspended while it is not polled, else Progressing.
 local status = obj.status or {}
 
