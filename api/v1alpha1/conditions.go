@@ -121,4 +121,7 @@ const (
 	// ReasonSelectorInvalid: allowedNamespaces.selector cannot be read, so it
 	// allows no other namespace.
 	ReasonSelectorInvalid = "SelectorInvalid"
+	// ReasonListingDisabled: lists of the project's jobs cannot be used, so each job
+	// is polled by itself. It is the reason of an Event only.
+	ReasonListingDisabled = "ListingDisabled"
 )

@@ -79,6 +79,11 @@ type DLIConnectionSpec struct {
 	// +kubebuilder:default={requestsPerSecond: 20, burst: 20}
 	RateLimit RateLimit `json:"rateLimit,omitzero"`
 
+	// reportProgress fills status.progress of those of this connection's DLIJobs
+	// that do not say otherwise.
+	// +optional
+	ReportProgress bool `json:"reportProgress,omitempty"`
+
 	// caBundle holds the certificates, in PEM, that sign the endpoint's; the
 	// system's certificates when absent.
 	// +optional

@@ -70,6 +70,12 @@ type DLIJobSpec struct {
 	// suspend stops the polling while it is true. Everything known is kept.
 	// +optional
 	Suspend bool `json:"suspend,omitempty"`
+
+	// reportProgress fills status.progress while the job runs, for people to look
+	// at. It costs one more request per running job and minute. When it is absent
+	// the connection's reportProgress counts.
+	// +optional
+	ReportProgress *bool `json:"reportProgress,omitempty"`
 }
 
 // ConnectionReference names a DLIConnection.
@@ -212,6 +218,14 @@ type DLIJobStatus struct {
 	// +optional
 	InputBytes *int64 `json:"inputBytes,omitempty"`
 
+	// progress is how much of the job is done, in percent (DLI: progress). Present
+	// only while the job runs, with reportProgress, and if DLI says. Nothing is
+	// decided by it.
+	// +optional
+	// +kubebuilder:validation:Minimum=0
+	// +kubebuilder:validation:Maximum=100
+	Progress *int32 `json:"progress,omitempty"`
+
 	// columns is the schema of the result (DLI: detail), at most 256 columns.
 	// Absent when DLI gives none that can be read.
 	// +optional
@@ -324,6 +338,7 @@ type JobError struct {
 // +kubebuilder:printcolumn:name="DURATION",type=string,JSONPath=`.status.duration`,description="How long the job has run"
 // +kubebuilder:printcolumn:name="AGE",type=date,JSONPath=`.metadata.creationTimestamp`,description="Age of the DLIJob"
 // +kubebuilder:printcolumn:name="JOB-ID",type=string,priority=1,JSONPath=`.spec.jobID`,description="Id of the job in DLI"
+// +kubebuilder:printcolumn:name="PROGRESS",type=integer,priority=1,JSONPath=`.status.progress`,description="Percent done, with reportProgress"
 // +kubebuilder:printcolumn:name="TYPE",type=string,priority=1,JSONPath=`.status.jobType`,description="Kind of the job"
 // +kubebuilder:printcolumn:name="QUEUE",type=string,priority=1,JSONPath=`.status.queueName`,description="Queue that runs the job"
 // +kubebuilder:printcolumn:name="OWNER",type=string,priority=1,JSONPath=`.status.owner`,description="User that submitted the job"

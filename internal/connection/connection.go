@@ -43,6 +43,7 @@ const (
 // Client asks DLI about jobs; *dli.Client is one.
 type Client interface {
 	JobStatus(ctx context.Context, creds dli.Credentials, jobID string) (*dli.JobStatus, error)
+	JobProgress(ctx context.Context, creds dli.Credentials, jobID string) (*dli.Progress, error)
 	ListJobs(ctx context.Context, creds dli.Credentials, options dli.ListOptions) (*dli.JobList, error)
 	OpenedConnections() uint64
 	CloseIdleConnections()
@@ -60,8 +61,9 @@ type Call string
 
 // The calls.
 const (
-	CallStatus Call = "status"
-	CallList   Call = "list"
+	CallStatus   Call = "status"
+	CallList     Call = "list"
+	CallProgress Call = "progress"
 )
 
 // Connection is a DLIConnection at work: one client, one rate limit, one set of
@@ -74,10 +76,11 @@ type Connection struct {
 	UID        types.UID
 	Generation int64
 	Endpoint   string
+	// ReportProgress is the object's.
+	ReportProgress bool
 
 	client   Client
 	recorder Recorder
-	probe    time.Duration
 
 	// mu guards what follows. All connections share one, since they share
 	// lockouts.
@@ -269,6 +272,18 @@ func (r *Request) List(ctx context.Context, options dli.ListOptions, clock func(
 	return list, failure, nil
 }
 
+// Progress is Do for how far the job has come. A failure of it tells nothing of the
+// endpoint: some queues cannot say.
+func (r *Request) Progress(ctx context.Context, clock func() time.Time) (*dli.Progress, *Failure, error) {
+	progress, failure, err := perform(r, CallProgress, clock, func() (*dli.Progress, error) {
+		return r.conn.client.JobProgress(ctx, r.creds, r.job)
+	})
+	if err != nil {
+		return nil, nil, fmt.Errorf("asking how far job %q has come: %w", r.job, err)
+	}
+	return progress, failure, nil
+}
+
 // perform makes a request's call; Do says what comes of it.
 func perform[T any](r *Request, call Call, clock func() time.Time, ask func() (*T, error)) (*T, *Failure, error) {
 	said := evidence{}
@@ -291,7 +306,11 @@ func perform[T any](r *Request, call Call, clock func() time.Time, ask func() (*
 	now := clock()
 	r.conn.recorder.Requested(r.conn.Key.String(), call, now.Sub(r.began), failed)
 	returned = true
-	return answer, r.conn.end(r, evidenceOf(failed, r.conn.Name()), now), nil
+	said = evidenceOf(failed, r.conn.Name())
+	if call == CallProgress {
+		said.fault, said.answered = noFault, false
+	}
+	return answer, r.conn.end(r, said, now), nil
 }
 
 // end gives back what a request took, and learns. It returns what is to be told
@@ -324,6 +343,9 @@ func (c *Connection) end(r *Request, e evidence, now time.Time) *Failure {
 type Health struct {
 	Ready           bool
 	Reason, Message string
+	// NoLists is why no lists are asked for; "" when nothing is wrong with them. It
+	// is part of Message while nothing worse is to be told.
+	NoLists string
 }
 
 // Health returns what the connection says of itself at now.
@@ -350,7 +372,7 @@ func (c *Connection) health(now time.Time) Health {
 		if c.noLists != "" {
 			message += "; " + c.noLists
 		}
-		return Health{Ready: true, Reason: v1alpha1.ReasonConnected, Message: message}
+		return Health{Ready: true, Reason: v1alpha1.ReasonConnected, Message: message, NoLists: c.noLists}
 	}
 	return Health{Ready: true, Reason: v1alpha1.ReasonConfigured, Message: "complete; DLI has not been asked yet"}
 }

@@ -216,7 +216,7 @@ func fingerprint(place string, creds dli.Credentials) string {
 // a connection at a time. The error says that the API server could not be asked.
 func (c *Connection) Refresh(ctx context.Context, now time.Time) (next time.Duration, err error) {
 	c.mu.Lock()
-	due := c.broken == nil && !c.closed && !now.Before(c.credentials.due(now, c.probe))
+	due := c.broken == nil && !c.closed && !now.Before(c.credentials.due(now, c.circuit.probe))
 	c.mu.Unlock()
 	if due {
 		creds, expires, why, err := c.credentials.source.Fetch(ctx)
@@ -233,13 +233,13 @@ func (c *Connection) Refresh(ctx context.Context, now time.Time) (next time.Dura
 	defer c.mu.Unlock()
 	if c.broken != nil {
 		// Trying again does not mend it; a change of the object does.
-		return refreshInterval(c.probe), nil
+		return refreshInterval(c.circuit.probe), nil
 	}
-	longest := refreshInterval(c.probe)
+	longest := refreshInterval(c.circuit.probe)
 	if !c.health(now).Ready {
-		longest = retryInterval(c.probe)
+		longest = retryInterval(c.circuit.probe)
 	}
-	return max(min(c.credentials.due(now, c.probe).Sub(now), longest), time.Millisecond), nil
+	return max(min(c.credentials.due(now, c.circuit.probe).Sub(now), longest), time.Millisecond), nil
 }
 
 // Remember takes what the connection's object tells at now of rejections that

@@ -38,6 +38,8 @@ type Target struct {
 	Why        *connection.Failure
 	// Interval is a fixed time between two polls; 0 for the adaptive one.
 	Interval time.Duration
+	// ReportProgress says that the percentage is wanted.
+	ReportProgress bool
 	// Request is what asks for one poll now, and differs for each; "" when nothing
 	// does. Once says that nothing else makes the job due: it has ended.
 	Request string
@@ -57,6 +59,8 @@ type Known struct {
 	Age, Running time.Duration
 	// Run is the current run of failed polls.
 	Run Run
+	// Percent is how much of the job is done; nil when that is not known.
+	Percent *int32
 }
 
 // Progress is what the poller knows of a job between two results.
@@ -67,6 +71,9 @@ type Progress struct {
 	// the monotonic clock of this process, whatever other clocks say. Began is zero
 	// when it is not known.
 	Began, Seen time.Time
+	// Percent is how much of the job is done; nil unless it runs, that is known, and
+	// wanted.
+	Percent *int32
 }
 
 // Result is what there is to be stored of a job.
@@ -94,12 +101,13 @@ type watched struct {
 	Connection *connection.Connection
 	Why        *connection.Failure
 	Interval   time.Duration
+	Percent    bool
 	Request    string
 	Once       bool
 }
 
 func (t Target) watched() watched {
-	return watched{t.Key, t.UID, t.JobID, t.Connection, t.Why, t.Interval, t.Request, t.Once}
+	return watched{t.Key, t.UID, t.JobID, t.Connection, t.Why, t.Interval, t.ReportProgress, t.Request, t.Once}
 }
 
 // job is a target and what becomes of it. The poller's lock guards it.
@@ -114,11 +122,9 @@ type job struct {
 	// nil while it is asked for, or is not to be polled.
 	heap  *jobHeap
 	index int
-	// asking says that it is being asked for, and requested for what.
-	asking    bool
-	requested string
-	// lastAsked is when it was last asked for, also before a restart.
-	lastAsked time.Time
+	// percentDue is when to ask again how far it has come.
+	percentDue time.Time
+	request
 	calls
 	listing listing
 	// state is what the job last did, and active says that it was seen doing so.
@@ -128,6 +134,15 @@ type job struct {
 	told told
 	// result is the newest that was not stored yet; nil for none.
 	result *Result
+}
+
+// request is the latest poll of a job.
+type request struct {
+	// asking says that it is on its way, and requested what had asked for it.
+	asking    bool
+	requested string
+	// lastAsked is when it left, also before a restart.
+	lastAsked time.Time
 }
 
 // calls are about a job that is asked for because another one that had failed alike
