@@ -65,6 +65,7 @@ func sameFacts(a, b *v1alpha1.DLIJobStatus) bool {
 		a.Statement == b.Statement &&
 		a.StatementTruncated == b.StatementTruncated &&
 		ptr.Equal(a.Error, b.Error) &&
+		(a.Progress == nil) == (b.Progress == nil) &&
 		a.LastHandledPollRequest == b.LastHandledPollRequest &&
 		a.UnreadableSince.Equal(b.UnreadableSince) &&
 		sameNotFound(a.NotFound, b.NotFound) &&
@@ -90,6 +91,7 @@ func sameFigures(a, b *v1alpha1.DLIJobStatus) bool {
 		ptr.Equal(a.BadRowCount, b.BadRowCount) &&
 		ptr.Equal(a.ResultCount, b.ResultCount) &&
 		ptr.Equal(a.InputBytes, b.InputBytes) &&
+		ptr.Equal(a.Progress, b.Progress) &&
 		a.Message == b.Message
 }
 

@@ -19,12 +19,15 @@ package controllers
 import (
 	"context"
 	"fmt"
+	"strings"
 	"time"
 
+	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/equality"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/tools/events"
 	"k8s.io/utils/clock"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/builder"
@@ -52,6 +55,7 @@ type DLIConnectionReconciler struct {
 	Poller      *poller.Poller
 	Clock       clock.PassiveClock
 	Metrics     *Metrics
+	Recorder    events.EventRecorder
 	// Report says whether to write the whole status: of several operators that
 	// share the DLIJobs, one does. All of them write which credentials were
 	// rejected.
@@ -101,17 +105,21 @@ func (r *DLIConnectionReconciler) Reconcile(ctx context.Context, req ctrl.Reques
 	case client.IgnoreNotFound(err) != nil:
 		return ctrl.Result{}, fmt.Errorf("writing the status of DLIConnection %s: %w", req.NamespacedName, err)
 	case err == nil:
-		r.log(ctx, stored, object)
+		r.announce(ctx, stored, object, conn.Health(r.Clock.Now()).NoLists)
 	}
 	return ctrl.Result{RequeueAfter: next, Priority: new(0)}, nil
 }
 
-// log logs a change of the Ready condition that was written.
-func (r *DLIConnectionReconciler) log(ctx context.Context, stored, object *v1alpha1.DLIConnection) {
+// announce logs a change of the Ready condition that was written, and sends an Event
+// if lists are disabled. noLists is the reason, "" if there is none.
+func (r *DLIConnectionReconciler) announce(ctx context.Context, stored, object *v1alpha1.DLIConnection, noLists string) {
 	was := meta.FindStatusCondition(stored.Status.Conditions, v1alpha1.ReadyCondition)
 	is := meta.FindStatusCondition(object.Status.Conditions, v1alpha1.ReadyCondition)
 	if is != nil && (was == nil || was.Reason != is.Reason || was.Status != is.Status) {
 		ctrl.LoggerFrom(ctx).Info("DLIConnection changed", "condition", is.Type, "status", is.Status, "reason", is.Reason, "message", is.Message)
+	}
+	if noLists != "" && is != nil && (was == nil || !strings.Contains(was.Message, noLists)) {
+		r.Recorder.Eventf(object, nil, corev1.EventTypeWarning, v1alpha1.ReasonListingDisabled, "List", "%s", text.Truncate(noLists, maxNote))
 	}
 }
 

@@ -30,6 +30,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/tools/events"
 	"k8s.io/utils/clock"
+	"k8s.io/utils/ptr"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -144,6 +145,7 @@ func (r *DLIJobReconciler) reconcile(ctx context.Context, stored *v1alpha1.DLIJo
 	case wait > 0 && len(job.Status.Conditions) == 0 && !job.Spec.Suspend:
 		return wait, nil
 	}
+	job.Status.Progress = progress.Percent
 	deriveConditions(job, progress, now, r.Schedule.StallAfter)
 	if worthWriting(stored, job, now, r.Schedule.StatusRefreshInterval) {
 		if written, err := r.write(ctx, stored, job); err != nil || !written {
@@ -176,6 +178,7 @@ func (r *DLIJobReconciler) poll(ctx context.Context, job *v1alpha1.DLIJob, now t
 	}
 	target := targetOf(job, now)
 	target.Connection, target.Why = conn, why
+	target.ReportProgress = ptr.Deref(job.Spec.ReportProgress, conn != nil && conn.ReportProgress)
 	return r.Poller.Watch(target), nil
 }
 

@@ -113,6 +113,7 @@ func Add(ctx context.Context, mgr ctrl.Manager, o Options) error {
 		Connections: connections,
 		Clock:       clock,
 		Metrics:     metrics,
+		Recorder:    mgr.GetEventRecorder("dli-operator"),
 		Report:      o.ReportConnections,
 		Leads:       o.Leads,
 	}

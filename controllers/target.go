@@ -53,7 +53,11 @@ func targetOf(job *v1alpha1.DLIJob, now time.Time) poller.Target {
 func knownOf(job *v1alpha1.DLIJob, now time.Time) poller.Known {
 	status := &job.Status
 	ago := func(at time.Time) time.Duration { return max(now.Sub(at), 0) }
-	known := poller.Known{State: dli.ParseState(status.JobStatus), Age: ago(job.CreationTimestamp.Time)}
+	known := poller.Known{
+		State:   dli.ParseState(status.JobStatus),
+		Age:     ago(job.CreationTimestamp.Time),
+		Percent: status.Progress,
+	}
 	if last := status.LastPollTime; last != nil {
 		known.LastPoll = now.Add(-ago(last.Time))
 		if status.DurationMilliseconds != nil {

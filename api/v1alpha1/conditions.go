@@ -123,4 +123,7 @@ const (
 	// ReasonSelectorInvalid: allowedNamespaces.selector is invalid, so no other
 	// namespace is allowed.
 	ReasonSelectorInvalid = "SelectorInvalid"
+	// ReasonListingDisabled: lists of the project's jobs cannot be used, so each job
+	// is polled individually. Only used in an Event.
+	ReasonListingDisabled = "ListingDisabled"
 )

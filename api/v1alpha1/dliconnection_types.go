@@ -79,6 +79,11 @@ type DLIConnectionSpec struct {
 	// +kubebuilder:default={requestsPerSecond: 20, burst: 20}
 	RateLimit RateLimit `json:"rateLimit,omitzero"`
 
+	// reportProgress fills status.progress of this connection's DLIJobs, unless they
+	// set reportProgress themselves.
+	// +optional
+	ReportProgress bool `json:"reportProgress,omitempty"`
+
 	// caBundle holds the CA certificates, in PEM, that sign the endpoint's
 	// certificate; the system's CA certificates if absent.
 	// +optional

@@ -69,6 +69,12 @@ type DLIJobSpec struct {
 	// suspend stops polling while true. The status is kept.
 	// +optional
 	Suspend bool `json:"suspend,omitempty"`
+
+	// reportProgress fills status.progress while the job runs, for humans. It costs one
+	// more request per running job and minute. If absent, the connection's
+	// reportProgress applies.
+	// +optional
+	ReportProgress *bool `json:"reportProgress,omitempty"`
 }
 
 // ConnectionReference names a DLIConnection.
@@ -212,6 +218,14 @@ type DLIJobStatus struct {
 	// +optional
 	InputBytes *int64 `json:"inputBytes,omitempty"`
 
+	// progress is how much of the job is done, in percent (DLI: progress). Only
+	// present while the job runs, with reportProgress, and if DLI reports it. It is
+	// informational only.
+	// +optional
+	// +kubebuilder:validation:Minimum=0
+	// +kubebuilder:validation:Maximum=100
+	Progress *int32 `json:"progress,omitempty"`
+
 	// columns is the schema of the result (DLI: detail), at most 256 columns.
 	// Absent if DLI reports none, or one that cannot be parsed.
 	// +optional
@@ -324,6 +338,7 @@ type JobError struct {
 // +kubebuilder:printcolumn:name="DURATION",type=string,JSONPath=`.status.duration`,description="How long the job has run"
 // +kubebuilder:printcolumn:name="AGE",type=date,JSONPath=`.metadata.creationTimestamp`,description="Age of the DLIJob"
 // +kubebuilder:printcolumn:name="JOB-ID",type=string,priority=1,JSONPath=`.spec.jobID`,description="ID of the job in DLI"
+// +kubebuilder:printcolumn:name="PROGRESS",type=integer,priority=1,JSONPath=`.status.progress`,description="Percent done, with reportProgress"
 // +kubebuilder:printcolumn:name="TYPE",type=string,priority=1,JSONPath=`.status.jobType`,description="Kind of the job"
 // +kubebuilder:printcolumn:name="QUEUE",type=string,priority=1,JSONPath=`.status.queueName`,description="Queue that runs the job"
 // +kubebuilder:printcolumn:name="OWNER",type=string,priority=1,JSONPath=`.status.owner`,description="User that submitted the job"

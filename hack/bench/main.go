@@ -20,6 +20,7 @@ limitations under the License.
 //	make bench                                  # 100, 1000 and 10,000 jobs, ten minutes
 //	make bench BENCHFLAGS="-jobs 10000,50000"   # half an hour
 //	make bench-smoke                            # 1000 jobs, under two minutes
+//	make bench BENCHFLAGS="-jobs 10000 -connections 1 -rate-limit 400 -list-interval 5s"
 //	make bench BENCHFLAGS="-jobs 10000 -latency 200ms -error-rate 0.01"
 //	make bench BENCHFLAGS="-jobs 5000 -ends-per-second 100 -slow-writes 2s"
 //	make bench BENCHFLAGS="-jobs 5000 -writes-stopped 60s"
@@ -115,6 +116,7 @@ type bareClient struct {
 type policy struct {
 	min, max time.Duration
 	factor   float64
+	lists    time.Duration
 }
 
 // interval is the time between two polls of a job of that age.
@@ -156,6 +158,7 @@ func (o *options) bind(flags *flag.FlagSet) {
 	flags.DurationVar(&o.policy.min, "poll-interval-min", 5*time.Second, "given to the operator")
 	flags.DurationVar(&o.policy.max, "poll-interval-max", time.Minute, "given to the operator")
 	flags.Float64Var(&o.policy.factor, "poll-interval-factor", 0.1, "given to the operator")
+	flags.DurationVar(&o.policy.lists, "list-interval", 0, "given to the operator; 0 so that every request is one poll of one job")
 	flags.Var(&o.ages, "ages", "how long the jobs have been running when they are created")
 	flags.Float64Var(&o.ends, "ends", 0.01, "fraction of the jobs that end while being measured; at least 20 jobs")
 	flags.Float64Var(&o.short, "short", 0.005, "short jobs of three states that begin and end while being measured, as a fraction of the jobs; at least 5, at most 250")

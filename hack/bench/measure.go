@@ -176,16 +176,18 @@ func (w *world) settle(ctx context.Context) error {
 		return err
 	}
 	// Events, which tell of each new state, may still be on their way when the last
-	// status is stored. The writes of figures never end.
-	last := -1.0
-	return await(ctx, 5*time.Minute, "the quiet after creation", func() (bool, error) {
-		if err := wait(ctx, 3*time.Second); err != nil {
+	// status is stored. The writes of figures never end. etcd compacts what was
+	// written every five minutes.
+	const pause, calm = 3 * time.Second, 0.4
+	lastEvents, lastCPU := -1.0, cpuOf(w.apiServer)+cpuOf(w.etcd)
+	return await(ctx, 10*time.Minute, "the quiet after creation", func() (bool, error) {
+		if err := wait(ctx, pause); err != nil {
 			return false, err
 		}
 		metrics, err := scrape(ctx, w.metrics)
-		events := metrics.sum("rest_client_requests_total", `method="POST"`)
-		quiet := events-last < 10
-		last = events
+		events, cpu := metrics.sum("rest_client_requests_total", `method="POST"`), cpuOf(w.apiServer)+cpuOf(w.etcd)
+		quiet := events-lastEvents < 10 && cpu-lastCPU < calm*pause.Seconds()
+		lastEvents, lastCPU = events, cpu
 		return quiet, err
 	})
 }

@@ -54,6 +54,7 @@ type polling struct {
 	polls, wanted, kept, done, failed float64
 	late, lateMean                    float64
 	dials                             float64 // per 1000 polls
+	single, listed                    float64 // requests per second
 }
 
 func (p *polling) rows() []row {
@@ -61,6 +62,8 @@ func (p *polling) rows() []row {
 		{"polls wanted per second", f(p.wanted, 1)},
 		{"polls done per second", f(p.done, 1)},
 		{"polls done of polls wanted", f(p.kept, 3)},
+		{"of these: for one job, per second", f(p.single, 1)},
+		{"of these: pages of lists, per second", f(p.listed, 1)},
 		{"polls that failed", f(p.failed, 0)},
 		{"polls begun late on average (s)", f(p.lateMean, 3)},
 		{"99 % of the polls begun within (s)", f(p.late, 2)},
@@ -71,6 +74,9 @@ func (p *polling) rows() []row {
 // effort is in CPU seconds per 1000 polls.
 type effort struct {
 	cpu, floor, controlPlaneNet, controlPlaneGross, simulator float64
+
+	// Milliseconds of CPU for each job in a minute.
+	cpuPerJob, controlPlanePerJob float64
 
 	floorRate float64 // polls per second
 	others    float64 // share of the machine that went elsewhere
@@ -87,6 +93,8 @@ func (e *effort) rows() []row {
 		{"operator: times the bare client", f(e.overFloor(), 2)},
 		{"API server and etcd: CPU seconds per 1000 polls", f(e.controlPlaneGross, 3)},
 		{"the same above idle", f(e.controlPlaneNet, 3)},
+		{"operator: CPU milliseconds per job and minute", f(e.cpuPerJob, 3)},
+		{"API server and etcd above idle: CPU milliseconds per job and minute", f(e.controlPlanePerJob, 3)},
 		{"simulator: CPU seconds per 1000 polls", f(e.simulator, 3)},
 		{"CPU that others took meanwhile (cores)", f(e.others, 2)},
 	}
@@ -162,6 +170,7 @@ func (s *stage) fill(w *world, i idle, before, after snapshot) {
 	}
 	s.polls = asked(after.metrics) - asked(before.metrics)
 	s.done = s.polls / seconds
+	s.single, s.listed = grown(requestsTotal, `call="status"`)/seconds, grown(requestsTotal, `call="list"`)/seconds
 	s.failed = s.polls - grown(requestsTotal, `result="Success"`)
 	thousands := s.polls / 1000
 	s.dials = grown(dialsTotal) / thousands
@@ -176,6 +185,9 @@ func (s *stage) fill(w *world, i idle, before, after snapshot) {
 	gross := after.apiServer + after.etcd - before.apiServer - before.etcd
 	s.controlPlaneGross = gross / thousands
 	s.controlPlaneNet = (gross - i.controlPlane*seconds) / thousands
+	jobMinutes := float64(w.jobs.len()) * seconds / 60
+	s.cpuPerJob = (after.operator - before.operator) / jobMinutes * 1000
+	s.controlPlanePerJob = (gross - i.controlPlane*seconds) / jobMinutes * 1000
 	s.simulator = (after.simulatorCPU - before.simulatorCPU) / all * 1000
 	ours := after.operator - before.operator + gross + after.simulatorCPU - before.simulatorCPU + after.self - before.self + after.floor - before.floor
 	s.others = (after.machine - before.machine - ours) / seconds

@@ -187,7 +187,7 @@ func (w *world) startOperator(ctx context.Context) error {
 		"--allow-insecure-endpoints",
 		"--poll-interval-min=" + w.policy.min.String(), "--poll-interval-max=" + w.policy.max.String(),
 		"--poll-interval-factor=" + strconv.FormatFloat(w.policy.factor, 'g', -1, 64),
-		"--list-interval=0", // every request is one poll of one job
+		"--list-interval=" + w.policy.lists.String(),
 	}, w.pass...)
 	if w.pprof != "" {
 		address, err := freeAddress()

@@ -42,6 +42,7 @@ const (
 // Client reads jobs from DLI; *dli.Client implements it.
 type Client interface {
 	JobStatus(ctx context.Context, creds dli.Credentials, jobID string) (*dli.JobStatus, error)
+	JobProgress(ctx context.Context, creds dli.Credentials, jobID string) (*dli.Progress, error)
 	ListJobs(ctx context.Context, creds dli.Credentials, options dli.ListOptions) (*dli.JobList, error)
 	OpenedConnections() uint64
 	CloseIdleConnections()
@@ -59,8 +60,9 @@ type Call string
 
 // The calls.
 const (
-	CallStatus Call = "status"
-	CallList   Call = "list"
+	CallStatus   Call = "status"
+	CallList     Call = "list"
+	CallProgress Call = "progress"
 )
 
 // Connection is a DLIConnection in use: one client, one rate limit and one set of
@@ -73,10 +75,11 @@ type Connection struct {
 	UID        types.UID
 	Generation int64
 	Endpoint   string
+	// ReportProgress is the object's spec.reportProgress.
+	ReportProgress bool
 
 	client   Client
 	recorder Recorder
-	probe    time.Duration
 
 	// mu guards the following fields. All connections share one, because they share
 	// lockouts.
@@ -267,6 +270,18 @@ func (r *Request) List(ctx context.Context, options dli.ListOptions, clock func(
 	return list, failure, nil
 }
 
+// Progress is Do for the progress of the job. Its failure says nothing about the
+// endpoint: some queues do not report progress.
+func (r *Request) Progress(ctx context.Context, clock func() time.Time) (*dli.Progress, *Failure, error) {
+	progress, failure, err := perform(r, CallProgress, clock, func() (*dli.Progress, error) {
+		return r.conn.client.JobProgress(ctx, r.creds, r.job)
+	})
+	if err != nil {
+		return nil, nil, fmt.Errorf("reading the progress of job %q: %w", r.job, err)
+	}
+	return progress, failure, nil
+}
+
 // perform makes the API call of a request; see Do.
 func perform[T any](r *Request, call Call, clock func() time.Time, ask func() (*T, error)) (*T, *Failure, error) {
 	said := evidence{}
@@ -289,7 +304,11 @@ func perform[T any](r *Request, call Call, clock func() time.Time, ask func() (*
 	now := clock()
 	r.conn.recorder.Requested(r.conn.Key.String(), call, now.Sub(r.began), failed)
 	returned = true
-	return answer, r.conn.end(r, evidenceOf(failed, r.conn.Name()), now), nil
+	said = evidenceOf(failed, r.conn.Name())
+	if call == CallProgress {
+		said.fault, said.answered = noFault, false
+	}
+	return answer, r.conn.end(r, said, now), nil
 }
 
 // end releases what a request reserved, and updates the policies. It returns the
@@ -322,6 +341,9 @@ func (c *Connection) end(r *Request, e evidence, now time.Time) *Failure {
 type Health struct {
 	Ready           bool
 	Reason, Message string
+	// NoLists is why no lists are requested; "" if nothing is wrong with them. It is
+	// part of Message unless there is something worse to report.
+	NoLists string
 }
 
 // Health returns the state of the connection at now.
@@ -348,7 +370,7 @@ func (c *Connection) health(now time.Time) Health {
 		if c.noLists != "" {
 			message += "; " + c.noLists
 		}
-		return Health{Ready: true, Reason: v1alpha1.ReasonConnected, Message: message}
+		return Health{Ready: true, Reason: v1alpha1.ReasonConnected, Message: message, NoLists: c.noLists}
 	}
 	return Health{Ready: true, Reason: v1alpha1.ReasonConfigured, Message: "the settings are complete; DLI has not been polled yet"}
 }

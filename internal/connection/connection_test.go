@@ -63,6 +63,9 @@ func (f fake) JobStatus(ctx context.Context, _ dli.Credentials, _ string) (*dli.
 func (fake) ListJobs(context.Context, dli.Credentials, dli.ListOptions) (*dli.JobList, error) {
 	return &dli.JobList{}, nil
 }
+func (fake) JobProgress(context.Context, dli.Credentials, string) (*dli.Progress, error) {
+	return &dli.Progress{}, nil
+}
 func (fake) OpenedConnections() uint64                         { return 0 }
 func (fake) CloseIdleConnections()                             {}
 func (fake) Requested(string, Call, time.Duration, *dli.Error) {}

@@ -301,15 +301,15 @@ func newConnection(key types.NamespacedName, object *v1alpha1.DLIConnection, r *
 		burst = 20
 	}
 	conn := &Connection{
-		Key:        key,
-		UID:        object.UID,
-		Generation: object.Generation,
-		recorder:   r.recorder,
-		probe:      r.options.ProbeInterval,
-		mu:         &r.mu,
-		circuit:    circuit{probe: r.options.ProbeInterval},
-		throttle:   throttle{configured: float64(perSecond)},
-		pace:       newPace(perSecond, burst),
+		Key:            key,
+		UID:            object.UID,
+		Generation:     object.Generation,
+		ReportProgress: object.Spec.ReportProgress,
+		recorder:       r.recorder,
+		mu:             &r.mu,
+		circuit:        circuit{probe: r.options.ProbeInterval},
+		throttle:       throttle{configured: float64(perSecond)},
+		pace:           newPace(perSecond, burst),
 		// Enough to sustain the rate at 200 ms per request; at least four, also by default.
 		inFlight: inFlight{limit: max(perSecond/5, 4), slow: slowAfter},
 	}

@@ -37,6 +37,8 @@ type Target struct {
 	Why        *connection.Failure
 	// Interval is a fixed time between two polls; 0 for the adaptive one.
 	Interval time.Duration
+	// ReportProgress is set if the percentage is wanted.
+	ReportProgress bool
 	// Request identifies a request for one immediate poll; "" if there is none. Once
 	// is set if nothing else makes the job due, because it has ended.
 	Request string
@@ -56,6 +58,8 @@ type Known struct {
 	Age, Running time.Duration
 	// Run is the current run of failed polls.
 	Run Run
+	// Percent is how much of the job is done; nil if unknown.
+	Percent *int32
 }
 
 // Progress is what the poller knows about a job between two results.
@@ -65,6 +69,9 @@ type Progress struct {
 	// Began is when the job started to run, and Seen when the DLIJob was created, by
 	// the monotonic clock of this process. Began is zero if unknown.
 	Began, Seen time.Time
+	// Percent is how much of the job is done; nil unless it runs and that is known and
+	// wanted.
+	Percent *int32
 }
 
 // Result is a result for a job that is to be stored.
@@ -92,12 +99,13 @@ type watched struct {
 	Connection *connection.Connection
 	Why        *connection.Failure
 	Interval   time.Duration
+	Percent    bool
 	Request    string
 	Once       bool
 }
 
 func (t Target) watched() watched {
-	return watched{t.Key, t.UID, t.JobID, t.Connection, t.Why, t.Interval, t.Request, t.Once}
+	return watched{t.Key, t.UID, t.JobID, t.Connection, t.Why, t.Interval, t.ReportProgress, t.Request, t.Once}
 }
 
 // job is a target and its state. The poller's lock guards it.
@@ -112,12 +120,9 @@ type job struct {
 	// nil while it is being polled, or is not to be polled.
 	heap  *jobHeap
 	index int
-	// asking is set while it is being polled, and requested is the last Request that
-	// was polled for.
-	asking    bool
-	requested string
-	// lastAsked is when it was last polled, also before a restart.
-	lastAsked time.Time
+	// percentDue is when to read its progress again.
+	percentDue time.Time
+	request
 	calls
 	listing listing
 	// state is the last known state of the job, and active is set if it was seen in
@@ -128,6 +133,16 @@ type job struct {
 	told told
 	// result is the latest one that was not stored yet; nil for none.
 	result *Result
+}
+
+// request is the latest poll of a job.
+type request struct {
+	// asking is set while it is in flight, and requested is the last Request that was
+	// polled for.
+	asking    bool
+	requested string
+	// lastAsked is when it was sent, also before a restart.
+	lastAsked time.Time
 }
 
 // calls describe when a job is polled early because another one that had failed in

@@ -107,7 +107,7 @@ func (p *Poller) askPage(ctx context.Context, l *line, now time.Time) {
 		case failure != nil:
 			p.pageFailed(l, failure, came)
 		default:
-			p.pageCame(l, taken, list, options, now, came)
+			p.pageCame(ctx, l, taken, list, options, now, came)
 		}
 		p.cameBack(ctx, l, failure, came)
 		p.wakeBefore(s.wakeAt())
@@ -138,7 +138,7 @@ func (p *Poller) distrust(l *line, why string, now time.Time) {
 }
 
 // pageCame takes a page that was asked for at asked and came at now.
-func (p *Poller) pageCame(l *line, came page, list *dli.JobList, options dli.ListOptions, asked, now time.Time) {
+func (p *Poller) pageCame(ctx context.Context, l *line, came page, list *dli.JobList, options dli.ListOptions, asked, now time.Time) {
 	s := &l.sweep
 	r := s.round
 	part := &r.parts[came.part]
@@ -168,7 +168,7 @@ func (p *Poller) pageCame(l *line, came page, list *dli.JobList, options dli.Lis
 			r.wrong++
 			continue
 		}
-		if p.rowCame(l, r, row, list.Date, asked, now); s.round == nil {
+		if p.rowCame(ctx, l, r, row, list.Date, asked, now); s.round == nil {
 			return
 		}
 	}
@@ -181,7 +181,7 @@ func (p *Poller) pageCame(l *line, came page, list *dli.JobList, options dli.Lis
 }
 
 // rowCame takes a row of a list that was asked for at asked and came at now.
-func (p *Poller) rowCame(l *line, r *round, row *dli.JobRow, date, asked, now time.Time) {
+func (p *Poller) rowCame(ctx context.Context, l *line, r *round, row *dli.JobRow, date, asked, now time.Time) {
 	id := strings.ToLower(row.JobID)
 	if ended, known := l.sweep.ended[id]; known && asked.Sub(ended) > maxLag {
 		p.config.Recorder.ListDiffered()
@@ -200,6 +200,7 @@ func (p *Poller) rowCame(l *line, r *round, row *dli.JobRow, date, asked, now ti
 		}
 		r.entries[i].seen = true
 		p.listed(j, row, date, now)
+		p.askPercent(ctx, j, now)
 	}
 }
 

@@ -332,7 +332,7 @@ func TestListLies(t *testing.T) {
 				const within = 60 * time.Minute
 				dice := rand.New(rand.NewPCG(seed, 0))
 				p := newProject(seed, lives(dice, 1000, within, 0.7, 0.5))
-				schedule := withLists()
+				schedule := DefaultSchedule()
 				schedule.ListTrust = 15 * time.Minute
 				o := watchProject(t, p, schedule, 200)
 				o.run(within / 3)
@@ -378,7 +378,7 @@ func TestListCost(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			const within = 20 * time.Minute
 			p := newProject(1, lives(rand.New(rand.NewPCG(1, 0)), 10_000, 2*within, 1, 0.05))
-			schedule := withLists()
+			schedule := DefaultSchedule()
 			schedule.ListInterval = every
 			o := watchProject(t, p, schedule, 400)
 			o.run(within)
@@ -416,7 +416,7 @@ func TestListUnpaid(t *testing.T) {
 			}
 			p := newProject(1, jobs)
 			p.total = 9000
-			o := watchProject(t, p, withLists(), 20)
+			o := watchProject(t, p, DefaultSchedule(), 20)
 			o.run(time.Hour)
 			if n := len(o.lists); n > most {
 				t.Errorf("%d lists in an hour, want at most %d", n, most)
@@ -433,7 +433,7 @@ func TestListForbidden(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := newProject(1, lives(rand.New(rand.NewPCG(1, 0)), 500, time.Hour, 1, 0))
 		p.tells(lies{errors: 1, err: &dli.Error{Kind: dli.KindPermission, HTTPStatus: 403}})
-		o := watchProject(t, p, withLists(), 100)
+		o := watchProject(t, p, DefaultSchedule(), 100)
 		o.run(50 * time.Minute)
 		health := o.health("a")
 		if n := len(o.lists); n < 1 || n > 4 || !health.Ready || !strings.Contains(health.Message, "dli:jobs:list") {
@@ -477,11 +477,4 @@ func TestListNews(t *testing.T) {
 			t.Errorf("%d: %s: news is %v", i, test.what, got)
 		}
 	}
-}
-
-// withLists is the schedule of an operator with lists.
-func withLists() Schedule {
-	s := DefaultSchedule()
-	s.ListInterval = 5 * time.Second
-	return s
 }

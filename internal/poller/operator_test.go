@@ -76,8 +76,12 @@ type operator struct {
 	// list is DLI's answer to a question for a list, and lists when each came.
 	list  func(dli.ListOptions) listAnswer
 	lists []time.Time
-	asks  []asked
-	nth   map[string]int
+	// percent is DLI's answer to how far a job has come, and percents when each was
+	// asked for.
+	percent  func() (float64, answer)
+	percents []time.Time
+	asks     []asked
+	nth      map[string]int
 	// flying counts the requests on their way, and flew is the most there were.
 	flying, flew int
 	targets      map[types.NamespacedName]Target
@@ -401,6 +405,25 @@ func (s script) ListJobs(ctx context.Context, _ dli.Credentials, options dli.Lis
 		return nil, said.err
 	}
 	return said.list, nil
+}
+
+func (s script) JobProgress(ctx context.Context, _ dli.Credentials, job string) (*dli.Progress, error) {
+	o := s.operator
+	o.mu.Lock()
+	o.percents = append(o.percents, time.Now())
+	fraction, said := o.percent()
+	o.mu.Unlock()
+	wait := time.NewTimer(said.took)
+	defer wait.Stop()
+	select {
+	case <-wait.C:
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+	if said.err != nil {
+		return nil, said.err
+	}
+	return &dli.Progress{JobID: job, Fraction: &fraction}, nil
 }
 
 func (script) OpenedConnections() uint64                                    { return 0 }

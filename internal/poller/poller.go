@@ -296,6 +296,7 @@ func (p *Poller) await(ctx context.Context, l *line, j *job, request *connection
 			p.failed(j, failure, now)
 		default:
 			p.answered(j, answer, now)
+			p.askPercent(ctx, j, now)
 		}
 	}
 	p.cameBack(ctx, l, failure, now)

@@ -116,6 +116,9 @@ func (p *Poller) answered(j *job, a *dli.JobStatus, now time.Time) {
 	p.compare(j, a.State, now)
 	j.progress.Run = Run{}
 	j.state, j.active = a.State, !ended
+	if !j.isRunning() {
+		j.progress.Percent = nil
+	}
 	if running, known := runningAt(a, now); known {
 		j.progress.Began = now.Add(-running)
 	}

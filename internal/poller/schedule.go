@@ -59,6 +59,7 @@ func DefaultSchedule() Schedule {
 		PollIntervalMin:       5 * time.Second,
 		PollIntervalMax:       time.Minute,
 		PollIntervalFactor:    0.1,
+		ListInterval:          5 * time.Second,
 		ListTrust:             30 * time.Minute,
 		StatusRefreshInterval: time.Minute,
 		StallAfter:            2 * time.Minute,

@@ -40,6 +40,9 @@ func (p *Poller) Watch(t Target) Progress {
 	}
 	was := j.target
 	j.target = t.watched()
+	if !j.target.Percent {
+		j.progress.Percent = nil
+	}
 	switch {
 	case t.Connection == nil:
 		p.disconnect(j, now)
@@ -53,8 +56,9 @@ func (p *Poller) Watch(t Target) Progress {
 
 // meet starts watching a job.
 func (p *Poller) meet(t Target, now time.Time) *job {
-	j := &job{target: t.watched(), state: t.Known.State, active: !t.Known.LastPoll.IsZero(), lastAsked: t.Known.LastPoll}
-	j.progress = Progress{Run: t.Known.Run, Seen: now.Add(-max(t.Known.Age, 0))}
+	j := &job{target: t.watched(), state: t.Known.State, active: !t.Known.LastPoll.IsZero()}
+	j.lastAsked = t.Known.LastPoll
+	j.progress = Progress{Run: t.Known.Run, Seen: now.Add(-max(t.Known.Age, 0)), Percent: t.Known.Percent}
 	if t.Known.Running > 0 {
 		j.progress.Began = now.Add(-t.Known.Running)
 	}

@@ -32,8 +32,8 @@ func TestPassingFailures(t *testing.T) {
 	const jobs, batches, batch = 100, 12, 4
 	w := newWorld(t)
 	w.options.Schedule.PollIntervalMin, w.options.Schedule.PollIntervalMax = 2*time.Second, 2*time.Second
-	// Only news is written.
-	w.options.Schedule.StatusRefreshInterval = time.Hour
+	// Only news is written, and each job is polled by itself.
+	w.options.Schedule.StatusRefreshInterval, w.options.Schedule.ListInterval = time.Hour, 0
 	change(w, w.connection("default", ""), func(c *v1alpha1.DLIConnection) {
 		c.Spec.RateLimit = v1alpha1.RateLimit{RequestsPerSecond: 1000, Burst: 1000}
 	})

@@ -128,6 +128,9 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: region
       type:
         scalar: string
+    - name: reportProgress
+      type:
+        scalar: boolean
 - name: com.github.dli-operator.dli-operator.api.v1alpha1.DLIConnectionStatus
   map:
     fields:
@@ -183,6 +186,9 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: pollIntervalSeconds
       type:
         scalar: numeric
+    - name: reportProgress
+      type:
+        scalar: boolean
     - name: suspend
       type:
         scalar: boolean
@@ -263,6 +269,9 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: owner
       type:
         scalar: string
+    - name: progress
+      type:
+        scalar: numeric
     - name: queueName
       type:
         scalar: string

@@ -39,6 +39,9 @@ type DLIConnectionSpecApplyConfiguration struct {
 	AllowedNamespaces *AllowedNamespacesApplyConfiguration `json:"allowedNamespaces,omitempty"`
 	// rateLimit limits the requests of all DLIJobs of this connection together.
 	RateLimit *RateLimitApplyConfiguration `json:"rateLimit,omitempty"`
+	// reportProgress fills status.progress of this connection's DLIJobs, unless they
+	// set reportProgress themselves.
+	ReportProgress *bool `json:"reportProgress,omitempty"`
 	// caBundle holds the CA certificates, in PEM, that sign the endpoint's
 	// certificate; the system's CA certificates if absent.
 	CABundle *string `json:"caBundle,omitempty"`
@@ -95,6 +98,14 @@ func (b *DLIConnectionSpecApplyConfiguration) WithAllowedNamespaces(value *Allow
 // If called multiple times, the RateLimit field is set to the value of the last call.
 func (b *DLIConnectionSpecApplyConfiguration) WithRateLimit(value *RateLimitApplyConfiguration) *DLIConnectionSpecApplyConfiguration {
 	b.RateLimit = value
+	return b
+}
+
+// WithReportProgress sets the ReportProgress field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the ReportProgress field is set to the value of the last call.
+func (b *DLIConnectionSpecApplyConfiguration) WithReportProgress(value bool) *DLIConnectionSpecApplyConfiguration {
+	b.ReportProgress = &value
 	return b
 }
 

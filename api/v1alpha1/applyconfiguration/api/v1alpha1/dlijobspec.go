@@ -45,6 +45,10 @@ type DLIJobSpecApplyConfiguration struct {
 	TTLSecondsAfterFinished *int32 `json:"ttlSecondsAfterFinished,omitempty"`
 	// suspend stops polling while true. The status is kept.
 	Suspend *bool `json:"suspend,omitempty"`
+	// reportProgress fills status.progress while the job runs, for humans. It costs one
+	// more request per running job and minute. If absent, the connection's
+	// reportProgress applies.
+	ReportProgress *bool `json:"reportProgress,omitempty"`
 }
 
 // DLIJobSpecApplyConfiguration constructs a declarative configuration of the DLIJobSpec type for use with
@@ -98,5 +102,13 @@ func (b *DLIJobSpecApplyConfiguration) WithTTLSecondsAfterFinished(value int32) 
 // If called multiple times, the Suspend field is set to the value of the last call.
 func (b *DLIJobSpecApplyConfiguration) WithSuspend(value bool) *DLIJobSpecApplyConfiguration {
 	b.Suspend = &value
+	return b
+}
+
+// WithReportProgress sets the ReportProgress field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the ReportProgress field is set to the value of the last call.
+func (b *DLIJobSpecApplyConfiguration) WithReportProgress(value bool) *DLIJobSpecApplyConfiguration {
+	b.ReportProgress = &value
 	return b
 }

@@ -86,6 +86,10 @@ type DLIJobStatusApplyConfiguration struct {
 	// inputBytes is the size of the files that the job scanned (DLI: input_size),
 	// in bytes.
 	InputBytes *int64 `json:"inputBytes,omitempty"`
+	// progress is how much of the job is done, in percent (DLI: progress). Only
+	// present while the job runs, with reportProgress, and if DLI reports it. It is
+	// informational only.
+	Progress *int32 `json:"progress,omitempty"`
 	// columns is the schema of the result (DLI: detail), at most 256 columns.
 	// Absent if DLI reports none, or one that cannot be parsed.
 	Columns []ColumnApplyConfiguration `json:"columns,omitempty"`
@@ -277,6 +281,14 @@ func (b *DLIJobStatusApplyConfiguration) WithResultCount(value int64) *DLIJobSta
 // If called multiple times, the InputBytes field is set to the value of the last call.
 func (b *DLIJobStatusApplyConfiguration) WithInputBytes(value int64) *DLIJobStatusApplyConfiguration {
 	b.InputBytes = &value
+	return b
+}
+
+// WithProgress sets the Progress field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the Progress field is set to the value of the last call.
+func (b *DLIJobStatusApplyConfiguration) WithProgress(value int32) *DLIJobStatusApplyConfiguration {
+	b.Progress = &value
 	return b
 }
 
