@@ -32,24 +32,23 @@ import (
 	"time"
 )
 
-// User is who may ask about which project, and how they prove who they are: an
-// access key, with a security token if it is temporary, or an IAM token, or
-// either. A user of several projects is given several times.
+// User is a user of a project and its credentials: an access key, with a security
+// token if it is temporary, or an IAM token, or both. For several projects, the user
+// is listed several times.
 type User struct {
-	// ProjectID is any project when empty.
+	// ProjectID is the project; any project if empty.
 	ProjectID       string `json:"projectID,omitempty"`
 	AccessKeyID     string `json:"accessKeyID,omitempty"`
 	SecretAccessKey string `json:"secretAccessKey,omitempty"`
 	SecurityToken   string `json:"securityToken,omitempty"`
 	Token           string `json:"token,omitempty"`
-	// Denied are the actions that the user is not allowed in the project, such as
+	// Denied are the actions that the user may not perform in the project, such as
 	// dli:jobs:list.
 	Denied []string `json:"denied,omitempty"`
 }
 
-// SetUsers replaces the users: a rotation, a revocation. Nobody is let in
-// without any. What is known about an access key, such as its being locked,
-// stays.
+// SetUsers replaces the users, for example for a rotation or revocation. Without users,
+// every request is rejected. The state of an access key, such as a lock, is kept.
 func (s *Server) SetUsers(users ...User) {
 	next := &accounts{byKey: map[string]*account{}, byToken: map[string]*account{}}
 	for _, u := range users {
@@ -73,7 +72,7 @@ func (s *Server) SetUsers(users ...User) {
 	s.accounts.Store(next)
 }
 
-// accounts is what SetUsers was given, made ready for look-ups.
+// accounts are the users of SetUsers, indexed for lookups.
 type accounts struct {
 	byKey, byToken map[string]*account
 }
@@ -112,12 +111,12 @@ func (a *account) authorize(project, action string) *Response {
 	return DLIError(http.StatusForbidden, "DLI.0003", why)
 }
 
-// caller is what the gateway remembers of an access key, or of all tokens.
+// caller is the gateway's state of an access key, or of all tokens.
 type caller struct {
 	authenticated, failures atomic.Int64
 	admitted                window
 
-	// misses are signature failures in a row; lockedUntil is in nanoseconds.
+	// misses are consecutive signature failures; lockedUntil is in nanoseconds.
 	misses, lockedUntil atomic.Int64
 }
 
@@ -129,8 +128,8 @@ func (s *Server) caller(name string) *caller {
 	return c.(*caller)
 }
 
-// An access key that fails more often than maxMisses in a row is locked, for
-// all who use it and also when they sign well.
+// An access key with more than maxMisses consecutive failures is locked for all its
+// users, even for valid signatures.
 const (
 	maxMisses = 5
 	lockTime  = 5 * time.Minute
@@ -145,8 +144,8 @@ func (c *caller) missed(now time.Time) {
 	}
 }
 
-// accept counts a success; the store is spared because it would be one more
-// write to memory that all requests share.
+// accept counts a success; it avoids an unnecessary write to memory that all requests
+// share.
 func (c *caller) accept() {
 	c.authenticated.Add(1)
 	if c.misses.Load() != 0 {
@@ -156,7 +155,7 @@ func (c *caller) accept() {
 
 const maxSkew = 15 * time.Minute
 
-// authenticate finds the account that a request comes from, or why there is none.
+// authenticate returns the account of a request, or why there is none.
 func (s *Server) authenticate(r *http.Request, now time.Time, requestID string) (*account, *Response) {
 	refuse := func(c *caller, code, why string) (*account, *Response) {
 		c.failures.Add(1)
@@ -235,8 +234,8 @@ const (
 	unsignedPayload = "UNSIGNED-PAYLOAD"
 )
 
-// signed reports whether the request carries the signature that its owner would
-// have made: the HMAC-SHA256, keyed by the secret, of
+// signed reports whether the request has a valid signature: the HMAC-SHA256, keyed by
+// the secret, of
 //
 //	SDK-HMAC-SHA256 \n date \n hex(sha256(canonical request))
 func (a *account) signed(r *http.Request, c claim) bool {
@@ -266,8 +265,8 @@ func (a *account) signed(r *http.Request, c claim) bool {
 //
 //	method \n path/ \n query \n name:value\n... \n names \n hex(sha256(body))
 //
-// It fails for header names out of order, in capitals or absent, and where the
-// date is not among them: then the signature would vouch for no point in time.
+// It fails for header names that are unsorted, in upper case or missing, and if the
+// date is not among them: then the signature would not cover the time.
 func appendCanonical(b []byte, r *http.Request, signedHeaders string) ([]byte, bool) {
 	b = append(b, r.Method...)
 	b = append(b, '\n')
@@ -314,8 +313,8 @@ func appendCanonical(b []byte, r *http.Request, signedHeaders string) ([]byte, b
 	return hex.AppendEncode(b, sum[:]), dated
 }
 
-// appendCanonicalPath escapes each segment anew, since clients differ in what
-// they escape, and ends in a slash that the path itself need not have.
+// appendCanonicalPath escapes each segment again, because clients differ in what they
+// escape, and appends a slash if the path has none.
 func appendCanonicalPath(b []byte, path string) ([]byte, bool) {
 	for segment := range strings.SplitSeq(strings.Trim(path, "/"), "/") {
 		plain, err := url.PathUnescape(segment)

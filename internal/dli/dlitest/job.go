@@ -32,17 +32,15 @@ const (
 	cancelled = "CANCELLED"
 )
 
-// Job is a job and the life it will lead. The strings that are empty are left
-// out of answers.
+// Job is a job and its timeline. Empty strings are omitted from answers.
 type Job struct {
 	ID string `json:"id"`
-	// ProjectID is the only project that has the job; any has it when empty.
+	// ProjectID is the project of the job; every project has it if empty.
 	ProjectID string `json:"projectID,omitempty"`
-	// Start is when the job was submitted; it is not found before. The server
-	// fills in a zero one when it is given the job; see also WithStartOnRequest.
+	// Start is when the job was submitted; it is not found before. If zero, the server
+	// sets it when the job is added; see also WithStartOnRequest.
 	Start time.Time `json:"start,omitzero"`
-	// Timeline is what the job lives through. It is LAUNCHING until the first
-	// phase.
+	// Timeline are the phases of the job. It is LAUNCHING until the first one.
 	Timeline []Phase `json:"timeline,omitempty"`
 
 	Type       string `json:"type,omitempty"`
@@ -53,8 +51,8 @@ type Job struct {
 	Table      string `json:"table,omitempty"`
 	ResultPath string `json:"resultPath,omitempty"`
 	Statement  string `json:"statement,omitempty"`
-	// Detail is the schema of the result: JSON, which answers carry in a string
-	// once the job has finished.
+	// Detail is the schema of the result: JSON, which answers contain as a string once
+	// the job has finished.
 	Detail string `json:"detail,omitempty"`
 
 	// elapsed is when the next phase begins, for the methods that add one.
@@ -66,16 +64,16 @@ type Phase struct {
 	After   time.Duration `json:"after"`
 	Status  string        `json:"status,omitempty"`
 	Message string        `json:"message,omitempty"`
-	// Rows is result_count. Like the other figures it is left out when nil.
+	// Rows is result_count. Like the other figures, it is omitted if nil.
 	Rows       *int64 `json:"rows,omitempty"`
 	InputRows  *int64 `json:"inputRows,omitempty"`
 	BadRows    *int64 `json:"badRows,omitempty"`
 	InputBytes *int64 `json:"inputBytes,omitempty"`
-	// Response is played instead of all that.
+	// Response is sent instead of a status.
 	Response *Response `json:"response,omitempty"`
 }
 
-// Query is a select statement, yet without a life.
+// Query is a select statement without a timeline yet.
 func Query(id string) Job {
 	return Job{
 		ID: id, Type: "QUERY", Mode: "async", Queue: "default", Owner: "test",
@@ -86,7 +84,7 @@ func Query(id string) Job {
 	}
 }
 
-// Insert is an insert statement, yet without a life.
+// Insert is an insert statement without a timeline yet.
 func Insert(id string) Job {
 	return Job{
 		ID: id, Type: "INSERT", Mode: "async", Queue: "default", Owner: "test",
@@ -95,25 +93,25 @@ func Insert(id string) Job {
 	}
 }
 
-// Launching has the job spend d in LAUNCHING next.
+// Launching adds a phase LAUNCHING of length d.
 func (j Job) Launching(d time.Duration) Job { return j.Being(launching, d) }
 
-// Running has the job spend d in RUNNING next.
+// Running adds a phase RUNNING of length d.
 func (j Job) Running(d time.Duration) Job { return j.Being(running, d) }
 
-// Being has the job spend d in any status next.
+// Being adds a phase of any status of length d.
 func (j Job) Being(status string, d time.Duration) Job {
 	j = j.then(Phase{Status: status})
 	j.elapsed += d
 	return j
 }
 
-// Finishes ends the job well, with that many rows returned.
+// Finishes ends the job successfully, with that many rows returned.
 func (j Job) Finishes(rows int64) Job {
 	return j.then(Phase{Status: finished, Rows: &rows, InputBytes: new(22 * rows)})
 }
 
-// Inserts ends the job well, with that many rows inserted and bad ones left out.
+// Inserts ends the job successfully, with that many rows inserted and bad rows skipped.
 func (j Job) Inserts(rows, bad int64) Job {
 	return j.then(Phase{
 		Status: finished, Rows: &rows, BadRows: &bad,
@@ -121,10 +119,10 @@ func (j Job) Inserts(rows, bad int64) Job {
 	})
 }
 
-// Fails ends the job with that reason.
+// Fails ends the job as FAILED with that message.
 func (j Job) Fails(message string) Job { return j.then(Phase{Status: failed, Message: message}) }
 
-// Cancelled ends the job with that reason.
+// Cancelled ends the job as CANCELLED with that message.
 func (j Job) Cancelled(message string) Job {
 	return j.then(Phase{Status: cancelled, Message: message})
 }
@@ -135,8 +133,7 @@ func (j Job) then(p Phase) Job {
 	return j
 }
 
-// EndsAt is when the job ends; false if it never does, or while its Start is
-// not known.
+// EndsAt is when the job ends; false if it never does, or while its Start is unknown.
 func (j Job) EndsAt() (time.Time, bool) {
 	for _, p := range j.ordered().Timeline {
 		if p.ends() && !j.Start.IsZero() {
@@ -167,9 +164,9 @@ func (j *Job) phaseAt(now time.Time) Phase {
 	return beginning
 }
 
-// wordAt is the phase whose status word is the job's, which one that plays a
-// response need not have, and a span around now in which this does not change,
-// without an end if until is zero.
+// wordAt is the phase that determines the job's status at now (a phase with a response
+// may have none), and the time span around now in which it applies, open-ended if until
+// is zero.
 func (j *Job) wordAt(now time.Time) (p *Phase, since, until time.Time) {
 	p, since = &beginning, j.Start
 	for i := range j.Timeline {
@@ -186,11 +183,11 @@ func (j *Job) wordAt(now time.Time) (p *Phase, since, until time.Time) {
 	return p, since, time.Time{}
 }
 
-// beginning is what a job is before its first phase.
+// beginning is the state of a job before its first phase.
 var beginning = Phase{Status: launching}
 
-// appendStatus appends the JSON that DLI would answer. It is written by hand
-// because the benchmark has the simulator share its cores with what it measures.
+// appendStatus appends DLI's JSON answer. It does not use encoding/json, because in the
+// benchmark the simulator shares its cores with what is measured.
 func (j *Job) appendStatus(b []byte, p Phase, now time.Time) []byte {
 	b = append(b, `{"is_success":true,"message":`...)
 	b = appendJSONString(b, p.Message)
@@ -221,7 +218,7 @@ func (j *Job) appendStatus(b []byte, p Phase, now time.Time) []byte {
 	return append(b, '}')
 }
 
-// appendFigures appends what is known of a job that is past LAUNCHING.
+// appendFigures appends the figures of a job that is past LAUNCHING.
 func (j *Job) appendFigures(b []byte, p Phase, now time.Time) []byte {
 	milliseconds := j.duration(p, now).Milliseconds()
 	b = appendFigure(b, "duration", &milliseconds)

@@ -22,12 +22,12 @@ import (
 	"time"
 )
 
-// In JSON, durations are words, as in "1m30s", and misspelt fields are errors:
-// scripts are written by people.
+// In JSON, durations are strings such as "1m30s", and unknown fields are errors, because
+// scripts are written by hand.
 
 type plainPhase Phase
 
-// MarshalJSON writes the phase with After in words.
+// MarshalJSON encodes the phase with After as a string.
 func (p Phase) MarshalJSON() ([]byte, error) {
 	return json.Marshal(struct {
 		After string `json:"after"`
@@ -49,7 +49,7 @@ func (p *Phase) UnmarshalJSON(data []byte) error {
 
 type plainResponse Response
 
-// MarshalJSON writes the response with Delay in words.
+// MarshalJSON encodes the response with Delay as a string.
 func (r Response) MarshalJSON() ([]byte, error) {
 	delay := ""
 	if r.Delay != 0 {

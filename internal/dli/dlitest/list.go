@@ -33,8 +33,8 @@ const (
 	maxPage         = 100
 )
 
-// listing is every job that has begun, in the order in which they did: a list of
-// 10,000 jobs must cost no more than a look at each.
+// listing holds every started job, ordered by start: a list of 10,000 jobs must not cost
+// more than one pass over them.
 type listing struct {
 	mu     sync.Mutex
 	jobs   []listed
@@ -42,13 +42,13 @@ type listing struct {
 	quirks ListQuirks
 	dice   *rand.Rand
 
-	// changed are the ids of jobs that may not be in jobs as they are now. Its lock
-	// is another one, so that nobody waits for a list to change a job.
+	// changed are the IDs of jobs that may be outdated in jobs. It has a separate lock,
+	// so that changing a job does not wait for a list.
 	changeMu sync.Mutex
 	changed  map[string]struct{}
 }
 
-// listed is a job and, for the times from since until until, its phase.
+// listed is a job and its phase in the time from since until until.
 type listed struct {
 	entry        *entry
 	job          *Job
@@ -63,7 +63,7 @@ func (j *listed) phaseAt(now time.Time) *Phase {
 	return j.phase
 }
 
-// change notes that a job was added, replaced, begun or removed.
+// change records that a job was added, replaced, started or removed.
 func (l *listing) change(id string) {
 	l.changeMu.Lock()
 	defer l.changeMu.Unlock()
@@ -102,15 +102,15 @@ func byStart(a, b listed) int {
 	return cmp.Or(a.job.Start.Compare(b.job.Start), strings.Compare(a.job.ID, b.job.ID))
 }
 
-// listQuery is what a list is asked for. Filters that are empty let all pass.
+// listQuery are the parameters of a list. Empty filters match everything.
 type listQuery struct {
 	status, jobType, queue, owner, id string
 	order                             string
 	page, size                        int
 }
 
-// parseListQuery reads the parameters that the server knows and passes over all
-// others, as the service does; why says what is wrong with them.
+// parseListQuery reads the known parameters and ignores all others, like the service;
+// why says what is wrong with them.
 func parseListQuery(values url.Values, quirks ListQuirks) (q listQuery, why string) {
 	q = listQuery{
 		status:  values.Get("job-status"),
@@ -153,7 +153,7 @@ func parseListQuery(values url.Values, quirks ListQuirks) (q listQuery, why stri
 	return q, ""
 }
 
-// answerList is a page of the project's jobs as they are now, appended to b.
+// answerList appends a page of the project's current jobs to b.
 func (s *Server) answerList(b []byte, values url.Values, q question) ([]byte, *Response) {
 	l := &s.listing
 	l.mu.Lock()
@@ -186,8 +186,8 @@ func (s *Server) answerList(b []byte, values url.Values, q question) ([]byte, *R
 	return append(b, ']', '}'), nil
 }
 
-// find puts the jobs that a query is about into l.found and returns their number,
-// which may be greater.
+// find puts the jobs of a query's page into l.found and returns the total number, which
+// may be greater.
 func (l *listing) find(query listQuery, project string, now time.Time) (total int) {
 	l.found = l.found[:0]
 	for i := range l.jobs {
@@ -210,7 +210,7 @@ func (l *listing) find(query listQuery, project string, now time.Time) (total in
 	return total
 }
 
-// admits reports whether all filters but that of the status let a job pass.
+// admits reports whether a job matches all filters except that of the status.
 func (q listQuery) admits(job *Job, project string) bool {
 	return (job.ProjectID == "" || job.ProjectID == project) &&
 		(q.jobType == "" || job.Type == q.jobType) &&
@@ -219,7 +219,7 @@ func (q listQuery) admits(job *Job, project string) bool {
 		(q.id == "" || job.ID == q.id)
 }
 
-// sort orders what find has found, which is in the order of start times.
+// sort sorts the result of find, which is ordered by start time.
 func (l *listing) sort(order string, now time.Time) {
 	if strings.HasPrefix(order, "duration") {
 		slices.SortStableFunc(l.found, func(a, b *listed) int {

@@ -27,8 +27,8 @@ type options struct {
 	anyAddress bool
 	tls        bool
 	now        func() time.Time
-	// dated says that now is not the machine's clock, which net/http would take
-	// for the header Date.
+	// dated is set if now is not the machine's clock, which net/http would use for the
+	// header Date.
 	dated      bool
 	latency    time.Duration
 	log        bool
@@ -43,23 +43,22 @@ type options struct {
 	diceMu    sync.Mutex
 }
 
-// Option changes what NewServer makes.
+// Option configures NewServer.
 type Option func(*options)
 
-// WithAddress listens on a host:port other than a free port of 127.0.0.1. The
-// host must be a loopback address, unless WithAnyAddress is given too.
+// WithAddress listens on a host:port instead of a free port of 127.0.0.1. The host must
+// be a loopback address unless WithAnyAddress is also given.
 func WithAddress(address string) Option { return func(o *options) { o.address = address } }
 
-// WithAnyAddress allows WithAddress to name an address that other machines can
-// reach. The simulator is not made for the eyes of strangers.
+// WithAnyAddress permits WithAddress an address that other machines can reach. The
+// simulator is not hardened against untrusted clients.
 func WithAnyAddress() Option { return func(o *options) { o.anyAddress = true } }
 
-// WithTLS serves https and HTTP/2, with a certificate made for the occasion;
-// see Server.CABundle.
+// WithTLS serves https and HTTP/2 with a generated certificate; see Server.CABundle.
 func WithTLS() Option { return func(o *options) { o.tls = true } }
 
-// WithClock takes the time of jobs, signatures and limits from now, and the
-// header Date. Latency and Response.Delay are real time all the same.
+// WithClock uses now as the time of jobs, signatures, limits and the header Date.
+// Latency and Response.Delay still use real time.
 func WithClock(now func() time.Time) Option {
 	return func(o *options) { o.now, o.dated = now, true }
 }
@@ -67,17 +66,17 @@ func WithClock(now func() time.Time) Option {
 // WithLatency delays every answer.
 func WithLatency(d time.Duration) Option { return func(o *options) { o.latency = d } }
 
-// WithErrorRate answers that fraction of the requests, between 0 and 1, with a
-// 502 of the gateway. The same seed fails the same requests of a sequence.
+// WithErrorRate answers that fraction of the requests, between 0 and 1, with a 502 from
+// the gateway. The same seed fails the same requests of a sequence.
 func WithErrorRate(fraction float64, seed uint64) Option {
 	return func(o *options) {
 		o.errorRate, o.dice = fraction, rand.New(rand.NewPCG(seed, seed))
 	}
 }
 
-// WithRateLimit answers 429 to what an access key, or all tokens together, ask
-// beyond perSecond requests in one second of the clock; 0 is no limit. A
-// Retry-After header goes with it unless retryAfter is 0.
+// WithRateLimit answers 429 to requests of an access key, or of all tokens together,
+// beyond perSecond requests in one second of the clock; 0 is no limit. The answer has a
+// Retry-After header unless retryAfter is 0.
 func WithRateLimit(perSecond int, retryAfter time.Duration) Option {
 	return func(o *options) { o.ratePerSec, o.retryAfter = int64(perSecond), retryAfter }
 }
@@ -86,7 +85,6 @@ func WithRateLimit(perSecond int, retryAfter time.Duration) Option {
 // Server.Log.
 func WithRequestLog() Option { return func(o *options) { o.log = true } }
 
-// WithStartOnRequest lets the life of a job without a Start begin when somebody
-// first asks about it, rather than when it is given to the server. Lists show it
-// from then on.
+// WithStartOnRequest starts the timeline of a job without a Start at the first request
+// for it, rather than when it is added. Lists show it from then on.
 func WithStartOnRequest() Option { return func(o *options) { o.lazy = true } }

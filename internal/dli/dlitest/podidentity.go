@@ -25,10 +25,9 @@ import (
 	"time"
 )
 
-// PodIdentity simulates the endpoint on a CCE node that gives a pod temporary
-// credentials for its own identity: a POST of {} with the pod's token in
-// Authorization. It is a handler, for a server of the test's own. Its methods
-// may be called at any time, from any goroutine.
+// PodIdentity simulates the endpoint on a CCE node that provides temporary credentials
+// for a pod's identity: a POST of {} with the pod's token in Authorization. It is a
+// handler for the test's own server. Its methods are safe for concurrent use.
 type PodIdentity struct {
 	token string
 	life  time.Duration
@@ -40,29 +39,28 @@ type PodIdentity struct {
 	fetches int
 }
 
-// NewPodIdentity gives who sends that token the credentials of user, which it
-// says will expire after life, counted from each fetch. Whether they do is up to
-// Server.SetUsers.
+// NewPodIdentity provides the credentials of user for that token. They claim to expire
+// life after each fetch; whether they do is up to Server.SetUsers.
 func NewPodIdentity(token string, user User, life time.Duration, now func() time.Time) *PodIdentity {
 	return &PodIdentity{token: token, user: user, life: life, now: now}
 }
 
-// SetUser changes whose credentials are given out from now on.
+// SetUser changes the user whose credentials are provided from now on.
 func (p *PodIdentity) SetUser(u User) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.user = u
 }
 
-// SetFault answers r instead, until it is set to nil. Of a Response, only
-// Status, Header and Body count here.
+// SetFault answers with r instead, until it is set to nil. Only Status, Header and Body
+// of the Response count here.
 func (p *PodIdentity) SetFault(r *Response) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.fault = r
 }
 
-// Fetches is how many requests came, whatever they were answered.
+// Fetches is the number of requests, whatever the answers.
 func (p *PodIdentity) Fetches() int {
 	p.mu.Lock()
 	defer p.mu.Unlock()

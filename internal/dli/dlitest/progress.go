@@ -21,7 +21,7 @@ import (
 	"time"
 )
 
-// answerProgress is how far a job has come, appended to b.
+// answerProgress appends the progress of a job to b.
 func (s *Server) answerProgress(b []byte, q question) ([]byte, *Response) {
 	job, refusal := s.find(s.entry(q.id), q)
 	if refusal != nil {
@@ -41,8 +41,8 @@ func (s *Server) answerProgress(b []byte, q question) ([]byte, *Response) {
 	return append(b, '}'), nil
 }
 
-// progress is the part of its time that a job has run; false for one that ended
-// without having come to its end.
+// progress is the fraction of its runtime that a job has run; false for one that ended
+// early.
 func (j *Job) progress(p Phase, now time.Time) (fraction float64, ok bool) {
 	switch {
 	case p.Status == launching:

@@ -21,29 +21,29 @@ import (
 	"time"
 )
 
-// ListQuirks are the ways in which lists depart from the document; the zero value
-// is none. Whatever a list says, the status call tells the truth.
+// ListQuirks are the ways in which lists deviate from the documentation; the zero value
+// is none. The status call is always correct.
 type ListQuirks struct {
-	// IgnoreStatus is an edition that does not know the parameter job-status.
+	// IgnoreStatus simulates an edition without the parameter job-status.
 	IgnoreStatus bool
-	// MaxPageSize is the largest page there is; 100 when zero. A larger one that is
-	// asked for is cut to it, or refused with 400 if RefuseLargePages.
+	// MaxPageSize is the maximum page size; 100 if zero. A larger requested size is
+	// reduced to it, or rejected with 400 if RefuseLargePages.
 	MaxPageSize      int
 	RefuseLargePages bool
 	// Lag is how far lists are behind: they show the jobs as they were then.
 	Lag time.Duration
-	// Missing is the fraction of the jobs, from 0 to 1, that a list leaves out, for
-	// each request others. They are not counted in job_count unless CountMissing.
+	// Missing is the fraction of the jobs, from 0 to 1, that a list omits, different ones
+	// for each request. job_count does not include them unless CountMissing.
 	Missing      float64
 	CountMissing bool
-	// WrongStatus is the fraction of the rows, from 0 to 1, that have another status
-	// word than the job's; the filter goes by the job's.
+	// WrongStatus is the fraction of the rows, from 0 to 1, with a wrong status; the filter
+	// uses the job's actual one.
 	WrongStatus float64
-	// Seed decides which jobs are missing and wrong in a sequence of requests.
+	// Seed determines which jobs are missing and wrong in a sequence of requests.
 	Seed uint64
 }
 
-// WithListQuirks has the server start with quirks.
+// WithListQuirks starts the server with quirks.
 func WithListQuirks(q ListQuirks) Option { return func(o *options) { o.quirks = q } }
 
 // SetListQuirks replaces the quirks, from the next list on.
@@ -57,16 +57,15 @@ func (s *Server) SetListQuirks(q ListQuirks) {
 	s.listing.dice = rand.New(rand.NewPCG(q.Seed, q.Seed))
 }
 
-// words are the status words that a wrong row can have.
+// words are the possible statuses of a wrong row.
 var words = []string{launching, running, "SCALING", finished, failed, cancelled}
 
-// chance reports whether something happens that does so for a fraction of the
-// times.
+// chance returns true for that fraction of the calls.
 func (l *listing) chance(fraction float64) bool {
 	return fraction > 0 && l.dice.Float64() < fraction
 }
 
-// wrong is a phase like p with another status word.
+// wrong is a phase like p with another status.
 func (l *listing) wrong(p Phase) Phase {
 	word := p.Status
 	for word == p.Status {

@@ -28,31 +28,31 @@ import (
 
 var jsonContent = []string{"application/json;charset=utf-8"}
 
-// Response is an answer, or a failure to answer, written down beforehand. The
-// zero value is an empty 200. It must not be changed once a server has it.
+// Response is a prepared answer, or a failure to answer. The zero value is an empty 200.
+// It must not be changed once a server has it.
 type Response struct {
 	// Status is 200 when zero.
 	Status int `json:"status,omitempty"`
-	// Header is added to what every answer has; a Body that begins like JSON is
-	// sent as JSON unless it says otherwise.
+	// Header is added to the usual headers; a Body that starts like JSON is sent as JSON
+	// unless Header says otherwise.
 	Header http.Header `json:"header,omitempty"`
 	Body   string      `json:"body,omitempty"`
-	// Once has one request of a job answered so; the next is about the job again.
+	// Once applies the response to one request for a job only.
 	Once bool `json:"once,omitempty"`
 	// Delay is how long to wait first.
 	Delay time.Duration `json:"delay,omitempty"`
 
 	// Hang never answers.
 	Hang bool `json:"hang,omitempty"`
-	// Reset breaks the connection off instead of answering.
+	// Reset resets the connection instead of answering.
 	Reset bool `json:"reset,omitempty"`
-	// Cut promises more than Body, sends Body, and closes the connection.
+	// Cut announces more than Body, sends Body, and closes the connection.
 	Cut bool `json:"cut,omitempty"`
-	// Slow goes on after Body with one blank every 50 ms, for ever.
+	// Slow continues after Body with one space every 50 ms, endlessly.
 	Slow bool `json:"slow,omitempty"`
 }
 
-// DLIError is an error as the service itself words it.
+// DLIError is an error in the format of the service itself.
 func DLIError(status int, code, message string) *Response {
 	return errorResponse(status, struct {
 		Code    string `json:"error_code"`
@@ -60,7 +60,7 @@ func DLIError(status int, code, message string) *Response {
 	}{code, message})
 }
 
-// GatewayError is an error as the API gateway in front of the service words it.
+// GatewayError is an error in the format of the API gateway in front of the service.
 func GatewayError(status int, code, message, requestID string) *Response {
 	return errorResponse(status, struct {
 		Message   string `json:"error_msg"`
@@ -75,8 +75,8 @@ func errorResponse(status int, body any) *Response {
 	return &Response{Status: status, Header: http.Header{}, Body: string(text)}
 }
 
-// play answers with r. It counts the answer before it is sent, so that who has
-// the answer also finds it counted.
+// play answers with r. It counts the answer before sending it, so that clients with the
+// answer also find it counted.
 func (s *Server) play(w http.ResponseWriter, req *http.Request, r *Response) {
 	if r.Hang || !s.pause(req, r.Delay) {
 		s.counters.answered(0)
@@ -127,7 +127,7 @@ func (r *Response) write(w http.ResponseWriter) {
 	_, _ = io.WriteString(w, r.Body)
 }
 
-// pause waits for d; false when the client or the server went away meanwhile.
+// pause waits for d; false if the client or the server went away in the meantime.
 func (s *Server) pause(r *http.Request, d time.Duration) bool {
 	if d <= 0 {
 		return true
@@ -148,8 +148,8 @@ func (s *Server) untilGone(r *http.Request) {
 	}
 }
 
-// reset sends a TCP reset where the protocol lets a handler have the connection,
-// which is HTTP/1, and a reset of the stream where it does not.
+// reset sends a TCP reset if the handler can take over the connection, as in HTTP/1, and
+// otherwise resets the stream.
 func reset(w http.ResponseWriter) {
 	conn, _, err := http.NewResponseController(w).Hijack()
 	if err != nil {

@@ -36,7 +36,7 @@ const (
 	CallSubmit   Call = "submit"
 )
 
-// actions is what a user must be allowed for a call.
+// actions are the permissions needed for each call.
 var actions = map[Call]string{
 	CallStatus:   "dli:jobs:get",
 	CallList:     "dli:jobs:list",
@@ -44,22 +44,21 @@ var actions = map[Call]string{
 	CallSubmit:   "dli:queue:submitJob",
 }
 
-// question is what a request asks.
+// question is a parsed request.
 type question struct {
-	// call is "" for what is not published here.
+	// call is "" for unknown calls.
 	call Call
-	// id is "" and entry nil where the call is not about one job.
+	// id is "" and entry nil if the call is not about a single job.
 	project, id string
 	entry       *entry
-	// body is that of a POST.
+	// body is the body of a POST.
 	body      []byte
 	now       time.Time
 	requestID string
 }
 
-// route takes the call, the project and the job out of a path. It reads the path
-// as it was sent, so that an escaped slash is part of an id and a dot segment of
-// none.
+// route returns the call, project and job of a path. It uses the path as sent, so that an
+// escaped slash is part of an ID and dot segments are not resolved.
 func route(r *http.Request) question {
 	path := r.URL.EscapedPath()
 	version, rest, _ := strings.Cut(strings.TrimPrefix(path, "/"), "/")
@@ -101,10 +100,10 @@ func isSegment(s string) bool {
 	return s != "" && s != "." && s != ".." && !strings.Contains(s, "/")
 }
 
-// maxBody is as much as the gateway accepts under a signature.
+// maxBody is the maximum body that the gateway accepts with a signature.
 const maxBody = 12 << 20
 
-// readBody keeps the body of a POST, which the signature and the service both
+// readBody buffers the body of a POST, which both the signature check and the service
 // read.
 func (q *question) readBody(r *http.Request) *Response {
 	if r.Method != http.MethodPost {

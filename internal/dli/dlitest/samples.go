@@ -18,8 +18,8 @@ package dlitest
 
 import "time"
 
-// SampleUser is the user that every server knows until SetUsers: an access key
-// and a token, both good for one project.
+// SampleUser is the user of every server until SetUsers: an access key and a token, both
+// valid for one project.
 func SampleUser() User {
 	return User{
 		ProjectID:       "48cc2c48765f481480c7db940d6409d1",
@@ -29,7 +29,7 @@ func SampleUser() User {
 	}
 }
 
-// The ids of SampleJobs. SampleUnknown is none of theirs.
+// The IDs of SampleJobs. SampleUnknown does not exist.
 const (
 	SampleFinished  = "208b08d4-0dc2-4dd7-8879-ddd4c020d7aa"
 	SampleInserted  = "6d2146a0-c2d5-41bd-8ca0-ca9694ada992"
@@ -38,7 +38,7 @@ const (
 	SampleUnknown   = "00000000-0000-4000-8000-000000000000"
 )
 
-// SampleJobs is one job for each way to end, all within 25 seconds.
+// SampleJobs returns one job for each way to end, all within 25 seconds.
 func SampleJobs() []Job {
 	return []Job{
 		Query(SampleFinished).Launching(3 * time.Second).Running(9 * time.Second).Finishes(4),

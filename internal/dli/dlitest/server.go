@@ -21,9 +21,9 @@ limitations under the License.
 //	GET  /v1/{project_id}/jobs/{job_id}/progress
 //	POST /v1.0/{project_id}/jobs/submit-job
 //
-// as the service does, for jobs that live through a timeline, and that fails in
-// the ways the service, its gateway and networks fail. It shares no code with
-// the client it tests and checks signatures with its own arithmetic.
+// like the service, for jobs with a timeline, and that fails like the service, its gateway
+// and networks fail. It shares no code with the client under test, and has its own
+// implementation of the signature.
 //
 //	server, err := dlitest.NewServer()
 //	...
@@ -46,12 +46,11 @@ import (
 	"time"
 )
 
-// Server is a simulated DLI service, listening. Its methods may be called at
-// any time, from any goroutine.
+// Server is a running simulated DLI service. Its methods are safe for concurrent use.
 type Server struct {
 	http     *httptest.Server
 	caBundle []byte
-	// closed ends answers that would otherwise never end.
+	// closed stops endless answers.
 	closed    chan struct{}
 	closeOnce sync.Once
 
@@ -61,7 +60,7 @@ type Server struct {
 	callers  sync.Map // name -> *caller
 	jobs     sync.Map // job id -> *entry
 	fault    atomic.Pointer[Response]
-	// faults holds the response to play to each call, by its Call.
+	// faults holds the fault response by Call.
 	faults   sync.Map
 	listing  listing
 	template atomic.Pointer[Job]
@@ -70,7 +69,7 @@ type Server struct {
 	requestID atomic.Uint64
 }
 
-// NewServer starts a server that knows no jobs and one user: SampleUser.
+// NewServer starts a server without jobs and with one user: SampleUser.
 func NewServer(opts ...Option) (*Server, error) {
 	s := &Server{
 		closed:  make(chan struct{}),
@@ -137,18 +136,17 @@ func requireLoopback(address string) error {
 // URL is the endpoint: scheme, host and port.
 func (s *Server) URL() string { return s.http.URL }
 
-// CABundle is the PEM certificate that makes the server trustworthy; nil
-// without WithTLS.
+// CABundle is the certificate of the server in PEM; nil without WithTLS.
 func (s *Server) CABundle() []byte { return s.caBundle }
 
-// Close ends every answer, the endless ones too, and the server.
+// Close stops the server and all answers, including endless ones.
 func (s *Server) Close() {
 	s.closeOnce.Do(func() { close(s.closed) })
 	s.http.Close()
 }
 
-// SetJob adds a job, or replaces the one of that id. Its count of requests and
-// its SetResponse stay.
+// SetJob adds a job, or replaces the one with that ID. Its request count and SetResponse
+// are kept.
 func (s *Server) SetJob(job Job) {
 	job = job.ordered()
 	if job.Start.IsZero() && !s.lazy {
@@ -160,7 +158,7 @@ func (s *Server) SetJob(job Job) {
 	s.listing.change(job.ID)
 }
 
-// Job is the job of that id, with its Start once it has begun.
+// Job returns the job with that ID, with its Start once it has started.
 func (s *Server) Job(id string) (Job, bool) {
 	job := s.entry(id).job.Load()
 	if job == nil {
@@ -169,22 +167,22 @@ func (s *Server) Job(id string) (Job, bool) {
 	return *job, true
 }
 
-// RemoveJob makes the server forget a job: it is not found from now on.
+// RemoveJob removes a job: it is not found from now on.
 func (s *Server) RemoveJob(id string) {
 	s.entry(id).job.Store(nil)
 	s.listing.change(id)
 }
 
-// SetResponse plays r whenever a user who may ask for the status of that job
-// does, whether or not there is such a job, until it is set to nil.
+// SetResponse answers authorized status requests for that job with r, whether or not the
+// job exists, until it is set to nil.
 func (s *Server) SetResponse(jobID string, r *Response) { s.entry(jobID).response.Store(r) }
 
-// SetFault plays r to every request, before anything in it is looked at, until
-// it is set to nil: a service that is down, or a proxy in between.
+// SetFault answers every request with r without examining it, until it is set to nil: a
+// service that is down, or a proxy in between.
 func (s *Server) SetFault(r *Response) { s.fault.Store(r) }
 
-// SetCallFault is SetFault for one call, and for requests that the gateway lets
-// through: an edition of the service that lacks the call, or fails in it.
+// SetCallFault is SetFault for one call and for requests that pass the gateway: an edition
+// of the service without the call, or where it fails.
 func (s *Server) SetCallFault(call Call, r *Response) { s.faults.Store(call, r) }
 
 func (s *Server) callFault(call Call) *Response {
@@ -195,7 +193,7 @@ func (s *Server) callFault(call Call) *Response {
 	return fault.(*Response)
 }
 
-// entry is what the server holds about one job id, be there such a job or not.
+// entry is the server's state for one job ID, whether or not the job exists.
 type entry struct {
 	job      atomic.Pointer[Job]
 	response atomic.Pointer[Response]
@@ -203,14 +201,14 @@ type entry struct {
 	// last is when the latest request arrived, or a list showed the job, in
 	// nanoseconds.
 	last atomic.Int64
-	// told is when somebody was first answered that the job has ended.
+	// told is when the end of the job was first reported.
 	told atomic.Int64
 
 	mu       sync.Mutex
 	arrivals []time.Time
 }
 
-// begun is the job, its life begun now if it was waiting to be asked about.
+// begun returns the job, and starts its timeline now if it was waiting for a request.
 func (s *Server) begun(e *entry, now time.Time) *Job {
 	job := e.job.Load()
 	if job == nil || !job.Start.IsZero() {
@@ -220,7 +218,7 @@ func (s *Server) begun(e *entry, now time.Time) *Job {
 	begun.Start = now
 	e.job.CompareAndSwap(job, &begun)
 	s.listing.change(job.ID)
-	// Whoever came first has said when.
+	// Another request has already started it.
 	return e.job.Load()
 }
 
@@ -232,7 +230,7 @@ func (s *Server) entry(id string) *entry {
 	return e.(*entry)
 }
 
-// bodies are buffers for the JSON of an answer.
+// bodies are buffers for JSON answers.
 var bodies = sync.Pool{New: func() any { return new([]byte) }}
 
 // ServeHTTP answers one request.
@@ -269,9 +267,8 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	_, _ = w.Write(body)
 }
 
-// answer is what was asked for, appended to body, or else the response to play
-// instead. Checks come in the order of the real thing: the gateway's, then the
-// service's.
+// answer appends the answer to body, or returns the response to send instead. The order of
+// the checks is that of the real service: first the gateway's, then the service's.
 func (s *Server) answer(body []byte, r *http.Request, q question) ([]byte, *Response) {
 	if fault := s.fault.Load(); fault != nil {
 		return nil, fault
@@ -332,7 +329,7 @@ func (s *Server) answerStatus(body []byte, q question) ([]byte, *Response) {
 	return job.appendStatus(body, phase, q.now), nil
 }
 
-// find is the job that is asked about, or the answer that there is none.
+// find returns the requested job, or the answer that it does not exist.
 func (s *Server) find(e *entry, q question) (*Job, *Response) {
 	job := s.begun(e, q.now)
 	if job == nil || job.Start.After(q.now) || job.ProjectID != "" && job.ProjectID != q.project {
@@ -341,7 +338,7 @@ func (s *Server) find(e *entry, q question) (*Job, *Response) {
 	return job, nil
 }
 
-// malformed refuses what the service's documentation does not allow.
+// malformed rejects what the service's documentation does not allow.
 func malformed(r *http.Request, project string) *Response {
 	why := ""
 	header := r.Header.Get("X-Project-Id")
@@ -365,7 +362,7 @@ func (s *Server) throttled(requestID string) *Response {
 		"The throttling threshold has been reached: policy user over ratelimit,limit:%d,time:1 second",
 		s.ratePerSec), requestID)
 	if s.retryAfter > 0 {
-		// Whole seconds, rounded up: the header knows no others.
+		// Rounded up, because the header is in whole seconds.
 		seconds := (s.retryAfter + time.Second - 1) / time.Second
 		r.Header.Set("Retry-After", strconv.Itoa(int(seconds)))
 	}

@@ -24,25 +24,24 @@ import (
 	"time"
 )
 
-// Stats counts what a server has seen since it started.
+// Stats are the counters of a server since it started.
 type Stats struct {
-	// Requests is how many arrived; Authenticated is how many per access key
-	// were accepted as coming from its owner. Tokens are counted as "token".
+	// Requests is the number of requests; Authenticated is the number per access key with a
+	// valid signature. Tokens are counted as "token".
 	Requests      int64            `json:"requests"`
 	Authenticated map[string]int64 `json:"authenticated,omitempty"`
-	// AuthFailures is how many per access key were not; "" stands for requests
-	// without one.
+	// AuthFailures is the number per access key without a valid one; "" for requests without
+	// an access key.
 	AuthFailures map[string]int64 `json:"authFailures,omitempty"`
-	// ByCall is how many of the requests were which call; "" stands for those that
-	// are none of the service's.
+	// ByCall is the number of requests per call; "" for unknown calls.
 	ByCall map[Call]int64 `json:"byCall,omitempty"`
-	// ByCode is the number of answers per HTTP status; 0 is no answer at all.
+	// ByCode is the number of answers per HTTP status; 0 means no answer.
 	ByCode map[int]int64 `json:"byCode,omitempty"`
-	// Connections is how many were opened.
+	// Connections is the number of opened connections.
 	Connections int64 `json:"connections"`
-	// PeakPerSecond is the most requests that arrived in one second of the clock.
+	// PeakPerSecond is the maximum number of requests in one second of the clock.
 	PeakPerSecond int64 `json:"peakPerSecond"`
-	// InFlight is how many are being answered now.
+	// InFlight is the number of requests in progress.
 	InFlight int64 `json:"inFlight"`
 }
 
@@ -79,8 +78,7 @@ func (s *Server) Stats() Stats {
 	return stats
 }
 
-// Requests is how many requests asked for the status of a job, whatever they were
-// answered.
+// Requests is the number of status requests for a job, whatever the answers.
 func (s *Server) Requests(jobID string) int { return int(s.entry(jobID).requests.Load()) }
 
 // Log is when the latest requests for the status of a job arrived, at most 1000 of them, by
@@ -92,22 +90,21 @@ func (s *Server) Log(jobID string) []time.Time {
 	return slices.Clone(e.arrivals)
 }
 
-// Attention is how well somebody looks after the jobs: those that have begun and
-// not ended, and those that have.
+// Attention describes how well clients keep up with the jobs that have started, active and
+// ended.
 type Attention struct {
-	// Active is how many these are, and Waiting how many of them nobody asked about,
-	// or was shown in a list, since a given time.
+	// Active is the number of active jobs, and Waiting how many of them were neither
+	// requested nor shown in a list since a given time.
 	Active  int `json:"active"`
 	Waiting int `json:"waiting"`
-	// Oldest is when the job was asked about that waits longest, or when it began
-	// if it never was.
+	// Oldest is the last request for the job that has waited longest, or its start if there
+	// was none.
 	Oldest time.Time `json:"oldest,omitzero"`
-	// Told is, of each job whose end somebody was first told of since then, when
-	// that was.
+	// Told is when the end of each job was first reported, for those since that time.
 	Told map[string]time.Time `json:"told,omitempty"`
 }
 
-// Attention looks through all jobs.
+// Attention returns the Attention of all jobs.
 func (s *Server) Attention(since time.Time) (a Attention) {
 	now := s.now()
 	a.Told = map[string]time.Time{}

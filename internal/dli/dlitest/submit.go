@@ -23,22 +23,22 @@ import (
 	"strings"
 )
 
-// SetTemplate sets what the jobs live through that are submitted from now on, and
-// their fields that a submission does not say. Statements that the service does
-// not queue, such as DDL, have ended when they are answered.
+// SetTemplate sets the timeline of jobs that are submitted from now on, and the fields that
+// a submission does not set. Statements that the service does not queue, such as DDL, have
+// ended when the submission is answered.
 func (s *Server) SetTemplate(job Job) {
 	job = job.ordered()
 	s.template.Store(&job)
 }
 
-// submission is the body of a submission. All but SQL may be missing.
+// submission is the body of a submission. Only SQL is required.
 type submission struct {
 	SQL       string `json:"sql"`
 	CurrentDB string `json:"currentdb"`
 	QueueName string `json:"queue_name"`
 }
 
-// answerSubmit starts a job and appends to b what it is.
+// answerSubmit starts a job and appends the answer to b.
 func (s *Server) answerSubmit(b []byte, q question) ([]byte, *Response) {
 	var asked submission
 	if err := json.Unmarshal(q.body, &asked); err != nil {
@@ -81,8 +81,7 @@ func (s *Server) submitted(asked submission, q question) Job {
 	return job
 }
 
-// typeOf is the job type of a statement, as far as its first word tells one that
-// is no query.
+// typeOf is the job type of a statement if its first word determines it; else "".
 func typeOf(sql string) string {
 	switch word, _, _ := strings.Cut(strings.ToUpper(strings.Join(strings.Fields(sql), " ")), " "); word {
 	case "CREATE", "ALTER", "DROP", "TRUNCATE", "DESCRIBE", "SHOW":

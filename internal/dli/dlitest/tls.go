@@ -29,8 +29,8 @@ import (
 	"time"
 )
 
-// selfSigned makes a certificate for this machine, and for the address listened
-// on if it is another, with the PEM that makes it trusted.
+// selfSigned creates a certificate for this machine, and for the listen address if that is
+// different, and returns its PEM.
 func selfSigned(address net.Addr) (tls.Certificate, []byte, error) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
@@ -39,7 +39,7 @@ func selfSigned(address net.Addr) (tls.Certificate, []byte, error) {
 	template := &x509.Certificate{
 		SerialNumber: big.NewInt(time.Now().UnixNano()),
 		Subject:      pkix.Name{CommonName: "dlitest"},
-		// A clock that is an hour behind does no harm.
+		// Tolerates a clock that is an hour behind.
 		NotBefore:             time.Now().Add(-time.Hour),
 		NotAfter:              time.Now().Add(10 * 365 * 24 * time.Hour),
 		KeyUsage:              x509.KeyUsageDigitalSignature | x509.KeyUsageCertSign,
