@@ -14,19 +14,19 @@ See the License for the specific language governing permissions and
 limitations under the License.
 */
 
-// Command dlisim runs a simulated Data Lake Insight, to try the operator without
-// an account and to measure it:
+// Command dlisim runs a simulated Data Lake Insight, for trying the operator without
+// an account and for benchmarks:
 //
 //	go run ./hack/dlisim -addr 127.0.0.1:8080
 //
-// It prints its URL, the credentials it accepts and the ids of its jobs, and
-// runs until it is interrupted. The life of a job begins when it is first asked
-// about, unless its script says when it started. All flags: -help.
+// It prints its URL, the credentials that it accepts and the IDs of its jobs, and runs
+// until interrupted. The timeline of a job starts at the first request for it, unless
+// the script sets its start. See -help for all flags.
 //
 // # Scripts
 //
-// Without -script it plays one sample job for each way to end, each within 25
-// seconds. A script is a list of jobs, in YAML or JSON:
+// Without -script it simulates one sample job for each way to end, each within 25
+// seconds. A script is a list of jobs in YAML or JSON:
 //
 //	# jobs.yaml
 //	- id: nightly-load
@@ -43,26 +43,26 @@ limitations under the License.
 //	  - {after: 10s, response: {status: 503, body: "<html>busy</html>"}}
 //	  - {after: 20s, status: FAILED, message: "DLI.0002: FileNotFoundException: obs://b/x"}
 //
-// A job is LAUNCHING until its first phase. A phase either describes the job or
-// has a response to play instead of its status: any of status, header, body,
-// delay, hang, reset, cut and slow. The fields are those of the types Job, Phase
-// and Response of package internal/dli/dlitest.
+// A job is LAUNCHING until its first phase. A phase either describes the job or has a
+// response to send instead of its status: any of status, header, body, delay, hang,
+// reset, cut and slow. The fields are those of the types Job, Phase and Response in
+// package internal/dli/dlitest.
 //
 // # Control
 //
-// With -control 127.0.0.1:8081 a second listener lets another process follow and
-// direct the simulator. All bodies are JSON.
+// With -control 127.0.0.1:8081, another process can observe and control the simulator
+// through a second listener. All bodies are JSON.
 //
-//	GET    /stats      what was counted since the start: requests, answers per
-//	                   HTTP status, connections, requests per access key ...
-//	GET    /attention  how many active jobs there are, how many of them nobody
-//	                   asked about since the time since=..., and since when the
-//	                   one that waits longest was not
+//	GET    /stats      the counters since the start: requests, answers per HTTP
+//	                   status, connections, requests per access key ...
+//	GET    /attention  the number of active jobs, how many of them were not
+//	                   requested since the time since=..., and when the one that
+//	                   has waited longest was last requested
 //	PUT    /jobs       a list of jobs, as in a script, to add or replace
-//	DELETE /jobs/{id}  a job is not found from now on
-//	PUT    /users      a list of users, replacing all: projectID, accessKeyID,
+//	DELETE /jobs/{id}  removes a job
+//	PUT    /users      a list that replaces all users: projectID, accessKeyID,
 //	                   secretAccessKey, securityToken, token
-//	PUT    /fault      a response to play to everybody, as in a script; null ends it
+//	PUT    /fault      a response to every request, as in a script; null ends it
 package main
 
 import (
@@ -114,21 +114,21 @@ func parse(args []string) (options, error) {
 	o := options{user: dlitest.SampleUser()}
 	flags := flag.NewFlagSet("dlisim", flag.ContinueOnError)
 	flags.StringVar(&o.address, "addr", "127.0.0.1:0", "host:port to listen on")
-	flags.BoolVar(&o.anyAddress, "any-address", false, "allow -addr to be reachable from other machines")
-	flags.BoolVar(&o.tls, "tls", false, "serve https, with a certificate made for the occasion")
+	flags.BoolVar(&o.anyAddress, "any-address", false, "allow -addr to be an address that other machines can reach")
+	flags.BoolVar(&o.tls, "tls", false, "serve https with a generated certificate")
 	flags.StringVar(&o.caFile, "ca-file", "", "file to write that certificate to")
-	flags.StringVar(&o.script, "script", "", "YAML or JSON file with the jobs to play; sample jobs without")
-	flags.StringVar(&o.control, "control", "", "host:port of the control listener; none without")
-	flags.StringVar(&o.user.ProjectID, "project-id", o.user.ProjectID, "project that has the jobs")
+	flags.StringVar(&o.script, "script", "", "YAML or JSON file with the jobs to simulate; sample jobs if empty")
+	flags.StringVar(&o.control, "control", "", "host:port of the control listener; none if empty")
+	flags.StringVar(&o.user.ProjectID, "project-id", o.user.ProjectID, "project of the jobs")
 	flags.StringVar(&o.user.AccessKeyID, "access-key-id", o.user.AccessKeyID, "access key to accept")
 	flags.StringVar(&o.user.SecretAccessKey, "secret-access-key", o.user.SecretAccessKey, "its secret")
-	flags.StringVar(&o.user.SecurityToken, "security-token", "", "its security token, if it is to be temporary")
+	flags.StringVar(&o.user.SecurityToken, "security-token", "", "its security token, for a temporary access key")
 	flags.StringVar(&o.user.Token, "token", o.user.Token, "IAM token to accept")
 	flags.DurationVar(&o.latency, "latency", 0, "delay of every answer")
 	flags.Float64Var(&o.errorRate, "error-rate", 0, "fraction of requests to fail with 502, from 0 to 1")
-	flags.Uint64Var(&o.seed, "seed", 1, "which requests these are")
-	flags.IntVar(&o.rateLimit, "rate-limit", 0, "requests per second and access key, beyond which to answer 429; 0 is no limit")
-	flags.DurationVar(&o.retryAfter, "retry-after", 0, "Retry-After to send with a 429; 0 is none")
+	flags.Uint64Var(&o.seed, "seed", 1, "seed that selects these requests")
+	flags.IntVar(&o.rateLimit, "rate-limit", 0, "requests per second and access key above which to answer 429; 0 for no limit")
+	flags.DurationVar(&o.retryAfter, "retry-after", 0, "Retry-After to send with a 429; 0 for none")
 	if err := flags.Parse(args); err != nil {
 		return o, err
 	}
@@ -229,8 +229,8 @@ func requireIDs(jobs []dlitest.Job) error {
 	return nil
 }
 
-// listenLoopback never listens where others can reach it: whoever can control
-// the simulator can read and change the credentials it accepts.
+// listenLoopback only listens on loopback addresses, because clients of the control
+// listener can read and change the accepted credentials.
 func listenLoopback(address string) (net.Listener, error) {
 	listener, err := net.Listen("tcp", address)
 	if err != nil {
@@ -243,7 +243,7 @@ func listenLoopback(address string) (net.Listener, error) {
 	return listener, nil
 }
 
-// control serves the requests that the package comment lists.
+// control serves the requests listed in the package comment.
 func control(server *dlitest.Server) http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /stats", func(w http.ResponseWriter, _ *http.Request) {
@@ -318,9 +318,9 @@ func describe(out io.Writer, o options, server *dlitest.Server, controlURL strin
 	line("securityToken", o.user.SecurityToken)
 	line("token", o.user.Token)
 
-	// More would only scroll the credentials out of sight.
+	// More lines would scroll the credentials off the screen.
 	const listed = 20
-	fmt.Fprintf(t, "\n%d jobs; any other id is not found\n", len(jobs))
+	fmt.Fprintf(t, "\n%d jobs; any other ID is not found\n", len(jobs))
 	for _, job := range jobs[:min(listed, len(jobs))] {
 		fmt.Fprintf(t, "  %s\t%s\n", job.ID, life(job))
 	}
@@ -338,7 +338,7 @@ func describe(out io.Writer, o options, server *dlitest.Server, controlURL strin
 	return t.Flush()
 }
 
-// life is a job's timeline in a few words.
+// life is a summary of a job's timeline.
 func life(job dlitest.Job) string {
 	var words strings.Builder
 	words.WriteString(job.Type)

@@ -33,8 +33,8 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/types"
 )
 
-// writeLayout writes one index of all platforms, with the annotations by which
-// containerd, Podman, Skopeo and Docker know its name.
+// writeLayout writes one index for all platforms, with the annotations from which
+// containerd, Podman, Skopeo and Docker take the name.
 func writeLayout(dir string, tag name.Tag, images []v1.Image, platforms []v1.Platform, labels map[string]string) error {
 	index := mutate.IndexMediaType(empty.Index, types.OCIImageIndex)
 	for i, image := range images {
@@ -46,7 +46,7 @@ func writeLayout(dir string, tag name.Tag, images []v1.Image, platforms []v1.Pla
 	if err != nil {
 		return err
 	}
-	// docker.io is what everybody but the registry itself calls Docker Hub.
+	// docker.io is the common name of Docker Hub, except in the registry's own API.
 	full := strings.Replace(tag.Name(), name.DefaultRegistry+"/", "docker.io/", 1)
 	if err := written.AppendIndex(index, layout.WithAnnotations(map[string]string{
 		"io.containerd.image.name":          full,
@@ -60,9 +60,9 @@ func writeLayout(dir string, tag name.Tag, images []v1.Image, platforms []v1.Pla
 	return writeDockerManifest(dir, tag, images[0])
 }
 
-// writeDockerManifest adds the list that docker load reads where Docker does not
-// keep its images in containerd. It has no notion of platforms, so only an
-// archive of a single one has it.
+// writeDockerManifest adds the manifest that docker load reads if Docker does not keep
+// images in containerd. It does not support platforms, so only single-platform archives
+// have it.
 func writeDockerManifest(dir string, tag name.Tag, image v1.Image) error {
 	manifest, err := image.Manifest()
 	if err != nil {
@@ -84,8 +84,8 @@ func writeDockerManifest(dir string, tag name.Tag, image v1.Image) error {
 	return os.WriteFile(filepath.Join(dir, "manifest.json"), text, 0o600)
 }
 
-// archive packs a directory, in the order of its names. The file appears under
-// its name only when whole.
+// archive packs a directory, sorted by name. The file only gets its name when it is
+// complete.
 func archive(dir, output string) (err error) {
 	partial := output + ".partial"
 	file, err := os.Create(partial)

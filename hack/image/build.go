@@ -26,9 +26,8 @@ import (
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 )
 
-// buildManager compiles what the Dockerfile compiles, with the same flags: no
-// paths, no build id, and a version that is given rather than read from a
-// checkout.
+// buildManager builds the same as the Dockerfile, with the same flags: without paths and
+// build ID, and with a given version rather than that of a checkout.
 func buildManager(ctx context.Context, root, output, version string, platform v1.Platform) error {
 	output, err := filepath.Abs(output)
 	if err != nil {
@@ -37,7 +36,7 @@ func buildManager(ctx context.Context, root, output, version string, platform v1
 	build := exec.CommandContext(ctx, "go", "build", "-trimpath", "-buildvcs=false",
 		"-ldflags", "-s -w -buildid= -X main.version="+version, "-o", output, ".")
 	build.Dir = root
-	// What somebody has set for other builds would change the bytes of this one.
+	// Settings for other builds would change the bytes of this one.
 	build.Env = append(os.Environ(), "CGO_ENABLED=0", "GOOS="+platform.OS, "GOARCH="+platform.Architecture,
 		"GOAMD64=v1", "GOARM64=v8.0", "GOEXPERIMENT=", "GOFLAGS=", "GOWORK=off")
 	build.Stdout, build.Stderr = os.Stderr, os.Stderr

@@ -26,14 +26,13 @@ import (
 	"golang.org/x/crypto/x509roots/fallback/bundle"
 )
 
-// certificates returns the authorities that the operator trusts, as PEM. They
-// are Mozilla's, from a module that the Go project keeps current: its version
-// stands in go.mod, so that the image is the same on whatever machine it is
-// built, and an update is a change that can be reviewed. The machine's own
-// bundle would differ from one to the next, and may hold a company's authority.
+// certificates returns the certificate authorities that the operator trusts, in PEM.
+// They are Mozilla's, from a module maintained by the Go project: its version is in
+// go.mod, so that the image is the same on every build machine, and an update can be
+// reviewed. The bundles of machines differ, and may contain a company's authority.
 //
-// An authority that Mozilla trusts only for certificates issued before some
-// date is left out, since a PEM file cannot say so.
+// An authority that Mozilla only trusts for certificates issued before some date is left
+// out, because PEM cannot express that.
 func certificates() ([]byte, error) {
 	var text bytes.Buffer
 	for root := range bundle.Roots() {

@@ -32,21 +32,22 @@ import (
 
 const (
 	source = "https://github.com/dli-operator/dli-operator"
-	// user is that of distroless images. By number: Kubernetes cannot tell
-	// whether a name is root.
+	// user is the same as in distroless images. It is numeric because Kubernetes cannot
+	// check whether a name is root.
 	user = "65532:65532"
 
 	passwd = "root:x:0:0:root:/root:/sbin/nologin\nnonroot:x:65532:65532:nonroot:/home/nonroot:/sbin/nologin\n"
 	group  = "root:x:0:\nnonroot:x:65532:\n"
 )
 
-// epoch is when everything was made: a true time would change with each build.
+// epoch is the creation time of everything: the actual time would change with each
+// build.
 var epoch = time.Unix(0, 0).UTC()
 
 func labelsOf(version, revision string) map[string]string {
 	labels := map[string]string{
 		"org.opencontainers.image.title":       "dli-operator",
-		"org.opencontainers.image.description": "Watches SQL jobs of Huawei Cloud Data Lake Insight as DLIJob resources.",
+		"org.opencontainers.image.description": "Watches SQL jobs in Huawei Cloud Data Lake Insight as DLIJob resources.",
 		"org.opencontainers.image.source":      source,
 		"org.opencontainers.image.version":     version,
 		"org.opencontainers.image.licenses":    "Apache-2.0",
@@ -57,15 +58,15 @@ func labelsOf(version, revision string) map[string]string {
 	return labels
 }
 
-// file is an entry of a layer, a directory if its path ends in a slash. All
-// belong to root, so the manager cannot change itself.
+// file is an entry of a layer, a directory if its path ends in a slash. All are owned by
+// root, so that the manager cannot change itself.
 type file struct {
 	path    string
 	mode    int64
 	content []byte
 }
 
-// newImage has two layers: what seldom changes, and the manager.
+// newImage creates two layers: what rarely changes, and the manager.
 func newImage(manager string, platform v1.Platform, labels map[string]string) (v1.Image, error) {
 	binary, err := os.ReadFile(manager)
 	if err != nil {

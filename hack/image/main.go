@@ -14,10 +14,10 @@ See the License for the specific language governing permissions and
 limitations under the License.
 */
 
-// Command image writes the operator's image as an OCI archive: the manager,
-// linked statically for each platform, certificate authorities, and a user
-// without rights. It needs no daemon, no network once the modules are there,
-// and gives the same bytes for the same sources, version and Go.
+// Command image writes the operator's image as an OCI archive: the manager, statically
+// linked for each platform, certificate authorities, and an unprivileged user. It needs
+// no daemon, works offline once the modules are downloaded, and gives the same bytes for
+// the same sources, version and Go version.
 package main
 
 import (
@@ -47,11 +47,11 @@ type options struct {
 func main() {
 	var o options
 	flag.StringVar(&o.root, "root", "../..", "Directory of the operator's sources.")
-	flag.StringVar(&o.image, "image", "", "Name and tag that the image gets where it is loaded.")
+	flag.StringVar(&o.image, "image", "", "Name and tag of the image.")
 	flag.StringVar(&o.version, "version", "dev", "Version that the manager reports.")
-	flag.StringVar(&o.revision, "revision", "", "Commit that the sources are from.")
+	flag.StringVar(&o.revision, "revision", "", "Commit of the sources.")
 	flag.StringVar(&o.platforms, "platforms", "linux/amd64,linux/arm64", "Comma-separated platforms.")
-	flag.StringVar(&o.binaries, "binaries", "", "Directory in which to leave the managers, as manager-OS-ARCH; none when empty.")
+	flag.StringVar(&o.binaries, "binaries", "", "Directory to which to copy the managers, as manager-OS-ARCH; none if empty.")
 	flag.StringVar(&o.output, "output", "", "Archive to write.")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
@@ -101,8 +101,8 @@ func run(ctx context.Context, o options) error {
 	return archive(layoutDir, o.output)
 }
 
-// parseTag insists on a tag: one that is left out means latest, which says
-// nothing of what is in an image and makes Kubernetes pull it anew each time.
+// parseTag requires a tag: without one it would be latest, which does not identify an
+// image and makes Kubernetes pull it every time.
 func parseTag(image string) (name.Tag, error) {
 	tag, err := name.NewTag(image)
 	if err != nil {

@@ -31,14 +31,14 @@ import (
 	"time"
 )
 
-// Operators that are broken on purpose: what they do wrong must be seen, or the
-// checks prove nothing. Each is a patch that is applied to a copy while the
-// operator is built, so that there is no switch for it in the operator.
+// Deliberately broken operators: the checks must detect them, or they prove nothing. Each
+// is a patch that is applied to a copy while building the operator, so that the operator
+// needs no switch for it.
 //
 //go:embed broken/*.patch
 var patches embed.FS
 
-// broken is one of them, with the faults that bring to light what is wrong with it.
+// broken is one of them, with the faults that expose the bug.
 type broken struct {
 	name   string
 	faults []string
@@ -50,8 +50,8 @@ var brokenOperators = []broken{
 	{"not-found-at-once", []string{"watches-closed"}},
 }
 
-// overlay applies a patch to copies in dir, and returns a file for go build
-// -overlay. root is that of the repository.
+// overlay applies a patch to copies in dir, and returns a file for go build -overlay.
+// root is the root of the repository.
 func (b broken) overlay(ctx context.Context, root, dir string) (string, error) {
 	patch, err := patches.ReadFile("broken/" + b.name + ".patch")
 	if err != nil {
@@ -76,7 +76,7 @@ func (b broken) overlay(ctx context.Context, root, dir string) (string, error) {
 		}
 	}
 	apply := exec.CommandContext(ctx, "git", "apply", "--verbose", "-")
-	// Not as part of a repository that is around the directory.
+	// Ignores a repository that contains the directory.
 	apply.Dir, apply.Env = dir, append(os.Environ(), "GIT_CEILING_DIRECTORIES="+filepath.Dir(dir), "GIT_DIR="+dir+"/none")
 	apply.Stdin = strings.NewReader(string(patch))
 	if said, err := apply.CombinedOutput(); err != nil {
@@ -90,7 +90,7 @@ func (b broken) overlay(ctx context.Context, root, dir string) (string, error) {
 	return file, os.WriteFile(file, text, 0o600)
 }
 
-// runBroken runs each, and fails unless a violation is found.
+// runBroken runs each of them, and fails unless it finds a violation.
 func runBroken(ctx context.Context, o options, out io.Writer) error {
 	root, err := os.Getwd()
 	if err != nil {

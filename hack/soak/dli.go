@@ -32,8 +32,8 @@ import (
 	"github.com/dli-operator/dli-operator/internal/dli/dlitest"
 )
 
-// frontend is DLI as the operators reach it: the simulator, with a log of who
-// asked about which job and what was answered, and with misbehaviour in front.
+// frontend is DLI as the operators see it: the simulator behind a log of requests and
+// answers, and injected faults.
 type frontend struct {
 	world   *world
 	sim     *dlitest.Server
@@ -47,11 +47,11 @@ type frontend struct {
 	lies     map[string]lie       // by the fault's name
 }
 
-// lie is what happens to a request instead of a good answer.
+// lie is a fault that replaces a good answer.
 type lie struct {
-	// of chooses the jobs.
+	// of selects the jobs.
 	of func(job string) bool
-	// tell answers. honest is what the simulator would have answered.
+	// tell sends the answer. honest is what the simulator would have answered.
 	tell func(f *frontend, w http.ResponseWriter, r *http.Request, job string, honest *httptest.ResponseRecorder)
 }
 
@@ -66,7 +66,7 @@ func newFrontend(w *world) (*frontend, error) {
 
 func (f *frontend) url() string { return "http://" + f.address }
 
-// up begins to listen, at the same address as before.
+// up starts listening at the same address as before.
 func (f *frontend) up() error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -83,7 +83,7 @@ func (f *frontend) up() error {
 	return nil
 }
 
-// down breaks every connection and takes no more.
+// down closes every connection and accepts no more.
 func (f *frontend) down() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -99,7 +99,7 @@ func (f *frontend) close() {
 	f.sim.Close()
 }
 
-// begin has a lie told from now on, and end ends it.
+// begin starts a lie, and end ends it.
 func (f *frontend) begin(name string, l lie) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -112,7 +112,7 @@ func (f *frontend) end(name string) {
 	delete(f.lies, name)
 }
 
-// lastAsked is when a job was last asked about.
+// lastAsked is when a job was last polled.
 func (f *frontend) lastAsked(job string) time.Time {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -124,7 +124,7 @@ func (f *frontend) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	request, noted := f.arrive(r)
 	told := f.lieAbout(request.Job)
 	honest := httptest.NewRecorder()
-	// Whoever is lied to has still shown a key.
+	// The access key counts even if the answer is a lie.
 	f.sim.ServeHTTP(honest, r)
 	if honest.Code == http.StatusUnauthorized {
 		f.mu.Lock()
@@ -137,7 +137,7 @@ func (f *frontend) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	f.answer(w, request.Job, honest.Code, honest.Header(), honest.Body.Bytes())
 }
 
-// arrive notes a request, and where.
+// arrive records a request and its connection.
 func (f *frontend) arrive(r *http.Request) (check.Request, int) {
 	now := time.Now()
 	request := check.Request{At: now}
@@ -174,8 +174,8 @@ func (f *frontend) lieAbout(job string) *lie {
 	return nil
 }
 
-// answer sends an answer in full. It is noted before it is sent: who has it also
-// finds it noted.
+// answer sends a complete answer. It is recorded before it is sent, so that it is
+// recorded whenever a client has it.
 func (f *frontend) answer(w http.ResponseWriter, job string, code int, header http.Header, body []byte) {
 	var said struct {
 		JobID  string `json:"job_id"`
@@ -195,14 +195,14 @@ func (f *frontend) answer(w http.ResponseWriter, job string, code int, header ht
 	_, _ = w.Write(body)
 }
 
-// log is every request so far, as they arrived.
+// log returns every request so far, by arrival.
 func (f *frontend) log() []check.Request {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return check.ByTime(f.requests)
 }
 
-// untilGone waits until the client or the frontend has gone away.
+// untilGone waits until the client or the frontend is gone.
 func (f *frontend) untilGone(ctx context.Context) {
 	select {
 	case <-ctx.Done():

@@ -25,10 +25,10 @@ import (
 	"github.com/dli-operator/dli-operator/hack/soak/check"
 )
 
-// written is what the operator writes.
+// written are the resources that the operator writes.
 var written = []string{"dlijobs/status", "dliconnections/status", "events"}
 
-// apiFaults are those of the API server, and of the way to it.
+// apiFaults are the faults of the API server and of the network to it.
 func apiFaults() []fault {
 	faults := []fault{
 		{name: "apiserver-stopped", group: onAPI, from: seconds(3), to: seconds(8), inject: func(ctx context.Context, i injection) error {
@@ -95,7 +95,7 @@ func (w *world) refuse(status int, resources ...string) {
 	}
 }
 
-// watchesClosed breaks all connections, and has who watches list anew.
+// watchesClosed closes all connections, so that all watchers list again.
 func watchesClosed(ctx context.Context, i injection) error {
 	var errs []error
 	for _, r := range i.replicas {
@@ -109,7 +109,7 @@ func watchesClosed(ctx context.Context, i injection) error {
 	return errors.Join(errs...)
 }
 
-// restored sets etcd back to what it was a while ago.
+// restored restores etcd to an earlier state.
 func restored(ctx context.Context, i injection) error {
 	snapshot, err := i.plane.Snapshot()
 	if err != nil {

@@ -31,7 +31,7 @@ const (
 	internal = `{"error_code":"DLI.0999","error_msg":"internal error"}`
 )
 
-// dliFaults are those of DLI and of the way to it.
+// dliFaults are the faults of DLI and of the network to it.
 func dliFaults() []fault {
 	faults := []fault{
 		{name: "dli-down", inject: func(ctx context.Context, i injection) error {
@@ -72,7 +72,7 @@ func byName(faults []fault) {
 	slices.SortFunc(faults, func(a, b fault) int { return cmp.Compare(a.name, b.name) })
 }
 
-// lying tells something to k of n jobs, k less than n.
+// lying answers k of n jobs with a lie, k less than n.
 func lying(tell teller) func(context.Context, injection) error {
 	return func(ctx context.Context, i injection) error {
 		l := lie{some(i.random, 1+i.random.Uint32N(6), 7), tell}
@@ -80,7 +80,7 @@ func lying(tell teller) func(context.Context, injection) error {
 	}
 }
 
-// dead has nobody be answered well.
+// dead makes every request fail.
 func dead(tell teller, grace time.Duration) func(context.Context, injection) error {
 	return func(ctx context.Context, i injection) error {
 		from := time.Now()

@@ -34,7 +34,7 @@ import (
 	"github.com/dli-operator/dli-operator/internal/dli/dlitest"
 )
 
-// objectFaults are what people do to the objects that the operator works for.
+// objectFaults are changes by users to the objects that the operator uses.
 func objectFaults() []fault {
 	return []fault{
 		{name: "credentials-expired", group: onObjects, from: seconds(3), to: seconds(12), inject: expired},
@@ -55,10 +55,10 @@ func objectFaults() []fault {
 	}
 }
 
-// team is any of them.
+// team is a random team.
 func (i injection) team() *team { return i.teams[i.random.IntN(len(i.teams))] }
 
-// expired has a key expire, and the new one come some time later.
+// expired makes a key expire, and provides the new one some time later.
 func expired(ctx context.Context, i injection) error {
 	t := i.team()
 	t.rotate()
@@ -67,8 +67,7 @@ func expired(ctx context.Context, i injection) error {
 	return errors.Join(err, i.insist(ctx, "renewing credentials", func() error { return i.client.Update(ctx, t.secret(t.user)) }))
 }
 
-// wrongKey puts a secret key into the Secret that is not the right one, for long
-// enough to be read.
+// wrongKey puts a wrong secret key into the Secret, for long enough to be read.
 func wrongKey(ctx context.Context, i injection) error {
 	t := i.team()
 	wrong := t.user
@@ -78,7 +77,7 @@ func wrongKey(ctx context.Context, i injection) error {
 	return errors.Join(err, i.insist(ctx, "changing credentials", func() error { return i.client.Update(ctx, t.secret(t.user)) }))
 }
 
-// recreate deletes an object, and creates it again some time later.
+// recreate deletes an object and recreates it some time later.
 func (w *world) recreate(ctx context.Context, after time.Duration, old, again client.Object) error {
 	err := w.insist(ctx, "deleting "+old.GetName(), func() error { return client.IgnoreNotFound(w.client.Delete(ctx, old)) })
 	err = errors.Join(err, wait(ctx, after))
@@ -91,7 +90,7 @@ func (w *world) recreate(ctx context.Context, after time.Duration, old, again cl
 	}))
 }
 
-// burst creates many DLIJobs at once, and deletes them.
+// burst creates many DLIJobs at once and deletes them.
 func burst(ctx context.Context, i injection) error {
 	n := 100 + i.random.IntN(100)
 	limit := make(chan struct{}, 8)
@@ -124,9 +123,9 @@ func (w *world) endBursts(ctx context.Context) error {
 	return nil
 }
 
-// otherHand changes the status of some jobs: it empties that of completed ones
-// and forges figures of others. While nothing else fails it forges outcomes, too:
-// only who saw the change can know.
+// otherHand changes the status of some jobs: it clears that of completed ones and forges
+// figures of others. Without other faults it also forges outcomes, which only a process
+// that saw the change can detect.
 func otherHand(ctx context.Context, i injection) error {
 	end := time.Now().Add(i.lasts)
 	for time.Now().Before(end) {
@@ -183,8 +182,8 @@ func recreateCRD(ctx context.Context, i injection) error {
 	return i.insist(ctx, "creating the CRD", func() error { return i.client.Create(ctx, again) })
 }
 
-// repair puts right what a restore of etcd may have left: credentials that DLI
-// does not accept any more, objects that were deleted.
+// repair fixes what a restore of etcd may have left behind: credentials that DLI no longer
+// accepts, and deleted objects.
 func (w *world) repair(ctx context.Context) error {
 	for _, t := range w.teams {
 		secret := &corev1.Secret{}

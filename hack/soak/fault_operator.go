@@ -22,7 +22,7 @@ import (
 	"time"
 )
 
-// operatorFaults are those of the operators themselves.
+// operatorFaults are the faults of the operators themselves.
 func operatorFaults() []fault {
 	return []fault{
 		{name: "leader-killed", group: onOperators, inject: func(ctx context.Context, i injection) error {
@@ -53,7 +53,7 @@ func operatorFaults() []fault {
 	}
 }
 
-// frozen stops the leader for longer than its lease, and lets it go on.
+// frozen stops the leader for longer than its lease, and then resumes it.
 func frozen(ctx context.Context, i injection) error {
 	leader, err := i.awaitLeader(ctx)
 	if err != nil {
@@ -62,8 +62,8 @@ func frozen(ctx context.Context, i injection) error {
 	return i.during(ctx, func() { leader.signal(syscall.SIGSTOP) }, func() { leader.signal(syscall.SIGCONT) })
 }
 
-// staleWriter freezes the leader with writes on their way, which reach the API
-// server when another one has written the same objects.
+// staleWriter freezes the leader with writes in flight, which reach the API server after
+// another leader has written the same objects.
 func staleWriter(ctx context.Context, i injection) error {
 	leader, err := i.awaitLeader(ctx)
 	if err != nil {

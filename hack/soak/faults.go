@@ -27,21 +27,22 @@ import (
 // fault is something that fails, for a time between from and to.
 type fault struct {
 	name string
-	// group names what it needs for itself: no two of a group come together.
+	// group is the resource that it needs exclusively: two faults of a group are never
+	// injected together.
 	group    string
 	from, to time.Duration
-	// last says that it comes once, after all others, and alone.
+	// last is set if it is injected once, after all others, and alone.
 	last   bool
 	inject func(ctx context.Context, i injection) error
 }
 
-// injection is one time that a fault is injected.
+// injection is one injection of a fault.
 type injection struct {
 	*world
 
 	random *rand.Rand
 	lasts  time.Duration
-	// alone says that nothing else fails meanwhile.
+	// alone is set if no other fault is injected at the same time.
 	alone bool
 }
 
@@ -57,7 +58,7 @@ func faults() []fault {
 	return slices.Concat(operatorFaults(), apiFaults(), dliFaults(), objectFaults())
 }
 
-// chosen are the faults of those names; all if there are none.
+// chosen returns the faults with those names; all if empty.
 func chosen(names []string) ([]fault, error) {
 	all := faults()
 	if len(names) == 0 {
@@ -74,7 +75,7 @@ func chosen(names []string) ([]fault, error) {
 	return some, nil
 }
 
-// during has something be so for as long as the injection lasts.
+// during keeps up a state for the duration of the injection.
 func (i injection) during(ctx context.Context, begin, end func()) error {
 	begin()
 	defer end()

@@ -29,10 +29,10 @@ import (
 	"time"
 )
 
-// everybody is lied to.
+// everybody selects all jobs.
 func everybody(string) bool { return true }
 
-// some lies to k of n jobs, the same ones as long as it lasts.
+// some selects k of n jobs, the same ones for the whole injection.
 func some(random *rand.Rand, k, n uint32) func(job string) bool {
 	salt := random.Uint32()
 	return func(job string) bool {
@@ -61,7 +61,7 @@ func hangs(f *frontend, _ http.ResponseWriter, r *http.Request, _ string, _ *htt
 	panic(http.ErrAbortHandler)
 }
 
-// drips sends half of the answer, then a byte now and then.
+// drips sends half of the answer, then a byte from time to time.
 func drips(f *frontend, w http.ResponseWriter, r *http.Request, _ string, honest *httptest.ResponseRecorder) {
 	body := honest.Body.Bytes()
 	half := len(body) / 2
@@ -80,7 +80,7 @@ func drips(f *frontend, w http.ResponseWriter, r *http.Request, _ string, honest
 	panic(http.ErrAbortHandler)
 }
 
-// resets breaks the connection in the middle of the body.
+// resets resets the connection in the middle of the body.
 func resets(_ *frontend, w http.ResponseWriter, _ *http.Request, _ string, honest *httptest.ResponseRecorder) {
 	conn, buffered, err := http.NewResponseController(w).Hijack()
 	if err != nil {
@@ -96,12 +96,12 @@ func resets(_ *frontend, w http.ResponseWriter, _ *http.Request, _ string, hones
 	_ = conn.Close()
 }
 
-// confuses answers about another job, which is said to have finished.
+// confuses answers that another job has finished.
 func confuses(f *frontend, w http.ResponseWriter, _ *http.Request, job string, _ *httptest.ResponseRecorder) {
 	f.answer(w, job, http.StatusOK, jsonHeader(), []byte(`{"is_success":true,"message":"","job_id":"not-`+job+`","status":"FINISHED","start_time":1601519445000,"duration":2523,"result_count":4,"detail":""}`))
 }
 
-// goesBack says RUNNING of jobs that have ended, and LAUNCHING of those that run.
+// goesBack reports RUNNING for jobs that have ended, and LAUNCHING for running ones.
 func goesBack(f *frontend, w http.ResponseWriter, _ *http.Request, job string, honest *httptest.ResponseRecorder) {
 	body := honest.Body.String()
 	for _, now := range []string{"RUNNING", "FINISHED", "FAILED", "CANCELLED"} {
@@ -117,7 +117,7 @@ func goesBack(f *frontend, w http.ResponseWriter, _ *http.Request, job string, h
 	f.answer(w, job, honest.Code, honest.Header(), []byte(body))
 }
 
-// babbles answers with what is no status.
+// babbles answers with something that is not a status.
 func babbles(f *frontend, w http.ResponseWriter, _ *http.Request, job string, honest *httptest.ResponseRecorder) {
 	body := honest.Body.String()
 	garbage := []string{
@@ -127,7 +127,7 @@ func babbles(f *frontend, w http.ResponseWriter, _ *http.Request, job string, ho
 	f.answer(w, job, http.StatusOK, jsonHeader(), []byte(garbage[rand.IntN(len(garbage))]))
 }
 
-// swells answers well, with a statement of two MiB.
+// swells answers correctly, with a statement of two MiB.
 func swells(f *frontend, w http.ResponseWriter, _ *http.Request, job string, honest *httptest.ResponseRecorder) {
 	body := strings.TrimSuffix(honest.Body.String(), "}")
 	if honest.Code == http.StatusOK {
@@ -137,7 +137,7 @@ func swells(f *frontend, w http.ResponseWriter, _ *http.Request, job string, hon
 	f.answer(w, job, honest.Code, honest.Header(), []byte(body+"}"))
 }
 
-// bomb is a few hundred KiB of gzip that unpack to 256 MiB of a status.
+// bomb is a status of 256 MiB, compressed to a few hundred KiB.
 var bomb = sync.OnceValue(func() []byte {
 	var packed bytes.Buffer
 	z := gzip.NewWriter(&packed)

@@ -14,18 +14,18 @@ See the License for the specific language governing permissions and
 limitations under the License.
 */
 
-// Command soak runs two operators, as processes of their own with leader
-// election, on a real API server and etcd, against a simulated DLI, lets
-// everything around them and themselves fail, and judges what they show:
+// Command soak runs two operators, as separate processes with leader election, on a real
+// API server and etcd, against a simulated DLI. It injects faults into them and everything
+// around them, and checks what they show:
 //
 //	make soak                                    # half an hour
 //	make soak SOAKFLAGS="-duration=4m -seed=7"   # the same faults, in the same order
 //	make soak SOAKFLAGS="-faults=etcd-restored,freeze-leader"
-//	make test-faults                             # minutes, and operators that are broken on purpose
+//	make test-faults                             # minutes, and deliberately broken operators
 //
-// It first injects each fault alone, then several together, until the time is
-// over. After each it waits until the operator has recovered. What must be true
-// meanwhile is in the package check; what fails is in the files fault_*.go.
+// It first injects each fault alone, then several together, until the time is up. After
+// each it waits until the operator has recovered. The invariants are in the package check;
+// the faults are in the files fault_*.go.
 //
 // Everything listens on loopback. Needs KUBEBUILDER_ASSETS and Linux.
 package main
@@ -57,7 +57,7 @@ func main() {
 	}
 }
 
-// options is what the command line says.
+// options are the command-line options.
 type options struct {
 	seed     uint64
 	duration time.Duration
@@ -68,7 +68,7 @@ type options struct {
 	broken   bool
 	// overlay is a file for go build -overlay; "" builds the operator as it is.
 	overlay string
-	// untilViolation ends the run at the first one.
+	// untilViolation ends the run at the first violation.
 	untilViolation bool
 }
 
@@ -78,9 +78,9 @@ func parse(args []string) (o options, err error) {
 	flags.DurationVar(&o.duration, "duration", 30*time.Minute, "how long to inject faults")
 	flags.IntVar(&o.active, "jobs", 80, "how many jobs are active at a time")
 	names := flags.String("faults", "", "comma-separated faults to inject; empty for all")
-	flags.BoolVar(&o.pairs, "pairs", false, "inject two faults at a time from the beginning on, to see more in less time")
-	flags.BoolVar(&o.keepLogs, "keep-logs", false, "leave the operators' logs in the temporary directory, also without a violation")
-	flags.BoolVar(&o.broken, "broken", false, "run operators that are broken on purpose instead, and fail unless a violation is found of each")
+	flags.BoolVar(&o.pairs, "pairs", false, "inject two faults at a time from the start, to cover more in less time")
+	flags.BoolVar(&o.keepLogs, "keep-logs", false, "keep the operators' logs in the temporary directory, even without a violation")
+	flags.BoolVar(&o.broken, "broken", false, "run deliberately broken operators instead, and fail unless each causes a violation")
 	if err := flags.Parse(args); err != nil {
 		return o, err
 	}
@@ -88,7 +88,7 @@ func parse(args []string) (o options, err error) {
 		return o, fmt.Errorf("unexpected argument %q", flags.Arg(0))
 	}
 	if o.duration <= 0 || o.active < 10 {
-		return o, errors.New("the duration must be positive, and there must be 10 jobs at least")
+		return o, errors.New("the duration must be positive, and there must be at least 10 jobs")
 	}
 	if o.seed == 0 {
 		o.seed = rand.Uint64N(1_000_000) + 1
@@ -115,7 +115,7 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 	return r.print(out)
 }
 
-// soak runs one operator, broken or not, and returns what was found.
+// soak runs one operator, broken or not, and returns the findings.
 func soak(ctx context.Context, o options) (r *report, err error) {
 	say("seed %d", o.seed)
 	w, err := newWorld(ctx, o)

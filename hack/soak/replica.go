@@ -38,14 +38,14 @@ import (
 	"github.com/dli-operator/dli-operator/test/testenv"
 )
 
-// replica is one of the operators: it is started again whenever it ends, as the
-// kubelet does, and reaches the API server by a proxy of its own.
+// replica is one of the operators: it is restarted whenever it exits, like by the kubelet,
+// and reaches the API server through its own proxy.
 type replica struct {
 	name  string
 	world *world
 	proxy *testenv.Proxy
 	http  *http.Client
-	// metrics and profiler are addresses, the same after each start.
+	// metrics and profiler are addresses that stay the same after restarts.
 	metrics, profiler string
 
 	mu          sync.Mutex
@@ -56,7 +56,7 @@ type replica struct {
 	supervised  sync.WaitGroup
 }
 
-// restartAfter is how long an operator that has ended stays away.
+// restartAfter is the delay before an exited operator is restarted.
 const restartAfter = time.Second
 
 func newReplica(w *world, name string) (*replica, error) {
@@ -95,7 +95,7 @@ func freeAddress() (string, error) {
 
 func (r *replica) file(kind string) string { return filepath.Join(r.world.dir, r.name+"."+kind) }
 
-// start starts a process; its log goes on in the same file.
+// start starts a process; it appends to the same log file.
 func (r *replica) start() error {
 	log, err := os.OpenFile(r.file("log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	if err != nil {
@@ -109,7 +109,7 @@ func (r *replica) start() error {
 		"--status-refresh-interval="+refresh.String(), "--stall-after="+stallAfter.String(), "--not-found-after="+notFoundAfter.String())
 	cmd.Stdout, cmd.Stderr = log, log
 	cmd.Env = append(os.Environ(), "KUBECONFIG="+r.file("kubeconfig"))
-	// Ctrl-C reaches the soak alone, which then stops what it has started.
+	// Ctrl-C only reaches the soak, which then stops its processes.
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -123,7 +123,7 @@ func (r *replica) start() error {
 	return nil
 }
 
-// supervise starts the operator again until the replica is closed.
+// supervise restarts the operator until the replica is closed.
 func (r *replica) supervise() {
 	defer r.supervised.Done()
 	for {
@@ -147,15 +147,15 @@ func (r *replica) supervise() {
 	}
 }
 
-// process names the process that runs now.
+// process names the current process.
 func (r *replica) process() string {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.name + strconv.Itoa(r.incarnation)
 }
 
-// signal sends a signal to the process that runs now, and returns a channel that
-// is closed when that has ended.
+// signal sends a signal to the current process, and returns a channel that is closed when
+// the process has exited.
 func (r *replica) signal(s syscall.Signal) <-chan struct{} {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -167,7 +167,7 @@ func (r *replica) signal(s syscall.Signal) <-chan struct{} {
 	return r.ended
 }
 
-// kill ends the process that runs now, without a chance to say goodbye.
+// kill kills the current process without a graceful shutdown.
 func (r *replica) kill() { <-r.signal(syscall.SIGKILL) }
 
 func (r *replica) close() {
@@ -182,7 +182,7 @@ func (r *replica) close() {
 	_ = r.proxy.Stop()
 }
 
-// leads reports whether the replica says that it holds the lease.
+// leads reports whether the replica claims to hold the lease.
 func (r *replica) leads(ctx context.Context) bool {
 	s, err := r.scrape(ctx)
 	return err == nil && s["leader_election_master_status"] > 0
@@ -225,7 +225,7 @@ func (r *replica) get(ctx context.Context, url string) ([]byte, error) {
 	return io.ReadAll(response.Body)
 }
 
-// holding is what a process holds, after its garbage was collected.
+// holding is what a process holds after a garbage collection.
 type holding struct{ heap, goroutines float64 }
 
 func (r *replica) holding(ctx context.Context) (h holding, err error) {
@@ -236,7 +236,7 @@ func (r *replica) holding(ctx context.Context) (h holding, err error) {
 	return holding{s["go_memstats_heap_alloc_bytes"], s["go_goroutines"]}, err
 }
 
-// leader returns who leads; nil while nobody does.
+// leader returns the leader; nil while there is none.
 func (w *world) leader(ctx context.Context) *replica {
 	for _, r := range w.replicas {
 		if r.leads(ctx) {
@@ -246,7 +246,7 @@ func (w *world) leader(ctx context.Context) *replica {
 	return nil
 }
 
-// awaitLeader waits for one.
+// awaitLeader waits for a leader.
 func (w *world) awaitLeader(ctx context.Context) (leader *replica, err error) {
 	if !until(ctx, time.Minute, func() bool { leader = w.leader(ctx); return leader != nil }) {
 		return nil, errors.Join(errors.New("no operator leads after a minute"), ctx.Err())
@@ -254,7 +254,7 @@ func (w *world) awaitLeader(ctx context.Context) (leader *replica, err error) {
 	return leader, nil
 }
 
-// panics looks for them in the logs.
+// panics searches the logs for panics.
 func (w *world) panics() {
 	for _, r := range w.replicas {
 		text, err := os.ReadFile(r.file("log"))

@@ -28,7 +28,7 @@ import (
 	"github.com/dli-operator/dli-operator/hack/soak/check"
 )
 
-// report is what a run has found.
+// report is the result of a run.
 type report struct {
 	options
 	rounds     []round
@@ -36,12 +36,12 @@ type report struct {
 	violations []check.Violation
 	requests   int
 	took       time.Duration
-	// troubles are what kept a fault from being injected as it should.
+	// troubles are errors that prevented the correct injection of a fault.
 	troubles   []error
 	idle, left holding
 }
 
-// line is a row of the table.
+// line is a row in the table.
 type line struct {
 	alone, mixed, checked, violations int
 	recovered                         []time.Duration
@@ -113,7 +113,7 @@ func (r *report) lines() map[string]line {
 	return lines
 }
 
-// quantile is the time that a share of them do not exceed.
+// quantile is the time that this fraction does not exceed.
 func quantile(times []time.Duration, share float64) string {
 	sorted := slices.Sorted(slices.Values(times))
 	return fmt.Sprintf("%.1f s", sorted[int(share*float64(len(sorted)-1)+0.5)].Seconds())

@@ -30,10 +30,10 @@ import (
 	"github.com/dli-operator/dli-operator/hack/soak/check"
 )
 
-// round is some faults at a time, and what came of them.
+// round is a set of simultaneous faults and their result.
 type round struct {
 	faults []fault
-	// recovered is how long after the end of the faults everything was right.
+	// recovered is how long the recovery took after the end of the faults.
 	recovered time.Duration
 }
 
@@ -45,8 +45,8 @@ func (r round) name() string {
 	return strings.Join(names, " + ")
 }
 
-// plan yields the faults of one round after the other: each fault alone, or in
-// pairs, then several together for ever.
+// plan yields the faults of each round: each fault alone, or in pairs, then several
+// together, endlessly.
 func (o options) plan(random *rand.Rand, of []fault) func() []fault {
 	var queue []fault
 	for _, n := range random.Perm(len(of)) {
@@ -83,7 +83,7 @@ func mix(random *rand.Rand, of []fault, n int) (together []fault) {
 	return together
 }
 
-// play runs everything, and returns what came of it.
+// play runs all rounds and returns the result.
 func (w *world) play(ctx context.Context) (*report, error) {
 	r := &report{options: w.options}
 	idle, err := w.idle(ctx)
@@ -127,14 +127,14 @@ func (w *world) play(ctx context.Context) (*report, error) {
 	return r, nil
 }
 
-// enough reports whether a violation is all that is wanted, and there is one.
+// enough reports whether the run ends at the first violation, and there is one.
 func (w *world) enough() bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return w.untilViolation && len(w.history.Violations()) > 0
 }
 
-// label says what is injected from now on.
+// label sets the faults that are injected from now on.
 func (w *world) label(what string, n int) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -142,7 +142,7 @@ func (w *world) label(what string, n int) {
 	w.history.During(what, n)
 }
 
-// rest waits, and no longer than there is something to wait for.
+// rest waits, but no longer than necessary.
 func (w *world) rest(ctx context.Context, d time.Duration) error {
 	until(ctx, d, w.enough)
 	return ctx.Err()
@@ -172,7 +172,7 @@ func (w *world) round(ctx context.Context, r *report, random *rand.Rand, togethe
 		if ctx.Err() != nil {
 			return err
 		}
-		// What is left of the run still tells something.
+		// The rest of the run is still useful.
 		say("TROUBLE %v", err)
 		r.troubles = append(r.troubles, err)
 	}
@@ -194,8 +194,8 @@ func (w *world) round(ctx context.Context, r *report, random *rand.Rand, togethe
 	return w.rest(ctx, time.Second)
 }
 
-// waiting lists the jobs that had ended when everything was well again and do not
-// show it, and those that run and were not asked about since.
+// waiting lists the jobs that had ended when the faults ended but do not show it, and
+// running jobs that were not polled since.
 func (w *world) waiting(healed time.Time) (names []string) {
 	for _, job := range w.watcher.jobs() {
 		l := w.jobs.life(job.Spec.JobID)
@@ -220,7 +220,7 @@ func reason(job *v1alpha1.DLIJob) string {
 	return "nothing"
 }
 
-// verify judges the requests, and looks for panics.
+// verify checks the requests, and searches for panics.
 func (w *world) verify() {
 	requests := w.dli.log()
 	limits := map[string]check.Limit{}

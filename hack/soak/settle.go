@@ -25,14 +25,14 @@ import (
 	"github.com/dli-operator/dli-operator/hack/soak/check"
 )
 
-// What the leader may hold more, when all is over, than it did before there was
-// a job: idle connections, and what the runtime keeps.
+// How much more the leader may hold at the end than before the first job: idle
+// connections, and memory kept by the runtime.
 const (
 	moreHeap       = 16 << 20
 	moreGoroutines = 60
 )
 
-// idle is what the leader holds before there is a job.
+// idle is what the leader holds before the first job.
 func (w *world) idle(ctx context.Context) (h holding, err error) {
 	leader, err := w.awaitLeader(ctx)
 	if err != nil {
@@ -44,7 +44,7 @@ func (w *world) idle(ctx context.Context) (h holding, err error) {
 	return leader.holding(ctx)
 }
 
-// settle lets all jobs end and go, and looks what is left of them.
+// settle waits until all jobs have ended and are deleted, and checks what is left.
 func (w *world) settle(ctx context.Context, r *report, idle holding) error {
 	w.label("the end", 0)
 	w.jobs.stop()
@@ -68,8 +68,7 @@ func (w *world) settle(ctx context.Context, r *report, idle holding) error {
 	if err != nil {
 		return err
 	}
-	// Requests that hang end, and so do the connections to the API server of those
-	// who watched for long.
+	// Hanging requests end, and so do connections of old watches to the API server.
 	fits := until(ctx, 45*time.Second, func() bool {
 		r.left, err = leader.holding(ctx)
 		return err == nil && r.left.heap < idle.heap+moreHeap && r.left.goroutines < idle.goroutines+moreGoroutines

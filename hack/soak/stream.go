@@ -31,8 +31,8 @@ import (
 	"github.com/dli-operator/dli-operator/internal/dli/dlitest"
 )
 
-// stream creates DLIJobs of all kinds, asks again for some that have completed,
-// and deletes those that were there for long enough.
+// stream creates DLIJobs of all kinds, requests polls of some completed ones, and deletes
+// old ones.
 type stream struct {
 	world  *world
 	random *rand.Rand
@@ -44,12 +44,12 @@ type stream struct {
 	cancel context.CancelFunc
 }
 
-// life is what there is to know of a job beforehand.
+// life is what is known about a job in advance.
 type life struct {
 	kind string
-	// ends is when DLI says for good that it has ended.
+	// ends is when DLI finally reports its end.
 	ends time.Time
-	// bad says that DLI does not answer about it as it should.
+	// bad is set if DLI's answers about it are wrong.
 	bad bool
 }
 
@@ -73,7 +73,7 @@ func (s *stream) stop() {
 	<-s.done
 }
 
-// step does one thing, if there is one to be done.
+// step does one thing, if there is something to do.
 func (s *stream) step(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
 	defer cancel()
@@ -102,7 +102,7 @@ func (s *stream) step(ctx context.Context) {
 	}
 }
 
-// any is a job of some kind, with the life that it will lead.
+// any is a job of a random kind, with its future life.
 func (s *stream) any() (dlitest.Job, life) {
 	s.mu.Lock()
 	s.number++
@@ -141,7 +141,7 @@ func (s *stream) any() (dlitest.Job, life) {
 		job.Timeline = append(job.Timeline, dlitest.Phase{After: seconds(3, 4), Response: answer})
 		job = withEnd(job, seconds(14, 20))
 	case "back":
-		// Whoever has seen the end must not believe what comes then.
+		// After the end was seen, later answers must be ignored.
 		job = job.Running(seconds(1, 8)).Finishes(2)
 		end := job.Timeline[len(job.Timeline)-1].After
 		job.Timeline = append(job.Timeline, dlitest.Phase{After: end + seconds(3, 6), Status: "RUNNING"},
@@ -156,7 +156,7 @@ func withEnd(job dlitest.Job, after time.Duration) dlitest.Job {
 	return job
 }
 
-// lastEnd is when a job that starts now, or later, has ended for good.
+// lastEnd is when a job that starts now, or later, has finally ended.
 func lastEnd(job dlitest.Job) time.Time {
 	start := job.Start
 	if start.IsZero() {
@@ -169,7 +169,7 @@ func lastEnd(job dlitest.Job) time.Time {
 	return start.Add(last)
 }
 
-// create has DLI begin a job, and creates its DLIJob.
+// create starts a job in DLI, and creates its DLIJob.
 func (s *stream) create(ctx context.Context, job dlitest.Job, l life) {
 	if len(job.Timeline) > 0 {
 		s.world.dli.sim.SetJob(job)
@@ -190,15 +190,15 @@ func (s *stream) life(job string) life {
 	return s.lives[job]
 }
 
-// askAgain requests a poll of a job whose outcome is recorded, while DLI says
-// something else of it.
+// askAgain requests a poll of a job whose outcome is recorded, while DLI reports something
+// else.
 func (s *stream) askAgain(ctx context.Context, job *v1alpha1.DLIJob) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	other := dlitest.Query(job.Spec.JobID)
 	switch s.random.IntN(4) {
 	case 0:
-		// Were the outcome lost, to a restore of etcd, there would be none any more.
+		// If a restore of etcd lost the outcome, there would be none any more.
 		s.lives[job.Spec.JobID] = life{kind: "again", ends: time.Now().Add(time.Hour)}
 		other = other.Running(time.Hour)
 	case 1:
@@ -214,9 +214,9 @@ func (s *stream) askAgain(ctx context.Context, job *v1alpha1.DLIJob) {
 	_ = s.world.client.Patch(ctx, changed, client.MergeFrom(job))
 }
 
-// canaries are jobs that end at once, one of each team: the operator is well when
-// it shows that. The function that it returns creates them, if need be, and
-// returns what they wait for.
+// canaries are jobs that end immediately, one for each team: the operator has recovered
+// when it shows their end. The returned function creates them if necessary, and returns
+// what is missing.
 func (s *stream) canaries() func(ctx context.Context) []string {
 	created, shown := map[string]*v1alpha1.DLIJob{}, map[string]bool{}
 	return func(ctx context.Context) (waiting []string) {
@@ -233,7 +233,7 @@ func (s *stream) canaries() func(ctx context.Context) []string {
 					created[team.namespace] = job
 				}
 			}
-			// It may have been deleted since.
+			// It may have been deleted in the meantime.
 			if now := s.world.watcher.job(job); now != nil && now.IsCompleted() {
 				shown[team.namespace] = true
 			}

@@ -35,7 +35,7 @@ import (
 	"github.com/dli-operator/dli-operator/api/v1alpha1"
 )
 
-// watcher follows every version of every DLIJob, straight from the API server.
+// watcher observes every version of every DLIJob, directly from the API server.
 type watcher struct {
 	world  *world
 	client client.WithWatch
@@ -43,14 +43,14 @@ type watcher struct {
 
 	mu      sync.Mutex
 	current map[types.NamespacedName]*v1alpha1.DLIJob
-	// cancel ends the session; a session is not begun while paused.
+	// cancel ends the session; no session is started while paused.
 	cancel  context.CancelFunc
 	paused  bool
 	version string
 }
 
 func watch(ctx context.Context, w *world, config *rest.Config) (*watcher, error) {
-	// Without a timeout: watching takes as long as it takes.
+	// Without a timeout, because watches are long-lived.
 	c, err := client.NewWithWatch(config, client.Options{Scheme: environment})
 	if err != nil {
 		return nil, err
@@ -66,8 +66,8 @@ func watch(ctx context.Context, w *world, config *rest.Config) (*watcher, error)
 	return f, nil
 }
 
-// pause ends the session and begins none until resume, which lists anew: the API
-// server is about to go back in time.
+// pause ends the session and starts none until resume, which lists again: the API server
+// is about to go back in time.
 func (f *watcher) pause() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -89,7 +89,7 @@ func list(version string) (*unstructured.UnstructuredList, *client.ListOptions) 
 	return l, &client.ListOptions{Raw: &metav1.ListOptions{ResourceVersion: version}}
 }
 
-// session watches on from where the last one ended, until something ends it.
+// session continues the watch from where the last one ended, until something ends it.
 func (f *watcher) session(ctx context.Context) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -137,7 +137,7 @@ func (f *watcher) goOn(version string) {
 	}
 }
 
-// replace takes what was listed; false when it is too late for that.
+// replace handles a list; false if it is outdated.
 func (f *watcher) replace(items *unstructured.UnstructuredList) bool {
 	listed := map[types.NamespacedName]bool{}
 	for i := range items.Items {
@@ -158,8 +158,8 @@ func (f *watcher) replace(items *unstructured.UnstructuredList) bool {
 	return !f.paused
 }
 
-// take judges one version. It holds the lock, so that nothing of before a
-// restore is judged after it.
+// take checks one version. It holds the lock, so that nothing from before a restore is
+// checked after it.
 func (f *watcher) take(object *unstructured.Unstructured, deleted bool) bool {
 	job := &v1alpha1.DLIJob{}
 	if err := runtime.DefaultUnstructuredConverter.FromUnstructured(object.Object, job); err != nil {
@@ -189,14 +189,14 @@ func (f *watcher) take(object *unstructured.Unstructured, deleted bool) bool {
 	return true
 }
 
-// job is the latest version of a DLIJob; nil if there is none.
+// job returns the latest version of a DLIJob; nil if there is none.
 func (f *watcher) job(job *v1alpha1.DLIJob) *v1alpha1.DLIJob {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return f.current[client.ObjectKeyFromObject(job)]
 }
 
-// jobs are the latest versions of all DLIJobs.
+// jobs returns the latest versions of all DLIJobs.
 func (f *watcher) jobs() []*v1alpha1.DLIJob {
 	f.mu.Lock()
 	defer f.mu.Unlock()

@@ -39,20 +39,20 @@ import (
 	"github.com/dli-operator/dli-operator/test/testenv"
 )
 
-// The operators' intervals: those of production, made short.
+// The operators' intervals: shorter than in production.
 const (
 	pollMin       = time.Second
 	pollMax       = 10 * time.Second
 	refresh       = 10 * time.Second
 	stallAfter    = 10 * time.Second
 	notFoundAfter = 12 * time.Second
-	// lease is how long a lease is valid that is not renewed.
+	// lease is how long a lease is valid without renewal.
 	lease = 15 * time.Second
-	// recovery is how long after the last fault everything must be shown.
+	// recovery is the time after the last fault within which everything must be shown.
 	recovery = pollMax + time.Minute
 )
 
-// world is all that runs.
+// world is everything that runs.
 type world struct {
 	options
 	dir    string
@@ -66,7 +66,7 @@ type world struct {
 	watcher  *watcher
 
 	mu sync.Mutex
-	// history is guarded by mu, and so is what is noted for the end.
+	// history is guarded by mu, and so are the following fields.
 	history *check.History
 	during  string
 	outages []check.Outage
@@ -78,7 +78,7 @@ type team struct {
 	namespace string
 	user      dlitest.User
 	limit     check.Limit
-	// rotations counts the access keys that it had.
+	// rotations counts its access keys so far.
 	rotations int
 }
 
@@ -133,7 +133,7 @@ func newWorld(ctx context.Context, o options) (w *world, err error) {
 
 func replicaName(i int) string { return string(rune('a' + i)) }
 
-// build builds the operator of a replica: DLI tells them by their version.
+// build builds the operator of a replica: DLI distinguishes them by their version.
 func (w *world) build(ctx context.Context, name string) error {
 	say("building operator %s", name)
 	args := []string{"build", "-trimpath", "-ldflags=-X main.version=" + name, "-o", filepath.Join(w.dir, "operator-"+name)}
@@ -148,8 +148,7 @@ func (w *world) build(ctx context.Context, name string) error {
 	return nil
 }
 
-// createTeams makes four namespaces; the rate limit of the last is one that its
-// jobs meet.
+// createTeams creates four namespaces; the jobs of the last one reach its rate limit.
 func (w *world) createTeams(ctx context.Context) error {
 	for i := range 4 {
 		t := &team{namespace: fmt.Sprintf("team-%d", i), limit: check.Limit{PerSecond: 20, Burst: 20}}
@@ -177,7 +176,7 @@ func (t *team) rotate() {
 	t.user.SecretAccessKey = "SK" + t.user.AccessKeyID
 }
 
-// admit has DLI know the users as they are now.
+// admit sets the current users in DLI.
 func (w *world) admit() {
 	users := make([]dlitest.User, len(w.teams))
 	for i, t := range w.teams {
@@ -204,10 +203,10 @@ func (w *world) connection(t *team) *v1alpha1.DLIConnection {
 	}
 }
 
-// toldAtOnce is how many violations are told when they are found.
+// toldAtOnce is how many violations are printed immediately.
 const toldAtOnce = 60
 
-// judge has the history take something.
+// judge passes something to the history.
 func (w *world) judge(take func(h *check.History)) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -220,21 +219,21 @@ func (w *world) judge(take func(h *check.History)) {
 	}
 }
 
-// saw has the history judge a version of a DLIJob.
+// saw passes a version of a DLIJob to the history.
 func (w *world) saw(at time.Time, job *v1alpha1.DLIJob, kstatus string) {
 	w.judge(func(h *check.History) { h.Saw(at, job, kstatus) })
 }
 
 func (w *world) gone(uid types.UID) { w.judge(func(h *check.History) { h.Gone(uid) }) }
 
-// granted notes that a team's connection is made anew.
+// granted records that a team's connection is recreated.
 func (w *world) granted(t *team) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.grants = append(w.grants, check.Grant{Connection: t.user.ProjectID, At: time.Now()})
 }
 
-// close ends what was started; the logs stay where they tell something.
+// close stops everything; the logs are kept if they are useful.
 func (w *world) close(keep bool) (err error) {
 	if w.watcher != nil {
 		w.watcher.stop()
@@ -267,7 +266,7 @@ func wait(ctx context.Context, d time.Duration) error {
 	}
 }
 
-// until waits until something is so; false when it is not within limit.
+// until waits for a condition; false if it is not met within limit.
 func until(ctx context.Context, limit time.Duration, is func() bool) bool {
 	timeout := time.After(limit)
 	tick := time.NewTicker(200 * time.Millisecond)
@@ -286,8 +285,8 @@ func until(ctx context.Context, limit time.Duration, is func() bool) bool {
 	}
 }
 
-// insist does something on the API server until it succeeds: other faults may
-// be in its way.
+// insist retries an operation on the API server until it succeeds, because other faults may
+// interfere.
 func (w *world) insist(ctx context.Context, what string, do func() error) error {
 	var err error
 	if !until(ctx, 90*time.Second, func() bool { err = do(); return err == nil }) {

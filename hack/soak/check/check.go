@@ -14,11 +14,11 @@ See the License for the specific language governing permissions and
 limitations under the License.
 */
 
-// Package check holds what must be true of every DLIJob at every instant, and of
-// every request to DLI, whatever fails: the judge of the soak test.
+// Package check implements the invariants of the soak test: what must hold for every
+// DLIJob at any time, and for every request to DLI, under all faults.
 //
-// It is told what happened in the order in which it became known, keeps no time
-// and asks nobody, so a history written by hand is judged as a run is.
+// It receives what happened in the order in which it became known, and has no clock and
+// no clients, so that it checks a hand-written history like a real run.
 package check
 
 import (
@@ -32,23 +32,23 @@ import (
 	"github.com/dli-operator/dli-operator/api/v1alpha1"
 )
 
-// Invariant names what must be true.
+// Invariant is the name of an invariant.
 type Invariant string
 
 // The invariants of DLIJobs.
 const (
-	// Given: an outcome is shown only after DLI gave it.
+	// Given: an outcome is only shown after DLI reported it.
 	Given Invariant = "outcome given before shown"
 	// Kept: an outcome that was shown, and what was shown with it, stays.
 	Kept Invariant = "outcome kept"
-	// Figures: those of a completed job change only where a poll was requested.
+	// Figures: those of a completed job only change after a requested poll.
 	Figures Invariant = "figures of completed jobs kept"
 	// Gate: kstatus is Current only after FINISHED, and the conditions agree with
 	// the outcome.
 	Gate Invariant = "gates open only after FINISHED"
-	// Writes: each version of an object tells its readers something.
+	// Writes: each version of an object has news for its readers.
 	Writes Invariant = "writes within budget"
-	// Ends: a job that ended shows its outcome.
+	// Ends: a job that has ended shows its outcome.
 	Ends Invariant = "ends shown in time"
 )
 
@@ -62,13 +62,13 @@ const (
 	Alive    Invariant = "no panic"
 )
 
-// Violation is an invariant that did not hold.
+// Violation is a violated invariant.
 type Violation struct {
 	Invariant Invariant
 	At        time.Time
-	// During names what was injected then.
+	// During names the faults that were injected at the time.
 	During string
-	// About is the job, connection or process, and Text what was seen.
+	// About is the job, connection or process, and Text what was observed.
 	About, Text string
 }
 
@@ -76,18 +76,18 @@ func (v Violation) String() string {
 	return fmt.Sprintf("%s %s: %s: %s [during %s]", v.At.Format("15:04:05.000"), v.Invariant, v.About, v.Text, v.During)
 }
 
-// Budget is what the operator has promised.
+// Budget are the operator's limits.
 type Budget struct {
-	// NotFoundAfter is how long DLI must say that it has no such job.
+	// NotFoundAfter is how long DLI must report that it has no such job.
 	NotFoundAfter time.Duration
-	// Refresh is the least time between two writes of figures that merely move.
+	// Refresh is the minimum time between two writes of figures.
 	Refresh time.Duration
-	// Versions is how many versions an object may have by itself, and PerFault how
-	// many more for each fault of its life.
+	// Versions is how many versions an object may have without faults, and PerFault how
+	// many more for each fault during its lifetime.
 	Versions, PerFault int
 }
 
-// History judges what it is told. It is not safe for use by several goroutines.
+// History checks what it is told. It is not safe for concurrent use.
 type History struct {
 	budget     Budget
 	told       map[string][]told
@@ -98,26 +98,26 @@ type History struct {
 	violations []Violation
 }
 
-// told is what DLI said of a job.
+// told is what DLI reported about a job.
 type told struct {
 	at       time.Time
 	outcome  v1alpha1.Outcome // "" for a job that has not ended
 	notFound bool
 }
 
-// object is what was seen of one DLIJob.
+// object is what was observed of one DLIJob.
 type object struct {
-	// last is the latest version that the operator answers for; nil when nothing is
-	// known that a new version must agree with.
+	// last is the latest version written by the operator; nil if there is none that a new
+	// version must be consistent with.
 	last *v1alpha1.DLIJob
-	// forged are the statuses that another hand wrote.
+	// forged are the statuses that something else wrote.
 	forged      []v1alpha1.DLIJobStatus
 	versions    int
 	faultsAtAge int
 	over        bool
 }
 
-// New returns a history in which nothing has happened.
+// New returns an empty history.
 func New(budget Budget) *History {
 	return &History{
 		budget: budget, during: "nothing",
@@ -126,14 +126,14 @@ func New(budget Budget) *History {
 	}
 }
 
-// During says what is injected from now on; n is how many faults that are.
+// During sets the faults that are injected from now on; n is their number.
 func (h *History) During(what string, n int) {
 	h.during = what
 	h.faults += n
 }
 
-// Answered notes an answer of DLI about a job that was sent in full: its status
-// word, or that there is no such job.
+// Answered records a complete answer from DLI about a job: its status, or that there is
+// no such job.
 func (h *History) Answered(at time.Time, job, status string, notFound bool) {
 	outcomes := map[string]v1alpha1.Outcome{
 		"FINISHED": v1alpha1.OutcomeSucceeded, "FAILED": v1alpha1.OutcomeFailed, "CANCELLED": v1alpha1.OutcomeCancelled,
@@ -141,17 +141,17 @@ func (h *History) Answered(at time.Time, job, status string, notFound bool) {
 	h.told[job] = append(h.told[job], told{at, outcomes[status], notFound})
 }
 
-// Restored notes that the API server has gone back to an earlier state: what it
-// shows next need not agree with what it showed before.
+// Restored records that the API server has gone back to an earlier state: what it shows
+// next need not be consistent with what it showed before.
 func (h *History) Restored() {
 	for _, o := range h.objects {
 		o.last = nil
 	}
 }
 
-// ByOtherHand notes that somebody else is about to write a status: versions of
-// the object that show it are not the operator's, and what comes after it need
-// not agree with what was before.
+// ByOtherHand records that something else is about to write a status: versions of the
+// object with it are not the operator's, and later ones need not be consistent with
+// earlier ones.
 func (h *History) ByOtherHand(uid types.UID, status v1alpha1.DLIJobStatus) {
 	o := h.object(uid)
 	o.forged = append(o.forged, *status.DeepCopy())
@@ -166,12 +166,12 @@ func (h *History) object(uid types.UID) *object {
 	return o
 }
 
-// Fail notes a violation that somebody else found.
+// Fail records a violation that was found elsewhere.
 func (h *History) Fail(at time.Time, invariant Invariant, about, format string, args ...any) {
 	h.violations = append(h.violations, Violation{invariant, at, h.during, about, fmt.Sprintf(format, args...)})
 }
 
-// Add notes violations that were found elsewhere, and what was checked for them.
+// Add records violations that were found elsewhere, and the number of checks.
 func (h *History) Add(invariant Invariant, checked int, found []Violation) {
 	h.count(invariant, checked)
 	h.violations = append(h.violations, found...)
@@ -194,13 +194,13 @@ func (h *History) hold(ok bool, at time.Time, invariant Invariant, about, format
 	}
 }
 
-// Violations are those found so far.
+// Violations returns the violations found so far.
 func (h *History) Violations() []Violation { return slices.Clone(h.violations) }
 
-// Checked is how often each invariant was checked during something.
+// Checked returns how often each invariant was checked during each fault.
 func (h *History) Checked(during string) map[Invariant]int { return maps.Clone(h.checked[during]) }
 
-// Total is how often each invariant was checked.
+// Total returns how often each invariant was checked.
 func (h *History) Total() map[Invariant]int {
 	total := map[Invariant]int{}
 	for _, byInvariant := range h.checked {

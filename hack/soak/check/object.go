@@ -30,14 +30,13 @@ import (
 	"github.com/dli-operator/dli-operator/api/v1alpha1"
 )
 
-// tolerance is for times that the API server keeps in whole seconds.
+// tolerance accounts for times in whole seconds in the API.
 const tolerance = 2 * time.Second
 
-// Gone notes that an object was deleted.
+// Gone records that an object was deleted.
 func (h *History) Gone(uid types.UID) { delete(h.objects, uid) }
 
-// Saw judges a version of a DLIJob that was seen at a time, and what kstatus
-// makes of it.
+// Saw checks a version of a DLIJob that was observed at a time, and its kstatus.
 func (h *History) Saw(at time.Time, job *v1alpha1.DLIJob, kstatus string) {
 	o := h.object(job.UID)
 	if o.last != nil && o.last.ResourceVersion == job.ResourceVersion {
@@ -56,7 +55,7 @@ func (h *History) Saw(at time.Time, job *v1alpha1.DLIJob, kstatus string) {
 	o.last = job
 }
 
-// given checks that DLI has said what an object shows.
+// given checks that DLI has reported what an object shows.
 func (h *History) given(at time.Time, job *v1alpha1.DLIJob) {
 	outcome := job.Status.Outcome
 	if outcome == "" {
@@ -77,8 +76,8 @@ func (h *History) given(at time.Time, job *v1alpha1.DLIJob) {
 	h.hold(false, at, Given, job.Name, "shows %s, which DLI never said", outcome)
 }
 
-// longestAbsence is the longest run of answers, up to a time, that there is no
-// such job.
+// longestAbsence is the longest run of consecutive answers, up to a time, that there is
+// no such job.
 func (h *History) longestAbsence(job string, at time.Time) (longest int, over time.Duration) {
 	n, since := 0, time.Time{}
 	for _, t := range h.told[job] {
@@ -97,7 +96,7 @@ func (h *History) longestAbsence(job string, at time.Time) (longest int, over ti
 	return longest, over
 }
 
-// shown is what a reader takes from a completed job.
+// shown is what readers see of a completed job.
 func shown(job *v1alpha1.DLIJob) string {
 	words := []string{string(job.Status.Outcome), job.Status.JobStatus}
 	for _, name := range []string{v1alpha1.ReadyCondition, v1alpha1.SucceededCondition, v1alpha1.CompletedCondition} {
@@ -108,7 +107,7 @@ func shown(job *v1alpha1.DLIJob) string {
 	return strings.Join(words, " ")
 }
 
-// kept checks that a completed job goes on as it was.
+// kept checks that a completed job stays as it was.
 func (h *History) kept(at time.Time, was, is *v1alpha1.DLIJob) {
 	if was.Status.Outcome == "" {
 		return
@@ -148,7 +147,7 @@ func figures(job *v1alpha1.DLIJob) map[string]string {
 	return all
 }
 
-// gate checks what pipelines wait for.
+// gate checks the conditions that pipelines wait for.
 func (h *History) gate(at time.Time, job *v1alpha1.DLIJob, kstatus string) {
 	succeeded := job.Status.Outcome == v1alpha1.OutcomeSucceeded
 	h.hold((kstatus == "Current") == succeeded, at, Gate, job.Name, "kstatus is %s, the outcome %q", kstatus, job.Status.Outcome)
@@ -181,7 +180,7 @@ func sameBesideStatus(a, b *v1alpha1.DLIJob) bool {
 		equality.Semantic.DeepEqual(a.Labels, b.Labels) && a.DeletionTimestamp.Equal(b.DeletionTimestamp)
 }
 
-// onlyMoved reports whether nothing but what moves while a job runs differs.
+// onlyMoved reports whether only figures that change while a job runs differ.
 func onlyMoved(a, b *v1alpha1.DLIJobStatus) bool {
 	still := func(s *v1alpha1.DLIJobStatus) *v1alpha1.DLIJobStatus {
 		s = s.DeepCopy()

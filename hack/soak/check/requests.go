@@ -24,30 +24,29 @@ import (
 	"time"
 )
 
-// Request is one that reached DLI.
+// Request is a request that reached DLI.
 type Request struct {
 	At      time.Time
 	Job     string
 	Process string
-	// Connection is whose rate limit counts, and Key the access key.
+	// Connection is the connection whose rate limit applies, and Key the access key.
 	Connection, Key string
-	// Rejected says that the key was not accepted.
+	// Rejected is set if the key was not accepted.
 	Rejected bool
-	// During names what was injected then.
+	// During names the faults that were injected at the time.
 	During string
 }
 
-// ByTime sorts requests as they arrived.
+// ByTime sorts requests by arrival.
 func ByTime(requests []Request) []Request {
 	sorted := slices.Clone(requests)
 	slices.SortStableFunc(sorted, func(a, b Request) int { return a.At.Compare(b.At) })
 	return sorted
 }
 
-// Overlaps finds jobs that two processes asked about for longer than a lease: the
-// one that had begun first went on, or began again, after the other one had
-// begun, which went on, too. A process that loses the lease ends, so none comes
-// back by right.
+// Overlaps finds jobs that two processes polled for longer than a lease: the one that
+// started first continued, or started again, after the other one had started, which also
+// continued. A process that loses the lease exits, so none may resume.
 func Overlaps(requests []Request, lease time.Duration) (checked int, found []Violation) {
 	type asking struct{ first, last time.Time }
 	byJob := map[string]map[string]*asking{}
@@ -98,9 +97,8 @@ type Grant struct {
 	At         time.Time
 }
 
-// Rates finds where a connection was asked more than its limit allows. Each
-// process begins with a full burst. slack is how many requests may come early or
-// late on their way.
+// Rates finds connections with more requests than their limit allows. Each process
+// starts with a full burst. slack is how many requests may arrive early or late.
 func Rates(requests []Request, limits map[string]Limit, grants []Grant, slack float64) (checked int, found []Violation) {
 	type bucket struct {
 		tokens, extra float64
@@ -139,16 +137,16 @@ func Rates(requests []Request, limits map[string]Limit, grants []Grant, slack fl
 	return checked, found
 }
 
-// Outage is a time in which nothing that was asked was answered well.
+// Outage is a time in which every request failed.
 type Outage struct {
 	From, To time.Time
-	// Grace is how long it takes until a process can know.
+	// Grace is how long it takes until a process can detect it.
 	Grace time.Duration
 }
 
-// Outages finds where a process went on asking an endpoint that was dead: beyond
-// the grace only probes, ever farther apart, and one look at each job: while a
-// single job may be the cause, the others are to have their turn.
+// Outages finds processes that kept polling a dead endpoint: after the grace period, only
+// probes at growing intervals are allowed, and one look at each job, because a single job
+// may be the cause.
 func Outages(requests []Request, outages []Outage) (checked int, found []Violation) {
 	for _, o := range outages {
 		type caller struct {
@@ -190,9 +188,8 @@ func Outages(requests []Request, outages []Outage) (checked int, found []Violati
 	return checked, found
 }
 
-// Rejections finds access keys that were rejected more often than the guard
-// allows in any window. Requests that came within together of the first rejection
-// of a row were on their way with it.
+// Rejections finds access keys that were rejected more often than the guard allows in any
+// window. Requests within together of the first rejection in a row were in flight with it.
 func Rejections(requests []Request, window time.Duration, most int, together time.Duration) (checked int, found []Violation) {
 	byKey := map[string][]Request{}
 	for _, r := range requests {
