@@ -37,7 +37,7 @@ const (
 	// else absent.
 	ReconcilingCondition = "Reconciling"
 	// StalledCondition is True when waiting does not help: the job ended without
-	// success, its deadline passed, or it cannot be read until somebody acts;
+	// success, its deadline passed, or user action is required to read it;
 	// else absent.
 	StalledCondition = "Stalled"
 )

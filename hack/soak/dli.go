@@ -43,7 +43,7 @@ type frontend struct {
 	server   *http.Server // nil while down
 	closed   chan struct{}
 	requests []check.Request
-	asked    map[string]time.Time // when a job was last asked about
+	asked    map[string]time.Time // when a job was last polled
 	lies     map[string]lie       // by the fault's name
 }
 

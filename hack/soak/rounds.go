@@ -187,7 +187,7 @@ func (w *world) round(ctx context.Context, r *report, random *rand.Rand, togethe
 	w.judge(func(h *check.History) {
 		h.Add(check.Ends, len(w.watcher.jobs()), nil)
 		if len(waiting) > 0 && now.recovered >= recovery && ctx.Err() == nil {
-			h.Fail(time.Now(), check.Ends, fmt.Sprintf("%d jobs", len(waiting)), "not shown, or not asked about, %v after the last fault: %s", recovery, strings.Join(waiting[:min(len(waiting), 5)], "; "))
+			h.Fail(time.Now(), check.Ends, fmt.Sprintf("%d jobs", len(waiting)), "not shown, or not polled, %v after the last fault: %s", recovery, strings.Join(waiting[:min(len(waiting), 5)], "; "))
 		}
 	})
 	r.rounds = append(r.rounds, now)
@@ -203,9 +203,9 @@ func (w *world) waiting(healed time.Time) (names []string) {
 		switch {
 		case job.IsCompleted() || l.kind == "missing" || l.bad && time.Now().Before(healed.Add(recovery-2*time.Second)):
 		case l.ends.Before(healed):
-			names = append(names, fmt.Sprintf("%s/%s (%s) ended %v before, was asked about %v after, shows %s", job.Namespace, job.Name, l.kind, healed.Sub(l.ends).Round(time.Second), asked.Sub(healed).Round(time.Millisecond), reason(job)))
+			names = append(names, fmt.Sprintf("%s/%s (%s) ended %v before, was polled %v after, shows %s", job.Namespace, job.Name, l.kind, healed.Sub(l.ends).Round(time.Second), asked.Sub(healed).Round(time.Millisecond), reason(job)))
 		case asked.Before(healed) && job.CreationTimestamp.Time.Before(healed):
-			names = append(names, fmt.Sprintf("%s/%s (%s) was last asked about %v before, shows %s", job.Namespace, job.Name, l.kind, healed.Sub(asked).Round(time.Second), reason(job)))
+			names = append(names, fmt.Sprintf("%s/%s (%s) was last polled %v before, shows %s", job.Namespace, job.Name, l.kind, healed.Sub(asked).Round(time.Second), reason(job)))
 		}
 	}
 	return names

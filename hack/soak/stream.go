@@ -206,7 +206,7 @@ func (s *stream) askAgain(ctx context.Context, job *v1alpha1.DLIJob) {
 	case 2:
 		other = other.Finishes(int64(s.random.IntN(100)))
 	case 3:
-		other = other.Cancelled("somebody cancelled it, too")
+		other = other.Cancelled("also cancelled")
 	}
 	s.world.dli.sim.SetJob(other)
 	changed := job.DeepCopy()
@@ -238,7 +238,7 @@ func (s *stream) canaries() func(ctx context.Context) []string {
 				shown[team.namespace] = true
 			}
 			if !shown[team.namespace] {
-				waiting = append(waiting, fmt.Sprintf("%s/%s, which ended at once, does not show it", job.Namespace, job.Name))
+				waiting = append(waiting, fmt.Sprintf("%s/%s, which ended immediately, does not show it", job.Namespace, job.Name))
 			}
 		}
 		return waiting

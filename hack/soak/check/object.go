@@ -44,7 +44,7 @@ func (h *History) Saw(at time.Time, job *v1alpha1.DLIJob, kstatus string) {
 	}
 	if slices.ContainsFunc(o.forged, func(s v1alpha1.DLIJobStatus) bool { return equality.Semantic.DeepEqual(s, job.Status) }) {
 		o.last = nil
-		return // nobody has put it right yet
+		return // not restored yet
 	}
 	h.given(at, job)
 	h.gate(at, job, kstatus)
@@ -161,7 +161,7 @@ func (h *History) gate(at time.Time, job *v1alpha1.DLIJob, kstatus string) {
 func (h *History) written(at time.Time, o *object, job *v1alpha1.DLIJob) {
 	was := o.last
 	if !sameBesideStatus(was, job) {
-		return // somebody else's
+		return // not the operator's write
 	}
 	o.versions++
 	allowed := h.budget.Versions + h.budget.PerFault*(1+h.faults-o.faultsAtAge)

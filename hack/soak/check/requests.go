@@ -81,7 +81,7 @@ func Overlaps(requests []Request, lease time.Duration) (checked int, found []Vio
 			key := [3]string{r.Job, elder, younger}
 			if since := again[key]; !since.IsZero() && both.Sub(since) > lease && !reported[key] {
 				reported[key] = true
-				found = append(found, Violation{Overlap, r.At, r.During, r.Job, fmt.Sprintf("%s and %s have asked beside each other for %v", elder, younger, both.Sub(since).Round(time.Millisecond))})
+				found = append(found, Violation{Overlap, r.At, r.During, r.Job, fmt.Sprintf("%s and %s have polled in parallel for %v", elder, younger, both.Sub(since).Round(time.Millisecond))})
 			}
 		}
 	}
@@ -130,7 +130,7 @@ func Rates(requests []Request, limits map[string]Limit, grants []Grant, slack fl
 			b.tokens, b.extra = b.tokens+1, b.extra-1
 		}
 		if b.tokens < -slack {
-			found = append(found, Violation{Rate, r.At, r.During, r.Connection, fmt.Sprintf("%s asks %.1f requests more than %v a second and a burst of %v allow", r.Process, -b.tokens, limit.PerSecond, limit.Burst)})
+			found = append(found, Violation{Rate, r.At, r.During, r.Connection, fmt.Sprintf("%s sends %.1f requests more than %v per second and a burst of %v allow", r.Process, -b.tokens, limit.PerSecond, limit.Burst)})
 			b.tokens = 0
 		}
 	}
@@ -180,7 +180,7 @@ func Outages(requests []Request, outages []Outage) (checked int, found []Violati
 			}
 			c.probes++
 			if allowed := 4 + int(math.Log2(1+since.Seconds())); c.probes > allowed {
-				found = append(found, Violation{Breaker, r.At, r.During, r.Connection, fmt.Sprintf("%s asks for the %dth time of a dead endpoint, %v after the grace", r.Process, c.probes, since.Round(time.Millisecond))})
+				found = append(found, Violation{Breaker, r.At, r.During, r.Connection, fmt.Sprintf("%s polls a dead endpoint for the %dth time, %v after the grace period", r.Process, c.probes, since.Round(time.Millisecond))})
 				break
 			}
 		}
