@@ -31,8 +31,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/envtest"
 )
 
-// An operator that waits for the lease, and cannot list DLIConnections, is not
-// ready to take over.
+// A standby operator that cannot list DLIConnections is not ready to take over.
 func TestReadiness(t *testing.T) {
 	environment := startControlPlane(t)
 	kubectl(t, environment, "apply", "-k", "config/crd")
@@ -62,8 +61,7 @@ func TestReadiness(t *testing.T) {
 	eventually(t, "the standby is ready", standby.ready)
 }
 
-// slowServer is an API server that answers some requests only when it is
-// released.
+// slowServer is an API server that holds some requests until it is released.
 type slowServer struct {
 	*httptest.Server
 	// waiting counts the requests that wait.

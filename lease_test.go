@@ -26,7 +26,7 @@ import (
 	testingclock "k8s.io/utils/clock/testing"
 )
 
-// fakeLock is a lock of the leader election that takes a while to answer.
+// fakeLock is a slow lock for the leader election.
 type fakeLock struct {
 	resourcelock.Interface
 

@@ -44,9 +44,9 @@ import (
 	"github.com/dli-operator/dli-operator/internal/dli/dlitest"
 )
 
-// What config/default installs is enough for the operator, and no more: it is
-// applied by kubectl to a real API server, and the operator then runs with the
-// arguments of its Deployment as its ServiceAccount.
+// config/default grants the operator exactly what it needs: kubectl applies it to a real API
+// server, and the operator then runs as its ServiceAccount with the arguments of its
+// Deployment.
 func TestInstalledAsDocumented(t *testing.T) {
 	environment := startControlPlane(t)
 	admin := environment.Config
@@ -140,7 +140,7 @@ func startControlPlane(t *testing.T) *envtest.Environment {
 
 const namespace = "dli-operator-system"
 
-// testWriter keeps what the operator logs for the case that a test fails.
+// testWriter keeps the operator's log in case a test fails.
 type testWriter struct{ t *testing.T }
 
 func (w testWriter) Write(p []byte) (int, error) {
@@ -227,7 +227,7 @@ func parse(t *testing.T, args []string) options {
 	return o
 }
 
-// startJob makes a connection to a simulated DLI and a DLIJob that will end.
+// startJob creates a connection to a simulated DLI and a DLIJob that will end.
 func startJob(t *testing.T, c client.Client) *v1alpha1.DLIJob {
 	t.Helper()
 	server, err := dlitest.NewServer()
@@ -280,7 +280,7 @@ func TestRefusedFlags(t *testing.T) {
 	}
 }
 
-// unusedAddress is one at which nobody listens.
+// unusedAddress is an address without a listener.
 func unusedAddress(t *testing.T) string {
 	t.Helper()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")

@@ -45,8 +45,8 @@ import (
 // soon is how long the operator may take to report a missing permission.
 const soon = 20 * time.Second
 
-// Who owns some namespaces and nothing else installs config/namespaced in them,
-// and the operator works there and sees nothing else.
+// A user with access to some namespaces only installs config/namespaced in them, and the
+// operator works there and cannot read other namespaces.
 func TestInstalledNamespaced(t *testing.T) {
 	environment := startControlPlane(t)
 	kubectl(t, environment, "apply", "-k", "config/crd")
@@ -99,7 +99,7 @@ func TestInstalledNamespaced(t *testing.T) {
 	})
 }
 
-// giveAway lets a user do everything in a namespace.
+// giveAway gives a user full access to a namespace.
 func giveAway(t *testing.T, c client.Client, namespace, user string) {
 	t.Helper()
 	everything := []string{"*"}
@@ -158,7 +158,7 @@ func (w namespacedWorld) populate() {
 	}
 }
 
-// watch makes a DLIJob for a job that will end.
+// watch creates a DLIJob for a job that will end.
 func (w namespacedWorld) watch(key string, ref *v1alpha1.ConnectionReference) {
 	w.Helper()
 	namespace, name, _ := strings.Cut(key, "/")
@@ -249,11 +249,10 @@ func mayNotReadTheCluster(t *testing.T, environment *envtest.Environment, as str
 	}
 }
 
-// pods starts operators as processes of their own, with the rights of an
-// account.
+// pods starts operators as separate processes, with the permissions of an account.
 type pods struct{ binary, kubeconfig string }
 
-// process is an operator that runs.
+// process is a running operator.
 type process struct {
 	probes string
 	log    *bytes.Buffer
@@ -294,7 +293,7 @@ func (p pods) start(t *testing.T, args ...string) *process {
 	return started
 }
 
-// ready reports whether the operator says so.
+// ready reports whether the operator reports ready.
 func (p *process) ready() bool { return p.answers("/readyz") }
 
 // answers reports whether a probe succeeds.
@@ -307,7 +306,7 @@ func (p *process) answers(probe string) bool {
 	return answer.StatusCode == http.StatusOK
 }
 
-// sayWhatIsMissing starts operators that want more than their account may.
+// sayWhatIsMissing starts operators that need more permissions than their account has.
 func (p pods) sayWhatIsMissing(t *testing.T, environment *envtest.Environment) {
 	t.Helper()
 	for _, c := range []struct{ name, arg, says, wayOut string }{
@@ -348,7 +347,7 @@ func (p pods) exitsSaying(t *testing.T, args []string, says ...string) {
 	}
 }
 
-// writeTokenKubeconfig is for whom a token authenticates.
+// writeTokenKubeconfig writes a kubeconfig that authenticates with a token.
 func writeTokenKubeconfig(t *testing.T, admin *rest.Config, token string) string {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "kubeconfig")

@@ -98,8 +98,8 @@ func TestShardsShareTheJobs(t *testing.T) {
 	oncePerInterval(t, server, jobs, killed.Add(lease+settled))
 }
 
-// oncePerInterval fails the test if a job was asked for more often than its
-// interval of a second says: two operators would ask twice.
+// oncePerInterval fails the test if a job was polled more often than its interval of a second
+// allows: two operators would poll twice.
 func oncePerInterval(t *testing.T, server *dlitest.Server, jobs []*v1alpha1.DLIJob, since time.Time) {
 	t.Helper()
 	for _, job := range jobs {
@@ -121,7 +121,7 @@ func pollsAfter(server *dlitest.Server, job *v1alpha1.DLIJob, since time.Time) [
 	return polls
 }
 
-// connect makes the connection that the jobs of a namespace use.
+// connect creates the connection for the jobs of a namespace.
 func connect(t *testing.T, c client.Client, server *dlitest.Server, namespace string) {
 	t.Helper()
 	user := dlitest.SampleUser()
@@ -139,7 +139,7 @@ func connect(t *testing.T, c client.Client, server *dlitest.Server, namespace st
 	}
 }
 
-// shards starts operators as processes of their own.
+// shards starts operators as separate processes.
 type shards struct{ binary, kubeconfig string }
 
 func (s shards) start(t *testing.T, shard, selector string) *exec.Cmd {

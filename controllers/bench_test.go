@@ -26,7 +26,7 @@ import (
 	"github.com/dli-operator/dli-operator/internal/poller"
 )
 
-// What an answer costs that is news.
+// The cost of a response that is news.
 func BenchmarkRecord(b *testing.B) {
 	stored := newJob(read(answering("RUNNING")))
 	deriveConditions(stored, poller.Progress{}, noon, stallAfter)

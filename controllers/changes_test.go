@@ -72,7 +72,7 @@ func TestWorthWriting(t *testing.T) {
 	})
 }
 
-// A field that worthWriting does not know would never be written by itself.
+// A change of a field that worthWriting does not know would not cause a write.
 func TestWorthWritingKnowsEveryField(t *testing.T) {
 	alone := map[string]bool{
 		"LastPollTime":         false, // comes along with what is news

@@ -31,7 +31,7 @@ import (
 	"github.com/dli-operator/dli-operator/internal/poller"
 )
 
-// noon is now in all tests of pure functions.
+// noon is the current time in all tests of pure functions.
 var noon = time.Date(2026, 1, 1, 12, 0, 0, 0, time.UTC)
 
 const stallAfter = 2 * time.Minute
@@ -48,7 +48,7 @@ func newJob(changes ...func(*v1alpha1.DLIJob)) *v1alpha1.DLIJob {
 	return job
 }
 
-// answering returns an answer of DLI about newJob's job.
+// answering returns a response from DLI about newJob's job.
 func answering(status string, changes ...func(*dli.JobStatus)) *dli.JobStatus {
 	answer := &dli.JobStatus{
 		JobID: "208b08d4-0dc2-4dd7-8879-ddd4c020d7aa", Status: status, State: dli.ParseState(status),
@@ -64,21 +64,21 @@ func read(answer *dli.JobStatus) func(*v1alpha1.DLIJob) {
 	return func(job *v1alpha1.DLIJob) { record(job, answer, noon) }
 }
 
-// failing makes the last poll of a job one that failed, in a run that began so
-// long before noon.
+// failing makes the last poll of a job a failed one, in a run of failures that started
+// this long before noon.
 func failing(reason string) func(*v1alpha1.DLIJob) {
 	return func(job *v1alpha1.DLIJob) {
 		recordFailure(job, &connection.Failure{Reason: reason, Message: "because"}, poller.Run{}, noon, time.Minute)
 	}
 }
 
-// blocked is the run of a job that nobody could read for so long.
+// blocked is the run of a job that could not be read for this long.
 func blocked(since time.Duration) poller.Run {
 	return poller.Run{Failures: 3, UnreadableSince: noon.Add(-since)}
 }
 
-// row is what a job comes to: the conditions as "Type=Status/Reason", sorted as
-// the table of the documentation sorts them.
+// row is the result for a job: the conditions as "Type=Status/Reason", in the order of the
+// table in the documentation.
 func row(job *v1alpha1.DLIJob) string {
 	var cells []string
 	for _, kind := range []string{"Ready", "Succeeded", "Completed", "Synced", "Reconciling", "Stalled"} {

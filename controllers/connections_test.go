@@ -39,11 +39,11 @@ import (
 	"github.com/dli-operator/dli-operator/internal/dli/dlitest"
 )
 
-// podUser is whom the pod's identity stands for.
+// podUser is the user of the pod's identity.
 var podUser = dlitest.User{AccessKeyID: "PODACCESSKEY", SecretAccessKey: "PODSECRETKEY", SecurityToken: "PODSECURITYTOKEN"}
 
-// servePodIdentity gives the test's process the identity that CCE would give to
-// a pod, until the function it returns is called.
+// servePodIdentity gives the test's process a pod identity like CCE, until the returned
+// function is called.
 func servePodIdentity() (end func()) {
 	directory, err := os.MkdirTemp("", "pod-identity-")
 	must(err)
@@ -58,17 +58,17 @@ func servePodIdentity() (end func()) {
 	}
 }
 
-// brisk lets what takes half a minute take half a second.
+// brisk reduces half a minute to half a second.
 func brisk(w *world) { w.options.Connections.ProbeInterval = 600 * time.Millisecond }
 
-// referring names the connection of a DLIJob.
+// referring sets the connectionRef of a DLIJob.
 func referring(namespace, name string) func(*v1alpha1.DLIJobSpec) {
 	return func(spec *v1alpha1.DLIJobSpec) {
 		spec.ConnectionRef = &v1alpha1.ConnectionReference{Namespace: namespace, Name: name}
 	}
 }
 
-// neighbour makes another namespace that the operator watches.
+// neighbour creates another namespace that the operator watches.
 func (w *world) neighbour(labels map[string]string) *world {
 	w.Helper()
 	other := *w
@@ -77,7 +77,7 @@ func (w *world) neighbour(labels map[string]string) *world {
 	return &other
 }
 
-// runs has DLI run jobs for as long as the test takes.
+// runs adds jobs to DLI that run for the whole test.
 func (w *world) runs(ids ...string) {
 	for _, id := range ids {
 		w.dli.SetJob(dlitest.Query(id).Running(time.Hour))
@@ -109,8 +109,8 @@ func (w *world) awaitConnection(name, reason string) metav1.Condition {
 	return c
 }
 
-// stopped reports whether DLI is not asked for a job any more: not while it is
-// asked for another one many times.
+// stopped reports whether a job is no longer polled: not while another one is polled many
+// times.
 func (w *world) stopped(jobID, other string) {
 	w.Helper()
 	w.awaitRequests(other, w.dli.Requests(other)+2) // what was on its way has come
@@ -457,7 +457,7 @@ func TestManyJobsWithAWrongKey(t *testing.T) {
 		t.Errorf("%d requests with a wrong key", asked)
 	}
 
-	// A new Secret lets them all ask at once.
+	// A new Secret lets all of them be polled immediately.
 	valid := dlitest.User{AccessKeyID: "VALIDKEY", SecretAccessKey: "VALIDSECRET"}
 	w.dli.SetUsers(valid)
 	for i := range jobs {

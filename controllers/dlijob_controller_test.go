@@ -98,8 +98,8 @@ func conditionOf(object *unstructured.Unstructured, kind string) map[string]any 
 	return nil
 }
 
-// Each case brings a DLIJob into one row of the documented table, by way of
-// what people and DLI do, and reads it back.
+// Each case brings a DLIJob into one row of the documented table, through actions of users
+// and DLI, and reads it back.
 func TestEveryStateOfTheTable(t *testing.T) {
 	running := func(w *world) { w.dli.SetJob(dlitest.Query(jobID).Running(time.Hour)) }
 	answering := func(response *dlitest.Response) func(*world) {

@@ -29,7 +29,7 @@ import (
 	"k8s.io/apimachinery/pkg/util/yaml"
 )
 
-// The page on security names a test for what it says.
+// docs/security.md names a test for each claim.
 func TestSecurityPage(t *testing.T) {
 	page, err := os.ReadFile("../docs/security.md")
 	if err != nil {

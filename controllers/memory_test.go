@@ -26,7 +26,7 @@ import (
 	"github.com/dli-operator/dli-operator/internal/poller"
 )
 
-// version returns a job as the API server has it in a version.
+// version returns a job as stored by the API server in a version.
 func version(of *v1alpha1.DLIJob, resourceVersion string, changes ...func(*v1alpha1.DLIJob)) *v1alpha1.DLIJob {
 	job := of.DeepCopy()
 	job.ResourceVersion = resourceVersion

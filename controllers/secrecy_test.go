@@ -37,8 +37,8 @@ import (
 	"github.com/dli-operator/dli-operator/api/v1alpha1"
 )
 
-// echo is an endpoint that tells everything it knows of its clients, in every
-// field that an answer has. Which kind of answer it gives is in the path.
+// echo is an endpoint that reveals everything it knows about its clients, in every field of
+// an answer. The path selects the kind of answer.
 type echo struct {
 	key, token []string // what it knows of those who ask with either
 
@@ -163,7 +163,7 @@ func TestSecrecy(t *testing.T) {
 	}
 	shown["the metrics"] = fmt.Sprint(families)
 
-	// Whoever finds nothing must have looked: each text has what it should have.
+	// Finding nothing only counts if the texts contain what they should.
 	for where, has := range map[string]string{
 		"the log": "Response Body", "DLIJobs": "[redacted]", "DLIConnections": "[redacted]", "Events": "[redacted]", "the metrics": "dli_operator_requests_total",
 	} {
@@ -196,8 +196,8 @@ func TestSecrecy(t *testing.T) {
 	t.Logf("%d texts looked for, in %d bytes of log", len(hidden), len(shown["the log"]))
 }
 
-// dumped is what a text holds in the form of hexadecimal dumps, which is how a
-// client logs the bodies of answers.
+// dumped decodes the hexadecimal dumps in a text, which is how a client logs response
+// bodies.
 func dumped(text string) string {
 	var plain strings.Builder
 	for _, line := range regexp.MustCompile(`(?:[0-9a-f]{2} ){8}.{0,30}?\|(.{1,16}?)\|\\n`).FindAllStringSubmatch(text, -1) {

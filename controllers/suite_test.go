@@ -53,8 +53,7 @@ import (
 	"github.com/dli-operator/dli-operator/test/testenv"
 )
 
-// One real API server serves all tests of the package; each works in a
-// namespace of its own.
+// All tests of the package share one real API server; each uses its own namespace.
 var (
 	apiServer *rest.Config
 	scheme    = runtime.NewScheme()
@@ -64,7 +63,7 @@ func TestMain(m *testing.M) { os.Exit(runTests(m)) }
 
 func runTests(m *testing.M) int {
 	flag.Parse()
-	// The tests wait more than they work.
+	// The tests spend most of their time waiting.
 	must(flag.Set("test.parallel", "4"))
 	ctrl.SetLogger(zap.New(zap.WriteTo(&operatorLog), zap.UseDevMode(true)))
 	must(clientgoscheme.AddToScheme(scheme))
@@ -92,8 +91,7 @@ func must(err error) {
 	}
 }
 
-// operatorLog keeps what the operators under test log, for tests that look
-// into it.
+// operatorLog keeps the logs of the operators under test, for tests that check them.
 var operatorLog logBuffer
 
 type logBuffer struct {
@@ -113,7 +111,7 @@ func (b *logBuffer) String() string {
 	return b.text.String()
 }
 
-// world is a namespace with a DLI of its own and an operator that watches it.
+// world is a namespace with its own DLI and an operator that watches it.
 type world struct {
 	*testing.T
 	client.WithWatch
@@ -123,12 +121,12 @@ type world struct {
 	// namespaces are those that the operator watches.
 	namespaces []string
 	metrics    *prometheus.Registry
-	// log takes what the operator logs; operatorLog when it is zero.
+	// log receives the operator's log; operatorLog if zero.
 	log  logr.Logger
 	stop func()
 }
 
-// quick is a schedule that lets a test see in seconds what takes minutes.
+// quick is a schedule in seconds instead of minutes.
 func quick() poller.Schedule {
 	return poller.Schedule{
 		PollIntervalMin:       100 * time.Millisecond,
@@ -140,8 +138,8 @@ func quick() poller.Schedule {
 	}
 }
 
-// newWorld makes a namespace with a connection named default to a simulated
-// DLI. The operator is not started yet.
+// newWorld creates a namespace with a connection named default to a simulated DLI. The
+// operator is not started yet.
 func newWorld(t *testing.T, simulation ...dlitest.Option) *world {
 	t.Helper()
 	w := newBareWorld(t, simulation...)
@@ -150,7 +148,7 @@ func newWorld(t *testing.T, simulation ...dlitest.Option) *world {
 	return w
 }
 
-// newBareWorld makes a namespace without any connection.
+// newBareWorld creates a namespace without connections.
 func newBareWorld(t *testing.T, simulation ...dlitest.Option) *world {
 	t.Helper()
 	t.Parallel()
@@ -264,7 +262,7 @@ func (w *world) watch(jobID string, changes ...func(*v1alpha1.DLIJobSpec)) *v1al
 	return job
 }
 
-// reload reads a DLIJob back from the API server.
+// reload reads a DLIJob again from the API server.
 func (w *world) reload(job *v1alpha1.DLIJob) *v1alpha1.DLIJob {
 	w.Helper()
 	current := &v1alpha1.DLIJob{}
@@ -274,7 +272,7 @@ func (w *world) reload(job *v1alpha1.DLIJob) *v1alpha1.DLIJob {
 	return current
 }
 
-// await waits until a DLIJob is as asked for, and returns it.
+// await waits until a DLIJob meets a condition, and returns it.
 func (w *world) await(job *v1alpha1.DLIJob, what string, is func(*v1alpha1.DLIJob) bool) *v1alpha1.DLIJob {
 	w.Helper()
 	var current *v1alpha1.DLIJob
@@ -299,7 +297,7 @@ func reasonOf(job *v1alpha1.DLIJob) string {
 	return ""
 }
 
-// awaitRequests waits until DLI was asked for a job that often.
+// awaitRequests waits until a job was polled that often.
 func (w *world) awaitRequests(jobID string, n int) {
 	w.Helper()
 	if !eventually(func() bool { return w.dli.Requests(jobID) >= n }) {
@@ -307,12 +305,12 @@ func (w *world) awaitRequests(jobID string, n int) {
 	}
 }
 
-// deadlineOfWaits is far beyond what any wait takes on a busy machine.
+// deadlineOfWaits is far above what any wait takes on a busy machine.
 const deadlineOfWaits = 60 * time.Second
 
 func eventually(is func() bool) bool { return testenv.Within(deadlineOfWaits, is) }
 
-// update changes an object on the API server, again if somebody else did.
+// update changes an object on the API server, and retries on conflict.
 func update[T client.Object](w *world, object T, change func(T)) {
 	w.Helper()
 	if !eventually(func() bool {
@@ -327,8 +325,8 @@ func update[T client.Object](w *world, object T, change func(T)) {
 	}
 }
 
-// flux says what Flux would make of an object: kstatus, computed from what the
-// API server returns.
+// flux returns the status that Flux would compute for an object: kstatus of what the API
+// server returns.
 func (w *world) flux(key types.NamespacedName) kstatus.Status {
 	w.Helper()
 	object := &unstructured.Unstructured{}

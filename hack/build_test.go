@@ -55,7 +55,7 @@ func TestTheControlPlaneIsDownloaded(t *testing.T) {
 		t.Errorf("programs were built, too:\n%s", built)
 	}
 
-	// The next time it is there, whatever the index says.
+	// The next time it is cached, no matter what the index says.
 	index.Close()
 	again, messages, err := s.run("ENVTEST_INDEX=" + index.URL)
 	if err != nil || again != dir || messages != "" {
@@ -174,7 +174,7 @@ func TestTheControlPlaneOfTheUserWins(t *testing.T) {
 	}
 }
 
-// Who changes a version must think of all places that name it.
+// A changed version must be changed everywhere.
 func TestTheRangeOfKubernetesVersionsIsSaidEverywhere(t *testing.T) {
 	minor := func(module string) string {
 		return strings.Join(strings.Split(strings.TrimPrefix(version(t, module), "v"), ".")[:2], ".")
@@ -191,8 +191,8 @@ func TestTheRangeOfKubernetesVersionsIsSaidEverywhere(t *testing.T) {
 	}
 }
 
-// A script is build.sh with an empty cache, and with a go command that notes what
-// it should build rather than building it.
+// A script is build.sh with an empty cache, and with a go command that records what to build
+// instead of building it.
 type script struct {
 	env  []string
 	note string

@@ -27,8 +27,8 @@ import (
 
 // Reports starts a report once the job that loads its data has succeeded.
 //
-// With controller-runtime, which this module does not require, a program adds it
-// to its manager as usual, as a reconcile.ObjectReconciler:
+// With controller-runtime, which this module does not require, add it to the manager as a
+// reconcile.ObjectReconciler:
 //
 //	func (r *Reconciler) Reconcile(ctx context.Context, job *v1alpha1.DLIJob) (ctrl.Result, error) {
 //		return ctrl.Result{}, r.reports.Follow(ctx, job)
@@ -38,12 +38,12 @@ import (
 //		For(&v1alpha1.DLIJob{}).
 //		Complete(reconcile.AsReconciler(mgr.GetClient(), &Reconciler{...}))
 type Reports struct {
-	// Start starts the report, unless it has been started before: the same DLIJob
-	// is reconciled again after each of its changes.
+	// Start starts the report unless it was started before: a DLIJob is reconciled again
+	// after each change.
 	Start func(ctx context.Context, rows int64) error
 }
 
-// Follow looks at a DLIJob after it has changed.
+// Follow handles a change of a DLIJob.
 func (r *Reports) Follow(ctx context.Context, job *v1alpha1.DLIJob) error {
 	switch {
 	case !job.IsCompleted():
@@ -57,11 +57,11 @@ func (r *Reports) Follow(ctx context.Context, job *v1alpha1.DLIJob) error {
 	default:
 		fmt.Printf("%s: no report, the job's outcome is %s\n", job.Name, job.Status.Outcome)
 	}
-	// The next change of the DLIJob brings it here again.
+	// The next change of the DLIJob triggers another call.
 	return nil
 }
 
-// A controller that goes on when a job has succeeded.
+// A controller that continues when a job has succeeded.
 func Example() {
 	reports := &Reports{Start: func(_ context.Context, rows int64) error {
 		fmt.Printf("starting the report on %d rows\n", rows)

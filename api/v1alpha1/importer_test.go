@@ -25,7 +25,7 @@ import (
 	"testing"
 )
 
-// What importers must not inherit. The prefixes are of module paths.
+// Dependencies that importers must not inherit, as prefixes of module paths.
 var operatorOnly = []string{
 	"sigs.k8s.io/controller-runtime",
 	"github.com/huaweicloud/",
@@ -35,8 +35,8 @@ var operatorOnly = []string{
 	"google.golang.org/grpc",
 }
 
-// The module is meant to be imported on its own, so it is tried from outside: by
-// a program that knows nothing of the operator.
+// The module is meant to be imported alone, so it is tested from outside: with a program
+// that does not know the operator.
 func TestImporter(t *testing.T) {
 	cases := map[string]struct {
 		program string

@@ -156,7 +156,7 @@ func checkImage(t *testing.T, image v1.Image, platform v1.Platform) {
 	}
 }
 
-// checkVersion runs the manager that is in an image.
+// checkVersion runs the manager of an image.
 func checkVersion(t *testing.T, binary []byte) {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "manager")

@@ -26,7 +26,7 @@ import (
 	"time"
 )
 
-// What a broken operator is built of must follow the operator.
+// The patches of the broken operators must apply to the current operator.
 func TestPatchesOfBrokenOperatorsApplyAndCompile(t *testing.T) {
 	root, err := filepath.Abs("../..")
 	if err != nil {

@@ -37,7 +37,7 @@ import (
 	"github.com/dli-operator/dli-operator/internal/dli"
 )
 
-// source gives what a test says.
+// source returns what a test sets.
 type source struct {
 	creds   dli.Credentials
 	life    time.Duration
@@ -54,7 +54,7 @@ func (s *source) Fetch(context.Context) (dli.Credentials, time.Time, *Failure, e
 	return s.creds, s.now.Now().Add(s.life), nil, nil
 }
 
-// fake is a client that does what a test says, and records nothing.
+// fake is a client that does what a test sets, and a recorder that drops everything.
 type fake func(ctx context.Context) (*dli.JobStatus, error)
 
 func (f fake) JobStatus(ctx context.Context, _ dli.Credentials, _ string) (*dli.JobStatus, error) {
@@ -92,7 +92,7 @@ func object(name string) *v1alpha1.DLIConnection {
 	}
 }
 
-// connect opens a connection that asks with a token.
+// connect opens a connection with a token.
 func connect(t *testing.T, r *Registry, now *clocktesting.FakePassiveClock, object *v1alpha1.DLIConnection, token string) *Connection {
 	t.Helper()
 	conn := r.Open(object)
@@ -136,7 +136,7 @@ func TestReplacedConnection(t *testing.T) {
 	}
 }
 
-// A connection that is closed while its Secret is read must not come to life.
+// A connection that is closed while its Secret is read must stay closed.
 func TestClosedWhileFetching(t *testing.T) {
 	r, now := registry(answering)
 	conn := r.Open(object("a"))
@@ -188,7 +188,7 @@ func TestLockoutsAreRemembered(t *testing.T) {
 	}
 }
 
-// What a request took is given back whatever becomes of it.
+// A request always releases what it reserved.
 func TestRequestEnds(t *testing.T) {
 	free := func(t *testing.T, conn *Connection) {
 		t.Helper()
@@ -354,7 +354,7 @@ func (r reader) Get(_ context.Context, _ client.ObjectKey, into client.Object, _
 
 func (reader) List(context.Context, client.ObjectList, ...client.ListOption) error { return nil }
 
-// What jobs are told and what the connection says of itself agree.
+// What is reported for jobs and for the connection agrees.
 func TestOneStory(t *testing.T) {
 	rejection := &dli.Error{Kind: dli.KindAuth, HTTPStatus: 401}
 	for name, then := range map[string]*dli.Error{

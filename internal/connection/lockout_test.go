@@ -29,7 +29,7 @@ import (
 
 var noon = time.Date(2026, 1, 2, 12, 0, 0, 0, time.UTC)
 
-// may reports whether a policy admits somebody at a time.
+// may reports whether a policy admits a request at a time.
 func may(p policy, at time.Time) bool {
 	s := p.standing(at)
 	return s.who != Nobody && !at.Before(s.until)
@@ -154,7 +154,7 @@ func TestRecall(t *testing.T) {
 		own, told []time.Time
 		accepted  time.Time
 		locked    time.Duration
-		// want is how long nobody may ask.
+		// want is how long no request is admitted.
 		want time.Duration
 	}{
 		"nothing":                           {},

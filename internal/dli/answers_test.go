@@ -30,19 +30,19 @@ import (
 	"time"
 )
 
-// sample is the answer that the API document prints, byte for byte. It is not
-// JSON: the quotes in its message are not escaped.
+// sample is the sample answer in the API document, byte for byte. It is not valid JSON: the
+// quotes in its message are not escaped.
 //
 //go:embed testdata/status-sample.zh-CN.txt
 var sample string
 
-// sampleStatus is what the API document means by its sample.
+// sampleStatus is the intended meaning of the API document's sample.
 func sampleStatus() *JobStatus {
 	return finishedStatus(withMessage(`{"error_code":"DLI.0999"}`), func(s *JobStatus) { s.JobMode = "" })
 }
 
-// TestAnswers holds every answer of the contract against a real server. The
-// numbers are the contract's.
+// TestAnswers tests every answer of the contract with a real server. The numbers are the
+// contract's.
 func TestAnswers(t *testing.T) {
 	notJSON := &Error{Kind: KindInvalid, HTTPStatus: 200, Message: "HTTP 200 with an application/json body instead of one JSON value"}
 	noJob := &Error{Kind: KindInvalid, HTTPStatus: 200, Message: "the response has no job ID, or that of another job"}
@@ -184,7 +184,7 @@ func TestSampleIndentation(t *testing.T) {
 	check(t, status, err, sampleStatus())
 }
 
-// TestBrokenAnswers holds rows 34, 35 and 59 of the contract.
+// TestBrokenAnswers tests rows 34, 35 and 59 of the contract.
 func TestBrokenAnswers(t *testing.T) {
 	for _, tc := range []struct {
 		name    string

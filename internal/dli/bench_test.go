@@ -52,7 +52,7 @@ func BenchmarkDecodeList(b *testing.B) {
 	}
 }
 
-// BenchmarkShorten is what a byte of an answer costs that is too large to keep.
+// BenchmarkShorten is the cost per byte of an answer that is too large to keep.
 func BenchmarkShorten(b *testing.B) {
 	part := []byte(strings.Repeat("0", chunkBytes))
 	s := shortener{limit: jobLimits.text}

@@ -35,8 +35,7 @@ func long(text string, n int) string { return `"` + strings.Repeat(text, n/len(t
 
 const mega = 1 << 20
 
-// TestLargeAnswersHaveAStatus has texts of a size that nobody wants to
-// keep around the few words that matter.
+// TestLargeAnswersHaveAStatus has oversized texts around the few values that matter.
 func TestLargeAnswersHaveAStatus(t *testing.T) {
 	failed := func(s *JobStatus) { s.Status, s.State = "FAILED", StateFailed }
 	for _, tc := range []struct {
@@ -111,8 +110,7 @@ func TestLargeAnswersThatAreNone(t *testing.T) {
 	})
 }
 
-// TestLargeAnswerMemory counts all that is allocated, also what is
-// free again soon.
+// TestLargeAnswerMemory counts all allocations, including short-lived ones.
 func TestLargeAnswerMemory(t *testing.T) {
 	ahead, behind := strings.TrimSuffix(young(`"message":"`), "}"), `","status":"FAILED"}`
 	response := &http.Response{StatusCode: 200, Body: io.NopCloser(io.MultiReader(
@@ -137,7 +135,7 @@ func TestLargeAnswerMemory(t *testing.T) {
 	}
 }
 
-// zeros is the digit 0, without end.
+// zeros is an endless stream of the digit 0.
 type zeros struct{}
 
 func (zeros) Read(buffer []byte) (int, error) {
@@ -162,7 +160,7 @@ func TestBodySizes(t *testing.T) {
 	}
 }
 
-// shortened cuts a text that arrives in two parts.
+// shortened shortens a text that arrives in two parts.
 func shortened(text []byte, limit, at int) []byte {
 	s := shortener{limit: limit}
 	s.write(text[:at])
@@ -200,10 +198,9 @@ func TestShortener(t *testing.T) {
 	}
 }
 
-// FuzzShortener holds for any text: the copy is JSON if and only if the text is,
-// it has the same values but for strings, which are a beginning of the original's,
-// and it does not matter in which parts the text arrives, nor whether the copy
-// takes its place.
+// FuzzShortener holds for any text: the copy is valid JSON if and only if the text is, it has
+// the same values except for strings, which are a prefix of the original's, and the result
+// does not depend on the parts in which the text arrives or on copying in place.
 func FuzzShortener(f *testing.F) {
 	for _, text := range []string{
 		finished, sample, `"作业失败"`, `["\ud83d\ude00\ud83d\ude00",1 ,2]`, `"12345678\x"`, "\"12345678\n\"", `"12345678\u12g4"`,

@@ -30,7 +30,7 @@ import (
 	"time"
 )
 
-// certificate is a certificate that signs itself, with its key.
+// certificate is a self-signed certificate with its key.
 type certificate struct {
 	*x509.Certificate
 	pair tls.Certificate

@@ -30,7 +30,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// recorder keeps the last request and says that the job it asks about runs.
+// recorder keeps the last request and answers that its job is running.
 type recorder struct{ last atomic.Pointer[http.Request] }
 
 func (r *recorder) ServeHTTP(w http.ResponseWriter, request *http.Request) {

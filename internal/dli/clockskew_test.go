@@ -26,8 +26,7 @@ import (
 	"github.com/dli-operator/dli-operator/internal/dli/dlitest"
 )
 
-// TestAWrongClock has the simulator refuse a signature whose date is 20 minutes
-// off.
+// TestAWrongClock makes the simulator reject a signature whose date is off by 20 minutes.
 func TestAWrongClock(t *testing.T) {
 	user := dlitest.SampleUser()
 	creds := Credentials{AccessKeyID: user.AccessKeyID, SecretAccessKey: user.SecretAccessKey}

@@ -80,8 +80,8 @@ func TestRefusedAddresses(t *testing.T) {
 	}
 }
 
-// TestAProxyOfTheEnvironment has a proxy on a loopback address, which is not
-// refused, and which decides itself what it connects to.
+// TestAProxyOfTheEnvironment has a proxy on a loopback address, which is not rejected, and
+// which decides itself what it connects to.
 func TestAProxyOfTheEnvironment(t *testing.T) {
 	target := httptest.NewTLSServer(reply(200, finished))
 	defer target.Close()
@@ -160,7 +160,7 @@ func pipe(to, from net.Conn) {
 	}
 }
 
-// TestSocketFailures has the kernel fail in every way that has a message.
+// TestSocketFailures covers every kernel error that has a message.
 func TestSocketFailures(t *testing.T) {
 	endpoint, err := parseEndpoint("https://dli.example.com/path", false)
 	if err != nil {

@@ -40,19 +40,19 @@ const (
 
 var (
 	accessKey = Credentials{AccessKeyID: "AKEXAMPLE", SecretAccessKey: "SKEXAMPLE"}
-	// noon is what the clock of every test's client says.
+	// noon is the time of the clock of every test's client.
 	noon = time.Date(2026, 1, 1, 12, 0, 0, 0, time.UTC)
 )
 
-// finished is the answer about a job that succeeded; the document's fields all
-// have their values of the sample.
+// finished is the answer about a job that succeeded; all fields of the document have the
+// values of its sample.
 const finished = `{"is_success":true,"message":"","job_id":"` + jobID + `","job_type":"QUERY","job_mode":"async",` +
 	`"queue_name":"default","owner":"test","start_time":1509335108918,"duration":2523,"status":"FINISHED","input_size":22,` +
 	`"result_count":4,"database_name":"dbtest","table_name":"tbtest","detail":"{\"type\":\"struct\",\"fields\":[` +
 	`{\"name\":\"id\",\"type\":\"integer\",\"nullable\":true,\"metadata\":{}},` +
 	`{\"name\":\"name\",\"type\":\"string\",\"nullable\":true,\"metadata\":{}}]}","statement":"select * from t1"}`
 
-// finishedStatus is what finished says, changed as a test wants.
+// finishedStatus is the status of finished, with a test's changes.
 func finishedStatus(changes ...func(*JobStatus)) *JobStatus {
 	status := &JobStatus{
 		JobID:        jobID,
@@ -77,8 +77,8 @@ func finishedStatus(changes ...func(*JobStatus)) *JobStatus {
 	return status
 }
 
-// young is an answer with little in it, changed by the members given, each as
-// "name":value; a later one counts.
+// young is a minimal answer with additional members, each as "name":value; later ones take
+// precedence.
 func young(members ...string) string {
 	body := `{"is_success":true,"message":"","job_id":"` + jobID + `","status":"LAUNCHING","job_type":"QUERY","start_time":1509335108918`
 	for _, member := range members {
@@ -87,7 +87,7 @@ func young(members ...string) string {
 	return body + "}"
 }
 
-// youngStatus is what young says, changed as a test wants.
+// youngStatus is the status of young, with a test's changes.
 func youngStatus(changes ...func(*JobStatus)) *JobStatus {
 	status := &JobStatus{
 		JobID:     jobID,
@@ -119,7 +119,7 @@ func change(t *testing.T, body, from, to string) string {
 	return strings.Replace(body, from, to, 1)
 }
 
-// reply answers every request alike, at noon.
+// reply answers every request in the same way, at noon.
 func reply(status int, body string, headers ...string) http.HandlerFunc {
 	return func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Date", noon.Format(http.TimeFormat))
@@ -135,7 +135,7 @@ func reply(status int, body string, headers ...string) http.HandlerFunc {
 	}
 }
 
-// serve starts a server and a client of it.
+// serve starts a server and a client for it.
 func serve(t testing.TB, handler http.Handler, changes ...func(*Config)) (*Client, *httptest.Server) {
 	t.Helper()
 	server := httptest.NewServer(handler)
@@ -149,7 +149,7 @@ func clientOf(t testing.TB, endpoint string, changes ...func(*Config)) *Client {
 		Endpoint:      endpoint,
 		ProjectID:     projectID,
 		AllowInsecure: true,
-		// A busy machine, or one that looks for races, is slow with large answers.
+		// Large answers are slow on a busy machine and with the race detector.
 		Timeout: time.Minute,
 		Now:     func() time.Time { return noon },
 	}
@@ -164,9 +164,8 @@ func clientOf(t testing.TB, endpoint string, changes ...func(*Config)) *Client {
 	return client
 }
 
-// check compares an answer with the one that is wanted: a *JobStatus, or an
-// *Error, whose cause is not compared. Nor are dates, which come from the clock
-// of the machine.
+// check compares an answer with the expected one: a *JobStatus, or an *Error without its
+// cause. It ignores dates, which come from the machine's clock.
 func check(t *testing.T, status *JobStatus, err error, want any) {
 	t.Helper()
 	var got any = status
@@ -181,7 +180,7 @@ func check(t *testing.T, status *JobStatus, err error, want any) {
 	}
 }
 
-// judge interprets a body as the answer of HTTP 200.
+// judge interprets a body as an answer with HTTP 200.
 func judge(body string) (*JobStatus, error) {
 	status, failure := interpret(answer{status: http.StatusOK, header: http.Header{}, body: []byte(body), now: noon}, &secrets{}, statusOf(jobID))
 	if failure != nil {
@@ -200,7 +199,7 @@ func questionAbout(t testing.TB, client *Client, jobID string) question {
 	return q
 }
 
-// startTLS starts a server that does not log the clients that it turns away.
+// startTLS starts a server that does not log rejected clients.
 func startTLS(server *httptest.Server) {
 	server.Config.ErrorLog = log.New(io.Discard, "", 0)
 	server.StartTLS()

@@ -23,8 +23,8 @@ import (
 	"testing"
 )
 
-// TestEchoedSecrets has an endpoint put all that it was sent into
-// every text of its answers.
+// TestEchoedSecrets has an endpoint that echoes the whole request in every text of its
+// answers.
 func TestEchoedSecrets(t *testing.T) {
 	key := Credentials{AccessKeyID: "AK-0123456789", SecretAccessKey: "SK-0123456789", SecurityToken: "ST-0123456789"}
 	token := Credentials{Token: "MIIT-0123456789"}

@@ -24,8 +24,8 @@ import (
 	"time"
 )
 
-// signatureOf is the contract's arithmetic, written down a second time, for a
-// request without a body whose path needs no escapes and whose query is canonical.
+// signatureOf is an independent implementation of the signature, for a request without a body
+// whose path needs no escaping and whose query is canonical.
 func signatureOf(path, query, date string, creds Credentials) string {
 	headers, names := "x-project-id:"+projectID+"\nx-sdk-date:"+date+"\n", "x-project-id;x-sdk-date"
 	if creds.SecurityToken != "" {

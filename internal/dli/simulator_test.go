@@ -31,8 +31,8 @@ import (
 	"github.com/dli-operator/dli-operator/internal/dli/dlitest"
 )
 
-// The simulator checks requests by the contract with code of its own: what it
-// accepts is right in path, query, headers and signature.
+// The simulator checks requests with its own implementation of the contract: what it accepts
+// is correct in path, query, headers and signature.
 
 // simulate starts a simulator, and a client of it whose clock is the simulator's.
 func simulate(t testing.TB, options ...dlitest.Option) (*dlitest.Server, *Client) {
@@ -46,7 +46,7 @@ func simulate(t testing.TB, options ...dlitest.Option) (*dlitest.Server, *Client
 	return server, clientOf(t, server.URL())
 }
 
-// set adds a job that began before noon.
+// set adds a job that started before noon.
 func set(server *dlitest.Server, job dlitest.Job, before time.Duration) {
 	job.Start = noon.Add(-before)
 	server.SetJob(job)

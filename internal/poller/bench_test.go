@@ -32,7 +32,7 @@ import (
 	"github.com/dli-operator/dli-operator/internal/dli"
 )
 
-// quick answers at once.
+// quick answers immediately.
 type quick struct{ script }
 
 func (quick) JobStatus(context.Context, dli.Credentials, string) (*dli.JobStatus, error) {
@@ -73,7 +73,7 @@ func benchmark(b *testing.B, n int, secret bool) (*Poller, *clocktesting.FakeClo
 	return p, clock, targets
 }
 
-// look is one turn of the loop.
+// look is one iteration of the loop.
 func (p *Poller) look(ctx context.Context) {
 	p.mu.Lock()
 	p.serveDue(ctx, p.config.Clock.Now())
@@ -81,8 +81,8 @@ func (p *Poller) look(ctx context.Context) {
 	p.requests.Wait()
 }
 
-// BenchmarkPoll polls 50,000 jobs, each once an operation: what that takes beside
-// the request itself.
+// BenchmarkPoll polls 50,000 jobs, each once per operation: the cost without the request
+// itself.
 func BenchmarkPoll(b *testing.B) {
 	const n = 50_000
 	p, clock, targets := benchmark(b, n, true)
@@ -111,8 +111,8 @@ func BenchmarkPoll(b *testing.B) {
 	b.ReportMetric(float64(after.HeapAlloc-before.HeapAlloc)/n, "B/job")
 }
 
-// BenchmarkWait is what one more job costs of a connection that admits nobody and
-// for which 50,000 jobs wait already.
+// BenchmarkWait is the cost of one more job at a connection that admits none and for which
+// 50,000 jobs are already waiting.
 func BenchmarkWait(b *testing.B) {
 	const n = 50_000
 	p, _, targets := benchmark(b, 2*n, false)

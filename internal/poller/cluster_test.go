@@ -32,12 +32,11 @@ import (
 	"github.com/dli-operator/dli-operator/api/v1alpha1"
 )
 
-// cluster is what the API server holds of connections. Several operators may
-// work with one.
+// cluster holds the connections in the API server. Several operators may share one.
 type cluster struct {
 	mu          sync.Mutex
 	connections map[types.NamespacedName]*v1alpha1.DLIConnection
-	// secret is the one Secret that there is, and reads are when it was read.
+	// secret is the only Secret, and reads are the times when it was read.
 	secret map[string][]byte
 	reads  []time.Time
 	// writes counts those of statuses.
@@ -119,7 +118,7 @@ func (c *cluster) tell(key types.NamespacedName) {
 	}
 }
 
-// write stores which credentials were rejected.
+// write stores the rejected credentials.
 func (c *cluster) write(key types.NamespacedName, rejections *v1alpha1.RejectedCredentials) {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -31,8 +31,8 @@ func rejecting(asked) answer {
 	return answer{took: usual, err: &dli.Error{Kind: dli.KindAuth, HTTPStatus: 401}}
 }
 
-// A wrong key is tried five times in any five minutes at most: DLI locks it for
-// all its users after that.
+// A wrong key is tried at most five times in any five minutes: after that, DLI locks it for
+// all its users.
 func TestLockout(t *testing.T) {
 	t.Parallel()
 	check := func(t *testing.T, o ...*operator) {

@@ -30,7 +30,7 @@ import (
 	"github.com/dli-operator/dli-operator/internal/dli"
 )
 
-// badAnswers are what DLI, or what stands before it, may say of some jobs only.
+// badAnswers are answers that DLI, or a gateway in front of it, may give for some jobs only.
 var badAnswers = map[string]answer{
 	"a code of its own":        {took: usual, err: &dli.Error{Kind: dli.KindRetry, HTTPStatus: 500, Code: "DLI.10001"}},
 	"garbage":                  {took: usual, err: &dli.Error{Kind: dli.KindInvalid, HTTPStatus: 200}},
@@ -45,7 +45,7 @@ var badAnswers = map[string]answer{
 	"too many":                 {took: usual, err: &dli.Error{Kind: dli.KindThrottle, HTTPStatus: http.StatusTooManyRequests, RetryAfter: time.Second}},
 }
 
-// Some jobs cannot be read, whatever the reason. The others are, in time.
+// Some jobs cannot be read, for any reason. The others are read in time.
 func TestNeighbours(t *testing.T) {
 	t.Parallel()
 	const n, interval = 20, 5 * time.Second

@@ -47,21 +47,21 @@ type asked struct {
 	rejected, throttled bool
 }
 
-// answer is what DLI says, and how long it takes to.
+// answer is DLI's answer, and how long it takes.
 type answer struct {
 	took   time.Duration
 	status *dli.JobStatus
 	err    *dli.Error
 }
 
-// stored is what was written of a job.
+// stored is what was written about a job.
 type stored struct {
 	*Result
 	at time.Time
 }
 
-// operator is a registry and a poller at work, in the time of a synctest bubble:
-// an hour takes a moment. It does with them what the reconcilers do.
+// operator runs a registry and a poller in a synctest bubble, where an hour takes a moment.
+// It uses them like the reconcilers.
 type operator struct {
 	*testing.T
 	*cluster
@@ -82,18 +82,18 @@ type operator struct {
 	percents []time.Time
 	asks     []asked
 	nth      map[string]int
-	// flying counts the requests on their way, and flew is the most there were.
+	// flying counts the requests in flight, and flew is the maximum.
 	flying, flew int
 	targets      map[types.NamespacedName]Target
-	// writable says that results can be stored.
+	// writable is set while results can be stored.
 	writable  bool
 	delivered []types.NamespacedName
 	stored    map[string][]stored
 	deliver   chan struct{}
 }
 
-// newOperator starts an operator with one connection, "a". maxRequests bounds its
-// requests; 0 for no bound.
+// newOperator starts an operator with one connection, "a". maxRequests limits its requests; 0
+// for no limit.
 func newOperator(t *testing.T, c *cluster, maxRequests int) *operator {
 	t.Helper()
 	schedule := DefaultSchedule()
@@ -178,7 +178,7 @@ func (o *operator) reconcile(name string) {
 	}()
 }
 
-// store writes what is delivered, a moment later.
+// store writes delivered results a moment later.
 func (o *operator) store() {
 	for {
 		select {
@@ -206,8 +206,7 @@ func (o *operator) store() {
 	}
 }
 
-// watch has jobs polled through a connection, each every interval; 0 for the
-// adaptive one.
+// watch polls jobs through a connection at an interval; 0 for the adaptive one.
 func (o *operator) watch(connection string, interval time.Duration, jobs ...string) {
 	for _, job := range jobs {
 		o.change(job, func(t *Target) {
@@ -225,7 +224,7 @@ func (o *operator) change(job string, change func(*Target)) {
 	o.poller.Watch(target)
 }
 
-// find is the connection of a name.
+// find returns the connection with a name.
 func (o *operator) find(name string) (*connection.Connection, *connection.Failure) {
 	job := &v1alpha1.DLIJob{ObjectMeta: metav1.ObjectMeta{Namespace: "team"}}
 	job.Spec.ConnectionRef = &v1alpha1.ConnectionReference{Name: name}
@@ -236,39 +235,39 @@ func (o *operator) find(name string) (*connection.Connection, *connection.Failur
 	return conn, why
 }
 
-// refind has all jobs polled through what is now the connection of a name.
+// refind polls all jobs through the current connection with a name.
 func (o *operator) refind(name string) {
 	for _, t := range o.targets {
 		o.change(t.JobID, func(t *Target) { t.Connection, t.Why = o.find(name) })
 	}
 }
 
-// leave has a job deleted.
+// leave deletes a job.
 func (o *operator) leave(job string) {
 	delete(o.targets, key(job))
 	o.poller.Forget(key(job))
 }
 
-// says has DLI answer in another way from now on.
+// says changes DLI's answer from now on.
 func (o *operator) says(answer func(asked) answer) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.answer = answer
 }
 
-// run lets a time pass.
+// run advances the time.
 func (o *operator) run(d time.Duration) {
 	<-time.After(d)
 	synctest.Wait() // what happened in it may be looked at
 }
 
-// health is what the connection says of itself.
+// health is the connection's health.
 func (o *operator) health(name string) connection.Health {
 	conn, _ := o.find(name)
 	return conn.Health(time.Now())
 }
 
-// since are the requests from a time on.
+// since returns the requests at or after a time.
 func (o *operator) since(from time.Time) []asked {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -276,7 +275,7 @@ func (o *operator) since(from time.Time) []asked {
 	return slices.Clone(o.asks[i:])
 }
 
-// firstAfter is how long after a time anybody was asked for.
+// firstAfter is how long after a time the first job was polled.
 func (o *operator) firstAfter(from time.Time) time.Duration {
 	o.Helper()
 	asks := o.since(from)
@@ -286,7 +285,7 @@ func (o *operator) firstAfter(from time.Time) time.Duration {
 	return asks[0].at.Sub(from)
 }
 
-// allAfter is how long after a time every job had been asked for.
+// allAfter is how long after a time every job had been polled.
 func (o *operator) allAfter(from time.Time) time.Duration {
 	o.Helper()
 	var last time.Duration
@@ -306,14 +305,14 @@ func (o *operator) allAfter(from time.Time) time.Duration {
 	return last
 }
 
-// storedOf is what was written of a job.
+// storedOf returns what was written about a job.
 func (o *operator) storedOf(job string) []stored {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	return slices.Clone(o.stored[job])
 }
 
-// most is the largest number of requests that began within any window.
+// most is the maximum number of requests that started within any window.
 func most(asks []asked, window time.Duration) (count int) {
 	from := 0
 	for i := range asks {
@@ -325,7 +324,7 @@ func most(asks []asked, window time.Duration) (count int) {
 	return count
 }
 
-// names are n names of jobs.
+// names returns n names of jobs.
 func names(prefix string, n int) []string {
 	names := make([]string, n)
 	for i := range names {
@@ -339,7 +338,7 @@ func key(name string) types.NamespacedName {
 	return types.NamespacedName{Namespace: "team", Name: name}
 }
 
-// script is a client whose answers a test gives, and records nothing.
+// script is a client with a test's answers, and a recorder that drops everything.
 type script struct {
 	operator *operator
 	project  string
@@ -443,7 +442,7 @@ var (
 	finished = answer{took: usual, status: &dli.JobStatus{Status: "FINISHED", State: dli.StateFinished}}
 )
 
-// always answers with an error.
+// always answers every request with an error.
 func always(err dli.Error, took time.Duration) func(asked) answer {
 	return func(asked) answer { return answer{took: took, err: &err} }
 }

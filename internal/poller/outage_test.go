@@ -28,7 +28,7 @@ import (
 	"github.com/dli-operator/dli-operator/internal/dli"
 )
 
-// An endpoint that is down costs little, and is used again without a stampede.
+// A failing endpoint costs little, and recovers without a thundering herd.
 func TestOutage(t *testing.T) {
 	t.Parallel()
 	for name, dead := range map[string]struct {
@@ -109,8 +109,8 @@ func TestOutage(t *testing.T) {
 	})
 }
 
-// checkHealing has DLI answer again, and checks that all jobs are read soon, but
-// not faster than the rate limit admits.
+// checkHealing lets DLI answer again, and checks that all jobs are read soon, but not faster
+// than the rate limit allows.
 func checkHealing(o *operator) {
 	o.Helper()
 	back := time.Now()

@@ -25,8 +25,8 @@ import (
 	"github.com/dli-operator/dli-operator/internal/dli"
 )
 
-// How far a job has come is asked once in every refresh while it runs, if that is
-// wanted, and nothing depends on the answer.
+// The progress of a running job is read once per refresh interval if wanted, and nothing
+// depends on it.
 func TestPercent(t *testing.T) {
 	t.Parallel()
 	launching := answer{took: usual, status: &dli.JobStatus{Status: "LAUNCHING", State: dli.StateLaunching}}

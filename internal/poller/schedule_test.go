@@ -60,8 +60,8 @@ func TestInterval(t *testing.T) {
 	})
 }
 
-// The schedule's promise: of a job that runs for T the end is seen at most a
-// tenth of T late, or 5 s, for about ln(T) polls.
+// The schedule's guarantee: the end of a job that runs for T is seen at most a tenth of T
+// late, or 5 s, with about ln(T) polls.
 func TestAdaptiveInterval(t *testing.T) {
 	s := DefaultSchedule()
 	for _, length := range []time.Duration{time.Second, 7 * time.Second, time.Minute, 9 * time.Minute} {

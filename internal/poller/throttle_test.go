@@ -28,7 +28,7 @@ import (
 	"github.com/dli-operator/dli-operator/internal/dli"
 )
 
-// windows is DLI that admits so many requests in each second.
+// windows is a DLI that accepts this many requests per second.
 type windows struct {
 	limit      int
 	hint       time.Duration

@@ -25,7 +25,7 @@ import (
 	"github.com/dli-operator/dli-operator/internal/dli"
 )
 
-// asksOf are when a job was asked for.
+// asksOf returns when a job was polled.
 func (o *operator) asksOf(job string) []time.Time {
 	var at []time.Time
 	for _, a := range o.since(time.Time{}) {

@@ -32,7 +32,7 @@ var noon = time.Date(2026, 11, 25, 12, 0, 0, 0, time.UTC)
 // at is a time of the histories below.
 func at(seconds float64) time.Time { return noon.Add(time.Duration(seconds * float64(time.Second))) }
 
-// story is a history that is written by hand.
+// story is a hand-written history.
 type story struct {
 	*History
 

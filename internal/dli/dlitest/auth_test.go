@@ -29,8 +29,7 @@ import (
 	"time"
 )
 
-// vector is the published example of the signature: what a client sends, and
-// what it must come to.
+// vector is the published example of the signature: a request and the expected signature.
 const (
 	vectorPath      = "/v1.0/48cc2c48765f481480c7db940d6409d1/jobs/6d2146a0-c2d5-41bd-8ca0-ca9694ada992/status"
 	vectorDate      = "20260101T000000Z"
@@ -302,7 +301,7 @@ func TestAccessKeyLock(t *testing.T) {
 	for range 5 {
 		ask(bad).is(t, 401, "APIGW.0301").says(t, "verify aksk signature fail")
 	}
-	// A success in between starts the count anew.
+	// A success in between resets the count.
 	ask(good).is(t, 200, "")
 	for range 5 {
 		ask(bad).is(t, 401, "APIGW.0301").says(t, "verify aksk signature fail")

@@ -63,7 +63,7 @@ func newServer(t testing.TB, opts ...Option) *Server {
 	return s
 }
 
-// answer is what came of a request.
+// answer is the result of a request.
 type answer struct {
 	status int
 	header http.Header
@@ -423,7 +423,7 @@ func newClient(t *testing.T, s *Server) *http.Client {
 	return &http.Client{Transport: transport}
 }
 
-// protocols are the ways a client may be connected.
+// protocols are the protocols of a client's connection.
 var protocols = []struct {
 	name string
 	opts []Option
