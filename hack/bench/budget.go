@@ -23,7 +23,7 @@ import (
 	"time"
 )
 
-// budget is a limit that the operator has set itself.
+// budget is a limit that the operator must meet.
 type budget struct {
 	name   string
 	value  float64
@@ -42,7 +42,7 @@ func (b budget) met() bool {
 	return b.value <= b.limit
 }
 
-// budgets are judged at the largest number of jobs.
+// budgets are checked at the largest number of jobs.
 func (r *report) budgets() []budget {
 	s := r.stages[len(r.stages)-1]
 	if r.options.policy.lists > 0 {
@@ -71,8 +71,8 @@ func (r *report) budgets() []budget {
 	return all
 }
 
-// printBudgets tells which budgets are met. In a smoke test it fails for those
-// that must be.
+// printBudgets prints which budgets are met. In a smoke test it fails if a required one is
+// not.
 func (r *report) printBudgets(out io.Writer) error {
 	s := r.stages[len(r.stages)-1]
 	fmt.Fprintf(out, "\nbudgets at %d jobs\n", s.jobs)

@@ -34,14 +34,13 @@ import (
 	"github.com/dli-operator/dli-operator/internal/dli/dlitest"
 )
 
-// floorJob is the job that the bare client asks about. It is no DLIJob: what the
-// simulator tells of those, it has told the operator.
+// floorJob is the job that the bare client polls. It is not a DLIJob, because the
+// simulator's records of those are about the operator.
 const floorJob = "floor"
 
-// pollAtRate is the floor: a process that asks the simulator as often as the
-// operator did, and does nothing else. It signs with the same code of the SDK,
-// keeps its connections, is woken by one timer per poll at random times, and
-// throws the answers away. It runs until ctx is done.
+// pollAtRate is the floor: a process that polls the simulator as often as the operator, and
+// does nothing else. It signs with the same SDK code, reuses connections, has one timer per
+// poll at random times, and drops the answers. It runs until ctx is done.
 func pollAtRate(ctx context.Context, o options) error {
 	const period = 10 * time.Second
 	jobs := max(1, int(o.floorRate*period.Seconds()+0.5))

@@ -14,8 +14,8 @@ See the License for the specific language governing permissions and
 limitations under the License.
 */
 
-// Command bench measures the operator: as a process of its own, on a real API
-// server and etcd, against a simulated DLI, with the flags that it is given.
+// Command bench measures the operator as a separate process, on a real API server and
+// etcd, against a simulated DLI.
 //
 //	make bench                                  # 100, 1000 and 10,000 jobs, ten minutes
 //	make bench BENCHFLAGS="-jobs 10000,50000"   # half an hour
@@ -26,10 +26,10 @@ limitations under the License.
 //	make bench BENCHFLAGS="-jobs 5000 -writes-stopped 60s"
 //	make bench BENCHFLAGS="-jobs 10000 -operator-flags '--poll-interval-max=2m'"
 //
-// For each number of jobs it creates what is missing, waits until nothing but
-// polling goes on, and measures for a while, side by side with a bare client that
-// polls at the same rate: see floor.go. In the end it restarts the operator. It prints lines of
-// name: value, a table in Markdown, and each budget as met or not.
+// For each number of jobs it creates the missing ones, waits until only polling goes on,
+// and measures for a while, in parallel with a bare client that polls at the same rate:
+// see floor.go. At the end it restarts the operator. It prints lines of name: value, a
+// table in Markdown, and whether each budget is met.
 //
 // Everything listens on loopback. Needs KUBEBUILDER_ASSETS and Linux.
 package main
@@ -62,7 +62,7 @@ func main() {
 	}
 }
 
-// options is what the command line says.
+// options are the command-line options.
 type options struct {
 	load
 	service
@@ -79,7 +79,7 @@ type options struct {
 	keepLogs bool
 }
 
-// load is what the operator has to watch.
+// load are the jobs that the operator watches.
 type load struct {
 	jobs          []int
 	connections   int
@@ -96,13 +96,13 @@ type service struct {
 	tls       bool
 }
 
-// trouble is what happens to the operator's writes while it is measured.
+// trouble is how the operator's writes are disturbed during the measurement.
 type trouble struct {
 	slowWrites    time.Duration
 	writesStopped time.Duration
 }
 
-// some reports whether anything happens at all.
+// some reports whether there is any disturbance.
 func (t trouble) some() bool { return t.slowWrites > 0 || t.writesStopped > 0 }
 
 // bareClient is what the benchmark tells itself when it starts the bare client.
@@ -153,7 +153,7 @@ func (s *span) Set(text string) (err error) {
 func (s *span) any() time.Duration { return s.from + rand.N(s.to-s.from) }
 
 func (o *options) bind(flags *flag.FlagSet) {
-	flags.IntVar(&o.connections, "connections", 10, "DLIConnections that the jobs are spread over, each in a namespace of its own")
+	flags.IntVar(&o.connections, "connections", 10, "number of DLIConnections for the jobs, each in its own namespace")
 	flags.IntVar(&o.rate, "rate-limit", 200, "requests per second and burst of each of them")
 	flags.DurationVar(&o.policy.min, "poll-interval-min", 5*time.Second, "given to the operator")
 	flags.DurationVar(&o.policy.max, "poll-interval-max", time.Minute, "given to the operator")
@@ -163,21 +163,21 @@ func (o *options) bind(flags *flag.FlagSet) {
 	flags.Float64Var(&o.ends, "ends", 0.01, "fraction of the jobs that end while being measured; at least 20 jobs")
 	flags.Float64Var(&o.short, "short", 0.005, "short jobs of three states that begin and end while being measured, as a fraction of the jobs; at least 5, at most 250")
 	flags.Float64Var(&o.endsPerSecond, "ends-per-second", 0, "how many more jobs end each second while being measured; they are created besides -jobs")
-	flags.DurationVar(&o.slowWrites, "slow-writes", 0, "how much longer each write of the operator takes while being measured")
-	flags.DurationVar(&o.writesStopped, "writes-stopped", 0, "how long the operator finds no API server while being measured")
+	flags.DurationVar(&o.slowWrites, "slow-writes", 0, "additional delay of each write of the operator during the measurement")
+	flags.DurationVar(&o.writesStopped, "writes-stopped", 0, "how long the API server is unavailable to the operator during the measurement")
 	flags.DurationVar(&o.latency, "latency", 20*time.Millisecond, "of the simulator's answers")
 	flags.Float64Var(&o.errorRate, "error-rate", 0, "fraction of the simulator's answers that are errors")
-	flags.BoolVar(&o.tls, "tls", false, "ask over TLS and HTTP/2, as DLI is asked, rather than plain HTTP/1.1")
-	flags.DurationVar(&o.window, "window", 0, "how long to measure; 0 is as long as it takes for all ends to be seen")
-	flags.DurationVar(&o.pace, "pace", 0, "least time to create the jobs in, so that their polls spread; 0 is half the longest poll interval")
-	flags.DurationVar(&o.timeout, "timeout", 40*time.Minute, "end everything after this time")
+	flags.BoolVar(&o.tls, "tls", false, "use TLS and HTTP/2, as with DLI, instead of plain HTTP/1.1")
+	flags.DurationVar(&o.window, "window", 0, "how long to measure; 0 for as long as it takes to see all ends")
+	flags.DurationVar(&o.pace, "pace", 0, "minimum time in which to create the jobs, to spread their polls; 0 for half the longest poll interval")
+	flags.DurationVar(&o.timeout, "timeout", 40*time.Minute, "stop everything after this time")
 	flags.StringVar(&o.pprof, "profile", "", "directory for profiles of the operator, taken while it is measured (the profiler costs CPU)")
-	flags.BoolVar(&o.restart, "restart", true, "restart the operator in the end")
-	flags.BoolVar(&o.keepLogs, "keep-logs", false, "leave the logs of all processes in the temporary directory")
+	flags.BoolVar(&o.restart, "restart", true, "restart the operator at the end")
+	flags.BoolVar(&o.keepLogs, "keep-logs", false, "keep the logs of all processes in the temporary directory")
 	flags.BoolVar(&o.smoke, "smoke", false, "1000 jobs polled every 10 s, in under two minutes; fail if the operator writes, dials or computes too much")
-	flags.Float64Var(&o.floorRate, "floor", 0, "internal: be the bare client, at this rate")
-	flags.StringVar(&o.endpoint, "endpoint", "", "internal: whom the bare client asks")
-	flags.StringVar(&o.caFile, "ca-file", "", "internal: whom it trusts")
+	flags.Float64Var(&o.floorRate, "floor", 0, "internal: run as the bare client, at this rate")
+	flags.StringVar(&o.endpoint, "endpoint", "", "internal: endpoint of the bare client")
+	flags.StringVar(&o.caFile, "ca-file", "", "internal: CA bundle of the bare client")
 }
 
 func parse(args []string) (options, error) {
@@ -185,7 +185,7 @@ func parse(args []string) (options, error) {
 	flags := flag.NewFlagSet("bench", flag.ContinueOnError)
 	o.bind(flags)
 	jobs := flags.String("jobs", "100,1000,10000", "numbers of jobs to measure at, ascending")
-	pass := flags.String("operator-flags", "", "more flags for the operator, separated by blanks")
+	pass := flags.String("operator-flags", "", "additional flags for the operator, separated by spaces")
 	if err := flags.Parse(args); err != nil {
 		return o, err
 	}
@@ -210,7 +210,7 @@ func parse(args []string) (options, error) {
 	return o, o.complete()
 }
 
-// complete fills in what depends on the rest, and refuses what cannot be.
+// complete sets the options that depend on others, and rejects invalid ones.
 func (o *options) complete() error {
 	if o.connections < 1 || o.rate < 1 || o.policy.min <= 0 || o.policy.max < o.policy.min {
 		return errors.New("connections, rate limit and poll intervals must be positive, and the minimum no more than the maximum")

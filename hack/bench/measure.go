@@ -29,7 +29,7 @@ import (
 	"github.com/dli-operator/dli-operator/internal/dli/dlitest"
 )
 
-// snapshot is everything that counts up, at one instant.
+// snapshot holds all counters at one instant.
 type snapshot struct {
 	at                                       time.Time
 	operator, apiServer, etcd, self, machine float64 // CPU seconds
@@ -62,7 +62,7 @@ func (w *world) snapshot(ctx context.Context) (s snapshot, err error) {
 	return s, nil
 }
 
-// idle is what everything takes without a job.
+// idle is the usage without jobs.
 type idle struct {
 	rss, heap, goroutines float64
 	operator              float64 // CPU seconds a second
@@ -98,7 +98,7 @@ func (w *world) measureIdle(ctx context.Context) (i idle, err error) {
 	return i, err
 }
 
-// heap is what the last collection found in use.
+// heap is the live heap at the last garbage collection.
 func heap(metrics series) float64 {
 	if live := metrics.sum("go_gc_heap_live_bytes"); live > 0 {
 		return live
@@ -137,7 +137,7 @@ func (w *world) measureStage(ctx context.Context, n int, i idle) (s stage, err e
 	return s, w.retireFloor(ctx)
 }
 
-// populate creates what is missing of n jobs, and those that are to end besides.
+// populate creates the missing ones of n jobs, and the additional ones that will end.
 func (w *world) populate(ctx context.Context, n int) (c creation, err error) {
 	w.doomed += int(w.endsPerSecond * w.endsWithin().Seconds())
 	n += w.doomed
@@ -168,15 +168,15 @@ func (w *world) populate(ctx context.Context, n int) (c creation, err error) {
 // seen in it.
 func (w *world) endsWithin() time.Duration { return w.window - w.policy.max*11/10 - 2*time.Second }
 
-// settle waits until every job was polled once and nothing but polling goes on.
+// settle waits until every job was polled once and only polling goes on.
 func (w *world) settle(ctx context.Context) error {
 	if err := await(ctx, 10*time.Minute, "the first poll of every job", func() (bool, error) {
 		return w.jobs.unpolled() == 0, w.operator.alive()
 	}); err != nil {
 		return err
 	}
-	// Events, which tell of each new state, may still be on their way when the last
-	// status is stored. The writes of figures never end. etcd compacts what was
+	// Events for new states may still be in flight when the last status is stored. The
+	// writes of figures never end. etcd compacts what was
 	// written every five minutes.
 	const pause, calm = 3 * time.Second, 0.4
 	lastEvents, lastCPU := -1.0, cpuOf(w.apiServer)+cpuOf(w.etcd)
@@ -192,7 +192,7 @@ func (w *world) settle(ctx context.Context) error {
 	})
 }
 
-// count is how many requests had been made at a time.
+// count is the number of requests at a time.
 type count struct {
 	at       time.Time
 	requests float64
@@ -210,8 +210,8 @@ type observed struct {
 	lowest, highest float64 // resident memory of the operator
 }
 
-// observe measures for a window in which some jobs end and some short ones live.
-// All their changes fall into its beginning: they must be seen before its end.
+// observe measures for a window in which some jobs end and some short ones run. All their
+// changes are at its beginning, because they must be seen before its end.
 func (w *world) observe(ctx context.Context, n int) (seen observed, err error) {
 	if seen.before, err = w.snapshot(ctx); err != nil {
 		return seen, err
@@ -314,10 +314,10 @@ func (w *world) startFloor(ctx context.Context) error {
 	return wait(ctx, 11*time.Second)
 }
 
-// retireFloor ends the job of the bare client: nobody asks about it any more.
+// retireFloor ends the job of the bare client: it is no longer polled.
 func (w *world) retireFloor(ctx context.Context) error {
 	return w.tell(ctx, []dlitest.Job{longJob(floorJob, time.Now()).Finishes(4)})
 }
 
-// asked is how often the operator says it has asked DLI.
+// asked is the number of requests to DLI according to the operator's metrics.
 func asked(metrics series) float64 { return metrics.sum(requestsTotal) }

@@ -27,7 +27,7 @@ import (
 	"strings"
 )
 
-// series is what a process tells of itself: name{labels} to value.
+// series are the metrics of a process: name{labels} to value.
 type series map[string]float64
 
 // scrape reads the metrics of a process.
@@ -83,8 +83,8 @@ next:
 	return total
 }
 
-// within returns the upper end of the histogram's bucket that holds a share of
-// what was observed since before.
+// within returns the upper bound of the histogram bucket that contains a quantile of what was
+// observed since before.
 func (s series) within(name string, before series, share float64) float64 {
 	total := s.sum(name+"_count") - before.sum(name+"_count")
 	least := math.Inf(1)

@@ -25,8 +25,8 @@ import (
 	"time"
 )
 
-// population is what is known of all jobs: the lives that the simulator was
-// told to give them, and what became of it in the API.
+// population is what is known about all jobs: their timelines in the simulator, and what the
+// API showed.
 type population struct {
 	policy policy
 
@@ -87,14 +87,14 @@ func (p *population) running(n int) []int {
 	return picked
 }
 
-// willBecome notes a change of a job's status word.
+// willBecome records a change of a job's status.
 func (p *population) willBecome(i int, at time.Time) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.jobs[i].changes = append(p.jobs[i].changes, at)
 }
 
-// willChange notes the end of a job and returns its start.
+// willChange records the end of a job and returns its start.
 func (p *population) willChange(i int, end time.Time) time.Time {
 	p.willBecome(i, end)
 	p.mu.Lock()
@@ -125,7 +125,7 @@ func (p *population) show(i int, words string, polled, ended bool, now time.Time
 	}
 }
 
-// unpolled counts the jobs of which no poll has been stored.
+// unpolled counts the jobs without a stored poll.
 func (p *population) unpolled() (n int) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -174,8 +174,8 @@ func (p *population) active(at time.Time) (n int) {
 	return n
 }
 
-// wanted is how many polls the policy asks for in that time: of each job one in
-// every interval, from its creation to the poll that sees its end.
+// wanted is the number of polls by policy in that time: one per interval for each job, from
+// its creation to the poll that sees its end.
 func (p *population) wanted(from, to time.Time) (polls float64) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -203,7 +203,7 @@ func (p *population) wanted(from, to time.Time) (polls float64) {
 	return polls
 }
 
-// seen notes when the simulator first told of the ends of jobs, by name.
+// seen records when the simulator first reported the ends of jobs, by name.
 func (p *population) seen(told map[string]time.Time) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -214,8 +214,7 @@ func (p *population) seen(told map[string]time.Time) {
 	}
 }
 
-// unstored counts the jobs that have ended by a time and whose end the API does
-// not show.
+// unstored counts the jobs that ended before a time and whose end the API does not show.
 func (p *population) unstored(by time.Time) (n int) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -227,10 +226,10 @@ func (p *population) unstored(by time.Time) (n int) {
 	return n
 }
 
-// lateness is how late the ends of jobs became known.
+// lateness is how late the ends of jobs were seen.
 type lateness struct {
 	ends int
-	// seen is when the operator was told, stored when the API told others.
+	// seen is when the operator saw the end, stored when the API showed it.
 	seen, stored distribution
 }
 

@@ -45,7 +45,7 @@ func start(dir, name string, env []string, path string, args ...string) (*proces
 	p := &process{name: name, cmd: exec.Command(path, args...), log: log, ended: make(chan struct{})}
 	p.cmd.Stdout, p.cmd.Stderr = log, log
 	p.cmd.Env = append(os.Environ(), env...)
-	// Ctrl-C reaches the benchmark alone, which then stops what it has started.
+	// Ctrl-C only reaches the benchmark, which then stops its processes.
 	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	if err := p.cmd.Start(); err != nil {
 		return nil, err
@@ -56,7 +56,7 @@ func start(dir, name string, env []string, path string, args ...string) (*proces
 
 func (p *process) pid() int { return p.cmd.Process.Pid }
 
-// stop ends the process and waits until it is gone.
+// stop terminates the process and waits for it.
 func (p *process) stop() {
 	_ = p.cmd.Process.Signal(syscall.SIGTERM)
 	select {
@@ -102,7 +102,7 @@ func statOf(pid int) []string {
 	return strings.Fields(string(text[bytes.LastIndexByte(text, ')')+1:]))
 }
 
-// rssOf returns the bytes of memory that a process holds.
+// rssOf returns the resident memory of a process in bytes.
 func rssOf(pid int) float64 {
 	text, _ := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
 	for line := range strings.Lines(string(text)) {
@@ -128,7 +128,7 @@ func machineCPU() float64 {
 	return busy / ticksPerSecond
 }
 
-// child returns the id of the process of that name which this one has started.
+// child returns the ID of this process's child with that name.
 func child(name string) (int, error) {
 	commands, _ := filepath.Glob("/proc/[0-9]*/comm")
 	for _, file := range commands {

@@ -25,7 +25,7 @@ import (
 	"time"
 )
 
-// stage is what was measured at one number of jobs.
+// stage are the measurements at one number of jobs.
 type stage struct {
 	jobs int
 	creation
@@ -155,8 +155,8 @@ func (d *distribution) rows(what string) []row {
 	}
 }
 
-// What the operator counts itself: the simulator counts the bare client's requests
-// and connections too.
+// The operator's own counters: the simulator also counts the bare client's requests and
+// connections.
 const (
 	requestsTotal = "dli_operator_requests_total"
 	dialsTotal    = "dli_operator_connection_dials_total"
@@ -240,7 +240,7 @@ type report struct {
 	restart restarted
 }
 
-// print prints what was not printed yet, and fails if a smoke test did.
+// print prints what was not printed yet, and returns an error if a smoke test failed.
 func (r *report) print(out io.Writer) error {
 	fmt.Fprintf(out, "\nidle\n")
 	for _, row := range []row{

@@ -21,7 +21,7 @@ import (
 	"time"
 )
 
-// restarted is what a restart at full size does.
+// restarted are the measurements of a restart at full size.
 type restarted struct {
 	jobs int
 	// firstPoll, allPolled are seconds from the start of the new process;
@@ -34,8 +34,8 @@ type restarted struct {
 	writes                        int
 }
 
-// measureRestart stops the operator, starts it again and follows it until it
-// has asked about every active job.
+// measureRestart stops the operator, starts it again and observes it until it has polled
+// every active job.
 func (w *world) measureRestart(ctx context.Context) (r restarted, err error) {
 	r.jobs = w.jobs.active(time.Now())
 	say("%d jobs: restarting the operator", r.jobs)
@@ -67,7 +67,7 @@ func (w *world) measureRestart(ctx context.Context) (r restarted, err error) {
 	return r, nil
 }
 
-// followRestart watches the requests until every active job was asked about.
+// followRestart watches the requests until every active job was polled.
 func (w *world) followRestart(ctx context.Context, r *restarted, first count, stopped, began time.Time) error {
 	// The latest second's requests are counted at every tick.
 	counts := []count{first}

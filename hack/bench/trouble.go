@@ -22,12 +22,12 @@ import (
 	"time"
 )
 
-// untilTrouble is how much of the window passes before the API server goes away.
+// untilTrouble is how much of the window passes before the API server becomes unavailable.
 const untilTrouble = 10 * time.Second
 
-// disturb makes the operator's writes slow from now on, and has the API server
-// go away for a while. What it returns waits for that to be over, and says when
-// it was: zero if nothing went away.
+// disturb slows down the operator's writes from now on, and makes the API server unavailable
+// for a while. The returned function waits until it is available again, and returns when that
+// was: zero if it was never unavailable.
 func (w *world) disturb(ctx context.Context) (over func() (time.Time, error)) {
 	if w.proxy != nil {
 		w.proxy.Delay(w.slowWrites)
@@ -77,8 +77,7 @@ func (w *world) drain(ctx context.Context, until time.Time) (time.Time, error) {
 	return time.Now(), nil
 }
 
-// memoryOf follows the resident memory of a process until its highest is asked
-// for.
+// memoryOf tracks the maximum resident memory of a process.
 func memoryOf(ctx context.Context, pid int) (highest func() float64) {
 	ctx, stop := context.WithCancel(ctx)
 	result := make(chan float64, 1)
@@ -92,7 +91,7 @@ func memoryOf(ctx context.Context, pid int) (highest func() float64) {
 	return func() float64 { stop(); return <-result }
 }
 
-// recovery is how the operator made up for what it could not write.
+// recovery is how the operator caught up on writes.
 type recovery struct {
 	// drained is how many seconds after the window the last end was stored.
 	drained float64

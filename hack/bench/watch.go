@@ -29,8 +29,8 @@ import (
 	"k8s.io/client-go/rest"
 )
 
-// shown is the part of a watch event that is looked at: the benchmark shares
-// its cores with what it measures.
+// shown is the decoded part of a watch event. It is small, because the benchmark shares its
+// cores with what it measures.
 type shown struct {
 	Type   string `json:"type"`
 	Object struct {
@@ -50,7 +50,7 @@ type shown struct {
 	} `json:"object"`
 }
 
-// watch follows all DLIJobs, as those do who wait for them.
+// watch watches all DLIJobs, like clients that wait for them.
 func (w *world) watch(ctx context.Context) error {
 	config := w.controlPlane.Config
 	http, err := rest.HTTPClientFor(config)

@@ -43,7 +43,7 @@ import (
 	"github.com/dli-operator/dli-operator/test/testenv"
 )
 
-// world is all that runs: the control plane, the simulator, the operator.
+// world is everything that runs: the control plane, the simulator, the operator.
 type world struct {
 	options
 	cluster
@@ -72,7 +72,7 @@ type cluster struct {
 	proxy *testenv.Proxy
 }
 
-// newWorld builds and starts everything but the operator.
+// newWorld builds and starts everything except the operator.
 func newWorld(ctx context.Context, o options) (w *world, err error) {
 	w = &world{options: o}
 	w.controlPlane = &envtest.Environment{CRDDirectoryPaths: []string{"config/crd/bases"}, ErrorIfCRDPathMissing: true}
@@ -107,7 +107,7 @@ func newWorld(ctx context.Context, o options) (w *world, err error) {
 }
 
 func (w *world) startControlPlane() error {
-	// envtest spares etcd its fsync; what is measured here should sync as it must.
+	// envtest disables fsync in etcd; here it must be enabled, as in production.
 	w.controlPlane.ControlPlane.Etcd = &envtest.Etcd{}
 	w.controlPlane.ControlPlane.Etcd.Configure().Disable("unsafe-no-fsync")
 	config, err := w.controlPlane.Start()
@@ -173,8 +173,8 @@ func (w *world) startSimulator(ctx context.Context) (err error) {
 	})
 }
 
-// startOperator starts the operator as config/default does, but for what a
-// simulator on loopback needs.
+// startOperator starts the operator like config/default, except for what a simulator on
+// loopback needs.
 func (w *world) startOperator(ctx context.Context) error {
 	metrics, err := freeAddress()
 	if err != nil {
@@ -217,7 +217,7 @@ func freeAddress() (string, error) {
 	return listener.Addr().String(), listener.Close()
 }
 
-// close ends what was started.
+// close stops everything.
 func (w *world) close() error {
 	if w.stopWatching != nil {
 		w.stopWatching()
@@ -239,7 +239,7 @@ func (w *world) close() error {
 	return errors.Join(err, os.RemoveAll(w.dir))
 }
 
-// tell gives the simulator jobs to play, or other lives to those it has.
+// tell adds jobs to the simulator, or changes their timelines.
 func (w *world) tell(ctx context.Context, jobs []dlitest.Job) error {
 	text, err := json.Marshal(jobs)
 	if err != nil {
