@@ -125,7 +125,7 @@ func TestTransitions(t *testing.T) {
 	}{
 		"a job begins to run":           {derived(newJob(read(answering("LAUNCHING")))), running, []string{"JobRunning"}, "Ready JobRunning"},
 		"a job is first seen so":        {newJob(), running, []string{"JobRunning"}, "Ready JobRunning"},
-		"its figures change":            {running, derived(version(running, "", read(answering("RUNNING", func(a *dli.JobStatus) { a.ResultCount = ptr.To(int64(1)) })))), nil, ""},
+		"its figures change":            {running, derived(version(running, "", read(answering("RUNNING", func(a *dli.JobStatus) { a.ResultCount = new(int64(1)) })))), nil, ""},
 		"it cannot be read":             {running, unreadable, []string{"ServerError"}, "Ready ServerError"},
 		"it still runs after that":      {unreadable, derived(version(unreadable, "", read(answering("RUNNING")))), nil, "Ready JobRunning"},
 		"it has ended meanwhile":        {unreadable, derived(version(unreadable, "", read(answering("FINISHED")))), []string{"JobFinished"}, "Ready JobFinished"},

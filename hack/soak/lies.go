@@ -80,7 +80,7 @@ func drips(f *frontend, w http.ResponseWriter, r *http.Request, _ string, honest
 	panic(http.ErrAbortHandler)
 }
 
-// resets resets the connection in the middle of the body.
+// resets breaks the connection in the middle of the body.
 func resets(_ *frontend, w http.ResponseWriter, _ *http.Request, _ string, honest *httptest.ResponseRecorder) {
 	conn, buffered, err := http.NewResponseController(w).Hijack()
 	if err != nil {
