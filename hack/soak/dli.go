@@ -141,9 +141,13 @@ func (f *frontend) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 func (f *frontend) arrive(r *http.Request) (check.Request, int) {
 	now := time.Now()
 	request := check.Request{At: now}
-	// /v1.0/{project}/jobs/{job}/status
-	if parts := strings.Split(r.URL.Path, "/"); len(parts) > 4 {
-		request.Connection, request.Job = parts[2], parts[4]
+	// /v1.0/{project}/jobs for a list, /v1.0/{project}/jobs/{job}/status for a job
+	parts := strings.Split(r.URL.Path, "/")
+	if len(parts) > 3 {
+		request.Connection = parts[2]
+	}
+	if len(parts) > 4 {
+		request.Job = parts[4]
 	}
 	_, rest, _ := strings.Cut(r.Header.Get("Authorization"), "Access=")
 	request.Key, _, _ = strings.Cut(rest, ",")
@@ -181,9 +185,18 @@ func (f *frontend) answer(w http.ResponseWriter, job string, code int, header ht
 		JobID  string `json:"job_id"`
 		Status string `json:"status"`
 		Code   string `json:"error_code"`
+		Jobs   []struct {
+			JobID string `json:"job_id"`
+		} `json:"jobs"`
 	}
 	if json.Unmarshal(body, &said) == nil {
 		switch {
+		case code == http.StatusOK && job == "":
+			f.mu.Lock()
+			for _, row := range said.Jobs {
+				f.asked[row.JobID] = time.Now()
+			}
+			f.mu.Unlock()
 		case code == http.StatusOK && said.JobID == job:
 			f.world.judge(func(h *check.History) { h.Answered(time.Now(), job, said.Status, false) })
 		case code == http.StatusNotFound && said.Code == "DLI.0023":

@@ -24,6 +24,7 @@ import (
 	"time"
 
 	"github.com/dli-operator/dli-operator/hack/soak/check"
+	"github.com/dli-operator/dli-operator/internal/dli/dlitest"
 )
 
 const (
@@ -56,6 +57,9 @@ func dliFaults() []fault {
 		{name: "dli-garbage", inject: lying(babbles)},
 		{name: "dli-huge-answers", inject: lying(swells)},
 		{name: "dli-gzip-bombs", inject: lying(explodes)},
+		{name: "dli-lists-lag", to: seconds(25), inject: listing(dlitest.ListQuirks{Lag: 20 * time.Second})},
+		{name: "dli-lists-lack-rows", to: seconds(25), inject: listing(dlitest.ListQuirks{Missing: 0.3})},
+		{name: "dli-lists-have-wrong-rows", to: seconds(25), inject: listing(dlitest.ListQuirks{WrongStatus: 0.3})},
 		{name: "dli-throttles", inject: func(ctx context.Context, i injection) error {
 			l := lie{everybody, says(http.StatusTooManyRequests, tooMany, "Content-Type", "application/json", "Retry-After", "2")}
 			return i.during(ctx, func() { i.dli.begin("throttles", l) }, func() { i.dli.end("throttles") })
@@ -77,6 +81,13 @@ func lying(tell teller) func(context.Context, injection) error {
 	return func(ctx context.Context, i injection) error {
 		l := lie{some(i.random, 1+i.random.Uint32N(6), 7), tell}
 		return i.during(ctx, func() { i.dli.begin("some", l) }, func() { i.dli.end("some") })
+	}
+}
+
+// listing makes lists differ from the truth.
+func listing(quirks dlitest.ListQuirks) func(context.Context, injection) error {
+	return func(ctx context.Context, i injection) error {
+		return i.during(ctx, func() { i.dli.sim.SetListQuirks(quirks) }, func() { i.dli.sim.SetListQuirks(dlitest.ListQuirks{}) })
 	}
 }
 

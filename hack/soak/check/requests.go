@@ -55,10 +55,12 @@ func Overlaps(requests []Request, lease time.Duration) (checked int, found []Vio
 	reported := map[[3]string]bool{}
 	for _, r := range requests {
 		checked++
-		processes := byJob[r.Job]
+		// Those for lists are of no job.
+		job := cmp.Or(r.Job, "list of "+r.Connection)
+		processes := byJob[job]
 		if processes == nil {
 			processes = map[string]*asking{}
-			byJob[r.Job] = processes
+			byJob[job] = processes
 		}
 		mine := processes[r.Process]
 		if mine == nil {
@@ -72,16 +74,16 @@ func Overlaps(requests []Request, lease time.Duration) (checked int, found []Vio
 			case name == r.Process:
 				continue
 			case other.first.After(mine.first):
-				if key := [3]string{r.Job, elder, younger}; again[key].IsZero() {
+				if key := [3]string{job, elder, younger}; again[key].IsZero() {
 					again[key] = r.At
 				}
 			default:
 				elder, younger = name, r.Process
 			}
-			key := [3]string{r.Job, elder, younger}
+			key := [3]string{job, elder, younger}
 			if since := again[key]; !since.IsZero() && both.Sub(since) > lease && !reported[key] {
 				reported[key] = true
-				found = append(found, Violation{Overlap, r.At, r.During, r.Job, fmt.Sprintf("%s and %s have polled in parallel for %v", elder, younger, both.Sub(since).Round(time.Millisecond))})
+				found = append(found, Violation{Overlap, r.At, r.During, job, fmt.Sprintf("%s and %s have polled in parallel for %v", elder, younger, both.Sub(since).Round(time.Millisecond))})
 			}
 		}
 	}
