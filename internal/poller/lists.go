@@ -26,16 +26,16 @@ import (
 	"github.com/dli-operator/dli-operator/internal/dli"
 )
 
-// isListed reports whether a list may tell of a job at now: of one that this process
-// has seen active, and that is asked for at intervals of the operator's choice.
+// isListed reports whether lists cover a job at now: this process has seen it active,
+// and its poll interval is the operator's choice.
 func (j *job) isListed(now time.Time) bool {
 	return j.active && j.state != dli.StateUnrecognized && j.wasWell() && !j.isFailing() &&
 		j.told.any && j.told.reason == "" && !j.listing.askBy.IsZero() &&
 		j.target.Interval == 0 && !j.target.Once && !now.Before(j.listing.hiddenUntil)
 }
 
-// beginRound begins a round if it is time and that pays, and reports whether it
-// did.
+// beginRound starts a round if one is due and it saves requests, and reports whether
+// it did.
 func (p *Poller) beginRound(l *line, now time.Time) bool {
 	s, every := &l.sweep, p.config.Schedule.ListInterval
 	if every <= 0 || s.round != nil || now.Before(s.nextAt) {
@@ -83,13 +83,13 @@ func (p *Poller) beginRound(l *line, now time.Time) bool {
 	return true
 }
 
-// askPage sends the request for a page, as its connection has just admitted.
+// askPage requests a page, which its connection has just admitted.
 func (p *Poller) askPage(ctx context.Context, l *line, now time.Time) {
 	s := &l.sweep
 	r := s.round
 	request := l.conn.Begin(now, "", s.failedFor, connection.Anyone)
 	if request == nil {
-		return // Next now says why
+		return // Next now has the reason
 	}
 	taken := r.take()
 	options := dli.ListOptions{Status: words[r.parts[taken.part].state], Page: taken.number, PageSize: s.pageSize}
@@ -103,7 +103,7 @@ func (p *Poller) askPage(ctx context.Context, l *line, now time.Time) {
 		p.count(l, false, -1)
 		r.inFlight--
 		switch {
-		case err != nil || s.round != r: // the operator is being stopped, or the round has ended
+		case err != nil || s.round != r: // the operator is stopping, or the round has ended
 		case failure != nil:
 			p.pageFailed(l, failure, came)
 		default:
@@ -114,7 +114,7 @@ func (p *Poller) askPage(ctx context.Context, l *line, now time.Time) {
 	})
 }
 
-// pageFailed ends a round of which a page could not be read, at now.
+// pageFailed ends a round because a page could not be read, at now.
 func (p *Poller) pageFailed(l *line, f *connection.Failure, now time.Time) {
 	s := &l.sweep
 	s.failures++
@@ -122,22 +122,22 @@ func (p *Poller) pageFailed(l *line, f *connection.Failure, now time.Time) {
 	switch {
 	case f.Kind == dli.KindPermission:
 		s.rest(now.Add(restMax))
-		l.conn.NoteLists(fmt.Sprintf("its user may not list jobs, so each is asked for by itself: allow it the action dli:jobs:list if there are many (%s)", l.conn.Name()))
+		l.conn.NoteLists(fmt.Sprintf("its user may not list jobs, so each job is polled individually: grant it the action dli:jobs:list if there are many (%s)", l.conn.Name()))
 	case f.Kind == dli.KindRejected && s.pageSize == 0:
-		s.pageSize = dli.MaxPageSize / 2 // some know no larger pages
+		s.pageSize = dli.MaxPageSize / 2 // some editions have no larger pages
 		s.rest(now)
 	default:
 		s.rest(onTick(now, exponential(p.config.Schedule.ListInterval, pagesFor, s.failures)))
 	}
 }
 
-// distrust gives lists up for a while that do not show what is.
+// distrust stops the use of unreliable lists for a while.
 func (p *Poller) distrust(l *line, why string, now time.Time) {
 	l.sweep.rest(now.Add(restMax))
-	l.conn.NoteLists("lists of its jobs cannot be relied upon, so each is asked for by itself: " + why)
+	l.conn.NoteLists("lists of its jobs are unreliable, so each job is polled individually: " + why)
 }
 
-// pageCame takes a page that was asked for at asked and came at now.
+// pageCame handles a page that was requested at asked and arrived at now.
 func (p *Poller) pageCame(ctx context.Context, l *line, came page, list *dli.JobList, options dli.ListOptions, asked, now time.Time) {
 	s := &l.sweep
 	r := s.round
@@ -174,18 +174,18 @@ func (p *Poller) pageCame(ctx context.Context, l *line, came page, list *dli.Job
 	}
 	switch {
 	case r.wrong > minAlarms:
-		p.distrust(l, "they hold jobs of another status than was asked for", now)
+		p.distrust(l, "they contain jobs with a status other than the requested one", now)
 	case r.isDone():
 		p.endRound(l, now)
 	}
 }
 
-// rowCame takes a row of a list that was asked for at asked and came at now.
+// rowCame handles a row of a list that was requested at asked and arrived at now.
 func (p *Poller) rowCame(ctx context.Context, l *line, r *round, row *dli.JobRow, date, asked, now time.Time) {
 	id := strings.ToLower(row.JobID)
 	if ended, known := l.sweep.ended[id]; known && asked.Sub(ended) > maxLag {
 		p.config.Recorder.ListDiffered()
-		p.distrust(l, "they show jobs that have ended", now)
+		p.distrust(l, "they show jobs that have ended as active", now)
 		return
 	}
 	i, known := r.index[id]
@@ -194,7 +194,7 @@ func (p *Poller) rowCame(ctx context.Context, l *line, r *round, row *dli.JobRow
 	}
 	for ; i >= 0; i = r.entries[i].next {
 		j := r.entries[i].job
-		// What was asked for later tells more.
+		// A later poll knows more.
 		if j.line != l || j.asking || !asked.After(j.lastAsked) || j.state != row.State || !j.isListed(now) {
 			continue
 		}
@@ -204,8 +204,8 @@ func (p *Poller) rowCame(ctx context.Context, l *line, r *round, row *dli.JobRow
 	}
 }
 
-// listed takes a row that shows a job as active as it was: its figures are an
-// answer, and it need not be asked for so soon.
+// listed handles a row that shows a job in the state it was in: its figures count as a
+// response, and the job's own poll can wait.
 func (p *Poller) listed(j *job, row *dli.JobRow, date, now time.Time) {
 	j.listing.shown, j.listing.missed, j.listing.misses = true, false, 0
 	a := &dli.JobStatus{
@@ -215,7 +215,7 @@ func (p *Poller) listed(j *job, row *dli.JobRow, date, now time.Time) {
 	if running, known := runningAt(a, now); known {
 		j.progress.Began = now.Add(-running)
 	}
-	// Nothing that waits to be stored is lost to a row, which has less.
+	// A result that is not stored yet has more than a row, so it is kept.
 	if j.result == nil && j.told.listed(row, now, p.config.Schedule.StatusRefreshInterval) {
 		p.deliver(j, Result{Status: a, Listed: true, At: now})
 	}
@@ -226,8 +226,7 @@ func (p *Poller) listed(j *job, row *dli.JobRow, date, now time.Time) {
 	p.schedule(j, earlier(onTick(now, wait), j.listing.askBy))
 }
 
-// endRound has those asked for that a round did not show, now that every page has
-// come.
+// endRound polls the jobs that a round did not show, once every page has arrived.
 func (p *Poller) endRound(l *line, now time.Time) {
 	s := &l.sweep
 	r := s.round
@@ -251,8 +250,8 @@ func (p *Poller) endRound(l *line, now time.Time) {
 	}
 }
 
-// compare takes what a status call says of a job at now, and looks whether a list
-// has shown the same.
+// compare checks the state that a status call returned at now against what lists have
+// shown.
 func (p *Poller) compare(j *job, state dli.State, now time.Time) {
 	missed, s := j.listing.missed, &j.line.sweep
 	j.listing.missed = false
@@ -274,11 +273,11 @@ func (p *Poller) compare(j *job, state dli.State, now time.Time) {
 		j.listing.misses, j.listing.hiddenUntil = 0, now.Add(hiddenFor)
 	}
 	if !j.listing.shown {
-		return // it may be of those that no list shows
+		return // it may be one that no list shows
 	}
 	s.alarms++
 	if s.alarms > max(minAlarms-1, s.watched/alarmShare) {
-		p.distrust(j.line, "they lack jobs that are active", now)
+		p.distrust(j.line, "active jobs are missing from them", now)
 		s.alarms = 0
 	}
 }

@@ -23,55 +23,55 @@ import (
 	"github.com/dli-operator/dli-operator/internal/dli"
 )
 
-// sweep is what a line knows of the lists of its connection's active jobs. They
-// are a hint of what to ask, never a verdict: a job that a list shows as it is
-// known is asked for later, and one that it does not show at once.
+// sweep is the state of a connection's lists of active jobs. Lists are a hint about
+// what to poll, never a verdict: a job that a list shows in its known state is polled
+// later, and one that it does not show is polled at once.
 type sweep struct {
-	// nextAt is when to decide on the next round, and round the one under way; nil
-	// for none.
+	// nextAt is when to decide on the next round, and round is the current one; nil if
+	// there is none.
 	nextAt time.Time
 	round  *round
-	// pages are how many there were of each of listedStates, which is believed until
+	// pages is the last known number of pages of each of listedStates, valid until
 	// pagesUntil.
 	pages      [len(listedStates)]int
 	pagesUntil time.Time
-	// pageSize is how many jobs to ask for at once; 0 for as many as there can be.
+	// pageSize is the number of jobs per page; 0 for the maximum.
 	pageSize int
-	// failures counts the rounds in a row that did not bring every page, failedFor
-	// is the reason, and unpaid counts those in a row that turned out not to pay.
+	// failures counts consecutive rounds that did not get every page, failedFor is the
+	// reason, and unpaid counts consecutive rounds that turned out to save nothing.
 	failures, unpaid int
 	failedFor        string
-	// watched is how many jobs the latest round was about, and alarms how many it
-	// did not show as they were.
+	// watched is the number of jobs that the latest round covered, and alarms the number
+	// that it did not show correctly.
 	watched, alarms int
-	// ended are the jobs that have ended, and when that was seen, by lower-case id.
+	// ended is when each ended job was seen to end, by lower-case ID.
 	ended map[string]time.Time
 }
 
-// listedStates are the states of active jobs, in the order in which they are
-// listed: a job that begins to run meanwhile is met twice rather than never.
+// listedStates are the states of active jobs, in the order in which they are listed: a
+// job that starts to run during a round is seen twice rather than never.
 var listedStates = [...]dli.State{dli.StateLaunching, dli.StateRunning, dli.StateScaling}
 
 // words are DLI's for listedStates.
 var words = [len(listedStates)]string{"LAUNCHING", "RUNNING", "SCALING"}
 
 const (
-	// How long a number of pages is believed, also one that does not pay; the latter
-	// for longer each time, up to restMax. That is how long lists rest that are not
-	// permitted or cannot be relied upon.
+	// How long a number of pages stays valid. One that saves nothing stays valid for
+	// longer each time, up to restMax, which is also how long lists that are forbidden or
+	// unreliable are not used.
 	pagesFor, restMax = 5 * time.Minute, time.Hour
-	// So many times fewer requests than without it must a round take.
+	// A round must take this many times fewer requests than polling each job.
 	payFactor = 2
-	// Of so many turns pages take one while jobs wait, and in all they take this
-	// share of the connection's requests in flight.
+	// While jobs wait, pages get one of every pageTurns turns, and at most one in
+	// pageShare of the connection's requests in flight.
 	pageTurns, pageShare = 2, 4
-	// A job that so many lists in a row do not show is asked for as if there were
-	// none, for a while.
+	// A job that maxMisses consecutive lists do not show is polled as if there were no
+	// lists for hiddenFor.
 	maxMisses, hiddenFor = 3, 5 * time.Minute
-	// So many jobs, and this share of all, must a list show otherwise than they are
-	// before it is given up.
+	// Lists are given up after more than minAlarms wrong jobs that are also more than
+	// one in alarmShare.
 	minAlarms, alarmShare = 5, 10
-	// How long after its end a list may show a job as active.
+	// How long a list may show a job as active after its end.
 	maxLag = 30 * time.Second
 )
 
@@ -79,37 +79,38 @@ const (
 type round struct {
 	began time.Time
 	parts []part
-	// entries are the jobs that it is about, and index where those of an id begin.
+	// entries are the jobs that the round covers, and index the last entry of each ID.
 	entries []entry
 	index   map[string]int
-	// singles is how many requests the jobs would take without it.
+	// singles is the number of requests that the jobs would take without the round.
 	singles float64
-	// inFlight counts the pages that are on their way, and wrong the rows that have
-	// another status than was asked for.
+	// inFlight counts pending pages, and wrong the rows whose status is not the requested
+	// one.
 	inFlight, wrong int
 }
 
 // part is the pages of the jobs of one state.
 type part struct {
 	state int // of listedStates
-	// next is the page to ask for next, from 1, pages how many there are, once the
-	// first has told, and done how many have come.
+	// next is the next page to request, from 1; pages is the number of pages, known after
+	// the first; done is the number of pages that have arrived.
 	next, pages, done int
-	// total is how many rows the first page announced, and rows how many came.
+	// total is the number of rows that the first page announced, and rows the number that
+	// arrived.
 	total, rows int
 }
 
 // entry is one job of a round.
 type entry struct {
 	job  *job
-	next int // of the same id; -1 for none
+	next int // entry with the same ID; -1 if there is none
 	seen bool
 }
 
 // page is one page of one part.
 type page struct{ part, number int }
 
-// wakeAt is when to decide on the next round; zero while one is under way.
+// wakeAt is when to decide on the next round; zero during a round.
 func (s *sweep) wakeAt() time.Time {
 	if s.round != nil {
 		return time.Time{}
@@ -117,17 +118,17 @@ func (s *sweep) wakeAt() time.Time {
 	return s.nextAt
 }
 
-// rest ends the round, if there is one, and has the next decided on at a time.
+// rest ends the round, if any, and postpones the next one.
 func (s *sweep) rest(until time.Time) { s.round, s.nextAt = nil, until }
 
-// wantsPage reports whether a page could be asked for.
+// wantsPage reports whether a page can be requested.
 func (l *line) wantsPage() bool {
 	r := l.sweep.round
 	return r != nil && r.inFlight < max(1, l.conn.Limit()/pageShare) && r.part() >= 0
 }
 
-// part is the part that has a page to ask for; -1 for none. The first page of a
-// part must have come before it is known how many follow.
+// part is the part with a page to request; -1 if there is none. The number of pages of a
+// part is known once its first page has arrived.
 func (r *round) part() int {
 	for i, part := range r.parts {
 		if part.next == 1 || part.next <= part.pages {
@@ -137,7 +138,7 @@ func (r *round) part() int {
 	return -1
 }
 
-// take returns the page to ask for next.
+// take returns the next page to request.
 func (r *round) take() page {
 	i := r.part()
 	taken := page{i, r.parts[i].next}
@@ -146,7 +147,7 @@ func (r *round) take() page {
 	return taken
 }
 
-// isDone reports whether every page has come.
+// isDone reports whether every page has arrived.
 func (r *round) isDone() bool {
 	for _, part := range r.parts {
 		if part.next == 1 || part.done < max(1, part.pages) {
@@ -156,8 +157,8 @@ func (r *round) isDone() bool {
 	return true
 }
 
-// isWhole reports whether about as many rows have come as were announced. Some
-// jobs end meanwhile, and move others to a page that has come already.
+// isWhole reports whether about as many rows arrived as were announced. Jobs that end
+// during the round move others to a page that has already arrived.
 func (r *round) isWhole() bool {
 	total, rows := 0, 0
 	for _, part := range r.parts {
@@ -166,18 +167,18 @@ func (r *round) isWhole() bool {
 	return total-rows <= max(minAlarms, total/alarmShare)
 }
 
-// begins takes what the first page of a part tells: how many rows there are, and
-// how many came of those that were asked for.
+// begins handles the first page of a part: total is the number of rows announced, rows
+// the number that arrived, and size the number requested.
 func (part *part) begins(total, rows, size int) {
 	part.total = total
 	if rows < min(size, total) {
-		size = max(1, rows) // there are no larger pages
+		size = max(1, rows) // larger pages do not exist
 	}
 	part.pages = (total + size - 1) / size
 }
 
-// cost is how many requests a round takes, as far as it is known: where no list has
-// told lately, as many as the watched jobs alone would take.
+// cost estimates the requests that a round takes: from the last lists, or, without
+// recent ones, from the number of watched jobs.
 func (s *sweep) cost(parts []part, watched [len(listedStates)]int, now time.Time) int {
 	cost := 0
 	for _, part := range parts {
@@ -190,13 +191,13 @@ func (s *sweep) cost(parts []part, watched [len(listedStates)]int, now time.Time
 	return cost
 }
 
-// pays reports whether so many pages can be asked for, and take fewer requests than
-// asking for so many jobs.
+// pays reports whether that many pages exist, and take few enough requests compared
+// with polling each job.
 func pays(pages int, singles float64) bool {
 	return pages <= dli.MaxPage+len(listedStates) && singles >= payFactor*float64(pages)
 }
 
-// add has a round be about a job.
+// add includes a job in a round.
 func (r *round) add(j *job) {
 	id := strings.ToLower(j.target.JobID)
 	next, known := r.index[id]
