@@ -1,0 +1,186 @@
+/*
+Copyright 2026 The DLI Operator Authors.
+
+Licensed under the Apache License, Version 2.0 (the "License");
+you may not use this file except in compliance with the License.
+You may obtain a copy of the License at
+
+    http://www.apache.org/licenses/LICENSE-2.0
+
+Unless required by applicable law or agreed to in writing, software
+distributed under the License is distributed on an "AS IS" BASIS,
+WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+See the License for the specific language governing permissions and
+limitations under the License.
+*/
+
+package test
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/labels"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/yaml"
+
+	"github.com/dli-operator/dli-operator/api/v1alpha1"
+	"github.com/dli-operator/dli-operator/test/testenv"
+)
+
+// argoWorkflow is what the tests read of an Argo workflow.
+type argoWorkflow struct {
+	Spec struct {
+		Volumes   []corev1.Volume `json:"volumes"`
+		Templates []struct {
+			Name      string            `json:"name"`
+			Container *corev1.Container `json:"container"`
+			Resource  *argoResource     `json:"resource"`
+		} `json:"templates"`
+	} `json:"spec"`
+}
+
+// argoResource is a template that creates an object and waits for what becomes of
+// it.
+type argoResource struct {
+	SuccessCondition string `json:"successCondition"`
+	FailureCondition string `json:"failureCondition"`
+	Manifest         string `json:"manifest"`
+
+	success, failure labels.Requirements
+}
+
+// argoExample returns the container that submits, its volumes, and what waits.
+func argoExample(t *testing.T) (corev1.Container, []corev1.Volume, argoResource) {
+	t.Helper()
+	var workflow argoWorkflow
+	readYAML(t, examples+"argo-workflows.yaml", &workflow)
+	var submit *corev1.Container
+	var wait *argoResource
+	for _, template := range workflow.Spec.Templates {
+		if template.Name == "submit-to-dli" {
+			submit = template.Container
+		}
+		if template.Resource != nil {
+			wait = template.Resource
+		}
+	}
+	if submit == nil || wait == nil {
+		t.Fatal("the example has no container that submits, or no resource template")
+	}
+	wait.success, wait.failure = requirements(t, wait.SuccessCondition), requirements(t, wait.FailureCondition)
+	return *submit, workflow.Spec.Volumes, *wait
+}
+
+// argoWorkflows is the example as Argo Workflows runs it.
+func argoWorkflows(t *testing.T) pipeline {
+	t.Helper()
+	submit, volumes, wait := argoExample(t)
+	return pipeline{
+		func(ctx context.Context, r *pipelineRun) error {
+			var result bytes.Buffer
+			err := r.container(ctx, submit, volumes, &result)
+			r.known["{{inputs.parameters.job-id}}"] = strings.TrimSuffix(result.String(), "\n")
+			return err
+		},
+		wait.run,
+	}
+}
+
+// run does what the executor does with a resource template.
+func (a argoResource) run(ctx context.Context, r *pipelineRun) error {
+	manifest, err := r.expand(a.Manifest)
+	if err != nil {
+		return err
+	}
+	object := &unstructured.Unstructured{}
+	if err := yaml.Unmarshal([]byte(manifest), &object.Object); err != nil {
+		return err
+	}
+	object.SetNamespace(r.namespace)
+	if err := r.client.Create(ctx, object); err != nil {
+		return err
+	}
+	fmt.Fprintln(&r.output, "created", object.GetName())
+	verdict := ""
+	if !testenv.Within(time.Minute, func() bool {
+		err = r.client.Get(ctx, client.ObjectKeyFromObject(object), object)
+		verdict = a.verdict(object)
+		return err != nil || verdict != "waits"
+	}) {
+		return fmt.Errorf("there is no verdict on %v", object)
+	}
+	fmt.Fprintln(&r.output, object.Object["status"])
+	if err != nil || verdict != "succeeds" {
+		return fmt.Errorf("the template %s: %w", verdict, err)
+	}
+	return nil
+}
+
+// verdict is what the executor makes of the conditions: they are label selectors,
+// whose labels are paths in the object. One failure condition that matches is
+// enough; of the success conditions all must.
+func (a argoResource) verdict(object *unstructured.Unstructured) string {
+	for _, requirement := range a.failure {
+		if requirement.Matches(scalars(object.Object)) {
+			return "fails"
+		}
+	}
+	for _, requirement := range a.success {
+		if !requirement.Matches(scalars(object.Object)) {
+			return "waits"
+		}
+	}
+	return "succeeds"
+}
+
+func requirements(t *testing.T, condition string) labels.Requirements {
+	t.Helper()
+	selector, err := labels.Parse(condition)
+	if err != nil {
+		t.Fatal(err)
+	}
+	requirements, selectable := selector.Requirements()
+	if !selectable || len(requirements) == 0 {
+		t.Fatalf("%q selects nothing", condition)
+	}
+	return requirements
+}
+
+// scalars presents the strings of an object as labels by their path. Argo
+// Workflows looks them up with gjson, which finds the same for paths of plain
+// names.
+type scalars map[string]any
+
+func (s scalars) Lookup(path string) (string, bool) {
+	value, found, err := unstructured.NestedString(s, strings.Split(path, ".")...)
+	return value, found && err == nil
+}
+
+func (s scalars) Has(path string) bool { _, found := s.Lookup(path); return found }
+
+func (s scalars) Get(path string) string { value, _ := s.Lookup(path); return value }
+
+func TestArgoWorkflowsOutcome(t *testing.T) {
+	everyState.reach(t)
+	_, _, wait := argoExample(t)
+	for _, state := range states() {
+		want := "waits"
+		switch state.outcome {
+		case "":
+		case v1alpha1.OutcomeSucceeded:
+			want = "succeeds"
+		default:
+			want = "fails"
+		}
+		if got := wait.verdict(fetch(t, "DLIJob", state.name)); got != want {
+			t.Errorf("with DLIJob %s the template %s, want it %s", state.name, got, want)
+		}
+	}
+}

@@ -1,0 +1,245 @@
+/*
+Copyright 2026 The DLI Operator Authors.
+
+Licensed under the Apache License, Version 2.0 (the "License");
+you may not use this file except in compliance with the License.
+You may obtain a copy of the License at
+
+    http://www.apache.org/licenses/LICENSE-2.0
+
+Unless required by applicable law or agreed to in writing, software
+distributed under the License is distributed on an "AS IS" BASIS,
+WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+See the License for the specific language governing permissions and
+limitations under the License.
+*/
+
+package test
+
+import (
+	"bytes"
+	"errors"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/dli-operator/dli-operator/internal/dli/dlitest"
+)
+
+// submission is a run of submit-to-dli.sh.
+type submission struct {
+	shell  []string
+	args   []string
+	stdin  string
+	env    []string
+	status int
+	stdout string
+	stderr string
+}
+
+// submitted runs the script against a server, and checks that it does not give the
+// token away.
+func submitted(t *testing.T, server *dlitest.Server, s submission) submission {
+	t.Helper()
+	command := s.command(t, server)
+	var stdout, stderr bytes.Buffer
+	command.Stdout, command.Stderr = &stdout, &stderr
+	var exit *exec.ExitError
+	if err := command.Run(); err != nil && !errors.As(err, &exit) {
+		t.Fatal(err)
+	}
+	s.status, s.stdout, s.stderr = command.ProcessState.ExitCode(), stdout.String(), stderr.String()
+	if strings.Contains(s.stdout+s.stderr, dlitest.SampleUser().Token) {
+		t.Errorf("it shows the token:\n%s%s", s.stdout, s.stderr)
+	}
+	return s
+}
+
+func (s submission) command(t *testing.T, server *dlitest.Server) *exec.Cmd {
+	t.Helper()
+	script, err := filepath.Abs(examples + "submit-to-dli.sh")
+	if err != nil {
+		t.Fatal(err)
+	}
+	args := append(append(s.shell, script), s.args...)
+	command := exec.CommandContext(t.Context(), args[0], args[1:]...)
+	user := dlitest.SampleUser()
+	command.Env = append(os.Environ(), "DLI_ENDPOINT="+server.URL(), "DLI_PROJECT_ID="+user.ProjectID, "DLI_TOKEN="+user.Token)
+	command.Env = append(command.Env, s.env...)
+	command.Stdin = strings.NewReader(s.stdin)
+	return command
+}
+
+func TestSubmittedSQLArrivesAsItIs(t *testing.T) {
+	server := newDLI(t)
+	for name, sql := range map[string]string{
+		"quotes and backslashes": `SELECT "a", 'b\'', '\\N', ` + "`c`" + ` FROM t`,
+		"lines":                  "-- a comment\r\nSELECT 1\n\n\tFROM t\n",
+		"other scripts":          "SELECT '已取消', 'é', '🙂', '\u2028'",
+		"what a shell expands":   `SELECT '$HOME $(id) ${x} %s * \n' FROM t WHERE a != 'b'`,
+		"control characters":     "SELECT '\x01\x7f'",
+		"an option":              "-e",
+		"much":                   "SELECT '" + strings.Repeat("x", 100_000) + "'",
+	} {
+		file := filepath.Join(t.TempDir(), "with blank.sql")
+		if err := os.WriteFile(file, []byte(sql), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		for from, s := range map[string]submission{
+			"a file":         {args: []string{file}},
+			"standard input": {stdin: sql},
+			"an argument":    {args: []string{"-e", sql}},
+		} {
+			t.Run(name+" from "+from, func(t *testing.T) {
+				s = submitted(t, server, s)
+				job, found := server.Job(strings.TrimSuffix(s.stdout, "\n"))
+				if s.status != 0 || !found || s.stderr != "" {
+					t.Fatalf("got status %d, id %q and %q", s.status, s.stdout, s.stderr)
+				}
+				if job.Statement != sql {
+					t.Errorf("DLI was sent %q, want %q", job.Statement, sql)
+				}
+			})
+		}
+	}
+	t.Run("with queue and database, in each shell", func(t *testing.T) {
+		// What would make curl tell the token.
+		home := t.TempDir()
+		if err := os.WriteFile(filepath.Join(home, ".curlrc"), []byte("verbose\n"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		for _, shell := range [][]string{{"sh"}, {"bash"}, {"sh", "-x"}} {
+			s := submitted(t, server, submission{shell: shell, stdin: "SELECT 1", env: []string{"DLI_QUEUE=fast", "DLI_DATABASE=shop", "HOME=" + home}})
+			job, found := server.Job(strings.TrimSpace(s.stdout))
+			if !found || job.Queue != "fast" || job.Database != "shop" {
+				t.Errorf("with %s got %+v, %s", shell, job, s.stderr)
+			}
+		}
+	})
+}
+
+// What goes wrong is told apart by whether the SQL may be running, and it is never
+// sent twice.
+func TestFailedSubmissions(t *testing.T) {
+	const sql, notSubmitted, notKnown = "SELECT 1", 1, 2
+	token := dlitest.SampleUser().Token
+	answer := func(status int, body string) *dlitest.Response { return &dlitest.Response{Status: status, Body: body} }
+	for name, c := range map[string]struct {
+		submission
+		answer *dlitest.Response
+		status int
+		says   string
+	}{
+		"a token that has expired":  {submission{env: []string{"DLI_TOKEN=EXPIRED"}}, nil, notSubmitted, "HTTP 401, APIGW.0301, Incorrect IAM authentication information: decrypt token fail, request 0"},
+		"a project of others":       {submission{env: []string{"DLI_PROJECT_ID=ab12"}}, nil, notSubmitted, "HTTP 403, DLI.0003, Permission denied"},
+		"SQL with a mistake":        {submission{}, dlitest.DLIError(http.StatusBadRequest, "DLI.0004", "near 'SELCT'\n\x1b[31m"), notSubmitted, "HTTP 400, DLI.0004, near 'SELCT' [31m, request 0"},
+		"too many requests":         {submission{}, dlitest.GatewayError(http.StatusTooManyRequests, "APIGW.0308", "throttled", "abc"), notSubmitted, "HTTP 429, APIGW.0308, throttled, request 0"},
+		"a failure told with 200":   {submission{}, answer(200, `{"is_success":false,"message":"no such queue"}`), notSubmitted, "HTTP 200, no such queue"},
+		"a redirect":                {submission{}, answer(302, "<html>"), notSubmitted, "HTTP 302, and no JSON"},
+		"an answer with the token":  {submission{}, dlitest.DLIError(http.StatusUnauthorized, "DLI.0015", "cannot parse "+token+"."), notSubmitted, "cannot parse [token]."},
+		"a failure of the gateway":  {submission{}, answer(502, "<html>"), notKnown, "HTTP 502, and no JSON"},
+		"a failure of DLI":          {submission{}, dlitest.DLIError(http.StatusBadRequest, "DLI.0999", "Server-side errors."), notKnown, "DLI.0999"},
+		"a result that is late":     {submission{}, dlitest.DLIError(http.StatusRequestTimeout, "DLI.0019", "Get sync job result timeout"), notKnown, "HTTP 408"},
+		"no id":                     {submission{}, answer(200, `{"is_success":true,"job_id":null}`), notKnown, "no job_id"},
+		"an id that is none":        {submission{}, answer(200, `{"is_success":true,"job_id":"a\nspec: {}"}`), notKnown, "no job_id"},
+		"no JSON":                   {submission{}, answer(200, "<html>"), notKnown, "no job_id"},
+		"an answer that ends early": {submission{}, &dlitest.Response{Body: `{"is_success":true,"job_id":"j1"}`, Cut: true}, notKnown, "no answer"},
+		"no answer":                 {submission{}, &dlitest.Response{Reset: true}, notKnown, "no answer"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			server := newDLI(t)
+			server.SetCallFault(dlitest.CallSubmit, c.answer)
+			c.stdin = sql
+			s := submitted(t, server, c.submission)
+			if s.status != c.status || s.stdout != "" || !strings.Contains(s.stderr, c.says) || strings.Contains(s.stderr, "may be running") != (c.status == notKnown) {
+				t.Errorf("got status %d, %q and\n%swant status %d and %q", s.status, s.stdout, s.stderr, c.status, c.says)
+			}
+			if sent := server.Stats().ByCall[dlitest.CallSubmit]; sent != 1 {
+				t.Errorf("it was sent %d times", sent)
+			}
+		})
+	}
+}
+
+func TestRefusedSubmissions(t *testing.T) {
+	server := newDLI(t)
+	onlyCurl := t.TempDir()
+	for _, program := range []string{"sh", "curl"} {
+		path, err := exec.LookPath(program)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Symlink(path, filepath.Join(onlyCurl, program)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for name, c := range map[string]struct {
+		submission
+		says string
+	}{
+		"no SQL":                 {submission{}, "there is no SQL"},
+		"blank SQL":              {submission{stdin: " \n"}, "there is no SQL"},
+		"SQL that is not UTF-8":  {submission{stdin: "SELECT '\xe9'"}, "not UTF-8"},
+		"a file that is missing": {submission{args: []string{"missing.sql"}}, "cannot read missing.sql"},
+		"an unknown option":      {submission{args: []string{"-f"}}, "usage"},
+		"two files":              {submission{args: []string{"a", "b"}}, "usage"},
+		"-e without SQL":         {submission{args: []string{"-e"}}, "usage"},
+		"no endpoint":            {submission{env: []string{"DLI_ENDPOINT="}}, "no DLI_ENDPOINT"},
+		"no token":               {submission{env: []string{"DLI_TOKEN="}}, "no DLI_TOKEN"},
+		"a token and a line end": {submission{env: []string{"DLI_TOKEN=abc\r"}}, "white space"},
+		"http":                   {submission{env: []string{"DLI_ENDPOINT=http://dli.example.com"}}, "does not begin with https"},
+		"a path as project":      {submission{env: []string{"DLI_PROJECT_ID=a/../b"}}, "not letters and digits"},
+		"nobody at the endpoint": {submission{stdin: "SELECT 1", env: []string{"DLI_ENDPOINT=http://127.0.0.1:1"}}, "nothing was submitted"},
+		"no jq":                  {submission{shell: []string{filepath.Join(onlyCurl, "sh")}, env: []string{"PATH=" + onlyCurl}}, "jq is not installed"},
+	} {
+		t.Run(name+" is refused", func(t *testing.T) {
+			s := submitted(t, server, c.submission)
+			if s.status != 1 || s.stdout != "" || !strings.Contains(s.stderr, c.says) {
+				t.Errorf("got status %d, %q and %q, want %q", s.status, s.stdout, s.stderr, c.says)
+			}
+		})
+	}
+	if sent := server.Stats().Requests; sent != 0 {
+		t.Errorf("DLI was asked %d times", sent)
+	}
+}
+
+// Other users of the machine see the command lines of all processes.
+func TestNoCommandLineHasTheToken(t *testing.T) {
+	server := newDLI(t)
+	server.SetCallFault(dlitest.CallSubmit, &dlitest.Response{Hang: true})
+	command := submission{stdin: "SELECT 1"}.command(t, server)
+	if err := command.Start(); err != nil {
+		t.Fatal(err)
+	}
+	if !eventually(func() bool { return server.Stats().ByCall[dlitest.CallSubmit] == 1 }) {
+		t.Error("nothing was submitted")
+	}
+	list, err := exec.CommandContext(t.Context(), "ps", "-A", "-ww", "-o", "args").Output()
+	if err != nil || !strings.Contains(string(list), "submit-job") {
+		t.Fatalf("curl is not in the list of processes: %v", err)
+	}
+	if strings.Contains(string(list), dlitest.SampleUser().Token) {
+		t.Error("the token is in the list of processes")
+	}
+	server.Close()
+	if err := command.Wait(); command.ProcessState.ExitCode() != 2 {
+		t.Errorf("it ends with %v", err)
+	}
+}
+
+func newDLI(t *testing.T) *dlitest.Server {
+	t.Helper()
+	server, err := dlitest.NewServer()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(server.Close)
+	server.SetTemplate(dlitest.Query("").Running(time.Hour))
+	return server
+}
