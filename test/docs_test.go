@@ -70,6 +70,7 @@ func TestDocumentedCommands(t *testing.T) {
 		job.Timeline = job.Timeline[len(job.Timeline)-1:] // at their end
 		server.SetJob(job)
 	}
+	server.SetTemplate(dlitest.Query("").Finishes(4))
 	if err := admin.Create(t.Context(), namespaceNamed(namespace)); err != nil {
 		t.Fatal(err)
 	}
@@ -88,24 +89,39 @@ func TestDocumentedCommands(t *testing.T) {
 		}
 	})
 
-	block := regexp.MustCompile("(?ms)^```sh\n(.*?)^```$")
-	config := kubeconfig(t, namespace, "")
 	ran := 0
 	for path, text := range documents(t) {
-		for _, found := range block.FindAllStringSubmatch(text, -1) {
+		for _, commands := range documentedCommands(text) {
 			ran++
-			t.Run(filepath.Base(path)+": "+strings.SplitN(found[1], "\n", 2)[0], func(t *testing.T) {
-				shell := exec.CommandContext(t.Context(), "bash", "-euo", "pipefail", "-c", found[1])
-				shell.Dir = ".."
-				shell.Env = append(os.Environ(), "KUBECONFIG="+config, "PATH="+os.Getenv("KUBEBUILDER_ASSETS")+":"+os.Getenv("PATH"))
-				if out, err := shell.CombinedOutput(); err != nil {
-					t.Errorf("%v\n%s\n%s", err, found[1], out)
-				}
+			t.Run(filepath.Base(path)+": "+strings.SplitN(commands, "\n", 2)[0], func(t *testing.T) {
+				follow(t, commands, namespace, server)
 			})
 		}
 	}
 	if ran == 0 {
 		t.Error("no commands found")
+	}
+}
+
+func documentedCommands(page string) (blocks []string) {
+	for _, found := range regexp.MustCompile("(?ms)^```sh\n(.*?)^```$").FindAllStringSubmatch(page, -1) {
+		blocks = append(blocks, found[1])
+	}
+	return blocks
+}
+
+// follow runs commands as a reader would, in a namespace, with the variables that
+// submitting to a server takes.
+func follow(t *testing.T, commands, namespace string, server *dlitest.Server) {
+	t.Helper()
+	user := dlitest.SampleUser()
+	shell := exec.CommandContext(t.Context(), "bash", "-euo", "pipefail", "-c", commands)
+	shell.Dir = ".."
+	shell.Env = append(os.Environ(),
+		"KUBECONFIG="+kubeconfig(t, namespace, ""), "PATH="+os.Getenv("KUBEBUILDER_ASSETS")+":"+os.Getenv("PATH"),
+		"DLI_ENDPOINT="+server.URL(), "DLI_PROJECT_ID="+user.ProjectID, "DLI_TOKEN="+user.Token)
+	if out, err := shell.CombinedOutput(); err != nil {
+		t.Errorf("%v\n%s\n%s", err, commands, out)
 	}
 }
 

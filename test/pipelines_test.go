@@ -118,11 +118,11 @@ func startPipelines(t *testing.T, namespace string) *dlitest.Server {
 			t.Fatal(err)
 		}
 	}
-	user := dlitest.SampleUser()
-	kubectl(t, namespace, "apply", "-f", examples+"rbac.yaml")
-	kubectl(t, namespace, "create", "configmap", "dli-pipeline", "--from-file="+examples+"submit-to-dli.sh", "--from-file="+examples+"load.sql")
-	kubectl(t, namespace, "create", "secret", "generic", "dli-submit", "--from-literal=DLI_ENDPOINT="+server.URL(),
-		"--from-literal=DLI_PROJECT_ID="+user.ProjectID, "--from-literal=DLI_TOKEN="+user.Token)
+	for _, commands := range documentedCommands(read(t, "../docs/submitting.md")) {
+		if strings.Contains(commands, "dli-submit") {
+			follow(t, commands, namespace, server)
+		}
+	}
 	for _, role := range installedRoles(t) {
 		if err := client.IgnoreAlreadyExists(admin.Create(t.Context(), role)); err != nil {
 			t.Fatal(err)

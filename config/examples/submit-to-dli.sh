@@ -39,17 +39,17 @@ unknown() {
 for program in curl jq; do
   command -v $program >/dev/null || fail "$program is not installed"
 done
-for name in DLI_ENDPOINT DLI_PROJECT_ID DLI_TOKEN; do
-  [ -n "$(printenv $name)" ] || fail "the environment has no $name"
-done
-case $DLI_ENDPOINT in
+case ${DLI_ENDPOINT:-} in
+'') fail "the environment has no DLI_ENDPOINT" ;;
 https://* | http://127.0.0.1:*) ;;
 *) fail "DLI_ENDPOINT=$DLI_ENDPOINT does not begin with https://, and the token must not travel in the clear" ;;
 esac
-case $DLI_PROJECT_ID in
+case ${DLI_PROJECT_ID:-} in
+'') fail "the environment has no DLI_PROJECT_ID" ;;
 *[!A-Za-z0-9]*) fail "DLI_PROJECT_ID=$DLI_PROJECT_ID is not letters and digits" ;;
 esac
-case $DLI_TOKEN in
+case ${DLI_TOKEN:-} in
+'') fail "the environment has no DLI_TOKEN" ;;
 *[[:space:]]*) fail "DLI_TOKEN has white space in it, such as the end of a line" ;;
 esac
 

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Shows the operator at work on this machine: a real API server, a simulated
-# DLI, the jobs of config/samples, and what kubectl says of them. It fails unless
-# every job comes to what it should.
+# DLI, the jobs of config/samples and one that is submitted, and what kubectl says
+# of them. It fails unless every job comes to what it should.
 #
 #   make demo          show it and clean up
 #   KEEP=1 make demo   show it and leave everything running
@@ -128,6 +128,9 @@ END
 }
 
 heading "Preparing"
+for program in curl jq; do
+  command -v "$program" >/dev/null || fail "$program is not installed"
+done
 echo "etcd, kube-apiserver and kubectl ..."
 await hack/build.sh controlplane >"$work/assets"
 assets=$(<"$work/assets")
@@ -162,13 +165,30 @@ else
   kubectl kustomize config/samples | sed "s/$sample_address/$address/" | kubectl apply -f -
 fi
 
+heading "A job that a pipeline submits"
+fact() { sed -n "s|^$1: *||p" "$work/dlisim.log"; }
+DLI_ENDPOINT=$(fact endpoint) DLI_PROJECT_ID=$(fact projectID) DLI_TOKEN=$(fact token)
+export DLI_ENDPOINT DLI_PROJECT_ID DLI_TOKEN
+typed "id=\$(config/examples/submit-to-dli.sh -e 'SELECT * FROM t1')"
+id=$(config/examples/submit-to-dli.sh -e 'SELECT * FROM t1')
+manifest='apiVersion: dli.huaweicloud.com/v1alpha1
+kind: DLIJob
+metadata:
+  name: submitted
+spec:
+  jobID: "$id"'
+typed "kubectl create -f - <<END
+$manifest
+END"
+kubectl create -f - <<<"${manifest/\$id/$id}"
+
 heading "The table as it changes"
 typed kubectl get dlijobs --watch
 kubectl get dlijobs --watch </dev/null 2>"$work/watch.log" &
 table=$!
 settled=yes
 await kubectl wait --for=condition=Completed --timeout=60s \
-  dlijob/{finished,inserted,failed,cancelled,not-found} >"$work/wait.log" 2>&1 &&
+  dlijob/{finished,inserted,failed,cancelled,not-found,submitted} >"$work/wait.log" 2>&1 &&
   await kubectl wait --for=condition=Stalled --timeout=30s dlijob/wrong-credentials >>"$work/wait.log" 2>&1 ||
   settled=
 await sleep 0.5 # for the last line of the table
@@ -187,7 +207,7 @@ gate() {
   return "$status"
 }
 if [[ -n "$settled" ]]; then
-  gate finished || fail "the gate of a job that finished is shut"
+  gate submitted || fail "the gate of a job that finished is shut"
   echo
   ! gate failed || fail "the gate of a job that failed is open"
 fi
@@ -212,11 +232,12 @@ expect() {
 }
 reason() { printf '{.status.conditions[?(@.type=="%s")].reason}' "$1"; }
 expect finished Succeeded '{.status.outcome}'
+expect submitted Succeeded '{.status.outcome}'
 expect inserted Succeeded '{.status.outcome}'
 expect failed Failed '{.status.outcome}'
 expect cancelled Cancelled '{.status.outcome}'
 expect not-found NotFound '{.status.outcome}'
 expect wrong-credentials CredentialsRejected "$(reason Stalled)"
 expect suspended Suspended "$(reason Ready)"
-((wrong == 0)) || fail "$wrong of 7 jobs are not what they should be"
+((wrong == 0)) || fail "$wrong of 8 jobs are not what they should be"
 printf '\nAll as it should be, after %d s.\n' "$SECONDS"
