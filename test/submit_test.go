@@ -122,8 +122,7 @@ func TestSubmittedSQLArrivesAsItIs(t *testing.T) {
 	})
 }
 
-// What goes wrong is told apart by whether the SQL may be running, and it is never
-// sent twice.
+// The exit code says whether the SQL may be running. It is never sent twice.
 func TestFailedSubmissions(t *testing.T) {
 	const sql, notSubmitted, notKnown = "SELECT 1", 1, 2
 	token := dlitest.SampleUser().Token
@@ -139,16 +138,16 @@ func TestFailedSubmissions(t *testing.T) {
 		"SQL with a mistake":        {submission{}, dlitest.DLIError(http.StatusBadRequest, "DLI.0004", "near 'SELCT'\n\x1b[31m"), notSubmitted, "HTTP 400, DLI.0004, near 'SELCT' [31m, request 0"},
 		"too many requests":         {submission{}, dlitest.GatewayError(http.StatusTooManyRequests, "APIGW.0308", "throttled", "abc"), notSubmitted, "HTTP 429, APIGW.0308, throttled, request 0"},
 		"a failure told with 200":   {submission{}, answer(200, `{"is_success":false,"message":"no such queue"}`), notSubmitted, "HTTP 200, no such queue"},
-		"a redirect":                {submission{}, answer(302, "<html>"), notSubmitted, "HTTP 302, and no JSON"},
+		"a redirect":                {submission{}, answer(302, "<html>"), notSubmitted, "HTTP 302, not a response of DLI"},
 		"an answer with the token":  {submission{}, dlitest.DLIError(http.StatusUnauthorized, "DLI.0015", "cannot parse "+token+"."), notSubmitted, "cannot parse [token]."},
-		"a failure of the gateway":  {submission{}, answer(502, "<html>"), notKnown, "HTTP 502, and no JSON"},
+		"a failure of the gateway":  {submission{}, answer(502, "<html>"), notKnown, "HTTP 502, not a response of DLI"},
 		"a failure of DLI":          {submission{}, dlitest.DLIError(http.StatusBadRequest, "DLI.0999", "Server-side errors."), notKnown, "DLI.0999"},
 		"a result that is late":     {submission{}, dlitest.DLIError(http.StatusRequestTimeout, "DLI.0019", "Get sync job result timeout"), notKnown, "HTTP 408"},
 		"no id":                     {submission{}, answer(200, `{"is_success":true,"job_id":null}`), notKnown, "no job_id"},
 		"an id that is none":        {submission{}, answer(200, `{"is_success":true,"job_id":"a\nspec: {}"}`), notKnown, "no job_id"},
 		"no JSON":                   {submission{}, answer(200, "<html>"), notKnown, "no job_id"},
-		"an answer that ends early": {submission{}, &dlitest.Response{Body: `{"is_success":true,"job_id":"j1"}`, Cut: true}, notKnown, "no answer"},
-		"no answer":                 {submission{}, &dlitest.Response{Reset: true}, notKnown, "no answer"},
+		"an answer that ends early": {submission{}, &dlitest.Response{Body: `{"is_success":true,"job_id":"j1"}`, Cut: true}, notKnown, "no response"},
+		"no answer":                 {submission{}, &dlitest.Response{Reset: true}, notKnown, "no response"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -189,12 +188,12 @@ func TestRefusedSubmissions(t *testing.T) {
 		"an unknown option":      {submission{args: []string{"-f"}}, "usage"},
 		"two files":              {submission{args: []string{"a", "b"}}, "usage"},
 		"-e without SQL":         {submission{args: []string{"-e"}}, "usage"},
-		"no endpoint":            {submission{env: []string{"DLI_ENDPOINT="}}, "no DLI_ENDPOINT"},
-		"no token":               {submission{env: []string{"DLI_TOKEN="}}, "no DLI_TOKEN"},
+		"no endpoint":            {submission{env: []string{"DLI_ENDPOINT="}}, "DLI_ENDPOINT is not set"},
+		"no token":               {submission{env: []string{"DLI_TOKEN="}}, "DLI_TOKEN is not set"},
 		"a token and a line end": {submission{env: []string{"DLI_TOKEN=abc\r"}}, "white space"},
-		"http":                   {submission{env: []string{"DLI_ENDPOINT=http://dli.example.com"}}, "does not begin with https"},
-		"a path as project":      {submission{env: []string{"DLI_PROJECT_ID=a/../b"}}, "not letters and digits"},
-		"nobody at the endpoint": {submission{stdin: "SELECT 1", env: []string{"DLI_ENDPOINT=http://127.0.0.1:1"}}, "nothing was submitted"},
+		"http":                   {submission{env: []string{"DLI_ENDPOINT=http://dli.example.com"}}, "must start with https"},
+		"a path as project":      {submission{env: []string{"DLI_PROJECT_ID=a/../b"}}, "letters and digits"},
+		"nobody at the endpoint": {submission{stdin: "SELECT 1", env: []string{"DLI_ENDPOINT=http://127.0.0.1:1"}}, "not submitted: no connection"},
 		"no jq":                  {submission{shell: []string{filepath.Join(onlyCurl, "sh")}, env: []string{"PATH=" + onlyCurl}}, "jq is not installed"},
 	} {
 		t.Run(name+" is refused", func(t *testing.T) {
