@@ -41,8 +41,16 @@ func worthWriting(stored, current *v1alpha1.DLIJob, now time.Time, refresh time.
 		return !sameFigures(was, is) || was.Duration != is.Duration
 	}
 	moved := !sameFigures(was, is) || !nearly(was.DurationMilliseconds, is.DurationMilliseconds)
+	if !moved || was.LastPollTime == nil {
+		return moved
+	}
+	// Figures that could not be stored at once are as old as their poll.
+	asOf := now
+	if !is.LastPollTime.Equal(was.LastPollTime) {
+		asOf = is.LastPollTime.Time
+	}
 	// A clock that was set back must not prevent writes of figures.
-	return moved && (was.LastPollTime == nil || now.Sub(was.LastPollTime.Time).Abs() >= refresh)
+	return asOf.Sub(was.LastPollTime.Time).Abs() >= refresh
 }
 
 // sameFacts compares everything except the figures. It lists the fields because

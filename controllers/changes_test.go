@@ -39,8 +39,10 @@ func TestWorthWriting(t *testing.T) {
 	for name, test := range map[string]struct {
 		answer *dli.JobStatus
 		after  time.Duration
+		late   time.Duration // from the response until it can be stored
 		want   bool
 	}{
+		"rows that moved a second later, stored late": {answer: answering("RUNNING", func(a *dli.JobStatus) { a.ResultCount = ptr.To[int64](1) }), after: time.Second, late: time.Hour},
 		"nothing changed":                                {answer: answering("RUNNING"), after: time.Hour},
 		"the state changed":                              {answer: answering("FINISHED"), after: time.Second, want: true},
 		"rows moved a second later":                      {answer: answering("RUNNING", func(a *dli.JobStatus) { a.ResultCount = ptr.To[int64](1) }), after: time.Second},
@@ -55,7 +57,7 @@ func TestWorthWriting(t *testing.T) {
 			current := stored.DeepCopy()
 			record(current, test.answer, now)
 			deriveConditions(current, poller.Progress{Run: poller.Run{}}, now, stallAfter)
-			if got := worthWriting(stored, current, now, refresh); got != test.want {
+			if got := worthWriting(stored, current, now.Add(test.late), refresh); got != test.want {
 				t.Errorf("worth writing: %v, want %v\n%s", got, test.want, cmp.Diff(stored.Status, current.Status))
 			}
 		})
