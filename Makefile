@@ -32,6 +32,8 @@ BENCHFLAGS ?=
 SOAKFLAGS ?=
 BUILDXFLAGS ?=
 PLATFORMS ?= linux/amd64,linux/arm64
+# Output files of make bench, from which make pictures takes figures.
+BENCH ?=
 # The repository for the image of a release.
 RELEASE_IMAGE ?= ghcr.io/dli-operator/dli-operator
 
@@ -62,6 +64,10 @@ docs: ## Generate docs/api.md from the comments of api/.
 	mkdir -p docs
 	$(TOOL) crd-ref-docs --log-level=ERROR --source-path=api/v1alpha1 --config=hack/tools/crd-ref-docs.yaml \
 		--renderer=markdown --output-path=docs/api.md
+
+.PHONY: pictures
+pictures: ## Draw docs/images anew, with the figures of BENCH, outputs of make bench.
+	go -C hack/pictures run . -dir='$(CURDIR)/docs/images' $(abspath $(BENCH))
 
 .PHONY: fmt
 fmt: ## Format the code.

@@ -142,7 +142,7 @@ func applySamples(t *testing.T, namespace, endpoint string) {
 const sampleEndpoint = "http://127.0.0.1:18080"
 
 func TestDocumentLinks(t *testing.T) {
-	link := regexp.MustCompile(`\]\(([^)\s]+)\)`)
+	link := regexp.MustCompile(`(?:\]\(|\bsrc="|\bsrcset=")([^)"\s]+)[)"]`)
 	heading := regexp.MustCompile(`(?m)^#+ (.+)$`)
 	anchors := func(text string) map[string]bool {
 		found := map[string]bool{}

@@ -17,7 +17,12 @@ limitations under the License.
 package main
 
 import (
+	"encoding/json"
 	"math"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"reflect"
 	"strings"
 	"testing"
 	"time"
@@ -133,6 +138,47 @@ late_count 100
 	}
 	if got := s.within("late", series{}, 0.99); got != 0.5 {
 		t.Errorf("got %v, want 99 %% within 0.5", got)
+	}
+}
+
+// hack/pictures draws what the benchmark prints.
+func TestPicturesTakeWhatIsPrinted(t *testing.T) {
+	s := stage{jobs: 4711}
+	s.done, s.cpu, s.floor = 78.5, 0.4, 0.3
+	s.stored.shareP50, s.stored.shareP99, s.stored.shareMax = 0.5, 1.0, 1.1
+	r := report{stages: []stage{s}, began: noon}
+	var printed strings.Builder
+	s.print(&printed)
+	if err := r.print(&printed); err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	output, figures := filepath.Join(dir, "bench.log"), filepath.Join(dir, "performance.json")
+	for path, text := range map[string]string{output: printed.String(), figures: "{}"} {
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if out, err := exec.CommandContext(t.Context(), "go", "-C", "../pictures", "run", ".", "-dir="+dir, output).CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	text, err := os.ReadFile(figures)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got struct{ Operator []map[string]any }
+	if err := json.Unmarshal(text, &got); err != nil {
+		t.Fatal(err)
+	}
+	want := []map[string]any{{
+		"jobs": 4711.0, "source": "make bench, 2026-11-22", "pollsPerSecond": 78.5, "cpu": 0.4, "bareClient": 0.3,
+		"lateP50": 0.5, "lateP99": 1.0, "lateMax": 1.1,
+	}}
+	if !reflect.DeepEqual(got.Operator, want) {
+		t.Errorf("got %v, want %v", got.Operator, want)
+	}
+	if drawn, err := filepath.Glob(filepath.Join(dir, "*.svg")); err != nil || len(drawn) != 4 {
+		t.Errorf("got the pictures %v, %v, want two for light pages and two for dark ones", drawn, err)
 	}
 }
 

@@ -29,7 +29,8 @@ limitations under the License.
 // For each number of jobs it creates the missing ones, waits until only polling goes on,
 // and measures for a while, in parallel with a bare client that polls at the same rate:
 // see floor.go. At the end it restarts the operator. It prints lines of name: value, a
-// table in Markdown, and whether each budget is met.
+// table in Markdown, and whether each budget is met. make pictures draws
+// them.
 //
 // Everything listens on loopback. Needs KUBEBUILDER_ASSETS and Linux.
 package main

@@ -33,8 +33,8 @@ generated() {
     tar -c --null --files-from=- -f - | tar -x -C "$copy" -f -
   cp -r "$copy" "$before"
   rm -rf "$copy/api/v1alpha1/applyconfiguration" "$copy/api/v1alpha1/zz_generated.deepcopy.go" \
-    "$copy/config/crd/bases" "$copy/config/rbac/role.yaml" "$copy/docs/api.md"
-  make --no-print-directory -C "$copy" generate manifests docs >"$scratch/log" 2>&1 || { cat "$scratch/log"; return 1; }
+    "$copy/config/crd/bases" "$copy/config/rbac/role.yaml" "$copy/docs/api.md" "$copy"/docs/images/*.svg
+  make --no-print-directory -C "$copy" generate manifests docs pictures >"$scratch/log" 2>&1 || { cat "$scratch/log"; return 1; }
   if ! diff -rqN "$before" "$copy"; then
     # All names first, then enough of the differences to see the problem.
     { diff -ruN "$before" "$copy" || true; } | head -n 100
@@ -73,7 +73,7 @@ kustomizations() {
   return $status
 }
 
-step "generated files" "run make generate manifests docs" generated
+step "generated files" "run make generate manifests docs pictures" generated
 step "format" "run make fmt" formatted
 step "modules" "run go mod tidy where it is said above" modules
 step "vet" "run go vet ./..." go vet ./...
