@@ -116,7 +116,7 @@ bench: ## Measure CPU, memory, writes and lateness on a real API server.
 	assets=$$(hack/build.sh controlplane) && KUBEBUILDER_ASSETS=$$assets go run ./hack/bench $(BENCHFLAGS)
 
 .PHONY: bench-smoke
-bench-smoke: ## Measure 1000 jobs briefly; fail if polls cost too much.
+bench-smoke: ## Count polls, connections and writes for 1000 jobs; fail if a limit is exceeded.
 	assets=$$(hack/build.sh controlplane) && KUBEBUILDER_ASSETS=$$assets go run ./hack/bench -smoke $(BENCHFLAGS)
 
 .PHONY: soak

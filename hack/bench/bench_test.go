@@ -18,6 +18,7 @@ package main
 
 import (
 	"encoding/json"
+	"io"
 	"math"
 	"os"
 	"os/exec"
@@ -138,6 +139,29 @@ late_count 100
 	}
 	if got := s.within("late", series{}, 0.99); got != 0.5 {
 		t.Errorf("got %v, want 99 %% within 0.5", got)
+	}
+}
+
+func TestTheSmokeTestFailsByCountsAlone(t *testing.T) {
+	good := func() stage {
+		return stage{polling: polling{kept: 1}, effort: effort{cpu: 9, floor: 1, controlPlaneNet: 9}, writing: writing{changes: 100, written: 100}}
+	}
+	for name, test := range map[string]struct {
+		spoil func(*stage)
+		fails bool
+	}{
+		"dear polls":      {func(*stage) {}, false},
+		"too few polls":   {func(s *stage) { s.kept = 0.9 }, true},
+		"too many writes": {func(s *stage) { s.written = 110 }, true},
+		"too many dials":  {func(s *stage) { s.dials = 1000 }, true},
+		"nothing counted": {func(s *stage) { s.kept = math.NaN() }, true},
+	} {
+		s := good()
+		test.spoil(&s)
+		r := report{options: options{smoke: true}, stages: []stage{s}, began: noon}
+		if err := r.printBudgets(io.Discard); (err != nil) != test.fails {
+			t.Errorf("%s: error is %v", name, err)
+		}
 	}
 }
 

@@ -175,7 +175,7 @@ func (o *options) bind(flags *flag.FlagSet) {
 	flags.StringVar(&o.pprof, "profile", "", "directory for profiles of the operator, taken while it is measured (the profiler costs CPU)")
 	flags.BoolVar(&o.restart, "restart", true, "restart the operator at the end")
 	flags.BoolVar(&o.keepLogs, "keep-logs", false, "keep the logs of all processes in the temporary directory")
-	flags.BoolVar(&o.smoke, "smoke", false, "1000 jobs polled every 10 s, in under two minutes; fail if the operator writes, dials or computes too much")
+	flags.BoolVar(&o.smoke, "smoke", false, "1000 jobs polled every 10 s, in under two minutes; fail if the operator polls too little, or writes or dials too much")
 	flags.Float64Var(&o.floorRate, "floor", 0, "internal: run as the bare client, at this rate")
 	flags.StringVar(&o.endpoint, "endpoint", "", "internal: endpoint of the bare client")
 	flags.StringVar(&o.caFile, "ca-file", "", "internal: CA bundle of the bare client")
