@@ -102,7 +102,7 @@ test-long: ## Run the slow tests: every fault, the image, a release.
 test-oldest: ## Test the API, install, reconciling and gates on the oldest supported Kubernetes.
 	assets=$$(KUBERNETES_VERSION=$(OLDEST_KUBERNETES) hack/build.sh controlplane) && \
 		hack/build.sh helm >/dev/null && KUBEBUILDER_ASSETS=$$assets go test -timeout=15m \
-		-skip='^TestKubectl$$/^explain' $(TESTFLAGS) . ./controllers ./test ./test/helm
+		-skip='^TestKubectl$$/^explain' $(TESTFLAGS) ./controllers ./test ./test/helm ./test/install
 
 .PHONY: fuzz
 fuzz: ## Fuzz the parsing of DLI's responses, each target for FUZZTIME.

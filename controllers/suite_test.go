@@ -21,7 +21,6 @@ import (
 	"flag"
 	"fmt"
 	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -34,15 +33,12 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
-	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
-	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
 	"k8s.io/client-go/rest"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/config"
-	"sigs.k8s.io/controller-runtime/pkg/envtest"
 	"sigs.k8s.io/controller-runtime/pkg/log/zap"
 	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
 
@@ -56,7 +52,7 @@ import (
 // All tests of the package share one real API server; each uses its own namespace.
 var (
 	apiServer *rest.Config
-	scheme    = runtime.NewScheme()
+	scheme    = testenv.Scheme()
 )
 
 func TestMain(m *testing.M) { os.Exit(runTests(m)) }
@@ -66,22 +62,15 @@ func runTests(m *testing.M) int {
 	// The tests spend most of their time waiting.
 	must(flag.Set("test.parallel", "4"))
 	ctrl.SetLogger(zap.New(zap.WriteTo(&operatorLog), zap.UseDevMode(true)))
-	must(clientgoscheme.AddToScheme(scheme))
-	must(v1alpha1.AddToScheme(scheme))
-	environment := &envtest.Environment{
-		CRDDirectoryPaths:     []string{filepath.Join("..", "config", "crd", "bases")},
-		ErrorIfCRDPathMissing: true,
-	}
-	started, err := environment.Start()
-	if err != nil {
-		fmt.Fprintf(os.Stderr, "starting the control plane: %v\nrun the tests with make test, which builds it\n", err)
+	plane := &testenv.ControlPlane{CRDs: "../config/crd/bases"}
+	if err := plane.Start(); err != nil {
+		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}
-	started.QPS = -1
-	apiServer = started
+	apiServer = plane.Config()
 	defer servePodIdentity()()
 	code := m.Run()
-	must(environment.Stop())
+	must(plane.Close())
 	return code
 }
 

@@ -30,7 +30,6 @@ import (
 
 	rbacv1 "k8s.io/api/rbac/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
-	"k8s.io/client-go/rest"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/yaml"
@@ -184,7 +183,7 @@ func TestNamedRolesAreInstalled(t *testing.T) {
 func begin(t *testing.T, p pipeline, server *dlitest.Server, namespace, number string, last ...string) *pipelineRun {
 	t.Helper()
 	as := "system:serviceaccount:" + namespace + ":dli-pipeline"
-	config := rest.CopyConfig(environment.Config)
+	config := controlPlane.Config()
 	config.Impersonate.UserName = as
 	itself, err := client.New(config, client.Options{Scheme: scheme})
 	if err != nil {

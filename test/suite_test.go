@@ -25,10 +25,8 @@ import (
 	"flag"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"regexp"
-	"strings"
 	"testing"
 	"time"
 
@@ -37,15 +35,10 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/runtime"
-	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
-	"k8s.io/client-go/rest"
-	"k8s.io/client-go/tools/clientcmd"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/config"
-	"sigs.k8s.io/controller-runtime/pkg/envtest"
 	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
 
 	"github.com/dli-operator/dli-operator/api/v1alpha1"
@@ -60,12 +53,9 @@ var update = flag.Bool("update", false, "write the golden files anew; look at wh
 
 // One API server serves all tests of the package.
 var (
-	environment = &envtest.Environment{
-		CRDDirectoryPaths:     []string{"../config/crd/bases"},
-		ErrorIfCRDPathMissing: true,
-	}
-	scheme = runtime.NewScheme()
-	admin  client.Client
+	controlPlane = &testenv.ControlPlane{CRDs: "../config/crd/bases"}
+	scheme       = testenv.Scheme()
+	admin        client.Client
 )
 
 func TestMain(m *testing.M) {
@@ -75,19 +65,16 @@ func TestMain(m *testing.M) {
 
 func runTests(m *testing.M) int {
 	ctrl.SetLogger(logr.Discard())
-	must(clientgoscheme.AddToScheme(scheme))
-	must(v1alpha1.AddToScheme(scheme))
-	if _, err := environment.Start(); err != nil {
-		fmt.Fprintf(os.Stderr, "starting the control plane: %v\nrun the tests with make test, which builds it\n", err)
+	if err := controlPlane.Start(); err != nil {
+		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}
-	environment.Config.QPS = -1
 	var err error
-	admin, err = client.New(environment.Config, client.Options{Scheme: scheme})
+	admin, err = client.New(controlPlane.Config(), client.Options{Scheme: scheme})
 	must(err)
 	code := m.Run()
 	everyState.close()
-	must(environment.Stop())
+	must(controlPlane.Close())
 	return code
 }
 
@@ -119,7 +106,7 @@ func quick() poller.Schedule {
 // start runs an operator until stop is called.
 func (o operator) start() (stop func() error, err error) {
 	ctx, cancel := context.WithCancel(context.Background())
-	mgr, err := ctrl.NewManager(rest.CopyConfig(environment.Config), ctrl.Options{
+	mgr, err := ctrl.NewManager(controlPlane.Config(), ctrl.Options{
 		Scheme:     scheme,
 		Metrics:    metricsserver.Options{BindAddress: "0"},
 		Cache:      o.cache,
@@ -174,29 +161,15 @@ func eventually(is func() bool) bool { return testenv.Within(time.Minute, is) }
 // acts as, and whose commands work in a namespace.
 func kubeconfig(t *testing.T, namespace, as string) string {
 	t.Helper()
-	config, err := clientcmd.Load(environment.KubeConfig)
-	if err != nil {
-		t.Fatal(err)
-	}
-	config.Contexts[config.CurrentContext].Namespace = namespace
-	config.AuthInfos[config.Contexts[config.CurrentContext].AuthInfo].Impersonate = as
-	path := filepath.Join(t.TempDir(), "kubeconfig")
-	if err := clientcmd.WriteToFile(*config, path); err != nil {
-		t.Fatal(err)
-	}
-	return path
+	config := controlPlane.Config()
+	config.Impersonate.UserName = as
+	return testenv.KubeConfig(t, config, namespace)
 }
 
 // kubectl runs the real one in a namespace.
 func kubectl(t *testing.T, namespace string, args ...string) string {
 	t.Helper()
-	command := exec.CommandContext(t.Context(), filepath.Join(os.Getenv("KUBEBUILDER_ASSETS"), "kubectl"), args...)
-	command.Env = append(os.Environ(), "KUBECONFIG="+kubeconfig(t, namespace, ""))
-	out, err := command.CombinedOutput()
-	if err != nil {
-		t.Fatalf("kubectl %s: %v\n%s", strings.Join(args, " "), err, out)
-	}
-	return string(out)
+	return testenv.Kubectl(t, kubeconfig(t, namespace, ""), "", args...)
 }
 
 // golden compares a text with a file, or writes the file with -update.

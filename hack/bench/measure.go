@@ -27,6 +27,7 @@ import (
 	"time"
 
 	"github.com/dli-operator/dli-operator/internal/dli/dlitest"
+	"github.com/dli-operator/dli-operator/test/testenv"
 )
 
 // snapshot holds all counters at one instant.
@@ -40,7 +41,7 @@ type snapshot struct {
 }
 
 func (w *world) snapshot(ctx context.Context) (s snapshot, err error) {
-	if err := w.operator.alive(); err != nil {
+	if err := w.operator.Alive(); err != nil {
 		return s, err
 	}
 	if s.metrics, err = scrape(ctx, w.metrics); err != nil {
@@ -50,14 +51,14 @@ func (w *world) snapshot(ctx context.Context) (s snapshot, err error) {
 		return s, err
 	}
 	s.at, s.events = time.Now(), w.jobs.counted()
-	s.operator, s.simulatorCPU = cpuOf(w.operator.pid()), cpuOf(w.simulator.pid())
+	s.operator, s.simulatorCPU = cpuOf(w.operator.PID()), cpuOf(w.simulator.PID())
 	s.apiServer, s.etcd = cpuOf(w.apiServer), cpuOf(w.etcd)
 	s.self, s.machine = cpuOf(os.Getpid()), machineCPU()
 	if w.bare != nil {
-		if err := w.bare.alive(); err != nil {
+		if err := w.bare.Alive(); err != nil {
 			return s, err
 		}
-		s.floor = cpuOf(w.bare.pid())
+		s.floor = cpuOf(w.bare.PID())
 	}
 	return s, nil
 }
@@ -88,13 +89,13 @@ func (w *world) measureIdle(ctx context.Context) (i idle, err error) {
 	if err := wait(ctx, window); err != nil {
 		return i, err
 	}
-	began = cpuOf(w.operator.pid())
+	began = cpuOf(w.operator.PID())
 	if err := wait(ctx, window); err != nil {
 		return i, err
 	}
-	i.operator = (cpuOf(w.operator.pid()) - began) / window.Seconds()
+	i.operator = (cpuOf(w.operator.PID()) - began) / window.Seconds()
 	metrics, err := scrape(ctx, w.metrics)
-	i.rss, i.heap, i.goroutines = rssOf(w.operator.pid()), heap(metrics), metrics.sum("go_goroutines")
+	i.rss, i.heap, i.goroutines = rssOf(w.operator.PID()), heap(metrics), metrics.sum("go_goroutines")
 	return i, err
 }
 
@@ -119,7 +120,7 @@ func (w *world) measureStage(ctx context.Context, n int, i idle) (s stage, err e
 	}
 	say("%d jobs: measuring for %v", n, w.window)
 	seen, err := w.observe(ctx, n)
-	w.bare.stop()
+	w.bare.Stop(patience)
 	w.bare = nil
 	if err != nil {
 		return s, err
@@ -171,7 +172,7 @@ func (w *world) endsWithin() time.Duration { return w.window - w.policy.max*11/1
 // settle waits until every job was polled once and only polling goes on.
 func (w *world) settle(ctx context.Context) error {
 	if err := await(ctx, 10*time.Minute, "the first poll of every job", func() (bool, error) {
-		return w.jobs.unpolled() == 0, w.operator.alive()
+		return w.jobs.unpolled() == 0, w.operator.Alive()
 	}); err != nil {
 		return err
 	}
@@ -217,8 +218,8 @@ func (w *world) observe(ctx context.Context, n int) (seen observed, err error) {
 		return seen, err
 	}
 	stopProfile := w.profile(ctx, n)
-	seen.lowest = rssOf(w.operator.pid())
-	highest := memoryOf(ctx, w.operator.pid())
+	seen.lowest = rssOf(w.operator.PID())
+	highest := memoryOf(ctx, w.operator.PID())
 	over := w.disturb(ctx)
 	end := time.Now().Add(w.window)
 	whole := seen.before.at.Add(w.window.Truncate(w.policy.max))
@@ -305,7 +306,7 @@ func (w *world) startFloor(ctx context.Context) error {
 		return err
 	}
 	rate := w.jobs.wanted(now, now.Add(w.policy.max)) / w.policy.max.Seconds()
-	w.bare, err = start(w.dir, "floor", nil, self, "-floor="+strconv.FormatFloat(rate, 'f', 3, 64), "-endpoint="+w.endpoint,
+	w.bare, err = testenv.StartProcess(filepath.Join(w.dir, "floor.log"), nil, self, "-floor="+strconv.FormatFloat(rate, 'f', 3, 64), "-endpoint="+w.endpoint,
 		"-connections="+strconv.Itoa(w.connections), "-error-rate="+strconv.FormatFloat(w.errorRate, 'g', -1, 64),
 		"-ca-file="+w.caFile)
 	if err != nil {

@@ -20,64 +20,10 @@ import (
 	"bytes"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
-	"syscall"
-	"time"
 )
-
-// process is a command that runs until it is stopped.
-type process struct {
-	name  string
-	cmd   *exec.Cmd
-	log   *os.File
-	ended chan struct{}
-}
-
-// start runs a command, with its output in a file of dir.
-func start(dir, name string, env []string, path string, args ...string) (*process, error) {
-	log, err := os.Create(filepath.Join(dir, name+".log"))
-	if err != nil {
-		return nil, err
-	}
-	p := &process{name: name, cmd: exec.Command(path, args...), log: log, ended: make(chan struct{})}
-	p.cmd.Stdout, p.cmd.Stderr = log, log
-	p.cmd.Env = append(os.Environ(), env...)
-	// Ctrl-C only reaches the benchmark, which then stops its processes.
-	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-	if err := p.cmd.Start(); err != nil {
-		return nil, err
-	}
-	go func() { _ = p.cmd.Wait(); close(p.ended) }()
-	return p, nil
-}
-
-func (p *process) pid() int { return p.cmd.Process.Pid }
-
-// stop terminates the process and waits for it.
-func (p *process) stop() {
-	_ = p.cmd.Process.Signal(syscall.SIGTERM)
-	select {
-	case <-p.ended:
-	case <-time.After(40 * time.Second):
-		_ = p.cmd.Process.Kill()
-		<-p.ended
-	}
-	_ = p.log.Close()
-}
-
-// alive returns an error with the end of its log if the process has ended.
-func (p *process) alive() error {
-	select {
-	case <-p.ended:
-		text, _ := os.ReadFile(p.log.Name())
-		return fmt.Errorf("%s has ended: %s", p.name, text[max(0, len(text)-2000):])
-	default:
-		return nil
-	}
-}
 
 // ticksPerSecond is the unit of times in /proc on every Linux.
 const ticksPerSecond = 100

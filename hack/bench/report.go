@@ -200,7 +200,7 @@ func (s *stage) fill(w *world, i idle, before, after snapshot) {
 	s.figures = float64(after.events.figures - before.events.figures)
 
 	jobs := float64(w.jobs.len())
-	s.rss, s.heap = rssOf(w.operator.pid()), heap(after.metrics)
+	s.rss, s.heap = rssOf(w.operator.PID()), heap(after.metrics)
 	s.perJob, s.heapPerJob = (s.rss-i.rss)/jobs, (s.heap-i.heap)/jobs
 	s.apiServerRSS, s.etcdRSS = rssOf(w.apiServer), rssOf(w.etcd)
 	s.goroutines = after.metrics.sum("go_goroutines")

@@ -40,7 +40,7 @@ func (w *world) measureRestart(ctx context.Context) (r restarted, err error) {
 	r.jobs = w.jobs.active(time.Now())
 	say("%d jobs: restarting the operator", r.jobs)
 	events := w.jobs.counted()
-	w.operator.stop()
+	w.operator.Stop(patience)
 	stopped := time.Now()
 	first, err := w.requests(ctx)
 	if err != nil {
@@ -56,13 +56,13 @@ func (w *world) measureRestart(ctx context.Context) (r restarted, err error) {
 	if err := <-ready; err != nil {
 		return r, err
 	}
-	r.startCPU = cpuOf(w.operator.pid())
+	r.startCPU = cpuOf(w.operator.PID())
 	metrics, err := scrape(ctx, w.metrics)
 	if err != nil {
 		return r, err
 	}
 	r.pollLate = metrics.within("dli_operator_poll_lateness_seconds", series{}, 0.99)
-	r.rss, r.heap, r.goroutines = rssOf(w.operator.pid()), heap(metrics), metrics.sum("go_goroutines")
+	r.rss, r.heap, r.goroutines = rssOf(w.operator.PID()), heap(metrics), metrics.sum("go_goroutines")
 	r.writes = w.jobs.counted().all - events.all
 	return r, nil
 }

@@ -52,7 +52,7 @@ type shown struct {
 
 // watch watches all DLIJobs, like clients that wait for them.
 func (w *world) watch(ctx context.Context) error {
-	config := w.controlPlane.Config
+	config := w.controlPlane.Config()
 	http, err := rest.HTTPClientFor(config)
 	if err != nil {
 		return err

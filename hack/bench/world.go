@@ -22,7 +22,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"net"
 	"net/http"
 	"net/url"
 	"os"
@@ -32,13 +31,8 @@ import (
 	"strconv"
 	"time"
 
-	"k8s.io/apimachinery/pkg/runtime"
-	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
-	"k8s.io/client-go/rest"
 	"sigs.k8s.io/controller-runtime/pkg/client"
-	"sigs.k8s.io/controller-runtime/pkg/envtest"
 
-	"github.com/dli-operator/dli-operator/api/v1alpha1"
 	"github.com/dli-operator/dli-operator/internal/dli/dlitest"
 	"github.com/dli-operator/dli-operator/test/testenv"
 )
@@ -48,11 +42,11 @@ type world struct {
 	options
 	cluster
 	dir          string
-	simulator    *process
+	simulator    *testenv.Process
 	endpoint     string
 	control      string
-	operator     *process
-	bare         *process // the floor, while it is measured
+	operator     *testenv.Process
+	bare         *testenv.Process // the floor, while it is measured
 	metrics      string
 	profiler     string
 	jobs         *population
@@ -62,7 +56,7 @@ type world struct {
 
 // cluster is the control plane and the ways to it.
 type cluster struct {
-	controlPlane *envtest.Environment
+	controlPlane *testenv.ControlPlane // nil until it runs
 	etcd         int
 	apiServer    int
 	client       client.Client
@@ -75,7 +69,6 @@ type cluster struct {
 // newWorld builds and starts everything except the operator.
 func newWorld(ctx context.Context, o options) (w *world, err error) {
 	w = &world{options: o}
-	w.controlPlane = &envtest.Environment{CRDDirectoryPaths: []string{"config/crd/bases"}, ErrorIfCRDPathMissing: true}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, w.close())
@@ -106,45 +99,32 @@ func newWorld(ctx context.Context, o options) (w *world, err error) {
 	return w, w.watch(watching)
 }
 
-func (w *world) startControlPlane() error {
-	// envtest disables fsync in etcd; here it must be enabled, as in production.
-	w.controlPlane.ControlPlane.Etcd = &envtest.Etcd{}
-	w.controlPlane.ControlPlane.Etcd.Configure().Disable("unsafe-no-fsync")
-	config, err := w.controlPlane.Start()
-	if err != nil {
-		return fmt.Errorf("starting the control plane: %w", err)
+func (w *world) startControlPlane() (err error) {
+	plane := &testenv.ControlPlane{CRDs: "config/crd/bases", Sync: true}
+	if err := plane.Start(); err != nil {
+		return err
 	}
+	w.controlPlane = plane
 	if w.etcd, err = child("etcd"); err != nil {
 		return err
 	}
 	if w.apiServer, err = child("kube-apiserver"); err != nil {
 		return err
 	}
-	if err := w.writeKubeconfig(config); err != nil {
-		return err
-	}
-	scheme := runtime.NewScheme()
-	if err := errors.Join(clientgoscheme.AddToScheme(scheme), v1alpha1.AddToScheme(scheme)); err != nil {
-		return err
-	}
-	config.QPS = -1
-	w.client, err = client.New(config, client.Options{Scheme: scheme})
-	return err
-}
-
-// writeKubeconfig tells the operator where the API server is.
-func (w *world) writeKubeconfig(config *rest.Config) (err error) {
-	text := w.controlPlane.KubeConfig
+	// The operator's way there.
+	config := plane.Config()
 	if w.trouble.some() {
 		if w.proxy, err = testenv.NewProxy(config); err != nil {
 			return err
 		}
-		text = fmt.Appendf(nil, `{"apiVersion":"v1","kind":"Config","current-context":"proxy",
-"clusters":[{"name":"proxy","cluster":{"server":%q}}],
-"contexts":[{"name":"proxy","context":{"cluster":"proxy"}}]}`, w.proxy.Config().Host)
+		config = w.proxy.Config()
 	}
 	w.kubeconfig = filepath.Join(w.dir, "kubeconfig")
-	return os.WriteFile(w.kubeconfig, text, 0o600)
+	if err := testenv.WriteKubeConfig(w.kubeconfig, config, ""); err != nil {
+		return err
+	}
+	w.client, err = client.New(plane.Config(), client.Options{Scheme: testenv.Scheme()})
+	return err
 }
 
 var simulatorLine = regexp.MustCompile(`(?m)^(endpoint|control): +(\S+)$`)
@@ -158,15 +138,15 @@ func (w *world) startSimulator(ctx context.Context) (err error) {
 		w.caFile = filepath.Join(w.dir, "ca.pem")
 		args = append(args, "-tls", "-ca-file="+w.caFile)
 	}
-	w.simulator, err = start(w.dir, "dlisim", nil, filepath.Join(w.dir, "dlisim"), args...)
+	w.simulator, err = testenv.StartProcess(filepath.Join(w.dir, "dlisim.log"), nil, filepath.Join(w.dir, "dlisim"), args...)
 	if err != nil {
 		return err
 	}
 	return await(ctx, 20*time.Second, "the simulator", func() (bool, error) {
-		text, err := os.ReadFile(w.simulator.log.Name())
+		text, err := os.ReadFile(w.simulator.Log)
 		found := simulatorLine.FindAllSubmatch(text, -1)
 		if err != nil || len(found) < 2 {
-			return false, errors.Join(err, w.simulator.alive())
+			return false, errors.Join(err, w.simulator.Alive())
 		}
 		w.endpoint, w.control = string(found[0][2]), string(found[1][2])
 		return true, nil
@@ -176,7 +156,7 @@ func (w *world) startSimulator(ctx context.Context) (err error) {
 // startOperator starts the operator like config/default, except for what a simulator on
 // loopback needs.
 func (w *world) startOperator(ctx context.Context) error {
-	metrics, err := freeAddress()
+	metrics, err := testenv.FreeAddress()
 	if err != nil {
 		return err
 	}
@@ -190,14 +170,14 @@ func (w *world) startOperator(ctx context.Context) error {
 		"--list-interval=" + w.policy.lists.String(),
 	}, w.pass...)
 	if w.pprof != "" {
-		address, err := freeAddress()
+		address, err := testenv.FreeAddress()
 		if err != nil {
 			return err
 		}
 		args = append(args, "--pprof-bind-address="+address)
 		w.profiler = "http://" + address
 	}
-	w.operator, err = start(w.dir, "operator-"+strconv.FormatInt(time.Now().Unix(), 10), []string{"KUBECONFIG=" + w.kubeconfig},
+	w.operator, err = testenv.StartProcess(filepath.Join(w.dir, "operator.log"), []string{"KUBECONFIG=" + w.kubeconfig},
 		filepath.Join(w.dir, "dli-operator"), args...)
 	if err != nil {
 		return err
@@ -205,33 +185,30 @@ func (w *world) startOperator(ctx context.Context) error {
 	w.metrics = "http://" + metrics + "/metrics"
 	return await(ctx, time.Minute, "the operator", func() (bool, error) {
 		_, err := scrape(ctx, w.metrics)
-		return err == nil, w.operator.alive()
+		return err == nil, w.operator.Alive()
 	})
 }
 
-func freeAddress() (string, error) {
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return "", err
-	}
-	return listener.Addr().String(), listener.Close()
-}
+// patience is how long a process may take to end: the operator gives its workers 30 s.
+const patience = 40 * time.Second
 
 // close stops everything.
 func (w *world) close() error {
 	if w.stopWatching != nil {
 		w.stopWatching()
 	}
-	for _, p := range []*process{w.bare, w.operator, w.simulator} {
+	for _, p := range []*testenv.Process{w.bare, w.operator, w.simulator} {
 		if p != nil {
-			p.stop()
+			p.Stop(patience)
 		}
 	}
 	var err error
 	if w.proxy != nil {
 		err = w.proxy.Stop()
 	}
-	err = errors.Join(err, w.controlPlane.Stop())
+	if w.controlPlane != nil {
+		err = errors.Join(err, w.controlPlane.Close())
+	}
 	if w.keepLogs {
 		say("logs are in %s", w.dir)
 		return err

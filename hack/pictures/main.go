@@ -17,9 +17,8 @@ limitations under the License.
 // Command pictures draws the pictures of docs/performance.md from the figures in
 // performance.json beside them. The same figures give the same bytes.
 //
-// Files that are named on its command line are outputs of make bench. Their
-// figures go into performance.json first, in place of earlier ones at the same
-// numbers of jobs:
+// Its arguments are files with the output of make bench. Their figures are stored in
+// performance.json first, and replace those at the same numbers of jobs:
 //
 //	make pictures BENCH="/tmp/bench.log /tmp/bench50k.log"
 package main
@@ -69,7 +68,7 @@ type point struct {
 	CPU        float64 `json:"cpu"`
 	BareClient float64 `json:"bareClient,omitempty"`
 	// Late is how long after the end of a job the API server shows its outcome, in
-	// poll intervals; 0 where it was not measured.
+	// poll intervals; 0 if not measured.
 	LateP50 float64 `json:"lateP50,omitempty"`
 	LateP99 float64 `json:"lateP99"`
 	LateMax float64 `json:"lateMax,omitempty"`

@@ -21,12 +21,9 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -50,8 +47,7 @@ type replica struct {
 
 	mu          sync.Mutex
 	incarnation int
-	cmd         *exec.Cmd
-	ended       chan struct{}
+	running     *testenv.Process
 	closed      chan struct{}
 	supervised  sync.WaitGroup
 }
@@ -65,16 +61,13 @@ func newReplica(w *world, name string) (*replica, error) {
 	if r.proxy, err = testenv.NewProxy(w.plane.Config()); err != nil {
 		return nil, err
 	}
-	if r.metrics, err = freeAddress(); err != nil {
+	if r.metrics, err = testenv.FreeAddress(); err != nil {
 		return nil, err
 	}
-	if r.profiler, err = freeAddress(); err != nil {
+	if r.profiler, err = testenv.FreeAddress(); err != nil {
 		return nil, err
 	}
-	kubeconfig := fmt.Sprintf(`{apiVersion: v1, kind: Config, current-context: soak,
-contexts: [{name: soak, context: {cluster: soak}}],
-clusters: [{name: soak, cluster: {server: %q}}]}`, r.proxy.Config().Host)
-	if err := os.WriteFile(r.file("kubeconfig"), []byte(kubeconfig), 0o600); err != nil {
+	if err := testenv.WriteKubeConfig(r.file("kubeconfig"), r.proxy.Config(), ""); err != nil {
 		return nil, err
 	}
 	if err := r.start(); err != nil {
@@ -85,42 +78,20 @@ clusters: [{name: soak, cluster: {server: %q}}]}`, r.proxy.Config().Host)
 	return r, nil
 }
 
-func freeAddress() (string, error) {
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return "", err
-	}
-	return listener.Addr().String(), listener.Close()
-}
-
 func (r *replica) file(kind string) string { return filepath.Join(r.world.dir, r.name+"."+kind) }
 
 // start starts a process; it appends to the same log file.
-func (r *replica) start() error {
-	log, err := os.OpenFile(r.file("log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
-	if err != nil {
-		return err
-	}
-	defer log.Close()
-	cmd := exec.Command(filepath.Join(r.world.dir, "operator-"+r.name),
+func (r *replica) start() (err error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.incarnation++
+	r.running, err = testenv.StartProcess(r.file("log"), []string{"KUBECONFIG=" + r.file("kubeconfig")},
+		filepath.Join(r.world.dir, "operator-"+r.name),
 		"--leader-elect", "--leader-election-namespace=default", "--allow-insecure-endpoints",
 		"--metrics-bind-address="+r.metrics, "--metrics-secure=false", "--pprof-bind-address="+r.profiler, "--health-probe-bind-address=0",
 		"--poll-interval-min="+pollMin.String(), "--poll-interval-max="+pollMax.String(),
 		"--status-refresh-interval="+refresh.String(), "--stall-after="+stallAfter.String(), "--not-found-after="+notFoundAfter.String())
-	cmd.Stdout, cmd.Stderr = log, log
-	cmd.Env = append(os.Environ(), "KUBECONFIG="+r.file("kubeconfig"))
-	// Ctrl-C only reaches the soak, which then stops its processes.
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.incarnation++
-	if err := cmd.Start(); err != nil {
-		return err
-	}
-	ended := make(chan struct{})
-	r.cmd, r.ended = cmd, ended
-	go func() { _ = cmd.Wait(); close(ended) }()
-	return nil
+	return err
 }
 
 // supervise restarts the operator until the replica is closed.
@@ -128,7 +99,7 @@ func (r *replica) supervise() {
 	defer r.supervised.Done()
 	for {
 		r.mu.Lock()
-		ended := r.ended
+		ended := r.running.Ended()
 		r.mu.Unlock()
 		select {
 		case <-r.closed:
@@ -159,12 +130,8 @@ func (r *replica) process() string {
 func (r *replica) signal(s syscall.Signal) <-chan struct{} {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	select {
-	case <-r.ended:
-	default:
-		_ = r.cmd.Process.Signal(s)
-	}
-	return r.ended
+	r.running.Signal(s)
+	return r.running.Ended()
 }
 
 // kill kills the current process without a graceful shutdown.
@@ -173,12 +140,8 @@ func (r *replica) kill() { <-r.signal(syscall.SIGKILL) }
 func (r *replica) close() {
 	close(r.closed)
 	r.supervised.Wait()
-	_ = r.signal(syscall.SIGCONT)
-	select {
-	case <-r.signal(syscall.SIGTERM):
-	case <-time.After(10 * time.Second):
-		r.kill()
-	}
+	r.running.Signal(syscall.SIGCONT)
+	r.running.Stop(10 * time.Second)
 	_ = r.proxy.Stop()
 }
 

@@ -33,6 +33,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/dli-operator/dli-operator/api/v1alpha1"
+	"github.com/dli-operator/dli-operator/test/testenv"
 )
 
 // watcher observes every version of every DLIJob, directly from the API server.
@@ -51,7 +52,7 @@ type watcher struct {
 
 func watch(ctx context.Context, w *world, config *rest.Config) (*watcher, error) {
 	// Without a timeout, because watches are long-lived.
-	c, err := client.NewWithWatch(config, client.Options{Scheme: environment})
+	c, err := client.NewWithWatch(config, client.Options{Scheme: testenv.Scheme()})
 	if err != nil {
 		return nil, err
 	}

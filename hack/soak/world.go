@@ -21,16 +21,13 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"sync"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
-	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/dli-operator/dli-operator/api/v1alpha1"
@@ -82,8 +79,6 @@ type team struct {
 	rotations int
 }
 
-var environment = runtime.NewScheme()
-
 func newWorld(ctx context.Context, o options) (w *world, err error) {
 	w = &world{options: o, during: "nothing", history: check.New(check.Budget{
 		NotFoundAfter: notFoundAfter, Refresh: refresh, Versions: 12, PerFault: 8,
@@ -94,9 +89,6 @@ func newWorld(ctx context.Context, o options) (w *world, err error) {
 		}
 	}()
 	if w.dir, err = os.MkdirTemp("", "dli-soak-"); err != nil {
-		return w, err
-	}
-	if err := errors.Join(clientgoscheme.AddToScheme(environment), v1alpha1.AddToScheme(environment)); err != nil {
 		return w, err
 	}
 	for i := range w.replicas {
@@ -112,7 +104,7 @@ func newWorld(ctx context.Context, o options) (w *world, err error) {
 	w.plane = plane
 	config := plane.Config()
 	config.Timeout = 5 * time.Second
-	if w.client, err = client.NewWithWatch(config, client.Options{Scheme: environment}); err != nil {
+	if w.client, err = client.NewWithWatch(config, client.Options{Scheme: testenv.Scheme()}); err != nil {
 		return w, err
 	}
 	if w.dli, err = newFrontend(w); err != nil {
@@ -136,16 +128,11 @@ func replicaName(i int) string { return string(rune('a' + i)) }
 // build builds the operator of a replica: DLI distinguishes them by their version.
 func (w *world) build(ctx context.Context, name string) error {
 	say("building operator %s", name)
-	args := []string{"build", "-trimpath", "-ldflags=-X main.version=" + name, "-o", filepath.Join(w.dir, "operator-"+name)}
+	flags := []string{"-ldflags=-X main.version=" + name}
 	if w.overlay != "" {
-		args = append(args, "-overlay="+w.overlay)
+		flags = append(flags, "-overlay="+w.overlay)
 	}
-	command := exec.CommandContext(ctx, "go", append(args, ".")...)
-	command.Stderr, command.Env = os.Stderr, append(os.Environ(), "CGO_ENABLED=0")
-	if err := command.Run(); err != nil {
-		return fmt.Errorf("building the operator: %w", err)
-	}
-	return nil
+	return testenv.BuildOperator(ctx, filepath.Join(w.dir, "operator-"+name), flags...)
 }
 
 // createTeams creates four namespaces; the jobs of the last one reach its rate limit.

@@ -60,15 +60,7 @@ type restorable struct {
 
 func newRestorable(t *testing.T, changes ...func(*world)) *restorable {
 	t.Helper()
-	plane := newControlPlane()
-	if err := plane.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := plane.Close(); err != nil {
-			t.Error(err)
-		}
-	})
+	plane := testenv.Run(t, crds)
 	w := &restorable{world: newWorldOn(t, plane), plane: plane}
 	for _, change := range changes {
 		change(w.world)

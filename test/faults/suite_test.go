@@ -39,8 +39,6 @@ import (
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
-	"k8s.io/apimachinery/pkg/runtime"
-	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
 	"k8s.io/client-go/rest"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
@@ -59,13 +57,11 @@ import (
 // One control plane serves all tests that do not stop it; each works in a
 // namespace of its own.
 var (
-	controlPlane = newControlPlane()
-	scheme       = runtime.NewScheme()
+	controlPlane = &testenv.ControlPlane{CRDs: crds}
+	scheme       = testenv.Scheme()
 )
 
-func newControlPlane() *testenv.ControlPlane {
-	return &testenv.ControlPlane{CRDs: "../../config/crd/bases"}
-}
+const crds = "../../config/crd/bases"
 
 func TestMain(m *testing.M) { os.Exit(runTests(m)) }
 
@@ -74,8 +70,6 @@ func runTests(m *testing.M) int {
 	// The tests wait more than they work.
 	must(flag.Set("test.parallel", "20"))
 	ctrl.SetLogger(logr.Discard())
-	must(clientgoscheme.AddToScheme(scheme))
-	must(v1alpha1.AddToScheme(scheme))
 	if err := controlPlane.Start(); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return 1

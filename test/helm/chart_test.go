@@ -114,16 +114,6 @@ func helm(t *testing.T) string {
 	return filepath.Join(strings.TrimSpace(out), "helm")
 }
 
-// kubectl is the path of the one that make test has built.
-func kubectl(t *testing.T) string {
-	t.Helper()
-	assets := os.Getenv("KUBEBUILDER_ASSETS")
-	if assets == "" {
-		t.Fatal("KUBEBUILDER_ASSETS is not set; run the tests with make test")
-	}
-	return filepath.Join(assets, "kubectl")
-}
-
 // run returns what a program prints. Its error has what it complains about.
 func run(t *testing.T, program string, env []string, input string, args ...string) (string, error) {
 	t.Helper()

@@ -29,7 +29,6 @@ import (
 	"testing"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
-	"sigs.k8s.io/controller-runtime/pkg/envtest"
 )
 
 const (
@@ -227,20 +226,7 @@ func checkComponents(t *testing.T, dir string) {
 // live does with a real API server what the users of two releases do.
 func live(t *testing.T, old, current, manifest string) {
 	t.Helper()
-	environment := &envtest.Environment{}
-	if _, err := environment.Start(); err != nil {
-		t.Fatalf("starting the control plane: %v; run the tests with make test, which builds it", err)
-	}
-	t.Cleanup(func() {
-		if err := environment.Stop(); err != nil {
-			t.Error(err)
-		}
-	})
-	kubeconfig := filepath.Join(t.TempDir(), "kubeconfig")
-	if err := os.WriteFile(kubeconfig, environment.KubeConfig, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	c := cluster{t, []string{"KUBECONFIG=" + kubeconfig, "HOME=" + t.TempDir()}}
+	c := newCluster(t, "")
 	image := func() string {
 		return c.kubectl("", "get", "deployment", "dli-operator-controller-manager", "--namespace="+namespace,
 			"--output=jsonpath={.spec.template.spec.containers[0].image}")
@@ -266,7 +252,7 @@ func live(t *testing.T, old, current, manifest string) {
 	// The other way to install takes over what Helm has left.
 	c.kubectl("", "apply", "--server-side", "--force-conflicts", "-f", manifest)
 	expect("kubectl apply", published)
-	if out, err := run(t, "bash", append(c.env, "PATH="+filepath.Dir(kubectl(t))+":"+os.Getenv("PATH")), "", "-euo", "pipefail", "-c", removal(t)); err != nil {
+	if out, err := run(t, "bash", []string{"KUBECONFIG=" + c.kubeconfig, "PATH=" + os.Getenv("KUBEBUILDER_ASSETS") + ":" + os.Getenv("PATH")}, "", "-euo", "pipefail", "-c", removal(t)); err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
 	c.kubectl("", "get", "dlijob", "report")

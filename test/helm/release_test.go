@@ -17,31 +17,17 @@ limitations under the License.
 package helm
 
 import (
-	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 
-	"sigs.k8s.io/controller-runtime/pkg/envtest"
+	"github.com/dli-operator/dli-operator/test/testenv"
 )
 
 // A cluster from the first release to the last, with the real Helm and a real
 // API server. There are no nodes, so nothing runs.
 func TestTheLifeOfReleases(t *testing.T) {
-	environment := &envtest.Environment{CRDDirectoryPaths: []string{"testdata/prometheus-operator.yaml"}, ErrorIfCRDPathMissing: true}
-	if _, err := environment.Start(); err != nil {
-		t.Fatalf("starting the control plane: %v; run the tests with make test, which builds it", err)
-	}
-	t.Cleanup(func() {
-		if err := environment.Stop(); err != nil {
-			t.Error(err)
-		}
-	})
-	kubeconfig := filepath.Join(t.TempDir(), "kubeconfig")
-	if err := os.WriteFile(kubeconfig, environment.KubeConfig, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	c := cluster{t, []string{"KUBECONFIG=" + kubeconfig, "HOME=" + t.TempDir()}}
+	c := newCluster(t, "testdata/prometheus-operator.yaml")
 
 	c.install("dli-operator", "")
 	c.kubectl(job, "create", "-f", "-")
@@ -58,7 +44,7 @@ func TestTheLifeOfReleases(t *testing.T) {
 			verb, resource, _ := strings.Cut(question, " ")
 			resource, subresource, _ := strings.Cut(resource, "/")
 			// It exits with an error to say no.
-			got, _ := run(t, kubectl(t), c.env, "", "auth", "can-i", verb, resource, "--subresource="+subresource, "-n", namespace, as)
+			got, _ := testenv.TryKubectl(t, c.kubeconfig, "", "auth", "can-i", verb, resource, "--subresource="+subresource, "-n", namespace, as)
 			if strings.TrimSpace(got) != want {
 				t.Errorf("may %s: %q, want %s", question, got, want)
 			}
@@ -97,7 +83,7 @@ func (c cluster) installNamespaced(t *testing.T) {
 		"list namespaces": "no", "create tokenreviews.authentication.k8s.io": "no",
 	} {
 		// It exits with an error to say no.
-		got, _ := run(t, kubectl(t), c.env, "", append([]string{"auth", "can-i", as}, strings.Fields(question)...)...)
+		got, _ := testenv.TryKubectl(t, c.kubeconfig, "", append([]string{"auth", "can-i", as}, strings.Fields(question)...)...)
 		if strings.TrimSpace(got) != want {
 			t.Errorf("may %s: %q, want %s", question, got, want)
 		}
@@ -114,7 +100,13 @@ spec: {jobID: "1"}
 // cluster is what Helm works on.
 type cluster struct {
 	*testing.T
-	env []string
+	kubeconfig string
+}
+
+// newCluster starts a control plane with the custom resources of a file.
+func newCluster(t *testing.T, crds string) cluster {
+	t.Helper()
+	return cluster{t, testenv.KubeConfig(t, testenv.Run(t, crds).Config(), "")}
 }
 
 // install installs or upgrades a release. Fields that the API server does not
@@ -129,7 +121,7 @@ func (c cluster) install(release, values string) {
 
 func (c cluster) helm(input string, args ...string) string {
 	c.Helper()
-	out, err := run(c.T, helm(c.T), c.env, input, args...)
+	out, err := run(c.T, helm(c.T), []string{"KUBECONFIG=" + c.kubeconfig, "HOME=" + filepath.Dir(c.kubeconfig)}, input, args...)
 	if err != nil {
 		c.Fatal(err)
 	}
@@ -138,11 +130,7 @@ func (c cluster) helm(input string, args ...string) string {
 
 func (c cluster) kubectl(input string, args ...string) string {
 	c.Helper()
-	out, err := run(c.T, kubectl(c.T), c.env, input, args...)
-	if err != nil {
-		c.Fatal(err)
-	}
-	return out
+	return testenv.Kubectl(c.T, c.kubeconfig, input, args...)
 }
 
 // everyValue has something in every list and map.

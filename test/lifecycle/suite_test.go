@@ -21,12 +21,7 @@ package lifecycle
 
 import (
 	"context"
-	"flag"
-	"fmt"
 	"os"
-	"os/exec"
-	"path/filepath"
-	"syscall"
 	"testing"
 	"time"
 
@@ -34,8 +29,6 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/runtime"
-	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -44,33 +37,12 @@ import (
 	"github.com/dli-operator/dli-operator/test/testenv"
 )
 
-var (
-	scheme = runtime.NewScheme()
-	// binary is the operator.
-	binary string
-)
+// binary is the operator.
+var binary string
 
-func TestMain(m *testing.M) { os.Exit(runTests(m)) }
-
-func runTests(m *testing.M) int {
-	flag.Parse()
+func TestMain(m *testing.M) {
 	ctrl.SetLogger(logr.Discard())
-	must(clientgoscheme.AddToScheme(scheme))
-	must(v1alpha1.AddToScheme(scheme))
-	dir, err := os.MkdirTemp("", "dli-lifecycle-")
-	must(err)
-	defer os.RemoveAll(dir)
-	binary = filepath.Join(dir, "operator")
-	build := exec.Command("go", "build", "-o", binary, ".")
-	build.Dir, build.Stderr = "../..", os.Stderr
-	must(build.Run())
-	return m.Run()
-}
-
-func must(err error) {
-	if err != nil {
-		panic(err)
-	}
+	os.Exit(testenv.RunWithOperator(m, &binary))
 }
 
 // world is a control plane and a DLI of the test's own.
@@ -85,21 +57,13 @@ const namespace = "default"
 
 func newWorld(t *testing.T, crds string) *world {
 	t.Helper()
-	plane := &testenv.ControlPlane{CRDs: crds}
-	if err := plane.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := plane.Close(); err != nil {
-			t.Error(err)
-		}
-	})
+	plane := testenv.Run(t, crds)
 	dli, err := dlitest.NewServer(dlitest.WithRequestLog())
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(dli.Close)
-	c, err := client.New(plane.Config(), client.Options{Scheme: scheme})
+	c, err := client.New(plane.Config(), client.Options{Scheme: testenv.Scheme()})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -170,12 +134,10 @@ func isRunning(job *v1alpha1.DLIJob) bool {
 	return c != nil && c.Reason == v1alpha1.ReasonJobRunning
 }
 
-// operator is a process.
+// operator is a process, and what stands between it and the API server.
 type operator struct {
-	cmd   *exec.Cmd
+	*testenv.Process
 	proxy *testenv.Proxy
-	log   string
-	ended chan struct{}
 }
 
 // start starts an operator, which ends with the test.
@@ -185,56 +147,22 @@ func (w *world) start(args ...string) *operator {
 	if err != nil {
 		w.Fatal(err)
 	}
-	dir := w.TempDir()
-	kubeconfig := filepath.Join(dir, "kubeconfig")
-	text := fmt.Sprintf(`{apiVersion: v1, kind: Config, current-context: c, contexts: [{name: c, context: {cluster: c}}],
-clusters: [{name: c, cluster: {server: %q}}]}`, proxy.Config().Host)
-	if err := os.WriteFile(kubeconfig, []byte(text), 0o600); err != nil {
-		w.Fatal(err)
-	}
-	log, err := os.Create(filepath.Join(dir, "log"))
-	if err != nil {
-		w.Fatal(err)
-	}
-	defer log.Close()
-	o := &operator{proxy: proxy, log: log.Name(), ended: make(chan struct{})}
-	o.cmd = exec.Command(binary, append([]string{
+	w.Cleanup(func() { _ = proxy.Stop() })
+	return &operator{proxy: proxy, Process: testenv.Start(w.T, testenv.KubeConfig(w.T, proxy.Config(), ""), binary, append([]string{
 		"--allow-insecure-endpoints", "--metrics-bind-address=0", "--health-probe-bind-address=0",
-	}, args...)...)
-	o.cmd.Stdout, o.cmd.Stderr, o.cmd.Env = log, log, append(os.Environ(), "KUBECONFIG="+kubeconfig)
-	o.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-	if err := o.cmd.Start(); err != nil {
-		w.Fatal(err)
-	}
-	go func() { _ = o.cmd.Wait(); close(o.ended) }()
-	w.Cleanup(func() {
-		_ = o.cmd.Process.Kill()
-		<-o.ended
-		_ = proxy.Stop()
-		if w.Failed() {
-			said, _ := os.ReadFile(o.log)
-			w.Logf("an operator's log ends with:\n%s", said[max(0, len(said)-3000):])
-		}
-	})
-	return o
+	}, args...)...)}
 }
 
 // terminate asks the operator to end, and returns how long that took.
 func (o *operator) terminate(t *testing.T) time.Duration {
 	t.Helper()
 	began := time.Now()
-	if err := o.cmd.Process.Signal(syscall.SIGTERM); err != nil {
-		t.Fatal(err)
-	}
-	select {
-	case <-o.ended:
-	case <-time.After(time.Minute):
-		t.Fatal("the operator does not end")
-	}
-	if code := o.cmd.ProcessState.ExitCode(); code != 0 {
+	o.Stop(time.Minute)
+	took := time.Since(began)
+	if code := o.ExitCode(); code != 0 {
 		t.Errorf("the operator ends with status %d", code)
 	}
-	return time.Since(began)
+	return took
 }
 
 func withTimeout(t *testing.T) context.Context {

@@ -62,14 +62,14 @@ func rules(t *testing.T) (alerts []rule, file string) {
 func TestAlertsComeWhenTheyMust(t *testing.T) {
 	_, groups := rules(t)
 	promtool := tool(t, "promtool")
-	if _, err := run(t, promtool, "", "check", "rules", "--lint=all", "--lint-fatal", groups); err != nil {
+	if _, err := run(t, promtool, "check", "rules", "--lint=all", "--lint-fatal", groups); err != nil {
 		t.Error(err)
 	}
 	cases := filepath.Join(filepath.Dir(groups), "rules_test.yaml")
 	if err := os.WriteFile(cases, []byte(read(t, config, "prometheus", "rules_test.yaml")), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := run(t, promtool, "", "test", "rules", cases); err != nil {
+	if _, err := run(t, promtool, "test", "rules", cases); err != nil {
 		t.Error(err)
 	}
 }

@@ -31,6 +31,7 @@ import (
 	"time"
 
 	"github.com/dli-operator/dli-operator/internal/dli/dlitest"
+	"github.com/dli-operator/dli-operator/test/testenv"
 )
 
 // Two replicas watch jobs in different states: one works, one waits for its
@@ -57,7 +58,7 @@ func TestScraped(t *testing.T) {
 	c.kubectl("", "create", "serviceaccount", "stranger")
 	c.kubectl("", "create", "clusterrolebinding", "scraper", "--clusterrole=dli-operator-metrics-reader", "--serviceaccount=default:scraper")
 	eventually(t, "the binding is known", func() error {
-		_, err := c.tryKubectl("", "auth", "can-i", "get", "/metrics", "--as=system:serviceaccount:default:scraper")
+		_, err := testenv.TryKubectl(t, c.kubeconfig, "", "auth", "can-i", "get", "/metrics", "--as=system:serviceaccount:default:scraper")
 		return err
 	})
 	scraper := c.token("default", "scraper")
@@ -308,8 +309,8 @@ scrape_configs:
   tls_config: {insecure_skip_verify: true}
   static_configs: [{targets: [%q]}]
 `, alerts, working, token, waiting)
-	address := unusedAddress(t)
-	start(t, tool(t, "prometheus"),
+	address := freeAddress(t)
+	testenv.Start(t, "", tool(t, "prometheus"),
 		"--config.file="+write(t, "prometheus.yaml", []byte(configuration)), "--storage.tsdb.path="+t.TempDir(),
 		"--web.listen-address="+address, "--log.level=warn")
 	s := server{"http://" + address}

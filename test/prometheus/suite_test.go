@@ -21,7 +21,6 @@ package prometheus
 import (
 	"bytes"
 	"fmt"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -29,8 +28,9 @@ import (
 	"testing"
 	"time"
 
-	"sigs.k8s.io/controller-runtime/pkg/envtest"
-	"sigs.k8s.io/yaml"
+	"k8s.io/client-go/rest"
+
+	"github.com/dli-operator/dli-operator/test/testenv"
 )
 
 const (
@@ -43,42 +43,23 @@ const (
 
 func eventually(t *testing.T, what string, is func() error) {
 	t.Helper()
-	tick, timeout := time.NewTicker(200*time.Millisecond), time.After(deadline)
-	defer tick.Stop()
-	for {
-		err := is()
-		if err == nil {
-			return
-		}
-		select {
-		case <-tick.C:
-		case <-timeout:
-			t.Fatalf("not so within %v: %s: %v", deadline, what, err)
-		}
+	var err error
+	if !testenv.Within(deadline, func() bool { err = is(); return err == nil }) {
+		t.Fatalf("not so within %v: %s: %v", deadline, what, err)
 	}
 }
 
 // cluster is a real API server with config/default installed.
 type cluster struct {
 	*testing.T
+	admin      *rest.Config
 	kubeconfig string
-	host       string
-	ca         []byte
 }
 
 func newCluster(t *testing.T) *cluster {
 	t.Helper()
-	environment := &envtest.Environment{}
-	if _, err := environment.Start(); err != nil {
-		t.Fatalf("starting the control plane: %v; run the tests with make test, which builds it", err)
-	}
-	t.Cleanup(func() {
-		if err := environment.Stop(); err != nil {
-			t.Error(err)
-		}
-	})
-	c := &cluster{T: t, host: environment.Config.Host, ca: environment.Config.CAData}
-	c.kubeconfig = write(t, "kubeconfig", environment.KubeConfig)
+	admin := testenv.Run(t, "").Config()
+	c := &cluster{T: t, admin: admin, kubeconfig: testenv.KubeConfig(t, admin, "")}
 	c.kubectl("", "apply", "--server-side", "-k", filepath.Join(config, "default"))
 	c.kubectl("", "wait", "--for=condition=Established", "crd", "--all")
 	return c
@@ -86,15 +67,7 @@ func newCluster(t *testing.T) *cluster {
 
 func (c *cluster) kubectl(input string, args ...string) string {
 	c.Helper()
-	out, err := c.tryKubectl(input, args...)
-	if err != nil {
-		c.Fatal(err)
-	}
-	return out
-}
-
-func (c *cluster) tryKubectl(input string, args ...string) (string, error) {
-	return run(c.T, filepath.Join(os.Getenv("KUBEBUILDER_ASSETS"), "kubectl"), input, append([]string{"--kubeconfig=" + c.kubeconfig}, args...)...)
+	return testenv.Kubectl(c.T, c.kubeconfig, input, args...)
 }
 
 // token is one of a ServiceAccount.
@@ -107,18 +80,10 @@ func (c *cluster) token(namespace, account string) string {
 // and returns the address of its metrics.
 func (c *cluster) operator(binary string, args ...string) string {
 	c.Helper()
-	kubeconfig, err := yaml.Marshal(map[string]any{
-		"apiVersion": "v1", "kind": "Config", "current-context": "it",
-		"clusters": []any{map[string]any{"name": "it", "cluster": map[string]any{"server": c.host, "certificate-authority-data": c.ca}}},
-		"users":    []any{map[string]any{"name": "it", "user": map[string]any{"token": c.token(namespace, "dli-operator-controller-manager")}}},
-		"contexts": []any{map[string]any{"name": "it", "context": map[string]any{"cluster": "it", "user": "it"}}},
-	})
-	if err != nil {
-		c.Fatal(err)
-	}
-	address := unusedAddress(c.T)
-	start(c.T, binary, append([]string{
-		"--kubeconfig=" + write(c.T, "operator", kubeconfig),
+	account := rest.AnonymousClientConfig(c.admin)
+	account.BearerToken = c.token(namespace, "dli-operator-controller-manager")
+	address := freeAddress(c.T)
+	testenv.Start(c.T, testenv.KubeConfig(c.T, account, ""), binary, append([]string{
 		"--leader-elect", "--leader-election-namespace=" + namespace,
 		"--metrics-bind-address=" + address,
 		"--health-probe-bind-address=0",
@@ -132,35 +97,16 @@ func (c *cluster) operator(binary string, args ...string) string {
 func buildOperator(t *testing.T) string {
 	t.Helper()
 	binary := filepath.Join(t.TempDir(), "manager")
-	if _, err := run(t, "go", "", "build", "-C", root, "-ldflags=-X main.version=v1.2.3", "-o", binary, "."); err != nil {
+	if err := testenv.BuildOperator(t.Context(), binary, "-ldflags=-X main.version=v1.2.3"); err != nil {
 		t.Fatal(err)
 	}
 	return binary
 }
 
-// start runs a program until the test ends, and shows what it says if the test
-// fails.
-func start(t *testing.T, program string, args ...string) {
-	t.Helper()
-	command := exec.Command(program, args...)
-	var said bytes.Buffer
-	command.Stdout, command.Stderr = &said, &said
-	if err := command.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		_ = command.Process.Signal(os.Interrupt)
-		_ = command.Wait()
-		if t.Failed() {
-			t.Logf("%s:\n%s", filepath.Base(program), said.String())
-		}
-	})
-}
-
 // tool is the path of prometheus or promtool.
 func tool(t *testing.T, name string) string {
 	t.Helper()
-	dir, err := run(t, filepath.Join(root, "hack", "build.sh"), "", "prometheus")
+	dir, err := run(t, filepath.Join(root, "hack", "build.sh"), "prometheus")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -168,10 +114,9 @@ func tool(t *testing.T, name string) string {
 }
 
 // run returns what a program prints. Its error has what it complains about.
-func run(t *testing.T, program, input string, args ...string) (string, error) {
+func run(t *testing.T, program string, args ...string) (string, error) {
 	t.Helper()
 	command := exec.CommandContext(t.Context(), program, args...)
-	command.Stdin = strings.NewReader(input)
 	var out, complaints bytes.Buffer
 	command.Stdout, command.Stderr = &out, &complaints
 	if err := command.Run(); err != nil {
@@ -198,13 +143,12 @@ func read(t *testing.T, path ...string) string {
 	return string(content)
 }
 
-// unusedAddress is one at which nobody listens.
-func unusedAddress(t *testing.T) string {
+// freeAddress is one at which nobody listens.
+func freeAddress(t *testing.T) string {
 	t.Helper()
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	address, err := testenv.FreeAddress()
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer listener.Close()
-	return listener.Addr().String()
+	return address
 }

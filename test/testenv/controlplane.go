@@ -17,7 +17,8 @@ limitations under the License.
 // Package testenv is a real control plane for tests and measurements: a
 // kube-apiserver and its etcd, which can be stopped, started again and set back
 // to an earlier state, and a proxy in front of it that makes it slow, refuses
-// writes, goes away, and counts.
+// writes, goes away, and counts. It also runs what works on the control plane:
+// kubectl, and the operator as a process.
 package testenv
 
 import (
@@ -30,14 +31,19 @@ import (
 	"path/filepath"
 	"time"
 
+	"k8s.io/apimachinery/pkg/runtime"
+	utilruntime "k8s.io/apimachinery/pkg/util/runtime"
+	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
 	"k8s.io/client-go/rest"
 	"sigs.k8s.io/controller-runtime/pkg/envtest"
+
+	"github.com/dli-operator/dli-operator/api/v1alpha1"
 )
 
 // ControlPlane is a kube-apiserver with its etcd. Set the fields, then call
 // Start. Its methods are not safe for use by several goroutines.
 type ControlPlane struct {
-	// CRDs is the directory of the custom resources to install.
+	// CRDs is a directory or a file of custom resources to install; none if empty.
 	CRDs string
 	// Sync has etcd write to the disk what it has promised to keep, as it must in
 	// production and need not in a test.
@@ -76,12 +82,16 @@ func (c *ControlPlane) create() (err error) {
 		etcd.Configure().Disable("unsafe-no-fsync")
 	}
 	c.environment = &envtest.Environment{
-		CRDDirectoryPaths: []string{c.CRDs}, ErrorIfCRDPathMissing: true,
+		ErrorIfCRDPathMissing:    true,
 		ControlPlane:             envtest.ControlPlane{Etcd: etcd, APIServer: &envtest.APIServer{CertDir: c.certDir()}},
 		ControlPlaneStartTimeout: time.Minute, ControlPlaneStopTimeout: patience,
 	}
+	if c.CRDs != "" {
+		c.environment.CRDDirectoryPaths = []string{c.CRDs}
+	}
 	if c.config, err = c.environment.Start(); err != nil {
-		return errors.Join(fmt.Errorf("starting the control plane, which make test builds: %w", err), os.RemoveAll(c.dir))
+		// Part of it may be running.
+		return errors.Join(fmt.Errorf("starting the control plane, which make test builds: %w", err), c.environment.Stop(), os.RemoveAll(c.dir))
 	}
 	// The API server's own fairness is enough.
 	c.config.QPS = -1
@@ -182,8 +192,13 @@ func (c *ControlPlane) Close() error { return errors.Join(c.Stop(), os.RemoveAll
 // Config is what clients need, as a user who may do everything.
 func (c *ControlPlane) Config() *rest.Config { return rest.CopyConfig(c.config) }
 
-// KubeConfig is the same as a file.
-func (c *ControlPlane) KubeConfig() []byte { return c.environment.KubeConfig }
+// Scheme returns a scheme with the types of Kubernetes and of the operator.
+func Scheme() *runtime.Scheme {
+	scheme := runtime.NewScheme()
+	utilruntime.Must(clientgoscheme.AddToScheme(scheme))
+	utilruntime.Must(v1alpha1.AddToScheme(scheme))
+	return scheme
+}
 
 // Snapshot is a state of etcd.
 type Snapshot struct{ dir string }

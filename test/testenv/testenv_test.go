@@ -20,6 +20,7 @@ import (
 	"fmt"
 	"net/http"
 	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -34,15 +35,7 @@ import (
 
 func TestControlPlane(t *testing.T) {
 	ctrl.SetLogger(logr.Discard())
-	plane := &ControlPlane{CRDs: "../../config/crd/bases"}
-	if err := plane.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := plane.Close(); err != nil {
-			t.Error(err)
-		}
-	})
+	plane := Run(t, "../../config/crd/bases")
 	admin := newClient(t, plane.Config())
 	proxy, err := NewProxy(plane.Config())
 	if err != nil {
@@ -169,6 +162,32 @@ func TestControlPlane(t *testing.T) {
 		err := newClient(t, config).List(t.Context(), &corev1.ConfigMapList{})
 		if !apierrors.IsUnauthorized(err) {
 			t.Errorf("error is %v", err)
+		}
+	})
+}
+
+func TestProcess(t *testing.T) {
+	t.Run("says what it said, and its status, when it has ended", func(t *testing.T) {
+		p := Start(t, "", "sh", "-c", "echo goodbye; exit 3")
+		if code := p.ExitCode(); code != 3 {
+			t.Errorf("the status is %d", code)
+		}
+		if err := p.Alive(); err == nil || !strings.Contains(err.Error(), "goodbye") {
+			t.Errorf("error is %v", err)
+		}
+		p.Stop(time.Minute)
+	})
+	t.Run("is killed if it does not stop", func(t *testing.T) {
+		p := Start(t, "", "sh", "-c", "trap '' TERM; echo ready; exec sleep 600")
+		if !Within(time.Minute, func() bool { return p.Said() != "" }) {
+			t.Fatal("it says nothing")
+		}
+		if err := p.Alive(); err != nil {
+			t.Error(err)
+		}
+		p.Stop(10 * time.Millisecond)
+		if code := p.ExitCode(); code != -1 {
+			t.Errorf("the status is %d", code)
 		}
 	})
 }

@@ -14,7 +14,7 @@ See the License for the specific language governing permissions and
 limitations under the License.
 */
 
-package main
+package install
 
 import (
 	"net/http"
@@ -28,37 +28,36 @@ import (
 	"time"
 
 	"k8s.io/client-go/rest"
-	"sigs.k8s.io/controller-runtime/pkg/envtest"
+
+	"github.com/dli-operator/dli-operator/test/testenv"
 )
 
 // A standby operator that cannot list DLIConnections is not ready to take over.
 func TestReadiness(t *testing.T) {
-	environment := startControlPlane(t)
-	kubectl(t, environment, "apply", "-k", "config/crd")
-	kubectl(t, environment, "create", "namespace", namespace)
-	p := pods{binary: buildManager(t), kubeconfig: writeKubeconfig(t, environment)}
-	leader := p.start(t, "--leader-elect")
-	eventually(t, "the leader is ready", leader.ready)
+	c := newCluster(t, "crd")
+	c.kubectl("create", "namespace", namespace)
+	leader := c.start(c.kubeconfig, "--leader-elect")
+	c.eventually("the leader is ready", leader.ready)
 
-	slow := slowAPIServer(t, environment, "/dliconnections")
-	p.kubeconfig = writeTokenKubeconfig(t, &rest.Config{Host: slow.URL}, "")
-	standby, other := p.start(t, "--leader-elect"), p.start(t, "--leader-elect")
-	eventually(t, "both ask for DLIConnections", func() bool { return slow.waiting.Load() == 2 })
-	for _, waiting := range []*process{standby, other} {
-		eventually(t, "the operator lives", func() bool { return waiting.answers("/healthz") })
+	slow := slowAPIServer(t, c.plane.Config(), "/dliconnections")
+	behind := testenv.KubeConfig(t, &rest.Config{Host: slow.URL}, "")
+	standby, other := c.start(behind, "--leader-elect"), c.start(behind, "--leader-elect")
+	c.eventually("both ask for DLIConnections", func() bool { return slow.waiting.Load() == 2 })
+	for _, waiting := range []*operator{standby, other} {
+		c.eventually("the operator lives", func() bool { return waiting.answers("/healthz") })
 		if waiting.ready() {
 			t.Error("ready before it has seen the DLIConnections")
 		}
 	}
 
 	began := time.Now()
-	other.stop()
+	other.Stop(time.Minute)
 	if took := time.Since(began); took > 10*time.Second {
 		t.Errorf("an operator whose caches are not filled takes %v to stop", took)
 	}
 
 	slow.release()
-	eventually(t, "the standby is ready", standby.ready)
+	c.eventually("the standby is ready", standby.ready)
 }
 
 // slowServer is an API server that holds some requests until it is released.
@@ -69,13 +68,13 @@ type slowServer struct {
 	release func()
 }
 
-func slowAPIServer(t *testing.T, environment *envtest.Environment, path string) *slowServer {
+func slowAPIServer(t *testing.T, config *rest.Config, path string) *slowServer {
 	t.Helper()
-	target, err := url.Parse(environment.Config.Host)
+	target, err := url.Parse(config.Host)
 	if err != nil {
 		t.Fatal(err)
 	}
-	transport, err := rest.TransportFor(environment.Config)
+	transport, err := rest.TransportFor(config)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,0 +1,93 @@
+/*
+Copyright 2026 The DLI Operator Authors.
+
+Licensed under the Apache License, Version 2.0 (the "License");
+you may not use this file except in compliance with the License.
+You may obtain a copy of the License at
+
+    http://www.apache.org/licenses/LICENSE-2.0
+
+Unless required by applicable law or agreed to in writing, software
+distributed under the License is distributed on an "AS IS" BASIS,
+WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+See the License for the specific language governing permissions and
+limitations under the License.
+*/
+
+package install
+
+import (
+	"slices"
+	"strings"
+	"testing"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/dli-operator/dli-operator/api/v1alpha1"
+	"github.com/dli-operator/dli-operator/internal/dli/dlitest"
+)
+
+// config/default grants the operator exactly what it needs: kubectl applies it to a real API
+// server, and the operator then runs as its ServiceAccount with the arguments of its
+// Deployment.
+func TestInstalledAsDocumented(t *testing.T) {
+	c := newCluster(t, "default")
+	pod := c.deployed()[manager]
+	c.startPod(pod)
+
+	dli := newDLI(t)
+	const id = "208b08d4-0dc2-4dd7-8879-ddd4c020d7aa"
+	dli.SetJob(dlitest.Query(id).Finishes(4))
+	c.connect(dli, "default")
+	job := &v1alpha1.DLIJob{
+		ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: "report"},
+		Spec:       v1alpha1.DLIJobSpec{JobID: id, TTLSecondsAfterFinished: new(int32(1))},
+	}
+	c.create(job)
+	c.eventually("the job has ended, was told of, and is deleted by its TTL", func() bool {
+		return apierrors.IsNotFound(c.Get(t.Context(), client.ObjectKeyFromObject(job), job))
+	})
+	if events := c.kubectl("get", "events.events.k8s.io", "-n", "default"); !strings.Contains(events, "JobFinished") {
+		t.Errorf("no event tells of the end:\n%s", events)
+	}
+	if leases := c.leases(); !slices.Contains(leases, "dli-operator") {
+		t.Errorf("nobody holds the lease: %v", leases)
+	}
+
+	t.Run("config/sharded adds two more operators", func(t *testing.T) {
+		c := *c
+		c.T = t
+		c.kubectl("apply", "-k", config+"/sharded", "--server-side", "--force-conflicts")
+		selectors := map[string]bool{}
+		for name, pod := range c.deployed() {
+			args := pod.Containers[0].Args
+			for _, arg := range args {
+				if selector, ok := strings.CutPrefix(arg, "--watch-label-selector="); ok {
+					selectors[selector] = true
+				}
+			}
+			if reports := !slices.Contains(args, "--report-connections=false"); reports != (name == manager) {
+				t.Errorf("%s reports connections: %v", name, reports)
+			}
+			c.startPod(pod)
+		}
+		if len(selectors) != 3 {
+			t.Errorf("want three operators with a selector each, got %v", selectors)
+		}
+		c.eventually("each of three more operators holds a lease", func() bool { return len(c.leases()) == 4 })
+	})
+
+	t.Run("the ServiceAccount can do no more than that", func(t *testing.T) {
+		for _, forbidden := range [][]string{
+			{"list", "secrets"}, {"watch", "secrets"}, {"create", "secrets"}, {"delete", "secrets"}, {"update", "secrets"},
+			{"create", "dlijobs"}, {"update", "dlijobs"}, {"patch", "dlijobs"}, {"patch", "dliconnections"}, {"delete", "dliconnections"},
+			{"get", "pods"}, {"list", "configmaps"}, {"delete", "namespaces"}, {"get", "nodes"},
+		} {
+			if answer := c.canI(forbidden[0], forbidden[1], "-n", "default", "--as="+userOf(pod)); answer != "no" {
+				t.Errorf("may %s %s: %s", forbidden[0], forbidden[1], answer)
+			}
+		}
+	})
+}

@@ -1,0 +1,112 @@
+/*
+Copyright 2026 The DLI Operator Authors.
+
+Licensed under the Apache License, Version 2.0 (the "License");
+you may not use this file except in compliance with the License.
+You may obtain a copy of the License at
+
+    http://www.apache.org/licenses/LICENSE-2.0
+
+Unless required by applicable law or agreed to in writing, software
+distributed under the License is distributed on an "AS IS" BASIS,
+WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+See the License for the specific language governing permissions and
+limitations under the License.
+*/
+
+package install
+
+import (
+	"fmt"
+	"testing"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/dli-operator/dli-operator/api/v1alpha1"
+	"github.com/dli-operator/dli-operator/internal/dli/dlitest"
+)
+
+const (
+	shardLabel = "dli.huaweicloud.com/shard"
+	// lease is how long a dead leader keeps its lease: client-go's default.
+	lease = 15 * time.Second
+	// settled is more than a poll interval, and less than a lease.
+	settled = 5 * time.Second
+)
+
+// Two shards, of real processes, of which one has a standby: jobs move between
+// the shards, a leader is killed, and no job is lost or polled by two for
+// longer than a lease.
+func TestShardsShareTheJobs(t *testing.T) {
+	c := newCluster(t, "crd")
+	c.kubectl("create", "namespace", namespace)
+	dli := newDLI(t)
+	c.connect(dli, "default")
+
+	jobs := make([]*v1alpha1.DLIJob, 20)
+	for i := range jobs {
+		interval := int32(1)
+		jobs[i] = &v1alpha1.DLIJob{
+			ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: fmt.Sprintf("job-%d", i)},
+			Spec:       v1alpha1.DLIJobSpec{JobID: fmt.Sprintf("id-%d", i), PollIntervalSeconds: &interval},
+		}
+		if i%2 == 0 {
+			jobs[i].Labels = map[string]string{shardLabel: "1"}
+		}
+		dli.SetJob(dlitest.Query(jobs[i].Spec.JobID).Running(time.Hour))
+		c.create(jobs[i])
+	}
+
+	start := func(shard, selector string) *operator {
+		t.Helper()
+		return c.start(c.kubeconfig, "--leader-elect", "--leader-election-id=shard-"+shard,
+			"--watch-label-selector="+selector, "--report-connections="+fmt.Sprint(shard == "0"))
+	}
+	start("0", shardLabel+" notin (1)")
+	leader := start("1", shardLabel+"=1")
+	polled := func(what string, since time.Time) {
+		t.Helper()
+		for _, job := range jobs {
+			c.eventually(job.Name+" is polled "+what, func() bool { return len(pollsAfter(dli, job, since)) >= 3 })
+		}
+	}
+	polled("by its shard", time.Time{})
+	start("1", shardLabel+"=1") // the standby
+
+	moved := time.Now()
+	for i, job := range jobs {
+		to := map[bool]string{true: "0", false: "1"}[i%2 == 0]
+		c.kubectl("label", "dlijob/"+job.Name, "--overwrite", shardLabel+"="+to)
+	}
+	polled("after it has moved", moved.Add(settled))
+	oncePerInterval(t, dli, jobs, moved.Add(settled))
+
+	killed := time.Now()
+	leader.Kill()
+	polled("after the leader of a shard was killed", killed.Add(lease+settled))
+	oncePerInterval(t, dli, jobs, killed.Add(lease+settled))
+}
+
+// oncePerInterval fails the test if a job was polled more often than its interval of a second
+// allows: two operators would poll twice.
+func oncePerInterval(t *testing.T, dli *dlitest.Server, jobs []*v1alpha1.DLIJob, since time.Time) {
+	t.Helper()
+	for _, job := range jobs {
+		polls := pollsAfter(dli, job, since)
+		took := polls[len(polls)-1].Sub(polls[0])
+		if most := int(took/time.Second) + 2; len(polls) > most {
+			t.Errorf("%s was polled %d times in %v: more than one operator polls it", job.Name, len(polls), took)
+		}
+	}
+}
+
+func pollsAfter(dli *dlitest.Server, job *v1alpha1.DLIJob, since time.Time) []time.Time {
+	var polls []time.Time
+	for _, at := range dli.Log(job.Spec.JobID) {
+		if at.After(since) {
+			polls = append(polls, at)
+		}
+	}
+	return polls
+}

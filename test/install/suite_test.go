@@ -1,0 +1,210 @@
+/*
+Copyright 2026 The DLI Operator Authors.
+
+Licensed under the Apache License, Version 2.0 (the "License");
+you may not use this file except in compliance with the License.
+You may obtain a copy of the License at
+
+    http://www.apache.org/licenses/LICENSE-2.0
+
+Unless required by applicable law or agreed to in writing, software
+distributed under the License is distributed on an "AS IS" BASIS,
+WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+See the License for the specific language governing permissions and
+limitations under the License.
+*/
+
+// Package install tests the built operator as the manifests of config install it: their
+// arguments, ServiceAccounts and probes, and several operators in one cluster.
+package install
+
+import (
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/go-logr/logr"
+	appsv1 "k8s.io/api/apps/v1"
+	authenticationv1 "k8s.io/api/authentication/v1"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/rest"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/dli-operator/dli-operator/api/v1alpha1"
+	"github.com/dli-operator/dli-operator/internal/dli/dlitest"
+	"github.com/dli-operator/dli-operator/test/testenv"
+)
+
+const (
+	config    = "../../config"
+	namespace = "dli-operator-system"
+)
+
+// binary is the operator.
+var binary string
+
+func TestMain(m *testing.M) {
+	ctrl.SetLogger(logr.Discard())
+	os.Exit(testenv.RunWithOperator(m, &binary))
+}
+
+// cluster is a control plane for one test, and a client with full access to it.
+type cluster struct {
+	*testing.T
+	client.Client
+	plane      *testenv.ControlPlane
+	kubeconfig string
+}
+
+// newCluster applies a kustomization of config.
+func newCluster(t *testing.T, kustomization string) *cluster {
+	t.Helper()
+	plane := testenv.Run(t, "")
+	c := &cluster{T: t, plane: plane, kubeconfig: testenv.KubeConfig(t, plane.Config(), "")}
+	c.kubectl("apply", "-k", filepath.Join(config, kustomization))
+	var err error
+	if c.Client, err = client.New(plane.Config(), client.Options{Scheme: testenv.Scheme()}); err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+func (c *cluster) kubectl(args ...string) string {
+	c.Helper()
+	return testenv.Kubectl(c.T, c.kubeconfig, "", args...)
+}
+
+// canI returns the output of kubectl auth can-i, which also says no with its exit code.
+func (c *cluster) canI(args ...string) string {
+	c.Helper()
+	out, _ := testenv.TryKubectl(c.T, c.kubeconfig, "", append([]string{"auth", "can-i"}, args...)...)
+	return strings.TrimSpace(out)
+}
+
+// eventually fails the test if something is not so within a minute.
+func (c *cluster) eventually(what string, is func() bool) {
+	c.Helper()
+	if !testenv.Within(time.Minute, is) {
+		c.Fatalf("not so within a minute: %s", what)
+	}
+}
+
+func (c *cluster) create(object client.Object) {
+	c.Helper()
+	if err := c.Create(c.Context(), object); err != nil {
+		c.Fatal(err)
+	}
+}
+
+// deployed returns the pod specs of the installed Deployments, by name.
+func (c *cluster) deployed() map[string]corev1.PodSpec {
+	c.Helper()
+	deployments := &appsv1.DeploymentList{}
+	if err := c.List(c.Context(), deployments, client.InNamespace(namespace)); err != nil {
+		c.Fatal(err)
+	}
+	pods := map[string]corev1.PodSpec{}
+	for _, deployment := range deployments.Items {
+		pods[deployment.Name] = deployment.Spec.Template.Spec
+	}
+	return pods
+}
+
+// manager is the Deployment in every kustomization.
+const manager = "dli-operator-controller-manager"
+
+// startPod starts the operator with the arguments and the ServiceAccount of a pod.
+func (c *cluster) startPod(pod corev1.PodSpec) *operator {
+	c.Helper()
+	return c.start(c.account(pod), pod.Containers[0].Args...)
+}
+
+// account writes a kubeconfig of the pod's ServiceAccount.
+func (c *cluster) account(pod corev1.PodSpec) (kubeconfig string) {
+	c.Helper()
+	account := &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: pod.ServiceAccountName}}
+	request := &authenticationv1.TokenRequest{}
+	if err := c.SubResource("token").Create(c.Context(), account, request); err != nil {
+		c.Fatal(err)
+	}
+	user := rest.AnonymousClientConfig(c.plane.Config())
+	user.BearerToken = request.Status.Token
+	return testenv.KubeConfig(c.T, user, "")
+}
+
+// userOf is the user of the pod at the API server.
+func userOf(pod corev1.PodSpec) string {
+	return "system:serviceaccount:" + namespace + ":" + pod.ServiceAccountName
+}
+
+// leases returns the names of the leases in the operator's namespace.
+func (c *cluster) leases() []string {
+	c.Helper()
+	return strings.Fields(c.kubectl("get", "leases", "-n", namespace, "-o", "jsonpath={.items[*].metadata.name}"))
+}
+
+// operator is a running operator.
+type operator struct {
+	*testenv.Process
+	probes string
+}
+
+// start starts an operator and kills it at the end of the test.
+func (c *cluster) start(kubeconfig string, args ...string) *operator {
+	c.Helper()
+	probes, err := testenv.FreeAddress()
+	if err != nil {
+		c.Fatal(err)
+	}
+	return &operator{probes: probes, Process: testenv.Start(c.T, kubeconfig, binary, append(args,
+		// In place of the pod's own addresses and namespace, and for a simulator that
+		// speaks http on loopback.
+		"--health-probe-bind-address="+probes, "--metrics-bind-address=127.0.0.1:0",
+		"--leader-election-namespace="+namespace, "--allow-insecure-endpoints")...)}
+}
+
+// ready reports whether the operator reports ready.
+func (o *operator) ready() bool { return o.answers("/readyz") }
+
+// answers reports whether a probe succeeds.
+func (o *operator) answers(probe string) bool {
+	answer, err := http.Get("http://" + o.probes + probe)
+	if err != nil {
+		return false
+	}
+	_ = answer.Body.Close()
+	return answer.StatusCode == http.StatusOK
+}
+
+// newDLI starts a simulator.
+func newDLI(t *testing.T) *dlitest.Server {
+	t.Helper()
+	dli, err := dlitest.NewServer(dlitest.WithRequestLog())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(dli.Close)
+	return dli
+}
+
+// connect creates the connection for the jobs of a namespace.
+func (c *cluster) connect(dli *dlitest.Server, namespace string) {
+	c.Helper()
+	user := dlitest.SampleUser()
+	c.create(&corev1.Secret{
+		ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: "credentials"},
+		StringData: map[string]string{"token": user.Token},
+	})
+	c.create(&v1alpha1.DLIConnection{
+		ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: "default"},
+		Spec: v1alpha1.DLIConnectionSpec{
+			Endpoint: dli.URL(), ProjectID: user.ProjectID,
+			Credentials: v1alpha1.Credentials{SecretRef: &v1alpha1.SecretReference{Name: "credentials"}},
+		},
+	})
+}

@@ -1,0 +1,82 @@
+/*
+Copyright 2026 The DLI Operator Authors.
+
+Licensed under the Apache License, Version 2.0 (the "License");
+you may not use this file except in compliance with the License.
+You may obtain a copy of the License at
+
+    http://www.apache.org/licenses/LICENSE-2.0
+
+Unless required by applicable law or agreed to in writing, software
+distributed under the License is distributed on an "AS IS" BASIS,
+WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+See the License for the specific language governing permissions and
+limitations under the License.
+*/
+
+package testenv
+
+import (
+	"bytes"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/clientcmd"
+	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
+)
+
+// WriteKubeConfig writes a kubeconfig with the server and user of a config, and with a
+// namespace, default if empty.
+func WriteKubeConfig(path string, config *rest.Config, namespace string) error {
+	const name = "test"
+	file := clientcmdapi.NewConfig()
+	file.Clusters[name] = &clientcmdapi.Cluster{Server: config.Host, CertificateAuthorityData: config.CAData}
+	file.AuthInfos[name] = &clientcmdapi.AuthInfo{
+		ClientCertificateData: config.CertData, ClientKeyData: config.KeyData,
+		Token: config.BearerToken, Impersonate: config.Impersonate.UserName,
+	}
+	file.Contexts[name] = &clientcmdapi.Context{Cluster: name, AuthInfo: name, Namespace: namespace}
+	file.CurrentContext = name
+	return clientcmd.WriteToFile(*file, path)
+}
+
+// KubeConfig is WriteKubeConfig into a temporary directory of the test. It returns the path.
+func KubeConfig(t testing.TB, config *rest.Config, namespace string) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "kubeconfig")
+	if err := WriteKubeConfig(path, config, namespace); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+// Kubectl runs kubectl with input on its standard input and returns its standard output.
+// The test fails if kubectl does.
+func Kubectl(t testing.TB, kubeconfig, input string, args ...string) string {
+	t.Helper()
+	out, err := TryKubectl(t, kubeconfig, input, args...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return out
+}
+
+// TryKubectl runs kubectl with input on its standard input and returns its standard output,
+// also with an error, which includes standard error.
+func TryKubectl(t testing.TB, kubeconfig, input string, args ...string) (string, error) {
+	t.Helper()
+	command := exec.CommandContext(t.Context(), filepath.Join(os.Getenv("KUBEBUILDER_ASSETS"), "kubectl"), args...)
+	command.Env = append(os.Environ(), "KUBECONFIG="+kubeconfig)
+	command.Stdin = strings.NewReader(input)
+	var out, complaints bytes.Buffer
+	command.Stdout, command.Stderr = &out, &complaints
+	if err := command.Run(); err != nil {
+		return out.String(), fmt.Errorf("kubectl %s: %w\n%s", strings.Join(args, " "), err, complaints.String())
+	}
+	return out.String(), nil
+}

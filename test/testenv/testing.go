@@ -1,0 +1,74 @@
+/*
+Copyright 2026 The DLI Operator Authors.
+
+Licensed under the Apache License, Version 2.0 (the "License");
+you may not use this file except in compliance with the License.
+You may obtain a copy of the License at
+
+    http://www.apache.org/licenses/LICENSE-2.0
+
+Unless required by applicable law or agreed to in writing, software
+distributed under the License is distributed on an "AS IS" BASIS,
+WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+See the License for the specific language governing permissions and
+limitations under the License.
+*/
+
+package testenv
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"testing"
+)
+
+// Run starts a control plane and stops it at the end of the test. crds is the CRDs of
+// ControlPlane.
+func Run(t testing.TB, crds string) *ControlPlane {
+	t.Helper()
+	plane := &ControlPlane{CRDs: crds}
+	if err := plane.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := plane.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return plane
+}
+
+// Start starts a program and kills it at the end of the test. If the test has failed, it
+// logs the end of the program's output.
+func Start(t testing.TB, kubeconfig, program string, args ...string) *Process {
+	t.Helper()
+	p, err := StartProcess(filepath.Join(t.TempDir(), "log"), []string{"KUBECONFIG=" + kubeconfig}, program, args...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		p.Kill()
+		if t.Failed() {
+			t.Logf("%s ended with:\n%s", filepath.Base(program), p.Said())
+		}
+	})
+	return p
+}
+
+// RunWithOperator builds the operator, sets binary to its path, runs the tests of a package
+// and returns their exit code.
+func RunWithOperator(m *testing.M, binary *string) int {
+	dir, err := os.MkdirTemp("", "dli-operator-")
+	if err == nil {
+		defer os.RemoveAll(dir)
+		*binary = filepath.Join(dir, "operator")
+		err = BuildOperator(context.Background(), *binary) //nolint:forbidigo // a package's tests have no context
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	return m.Run()
+}
