@@ -40,6 +40,8 @@ RELEASE_IMAGE ?= ghcr.io/dli-operator/dli-operator
 TOOL := go tool -modfile=hack/tools/go.mod
 API_TOOL := go tool -modfile=../hack/tools/go.mod
 HEADER := hack/boilerplate.go.txt
+# Copies, because Helm logs a line for each symbolic link in a chart.
+CHART_FILES := config/helm/dli-operator/files
 
 ##@ Development
 
@@ -55,9 +57,12 @@ generate: ## Generate DeepCopy methods and apply configurations from api/.
 	cd api && $(API_TOOL) controller-gen applyconfiguration:headerFile=../$(HEADER) paths=./v1alpha1
 
 .PHONY: manifests
-manifests: ## Generate the CRDs and the operator's role from markers.
+manifests: ## Generate the CRDs and the operator's role from markers; copy into the chart.
 	cd api && $(API_TOOL) controller-gen crd paths=./v1alpha1 output:crd:dir=../config/crd/bases
 	$(TOOL) controller-gen rbac:roleName=manager-role paths=./controllers/... output:rbac:dir=config/rbac
+	cp config/crd/bases/*.yaml $(CHART_FILES)/crds
+	cp config/rbac/*role*.yaml $(CHART_FILES)/rbac
+	cp config/prometheus/dashboard.json config/prometheus/rules.yaml $(CHART_FILES)
 
 .PHONY: docs
 docs: ## Generate docs/api.md from the comments of api/.
@@ -96,6 +101,11 @@ test-long: ## Run the slow tests: every fault, the image, a release.
 		KUBEBUILDER_ASSETS=$$assets go test -timeout=30m $(TESTFLAGS) ./test/faults
 	go -C hack/image test $(TESTFLAGS) ./...
 	go test $(TESTFLAGS) ./test/helm
+
+.PHONY: test-cluster
+test-cluster: ## Test the image in pods on a cluster of two nodes; needs root on Linux.
+	@[[ $$(go env GOOS) == linux ]] || echo 'SKIPPED, nothing was tested: pods need Linux'
+	go test -v -count=1 -timeout=30m $(TESTFLAGS) ./test/cluster
 
 # Later versions of kubectl format the output of explain differently.
 .PHONY: test-oldest

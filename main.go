@@ -149,7 +149,17 @@ func main() {
 	}
 	var o options
 	o.bind(flag.CommandLine)
-	flag.Parse()
+	flag.CommandLine.Init("manager", flag.ContinueOnError)
+	// The termination message has the last lines of the log only: with the usage after
+	// the error, it would not show which flag is invalid.
+	flag.Usage = func() {}
+	switch err := flag.CommandLine.Parse(os.Args[1:]); {
+	case errors.Is(err, flag.ErrHelp):
+		flag.PrintDefaults()
+		return
+	case err != nil:
+		os.Exit(2)
+	}
 	if o.showVersion {
 		fmt.Println(version)
 		return

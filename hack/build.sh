@@ -4,13 +4,16 @@
 # goes to standard error.
 #
 #   hack/build.sh controlplane    etcd, kube-apiserver and kubectl
+#   hack/build.sh node            kubelet, controllers, scheduler, CNI plugins; Linux
+#   hack/build.sh containerd      containerd and runc, from Debian's packages
 #   hack/build.sh prometheus      prometheus and promtool
 #   hack/build.sh helm            helm
 #   hack/build.sh setup-envtest   setup-envtest
 #
-# If KUBEBUILDER_ASSETS, PROMETHEUS_ASSETS, HELM_ASSETS or SETUP_ENVTEST_ASSETS names
-# a directory, its programs are used as they are. Otherwise the programs are built
-# once, from the versions in the module's go.mod, and kept in the user's cache.
+# If KUBEBUILDER_ASSETS, NODE_ASSETS, CONTAINERD_ASSETS, PROMETHEUS_ASSETS, HELM_ASSETS
+# or SETUP_ENVTEST_ASSETS names a directory, its programs are used as they are.
+# Otherwise the programs are built once, from the versions in the module's go.mod, and
+# kept in the user's cache. containerd and runc are unpacked there, not installed.
 #
 # A control plane is downloaded if possible rather than built: the binaries that
 # controller-tools publishes for tests, verified with the SHA-512 in their index. Two
@@ -109,6 +112,38 @@ download() {
   rm -f "$found"
 }
 
+# stamp sets the linker flags that give Kubernetes its version.
+stamp() {
+  local component=k8s.io/component-base/version
+  stamp="-X $component.gitVersion=$kubernetes -X $component.gitMajor=1 -X $component.gitMinor=${minor#1.} -X $component.gitTreeState=clean"
+}
+
+# unpack extracts the programs from the packages of this Debian release.
+unpack() {
+  local program found
+  for program in apt-get dpkg-deb; do
+    command -v "$program" >/dev/null || die "there is no $program to unpack Debian's packages with;" \
+      "where containerd and runc are installed, set CONTAINERD_ASSETS to their directory"
+  done
+  say "unpacking Debian's packages $packages"
+  rm -rf "$dir/partial"
+  mkdir -p "$dir/partial"
+  # shellcheck disable=SC2086 # one word each
+  (cd "$dir/partial" && apt-get -qq -o APT::Sandbox::User=root download $packages) >&2 ||
+    die "apt-get has no $packages; apt-get update may help"
+  for found in "$dir"/partial/*.deb; do
+    dpkg-deb --extract "$found" "$dir/partial"
+  done
+  # Without seccomp, pods of the restricted standard do not start.
+  find "$dir/partial" -type f -path '*bin/runc' -exec {} --version \; | grep -q libseccomp ||
+    die "runc does not start, or has no seccomp; libseccomp2 may help"
+  # shellcheck disable=SC2086 # one word each
+  for program in $programs; do
+    mv "$(find "$dir/partial" -type f -path "*bin/$program")" "$dir/$program"
+  done
+  rm -r "$dir/partial"
+}
+
 # The modules: the directory of go.mod, the packages, build tags, linker flags, the
 # version in the cache, and how long the build takes.
 module=$hack/$name
@@ -119,6 +154,19 @@ controlplane)
   programs='etcd kubectl kube-apiserver'
   packages='go.etcd.io/etcd/server/v3 k8s.io/kubernetes/cmd/kubectl k8s.io/kubernetes/cmd/kube-apiserver'
   takes='about five minutes'
+  ;;
+node)
+  given=NODE_ASSETS
+  module=$hack/controlplane
+  programs='kubelet kube-controller-manager kube-scheduler bridge host-local loopback'
+  packages="$(printf 'k8s.io/kubernetes/cmd/%s ' kubelet kube-controller-manager kube-scheduler)
+    $(printf 'github.com/containernetworking/plugins/plugins/%s ' main/bridge ipam/host-local main/loopback)"
+  takes='about three minutes after the control plane'
+  ;;
+containerd)
+  given=CONTAINERD_ASSETS
+  programs='containerd containerd-shim-runc-v2 ctr runc'
+  packages='containerd runc'
   ;;
 prometheus)
   given=PROMETHEUS_ASSETS
@@ -169,12 +217,18 @@ controlplane)
   [[ -n "$kubernetes" ]] || module=
   minor=$(cut -d. -f1,2 <<<"${wanted:-${kubernetes#v}}")
   index=${ENVTEST_INDEX:-https://raw.githubusercontent.com/kubernetes-sigs/controller-tools/HEAD/envtest-releases.yaml}
-  component=k8s.io/component-base/version
-  stamp="-X $component.gitVersion=$kubernetes -X $component.gitMajor=1 -X $component.gitMinor=${minor#1.} -X $component.gitTreeState=clean"
+  stamp
   # Without the built-in cloud providers of releases before 1.31.
   tags=providerless
   version=$kubernetes-etcd-$(version "$hack/controlplane" go.etcd.io/etcd/server/v3)
   ;;
+node)
+  kubernetes=$(version "$module" k8s.io/kubernetes)
+  minor=$(cut -d. -f1,2 <<<"${kubernetes#v}")
+  stamp
+  version=$kubernetes-cni-$(version "$module" github.com/containernetworking/plugins)
+  ;;
+containerd) version=$(. /etc/os-release 2>/dev/null && echo "${ID:-}-${VERSION_ID:-}") || version=unknown ;;
 prometheus) version=$(version "$module" github.com/prometheus/prometheus) ;;
 helm) version=$(version "$module" helm.sh/helm/v4) ;;
 setup-envtest) version=$(version "$module" sigs.k8s.io/controller-runtime/tools/setup-envtest) ;;
@@ -195,6 +249,11 @@ for there in "$dir" "$downloaded"; do
 done
 if download "$downloaded"; then
   echo "$downloaded"
+  exit
+fi
+if [[ "$name" == containerd ]]; then
+  unpack
+  echo "$dir"
   exit
 fi
 [[ -n "$module" ]] || die "no module below hack/controlplane builds Kubernetes $wanted from source"

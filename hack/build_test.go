@@ -191,9 +191,24 @@ func TestTheRangeOfKubernetesVersionsIsSaidEverywhere(t *testing.T) {
 	}
 }
 
+func TestTheProgramsOfANodeAreBuilt(t *testing.T) {
+	s := newScript(t)
+	s.name = "node"
+	dir, messages, err := s.run()
+	if err != nil {
+		t.Fatalf("%v\n%s", err, messages)
+	}
+	for _, program := range []string{"kubelet", "kube-controller-manager", "kube-scheduler", "bridge", "host-local", "loopback"} {
+		if content := read(t, filepath.Join(dir, program)); content != "built\n" || strings.Count(s.built(), "/"+program+"\n") != 1 {
+			t.Errorf("%s is %q; what was built is\n%s", program, content, s.built())
+		}
+	}
+}
+
 // A script is build.sh with an empty cache, and with a go command that records what to build
 // instead of building it.
 type script struct {
+	name string
 	env  []string
 	note string
 }
@@ -219,7 +234,7 @@ func newScript(t *testing.T) script {
 	t.Cleanup(func() {
 		_ = exec.Command("chmod", "-R", "u+w", dir).Run()
 	})
-	s := script{note: filepath.Join(dir, "note")}
+	s := script{name: "controlplane", note: filepath.Join(dir, "note")}
 	write(t, filepath.Join(dir, "go"), `#!/usr/bin/env bash
 for word; do
   if [[ "$previous" == -o ]]; then
@@ -236,13 +251,13 @@ exec '`+goCommand+`' "$@"
 		"PATH="+dir+string(os.PathListSeparator)+os.Getenv("PATH"),
 		"XDG_CACHE_HOME="+filepath.Join(dir, "cache"),
 		"SETUP_ENVTEST_ASSETS="+envtest,
-		"KUBEBUILDER_ASSETS=", "KUBERNETES_VERSION=")
+		"KUBEBUILDER_ASSETS=", "NODE_ASSETS=", "KUBERNETES_VERSION=")
 	return s
 }
 
 // run returns what the script prints, and its messages.
 func (s script) run(env ...string) (string, string, error) {
-	command := exec.Command("./build.sh", "controlplane")
+	command := exec.Command("./build.sh", s.name)
 	command.Env = slices.Concat(s.env, env)
 	var out, messages bytes.Buffer
 	command.Stdout, command.Stderr = &out, &messages

@@ -48,10 +48,10 @@ install_yaml() {
   } >"$files/install.yaml"
 }
 
-# chart packs a copy without symbolic links, with fixed modification times.
+# chart packs a copy, with fixed modification times.
 chart() {
   local chart=$scratch/dli-operator
-  cp -RL config/helm/dli-operator "$chart"
+  cp -R config/helm/dli-operator "$chart"
   cp LICENSE "$chart"
   {
     named config/helm/dli-operator/Chart.yaml

@@ -17,7 +17,9 @@ limitations under the License.
 package helm
 
 import (
+	"bytes"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"regexp"
 	"testing"
@@ -39,6 +41,16 @@ func TestChartLikeKustomize(t *testing.T) {
 	t.Run("with the rights of some namespaces only", func(t *testing.T) {
 		same(t, kustomize(t, filepath.Join(config, "namespaced")), mustRender(t, "dli-operator", namespaced))
 	})
+}
+
+// Helm logs a line for each symbolic link in a chart.
+func TestHelmLogsNothing(t *testing.T) {
+	command := exec.CommandContext(t.Context(), helm(t), "template", "dli-operator", chart)
+	var logged bytes.Buffer
+	command.Stderr = &logged
+	if _, err := command.Output(); err != nil || logged.Len() > 0 {
+		t.Errorf("%v\n%s", err, logged.String())
+	}
 }
 
 func kustomize(t *testing.T, dir string) []*unstructured.Unstructured {

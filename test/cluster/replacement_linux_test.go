@@ -1,0 +1,168 @@
+/*
+Copyright 2026 The DLI Operator Authors.
+
+Licensed under the Apache License, Version 2.0 (the "License");
+you may not use this file except in compliance with the License.
+You may obtain a copy of the License at
+
+    http://www.apache.org/licenses/LICENSE-2.0
+
+Unless required by applicable law or agreed to in writing, software
+distributed under the License is distributed on an "AS IS" BASIS,
+WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+See the License for the specific language governing permissions and
+limitations under the License.
+*/
+
+package cluster
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	coordinationv1 "k8s.io/api/coordination/v1"
+	corev1 "k8s.io/api/core/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/dli-operator/dli-operator/api/v1alpha1"
+	"github.com/dli-operator/dli-operator/internal/dli/dlitest"
+)
+
+const (
+	// enduring is how many jobs run all the time, each polled every second.
+	enduring = 200
+	// ending is how many more end while the operator's pods are replaced, two
+	// each second.
+	ending = 20
+)
+
+// testReplacements replaces the pods while jobs run and end, and measures the longest
+// time without a poll.
+func (c *cluster) testReplacements(t *testing.T, values []string) {
+	t.Helper()
+	for i := range enduring {
+		id := fmt.Sprintf("enduring-%03d", i)
+		c.dli.SetJob(dlitest.Query(id).Running(time.Hour))
+		c.watch(t, id)
+	}
+	within(t, time.Minute, "all jobs are running", func() bool { return c.running(t) == enduring })
+
+	t.Run("rolling restart", func(t *testing.T) {
+		c.whileJobsEnd(t, 10*time.Second, "v0.1.0", func() {
+			run(t, "kubectl", "rollout", "restart", deployment, "--namespace="+namespace)
+		})
+	})
+	t.Run("SIGKILL of the leader", func(t *testing.T) {
+		c.whileJobsEnd(t, 30*time.Second, "v0.1.0", func() {
+			if err := syscall.Kill(manager(t, c.leader(t)), syscall.SIGKILL); err != nil {
+				t.Fatal(err)
+			}
+		})
+	})
+	t.Run("drain of the leader's node", func(t *testing.T) {
+		node := c.leader(t).Spec.NodeName
+		c.whileJobsEnd(t, 10*time.Second, "v0.1.0", func() { run(t, "kubectl", "drain", node, "--timeout=2m") })
+		run(t, "kubectl", "uncordon", node)
+	})
+	t.Run("upgrade", func(t *testing.T) {
+		c.whileJobsEnd(t, 10*time.Second, "v0.1.1", func() {
+			run(t, "helm", append([]string{"upgrade", "dli-operator", chart, "--set=image.tag=v0.1.1"}, values...)...)
+		})
+	})
+	t.Run("rollback", func(t *testing.T) {
+		c.whileJobsEnd(t, 10*time.Second, "v0.1.0", func() {
+			run(t, "helm", "rollback", "dli-operator", "--namespace="+namespace, "--wait")
+		})
+	})
+}
+
+// whileJobsEnd fails if an end is lost, if there is no poll for longer than limit, or if
+// the pods do not run the image in the end.
+func (c *cluster) whileJobsEnd(t *testing.T, limit time.Duration, image string, replace func()) {
+	t.Helper()
+	ids := make([]string, ending)
+	for i := range ids {
+		ids[i] = fmt.Sprintf("ending-%d-%02d", time.Now().Unix(), i)
+		c.dli.SetJob(dlitest.Query(ids[i]).Running(time.Hour))
+		c.watch(t, ids[i])
+	}
+	within(t, time.Minute, "all jobs are running", func() bool { return c.running(t) == enduring+ending })
+	began := time.Now()
+	for i, id := range ids {
+		c.dli.SetJob(dlitest.Query(id).Running(time.Duration(i) * time.Second / 2).Finishes(int64(i)))
+	}
+	replace()
+	rolledOut(t)
+	for i, id := range ids {
+		job := &v1alpha1.DLIJob{}
+		within(t, time.Minute, id+" has ended", func() bool {
+			err := c.Get(t.Context(), client.ObjectKey{Namespace: "default", Name: id}, job)
+			return err == nil && job.IsCompleted()
+		})
+		if s := job.Status; s.Outcome != v1alpha1.OutcomeSucceeded || s.ResultCount == nil || *s.ResultCount != int64(i) {
+			t.Errorf("%s has ended as %+v", id, s)
+		}
+	}
+	gap := c.longestGap(began)
+	t.Logf("the longest time without a poll was %.1f s", gap.Seconds())
+	if gap > limit {
+		t.Errorf("no poll for %v, want %v at most", gap, limit)
+	}
+	for _, pod := range c.pods(t) {
+		if got := pod.Spec.Containers[0].Image; got != "dli-operator:"+image {
+			t.Errorf("%s runs %s, want %s", pod.Name, got, image)
+		}
+	}
+}
+
+// longestGap returns the longest time since then without a poll of any enduring job.
+func (c *cluster) longestGap(since time.Time) (gap time.Duration) {
+	times := []time.Time{since, time.Now()}
+	for i := range enduring {
+		for _, at := range c.dli.Log(fmt.Sprintf("enduring-%03d", i)) {
+			if at.After(since) {
+				times = append(times, at)
+			}
+		}
+	}
+	slices.SortFunc(times, time.Time.Compare)
+	for i := range times[1:] {
+		gap = max(gap, times[i+1].Sub(times[i]))
+	}
+	return gap
+}
+
+// running returns how many DLIJobs are RUNNING.
+func (c *cluster) running(t *testing.T) (n int) {
+	t.Helper()
+	jobs := &v1alpha1.DLIJobList{}
+	if err := c.List(t.Context(), jobs, client.InNamespace("default")); err != nil {
+		t.Fatal(err)
+	}
+	for _, job := range jobs.Items {
+		if job.Status.JobStatus == "RUNNING" {
+			n++
+		}
+	}
+	return n
+}
+
+// leader returns the pod that holds the lease.
+func (c *cluster) leader(t *testing.T) corev1.Pod {
+	t.Helper()
+	lease := &coordinationv1.Lease{}
+	if err := c.Get(t.Context(), client.ObjectKey{Namespace: namespace, Name: "dli-operator"}, lease); err != nil {
+		t.Fatal(err)
+	}
+	for _, pod := range c.pods(t) {
+		if lease.Spec.HolderIdentity != nil && strings.HasPrefix(*lease.Spec.HolderIdentity, pod.Name+"_") {
+			return pod
+		}
+	}
+	t.Fatalf("no pod holds the lease: %+v", lease.Spec)
+	return corev1.Pod{}
+}
