@@ -59,6 +59,7 @@ func sameFacts(a, b *v1alpha1.DLIJobStatus) bool {
 	return a.ObservedGeneration == b.ObservedGeneration &&
 		a.JobStatus == b.JobStatus &&
 		a.Outcome == b.Outcome &&
+		a.Phase == b.Phase &&
 		a.JobType == b.JobType &&
 		a.JobMode == b.JobMode &&
 		a.QueueName == b.QueueName &&

@@ -17,6 +17,7 @@ limitations under the License.
 package controllers
 
 import (
+	"math/rand/v2"
 	"reflect"
 	"testing"
 	"time"
@@ -92,6 +93,47 @@ func TestWorthWritingKnowsEveryField(t *testing.T) {
 				t.Errorf("worth writing: %v", got)
 			}
 		})
+	}
+}
+
+// The phase changes only with what is written anyway.
+func TestPhaseCostsNoWrite(t *testing.T) {
+	random := rand.New(rand.NewPCG(1, 2))
+	pick := func(words ...string) string { return words[random.IntN(len(words))] }
+	job, changed := newJob(), 0
+	deriveConditions(job, poller.Progress{}, noon, stallAfter)
+	for range 10_000 {
+		before := job.DeepCopy()
+		progress := poller.Progress{}
+		switch random.IntN(4) {
+		case 0:
+			record(job, answering(pick("LAUNCHING", "RUNNING", "SCALING", "FINISHED", "FAILED")), noon)
+		case 1:
+			failing(pick("JobNotFound", "ServerError", "EndpointUnreachable"))(job)
+		case 2:
+			failing(pick("CredentialsRejected", "SecretNotFound"))(job)
+			progress.Run = blocked(time.Duration(random.IntN(2)) * stallAfter)
+		case 3:
+			job.Spec.Suspend = !job.Spec.Suspend
+			if job.Spec.Suspend && !job.IsCompleted() {
+				suspended(job, noon)
+			}
+		}
+		deriveConditions(job, progress, noon, stallAfter)
+		if job.Status.Phase != before.Status.Phase {
+			changed++
+			before.Status.Phase = job.Status.Phase
+			if sameFacts(&before.Status, &job.Status) {
+				t.Fatalf("the phase became %s, and nothing else changed: %s", job.Status.Phase, row(job))
+			}
+		}
+		if job.IsCompleted() {
+			job = newJob()
+			deriveConditions(job, poller.Progress{}, noon, stallAfter)
+		}
+	}
+	if changed < 1000 {
+		t.Errorf("the phase changed %d times only", changed)
 	}
 }
 

@@ -43,8 +43,8 @@ type summary struct {
 	reconciling, stalled bool
 }
 
-// deriveConditions derives every condition except Synced from what is known at
-// now, and sets the generation that they describe.
+// deriveConditions derives every condition except Synced, and the phase, from what
+// is known at now, and sets the generation that they describe.
 func deriveConditions(job *v1alpha1.DLIJob, progress poller.Progress, now time.Time, stallAfter time.Duration) {
 	synced := meta.FindStatusCondition(job.Status.Conditions, v1alpha1.SyncedCondition)
 	if synced == nil || (synced.Reason == v1alpha1.ReasonSuspended && !job.Spec.Suspend) {
@@ -69,6 +69,24 @@ func deriveConditions(job *v1alpha1.DLIJob, progress poller.Progress, now time.T
 		job.Status.Conditions[i].ObservedGeneration = job.Generation
 	}
 	job.Status.ObservedGeneration = job.Generation
+	job.Status.Phase = phaseOf(job, s)
+}
+
+// phaseOf is a summary in one word. It changes only if the conditions or jobStatus
+// do, so it never causes a write of its own.
+func phaseOf(job *v1alpha1.DLIJob, s summary) v1alpha1.Phase {
+	switch {
+	case job.IsCompleted():
+		return v1alpha1.Phase(job.Status.Outcome)
+	case s.stalled:
+		return v1alpha1.PhaseStalled
+	case !s.reconciling:
+		return v1alpha1.PhaseSuspended
+	case job.Status.JobStatus == "", dli.ParseState(job.Status.JobStatus) == dli.StateLaunching:
+		return v1alpha1.PhasePending
+	default:
+		return v1alpha1.PhaseRunning
+	}
 }
 
 // conditionOrder is the order in which the conditions are listed.

@@ -167,16 +167,15 @@ func (s scalars) Has(path string) bool { _, found := s.Lookup(path); return foun
 
 func (s scalars) Get(path string) string { value, _ := s.Lookup(path); return value }
 
-func TestArgoWorkflowsOutcome(t *testing.T) {
+func TestArgoWorkflowsConditions(t *testing.T) {
 	everyState.reach(t)
 	_, _, wait := argoExample(t)
 	for _, state := range states() {
 		want := "waits"
-		switch state.outcome {
-		case "":
-		case v1alpha1.OutcomeSucceeded:
+		switch {
+		case state.outcome == v1alpha1.OutcomeSucceeded:
 			want = "succeeds"
-		default:
+		case state.argoCD == degraded:
 			want = "fails"
 		}
 		if got := wait.verdict(fetch(t, "DLIJob", state.name)); got != want {

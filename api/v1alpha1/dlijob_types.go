@@ -109,6 +109,29 @@ const (
 	OutcomeNotFound Outcome = "NotFound"
 )
 
+// Phase is the state of a DLIJob in one word.
+type Phase string
+
+// The phases of a DLIJob. The phase of a completed job is its outcome.
+const (
+	// PhasePending: DLI is launching the job, or has not reported a status yet.
+	PhasePending Phase = "Pending"
+	// PhaseRunning: the job is active, as last reported by DLI.
+	PhaseRunning Phase = "Running"
+	// PhaseSuspended: spec.suspend is true and the job has not completed.
+	PhaseSuspended Phase = "Suspended"
+	// PhaseStalled: waiting does not help; user action is required.
+	PhaseStalled Phase = "Stalled"
+	// PhaseSucceeded: DLI reported FINISHED.
+	PhaseSucceeded Phase = "Succeeded"
+	// PhaseFailed: DLI reported FAILED.
+	PhaseFailed Phase = "Failed"
+	// PhaseCancelled: DLI reported CANCELLED.
+	PhaseCancelled Phase = "Cancelled"
+	// PhaseNotFound: DLI reported repeatedly that it has no such job.
+	PhaseNotFound Phase = "NotFound"
+)
+
 // DLIJobStatus is what DLI last reported about the job. If a poll fails,
 // everything except the conditions is kept.
 type DLIJobStatus struct {
@@ -138,6 +161,14 @@ type DLIJobStatus struct {
 	// +optional
 	// +kubebuilder:validation:MaxLength=64
 	Outcome Outcome `json:"outcome,omitempty"`
+
+	// phase is the state of the DLIJob in one word: Pending, Running, Suspended,
+	// Stalled or, once completed, its outcome. It is derived from the conditions
+	// and jobStatus, for tools that can only compare strings. A Stalled DLIJob
+	// recovers if the cause is fixed. Absent until the operator has seen the DLIJob.
+	// +optional
+	// +kubebuilder:validation:MaxLength=64
+	Phase Phase `json:"phase,omitempty"`
 
 	// jobType is the kind of the job (DLI: job_type), such as QUERY or INSERT.
 	// +optional

@@ -76,6 +76,7 @@ func running(status *v1alpha1.DLIJobStatus) {
 func finished(rows int64) func(*v1alpha1.DLIJobStatus) {
 	return func(status *v1alpha1.DLIJobStatus) {
 		status.JobStatus, status.Outcome, status.ResultCount = "FINISHED", v1alpha1.OutcomeSucceeded, &rows
+		status.Phase = v1alpha1.PhaseSucceeded
 		conditions(status, metav1.ConditionTrue)
 	}
 }
@@ -275,10 +276,10 @@ func TestHistoryCountsWhatItChecks(t *testing.T) {
 	s := newStory()
 	s.During("a fault", 1)
 	s.shows(1, running)
-	if got := s.Checked("a fault")[Gate]; got != 3 {
-		t.Errorf("got %d checks of gates during a fault, want 3", got)
+	if got := s.Checked("a fault")[Gate]; got != 4 {
+		t.Errorf("got %d checks of gates during a fault, want 4", got)
 	}
-	if got := s.Total()[Gate]; got != 3 {
-		t.Errorf("got %d checks of gates in all, want 3", got)
+	if got := s.Total()[Gate]; got != 4 {
+		t.Errorf("got %d checks of gates in all, want 4", got)
 	}
 }

@@ -151,6 +151,7 @@ func figures(job *v1alpha1.DLIJob) map[string]string {
 func (h *History) gate(at time.Time, job *v1alpha1.DLIJob, kstatus string) {
 	succeeded := job.Status.Outcome == v1alpha1.OutcomeSucceeded
 	h.hold((kstatus == "Current") == succeeded, at, Gate, job.Name, "kstatus is %s, the outcome %q", kstatus, job.Status.Outcome)
+	h.hold((job.Status.Phase == v1alpha1.PhaseSucceeded) == succeeded, at, Gate, job.Name, "the phase is %s, the outcome %q", job.Status.Phase, job.Status.Outcome)
 	for _, name := range []string{v1alpha1.ReadyCondition, v1alpha1.SucceededCondition} {
 		open := meta.IsStatusConditionTrue(job.Status.Conditions, name)
 		h.hold(open == succeeded, at, Gate, job.Name, "%s=%v, the outcome %q", name, open, job.Status.Outcome)

@@ -269,6 +269,9 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: owner
       type:
         scalar: string
+    - name: phase
+      type:
+        namedType: com.github.dli-operator.dli-operator.api.v1alpha1.Phase
     - name: progress
       type:
         scalar: numeric
@@ -317,6 +320,8 @@ var schemaYAML = typed.YAMLObject(`types:
       type:
         namedType: io.k8s.apimachinery.pkg.apis.meta.v1.Time
 - name: com.github.dli-operator.dli-operator.api.v1alpha1.Outcome
+  scalar: string
+- name: com.github.dli-operator.dli-operator.api.v1alpha1.Phase
   scalar: string
 - name: com.github.dli-operator.dli-operator.api.v1alpha1.PodIdentity
   map:

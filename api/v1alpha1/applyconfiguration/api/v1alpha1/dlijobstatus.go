@@ -45,6 +45,11 @@ type DLIJobStatusApplyConfiguration struct {
 	// Absent until the job has ended. Once set it is final, no matter what DLI
 	// reports later; only NotFound is cleared, if a requested poll finds the job.
 	Outcome *apiv1alpha1.Outcome `json:"outcome,omitempty"`
+	// phase is the state of the DLIJob in one word: Pending, Running, Suspended,
+	// Stalled or, once completed, its outcome. It is derived from the conditions
+	// and jobStatus, for tools that can only compare strings. A Stalled DLIJob
+	// recovers if the cause is fixed. Absent until the operator has seen the DLIJob.
+	Phase *apiv1alpha1.Phase `json:"phase,omitempty"`
 	// jobType is the kind of the job (DLI: job_type), such as QUERY or INSERT.
 	JobType *string `json:"jobType,omitempty"`
 	// jobMode is async or sync (DLI: job_mode). Absent if DLI does not report it.
@@ -161,6 +166,14 @@ func (b *DLIJobStatusApplyConfiguration) WithJobStatus(value string) *DLIJobStat
 // If called multiple times, the Outcome field is set to the value of the last call.
 func (b *DLIJobStatusApplyConfiguration) WithOutcome(value apiv1alpha1.Outcome) *DLIJobStatusApplyConfiguration {
 	b.Outcome = &value
+	return b
+}
+
+// WithPhase sets the Phase field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the Phase field is set to the value of the last call.
+func (b *DLIJobStatusApplyConfiguration) WithPhase(value apiv1alpha1.Phase) *DLIJobStatusApplyConfiguration {
+	b.Phase = &value
 	return b
 }
 
