@@ -114,6 +114,11 @@ test-oldest: ## Test the API, install, reconciling and gates on the oldest suppo
 		hack/build.sh helm >/dev/null && KUBEBUILDER_ASSETS=$$assets go test -timeout=15m \
 		-skip='^TestKubectl$$/^explain' $(TESTFLAGS) ./controllers ./test ./test/helm ./test/install
 
+.PHONY: test-engines
+test-engines: ## Run Flux, Argo CD, Argo Workflows, Helm and kro on DLIJobs; prints what they make of them.
+	assets=$$(hack/build.sh controlplane) && \
+		KUBEBUILDER_ASSETS=$$assets go test -count=1 -timeout=60m $(TESTFLAGS) ./test/engines
+
 .PHONY: fuzz
 fuzz: ## Fuzz the parsing of DLI's responses, each target for FUZZTIME.
 	targets=$$(go test -list='^Fuzz' ./internal/dli | grep '^Fuzz') && \

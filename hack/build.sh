@@ -9,11 +9,16 @@
 #   hack/build.sh prometheus      prometheus and promtool
 #   hack/build.sh helm            helm
 #   hack/build.sh setup-envtest   setup-envtest
+#   hack/build.sh flux            kustomize-controller
+#   hack/build.sh argo-workflows  argoexec
+#   hack/build.sh argo-cd         argo-cd-sync
+#   hack/build.sh kro             kro
 #
-# If KUBEBUILDER_ASSETS, NODE_ASSETS, CONTAINERD_ASSETS, PROMETHEUS_ASSETS, HELM_ASSETS
-# or SETUP_ENVTEST_ASSETS names a directory, its programs are used as they are.
-# Otherwise the programs are built once, from the versions in the module's go.mod, and
-# kept in the user's cache. containerd and runc are unpacked there, not installed.
+# If KUBEBUILDER_ASSETS, NODE_ASSETS, CONTAINERD_ASSETS, PROMETHEUS_ASSETS, HELM_ASSETS,
+# SETUP_ENVTEST_ASSETS, FLUX_ASSETS, ARGO_WORKFLOWS_ASSETS, ARGO_CD_ASSETS or KRO_ASSETS
+# names a directory, its programs are used as they are. Otherwise the programs are built
+# once, from the versions in the module's go.mod, and kept in the user's cache. containerd
+# and runc are unpacked there, not installed.
 #
 # A control plane is downloaded if possible rather than built: the binaries that
 # controller-tools publishes for tests, verified with the SHA-512 in their index. Two
@@ -189,6 +194,34 @@ setup-envtest)
   packages=sigs.k8s.io/controller-runtime/tools/setup-envtest
   takes='a few seconds'
   ;;
+flux)
+  given=FLUX_ASSETS
+  programs=kustomize-controller
+  packages=github.com/fluxcd/kustomize-controller
+  module=$hack/engines/flux
+  takes='about three minutes'
+  ;;
+argo-workflows)
+  given=ARGO_WORKFLOWS_ASSETS
+  programs=argoexec
+  packages=github.com/argoproj/argo-workflows/v4/cmd/argoexec
+  module=$hack/engines/argo-workflows
+  takes='about three minutes'
+  ;;
+argo-cd)
+  given=ARGO_CD_ASSETS
+  programs=argo-cd-sync
+  packages=.
+  module=$hack/engines/argo-cd
+  takes='about three minutes'
+  ;;
+kro)
+  given=KRO_ASSETS
+  programs=kro
+  packages=github.com/kubernetes-sigs/kro/cmd/controller
+  module=$hack/engines/kro
+  takes='about a minute'
+  ;;
 *)
   sed -n 's/^#   \(hack\/build.sh .*\)/\1/p' "$0" >&2
   exit 2
@@ -232,6 +265,11 @@ containerd) version=$(. /etc/os-release 2>/dev/null && echo "${ID:-}-${VERSION_I
 prometheus) version=$(version "$module" github.com/prometheus/prometheus) ;;
 helm) version=$(version "$module" helm.sh/helm/v4) ;;
 setup-envtest) version=$(version "$module" sigs.k8s.io/controller-runtime/tools/setup-envtest) ;;
+flux) version=$(version "$module" github.com/fluxcd/kustomize-controller) ;;
+argo-workflows) version=$(version "$module" github.com/argoproj/argo-workflows/v4) ;;
+# With the sum of its own source.
+argo-cd) version=$(version "$module" github.com/argoproj/argo-cd/v3)-$(cksum <"$module/main.go" | cut -d' ' -f1) ;;
+kro) version=$(version "$module" github.com/kubernetes-sigs/kro) ;;
 esac
 
 dir=$cache/$name/$version-$platform

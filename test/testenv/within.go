@@ -21,7 +21,12 @@ import "time"
 // Within waits until a condition holds, and reports whether it came to that in
 // time.
 func Within(limit time.Duration, is func() bool) bool {
-	tick := time.NewTicker(20 * time.Millisecond)
+	return WithinEvery(20*time.Millisecond, limit, is)
+}
+
+// WithinEvery is Within for a condition that costs something to look at.
+func WithinEvery(interval, limit time.Duration, is func() bool) bool {
+	tick := time.NewTicker(interval)
 	defer tick.Stop()
 	timeout := time.After(limit)
 	for {

@@ -1,0 +1,67 @@
+/*
+Copyright 2026 The DLI Operator Authors.
+
+Licensed under the Apache License, Version 2.0 (the "License");
+you may not use this file except in compliance with the License.
+You may obtain a copy of the License at
+
+    http://www.apache.org/licenses/LICENSE-2.0
+
+Unless required by applicable law or agreed to in writing, software
+distributed under the License is distributed on an "AS IS" BASIS,
+WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+See the License for the specific language governing permissions and
+limitations under the License.
+*/
+
+package engines
+
+import (
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/dli-operator/dli-operator/internal/dli/dlitest"
+)
+
+// The engine of Argo CD, with the health script of config/argocd.
+func TestArgoCD(t *testing.T) {
+	t.Parallel()
+	program := filepath.Join(assets(t, "argo-cd"), "argo-cd-sync")
+	sync := func(t *testing.T, j job, annotation, spec string) func() verdict {
+		t.Helper()
+		manifests := filepath.Join(t.TempDir(), "manifests.yaml")
+		text := hook(j, annotation) + spec + "---\n" +
+			`{apiVersion: v1, kind: ConfigMap, metadata: {name: ` + j.id + `-next, annotations: {argocd.argoproj.io/sync-wave: "1"}}}` + "\n"
+		if err := os.WriteFile(manifests, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return run(t, j.namespace, nil, program, "-argocd-cm=../../config/argocd/argocd-cm.yaml", "-namespace="+j.namespace, manifests)
+	}
+	for name, annotation := range map[string]string{
+		"Argo CD, sync wave":     `argocd.argoproj.io/sync-wave: "0"`,
+		"Argo CD, PreSync hook":  "argocd.argoproj.io/hook: PreSync",
+		"Argo CD, PostSync hook": "argocd.argoproj.io/hook: PostSync",
+	} {
+		gate{name: name, begin: func(t *testing.T, j job) func() verdict {
+			t.Helper()
+			return sync(t, j, annotation, "")
+		}}.judge(t)
+	}
+
+	// A hook that is gone is not seen to have ended.
+	t.Run("a hook with a TTL", func(t *testing.T) {
+		t.Parallel()
+		j := job{scenario{name: "TTL", namespace: pipelines}, "argo-cd-ttl"}
+		dli.SetJob(dlitest.Query(j.id).Running(2 * time.Second).Finishes(4))
+		decided := sync(t, j, "argocd.argoproj.io/hook: PreSync", "  ttlSecondsAfterFinished: 0\n")
+		if !eventually(time.Minute, func() bool { return j.watched(t) != nil }) ||
+			!eventually(time.Minute, func() bool { return j.watched(t) == nil }) {
+			t.Fatal("the DLIJob does not come and go")
+		}
+		if eventually(settled, func() bool { return decided() != waits }) {
+			t.Errorf("the sync %s: docs/gating.md says that it hangs", decided())
+		}
+	})
+}

@@ -1,0 +1,136 @@
+/*
+Copyright 2026 The DLI Operator Authors.
+
+Licensed under the Apache License, Version 2.0 (the "License");
+you may not use this file except in compliance with the License.
+You may obtain a copy of the License at
+
+    http://www.apache.org/licenses/LICENSE-2.0
+
+Unless required by applicable law or agreed to in writing, software
+distributed under the License is distributed on an "AS IS" BASIS,
+WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+See the License for the specific language governing permissions and
+limitations under the License.
+*/
+
+package engines
+
+import (
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	batchv1 "k8s.io/api/batch/v1"
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+)
+
+func TestHelm(t *testing.T) {
+	t.Parallel()
+	helm := filepath.Join(assets(t, "helm"), "helm")
+	install := func(t *testing.T, j job, template string, args ...string) func() verdict {
+		t.Helper()
+		return run(t, j.namespace, []string{"HELM_CACHE_HOME=" + t.TempDir()}, helm, append([]string{
+			"install", j.id, chart(t, template), "--timeout=10m", "--set=jobID=" + j.id,
+		}, args...)...)
+	}
+	gate{name: "Helm 4, `--wait`", begin: func(t *testing.T, j job) func() verdict {
+		t.Helper()
+		return install(t, j, j.manifest(), "--wait")
+	}}.judge(t)
+
+	example, err := os.ReadFile("../../config/examples/helm-hook.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	gate{name: "Helm, a Job as hook", begin: func(t *testing.T, j job) func() verdict {
+		t.Helper()
+		decided := install(t, j, string(example))
+		playKubelet(t, j.namespace, j.id+"-wait-for-dli")
+		return decided
+	}}.judge(t)
+
+	// What looks like a gate and is none.
+	open := map[string]verdict{}
+	for _, s := range scenarios {
+		open[s.name] = passes
+	}
+	gate{name: "Helm, `--wait=legacy`", unlike: open, begin: func(t *testing.T, j job) func() verdict {
+		t.Helper()
+		return install(t, j, j.manifest(), "--wait=legacy")
+	}}.judge(t)
+	gate{name: "Helm, a DLIJob as hook", unlike: open, begin: func(t *testing.T, j job) func() verdict {
+		t.Helper()
+		return install(t, j, hook(j, "helm.sh/hook: pre-install"))
+	}}.judge(t)
+}
+
+// chart makes one of a template.
+func chart(t *testing.T, template string) string {
+	t.Helper()
+	dir := t.TempDir()
+	if err := os.Mkdir(filepath.Join(dir, "templates"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	for name, content := range map[string]string{
+		"Chart.yaml":              "{apiVersion: v2, name: reports, version: 0.1.0}\n",
+		"templates/template.yaml": template,
+	} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(content), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return dir
+}
+
+// playKubelet does what a cluster with nodes does with a Job of one container: it
+// runs the container's command, and tells of its end in the Job's status.
+func playKubelet(t *testing.T, namespace, name string) {
+	t.Helper()
+	work := &batchv1.Job{}
+	key := client.ObjectKey{Namespace: namespace, Name: name}
+	if !eventually(time.Minute, func() bool {
+		err := admin.Get(t.Context(), key, work)
+		if err != nil && !apierrors.IsNotFound(err) {
+			t.Fatal(err)
+		}
+		return err == nil
+	}) {
+		t.Fatal("Helm creates no Job")
+	}
+	container := work.Spec.Template.Spec.Containers[0]
+	var env []string
+	for _, variable := range container.Env {
+		env = append(env, variable.Name+"="+variable.Value)
+	}
+	env = append(env, "PATH="+filepath.Dir(kubectl())+string(os.PathListSeparator)+os.Getenv("PATH"))
+	command := append(container.Command, container.Args...)
+	ended := run(t, namespace, env, command[0], command[1:]...)
+	told := make(chan struct{})
+	go func() {
+		defer close(told)
+		if !eventually(within, func() bool { return ended() != waits }) {
+			return
+		}
+		// In steps, as the API server demands.
+		now := metav1.Now()
+		work.Status.StartTime = &now
+		first, last := batchv1.JobSuccessCriteriaMet, batchv1.JobComplete
+		if ended() == fails {
+			first, last = batchv1.JobFailureTarget, batchv1.JobFailed
+		} else {
+			work.Status.Succeeded, work.Status.CompletionTime = 1, &now
+		}
+		for _, kind := range []batchv1.JobConditionType{first, last} {
+			work.Status.Conditions = append(work.Status.Conditions, batchv1.JobCondition{Type: kind, Status: corev1.ConditionTrue, LastTransitionTime: now})
+		}
+		if err := admin.Status().Update(t.Context(), work); err != nil {
+			t.Errorf("telling Helm of the end: %v", err)
+		}
+	}()
+	t.Cleanup(func() { <-told })
+}

@@ -1,0 +1,494 @@
+/*
+Copyright 2026 The DLI Operator Authors.
+
+Licensed under the Apache License, Version 2.0 (the "License");
+you may not use this file except in compliance with the License.
+You may obtain a copy of the License at
+
+    http://www.apache.org/licenses/LICENSE-2.0
+
+Unless required by applicable law or agreed to in writing, software
+distributed under the License is distributed on an "AS IS" BASIS,
+WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+See the License for the specific language governing permissions and
+limitations under the License.
+*/
+
+// Package engines runs what pipelines are built of against a real API server and
+// the operator with the flags that it has by default: each engine as the program
+// that its users run. It looks at what they make of a DLIJob, and how long that
+// takes. Only DLI is simulated.
+package engines
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/go-logr/logr"
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
+	"k8s.io/client-go/tools/clientcmd"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/envtest"
+
+	"github.com/dli-operator/dli-operator/api/v1alpha1"
+	"github.com/dli-operator/dli-operator/internal/dli/dlitest"
+	"github.com/dli-operator/dli-operator/test/testenv"
+)
+
+var (
+	plane  = &testenv.ControlPlane{CRDs: "../../config/crd/bases"}
+	scheme = runtime.NewScheme()
+	admin  client.Client
+	dli    *dlitest.Server
+	// kubeconfigs are the paths of the administrator's, by the namespace that it is
+	// for.
+	kubeconfigs = map[string]string{}
+)
+
+// The namespaces of DLIJobs; in lockedOut the access key is wrong.
+const (
+	pipelines = "pipelines"
+	lockedOut = "locked-out"
+)
+
+func TestMain(m *testing.M) {
+	flag.Parse()
+	// Nearly all of a test is waiting.
+	must(flag.Set("test.parallel", "100"))
+	os.Exit(runTests(m))
+}
+
+func runTests(m *testing.M) int {
+	if testing.Short() {
+		fmt.Println("engines: not in short mode; make test-engines runs them")
+		return 0
+	}
+	ctrl.SetLogger(logr.Discard())
+	must(clientgoscheme.AddToScheme(scheme))
+	must(v1alpha1.AddToScheme(scheme))
+	dir, err := os.MkdirTemp("", "dli-engines-")
+	must(err)
+	defer os.RemoveAll(dir)
+	must(plane.Start())
+	defer func() { must(plane.Close()) }()
+	config, err := clientcmd.Load(plane.KubeConfig())
+	must(err)
+	for _, namespace := range []string{pipelines, lockedOut} {
+		config.Contexts[config.CurrentContext].Namespace = namespace
+		kubeconfigs[namespace] = filepath.Join(dir, namespace)
+		must(clientcmd.WriteToFile(*config, kubeconfigs[namespace]))
+	}
+	admin, err = client.New(plane.Config(), client.Options{Scheme: scheme})
+	must(err)
+	dli, err = dlitest.NewServer()
+	must(err)
+	defer dli.Close()
+	must(connect(context.Background(), pipelines, dlitest.SampleUser()))
+	must(connect(context.Background(), lockedOut, dlitest.User{AccessKeyID: "AKUNKNOWN", SecretAccessKey: "SKUNKNOWN"}))
+
+	binary := filepath.Join(dir, "operator")
+	build := exec.Command("go", "build", "-o", binary, ".")
+	build.Dir, build.Stderr = "../..", os.Stderr
+	must(build.Run())
+	operator := begin(context.Background(), pipelines, nil, binary,
+		"--allow-insecure-endpoints", "--metrics-bind-address=0", "--health-probe-bind-address=0")
+	defer operator.kill()
+
+	code := m.Run()
+	if code != 0 {
+		fmt.Printf("the operator's log ends with:\n%s\n", operator.output.end())
+	}
+	fmt.Print(seen.table())
+	page, err := os.ReadFile("../../docs/gating.md")
+	must(err)
+	for _, row := range seen.missing(string(page)) {
+		code = 1
+		fmt.Printf("docs/gating.md does not say %s\n", row)
+	}
+	return code
+}
+
+func must(err error) {
+	if err != nil {
+		panic(err)
+	}
+}
+
+// connect creates a namespace whose DLIJobs are read with the credentials of a
+// user.
+func connect(ctx context.Context, namespace string, user dlitest.User) error {
+	var failed error
+	for _, object := range []client.Object{
+		&corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: namespace}},
+		&corev1.Secret{
+			ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: "dli-credentials"},
+			StringData: map[string]string{"accessKeyID": user.AccessKeyID, "secretAccessKey": user.SecretAccessKey},
+		},
+		&v1alpha1.DLIConnection{
+			ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: "default"},
+			Spec: v1alpha1.DLIConnectionSpec{
+				Endpoint:    dli.URL(),
+				ProjectID:   dlitest.SampleUser().ProjectID,
+				Credentials: v1alpha1.Credentials{SecretRef: &v1alpha1.SecretReference{Name: "dli-credentials"}},
+			},
+		},
+	} {
+		failed = errors.Join(failed, admin.Create(ctx, object))
+	}
+	return failed
+}
+
+// verdict is what an engine makes of a DLIJob.
+type verdict string
+
+const (
+	passes verdict = "passes"
+	fails  verdict = "fails"
+	waits  verdict = "waits"
+)
+
+// scenario is what becomes of a job.
+type scenario struct {
+	name      string
+	namespace string
+	// job is its life in DLI; nil for a job that DLI does not have.
+	job func(dlitest.Job) dlitest.Job
+	// want is what a gate makes of it.
+	want verdict
+}
+
+var scenarios = []scenario{
+	{"finishes", pipelines, func(job dlitest.Job) dlitest.Job { return job.Running(2 * time.Second).Finishes(4) }, passes},
+	{"runs 40 s", pipelines, func(job dlitest.Job) dlitest.Job { return job.Running(40 * time.Second).Finishes(4) }, passes},
+	{"fails", pipelines, func(job dlitest.Job) dlitest.Job {
+		return job.Running(2 * time.Second).Fails("DLI.0005: no such table")
+	}, fails},
+	{"not found", pipelines, nil, fails},
+	{"wrong credentials", lockedOut, func(job dlitest.Job) dlitest.Job { return job.Running(2 * time.Second).Finishes(4) }, fails},
+}
+
+// job is one that an engine waits for.
+type job struct {
+	scenario
+	// id is that of the job, and the name of all that is created for it.
+	id string
+}
+
+// manifest is a DLIJob that watches it; more of its spec can be appended.
+func (j job) manifest() string {
+	return fmt.Sprintf(`apiVersion: dli.huaweicloud.com/v1alpha1
+kind: DLIJob
+metadata: {name: %[1]s, namespace: %[2]s}
+spec:
+  jobID: %[1]s
+`, j.id, j.namespace)
+}
+
+// hook is the same with an annotation.
+func hook(j job, annotation string) string {
+	return strings.Replace(j.manifest(), "}\nspec:", ", annotations: {"+annotation+"}}\nspec:", 1)
+}
+
+// watched returns the DLIJob that watches it; nil while there is none.
+func (j job) watched(t *testing.T) *v1alpha1.DLIJob {
+	t.Helper()
+	list := &v1alpha1.DLIJobList{}
+	if err := admin.List(t.Context(), list, client.InNamespace(j.namespace)); err != nil {
+		t.Fatal(err)
+	}
+	i := slices.IndexFunc(list.Items, func(item v1alpha1.DLIJob) bool { return item.Spec.JobID == j.id })
+	if i < 0 {
+		return nil
+	}
+	return &list.Items[i]
+}
+
+// gate is a way to have an engine wait for a DLIJob.
+type gate struct {
+	name string
+	// begin hands a job to the engine. What it returns says what the engine has
+	// decided; waits while it has not.
+	begin func(t *testing.T, j job) func() verdict
+	// unlike has what it makes of scenarios where that is not what a gate should.
+	unlike map[string]verdict
+}
+
+// settled is how long an engine may take once the DLIJob says how it ends.
+const settled = 30 * time.Second
+
+// within is the longest that an engine may take to see that waiting does not help.
+const within = 3 * time.Minute
+
+// judge has the engine wait for a job of each scenario, all at once.
+func (g gate) judge(t *testing.T) {
+	t.Helper()
+	for i, s := range scenarios {
+		t.Run(g.name+"/"+s.name, func(t *testing.T) {
+			t.Parallel()
+			j := job{s, fmt.Sprintf("%s-%d", identifier(g.name), i)}
+			if s.job != nil {
+				dli.SetJob(s.job(dlitest.Query(j.id)))
+			}
+			began := time.Now()
+			decided := g.begin(t, j)
+			got, over := waits, time.Time{}
+			eventually(within, func() bool {
+				got = decided()
+				if over.IsZero() && isOver(j.watched(t)) {
+					over = time.Now()
+				}
+				return got != waits || !over.IsZero() && time.Since(over) > settled
+			})
+			seen.note(g.name, s.name, got, time.Since(began))
+			want, known := g.unlike[s.name]
+			if !known {
+				want = s.want
+			}
+			if got != want {
+				t.Errorf("it %s, want it %s", got, want)
+			}
+			// What is decided before is not decided by the DLIJob.
+			if !known && got != waits && over.IsZero() && !isOver(j.watched(t)) {
+				t.Errorf("it %s before the end", got)
+			}
+		})
+	}
+}
+
+// eventually waits for what takes seconds, as many others do at the same time.
+func eventually(limit time.Duration, is func() bool) bool {
+	return testenv.WithinEvery(500*time.Millisecond, limit, is)
+}
+
+// isOver reports whether waiting for a DLIJob does not help any more.
+func isOver(watched *v1alpha1.DLIJob) bool {
+	return watched != nil && (watched.IsCompleted() || meta.IsStatusConditionTrue(watched.Status.Conditions, v1alpha1.StalledCondition))
+}
+
+// identifier makes a name of Kubernetes of that of a gate.
+func identifier(name string) string {
+	return strings.Trim(strings.Map(func(r rune) rune {
+		if r >= 'a' && r <= 'z' || r >= '0' && r <= '9' {
+			return r
+		}
+		return '-'
+	}, strings.ToLower(name)), "-")
+}
+
+// results are the verdicts of all gates, by gate and scenario.
+type results struct {
+	mu    sync.Mutex
+	gates []string
+	cells map[[2]string]string
+}
+
+var seen = results{cells: map[[2]string]string{}}
+
+func (r *results) note(gate, scenario string, v verdict, took time.Duration) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if !slices.Contains(r.gates, gate) {
+		r.gates = append(r.gates, gate)
+		slices.Sort(r.gates)
+	}
+	r.cells[[2]string{gate, scenario}] = fmt.Sprintf("%s, %.0f s", v, took.Seconds())
+	if v == waits {
+		r.cells[[2]string{gate, scenario}] = string(v)
+	}
+}
+
+// table presents the results as docs/gating.md does.
+func (r *results) table() string {
+	var b strings.Builder
+	b.WriteString("\n| |")
+	for _, s := range scenarios {
+		b.WriteString(" " + s.name + " |")
+	}
+	b.WriteString("\n|---|" + strings.Repeat("---|", len(scenarios)) + "\n")
+	for _, gate := range r.gates {
+		b.WriteString("| " + gate + " |")
+		for _, s := range scenarios {
+			b.WriteString(" " + r.cells[[2]string{gate, s.name}] + " |")
+		}
+		b.WriteString("\n")
+	}
+	return b.String()
+}
+
+// missing returns the rows that a page does not have, whatever times it gives.
+func (r *results) missing(page string) (rows []string) {
+	times := regexp.MustCompile(`, \d+ s`)
+	for row := range strings.Lines(r.table()) {
+		row = times.ReplaceAllString(strings.TrimSpace(row), "")
+		if !strings.Contains(times.ReplaceAllString(page, ""), row) {
+			rows = append(rows, row)
+		}
+	}
+	return rows
+}
+
+// assets returns the directory of an engine's programs, and skips the test where
+// they cannot be built.
+func assets(t *testing.T, engine string) string {
+	t.Helper()
+	build := exec.CommandContext(t.Context(), "../../hack/build.sh", engine)
+	build.Stderr = os.Stderr
+	out, err := build.Output()
+	if err != nil {
+		t.Skipf("NOT RUN: %s cannot be built here, see above: %v", engine, err)
+	}
+	return strings.TrimSpace(string(out))
+}
+
+// directory returns that of a Go module, in the version that the module of an
+// engine names, or in one given as module@version.
+func directory(t *testing.T, engine, module string) string {
+	t.Helper()
+	download := exec.CommandContext(t.Context(), "go", "mod", "download", "-json", module)
+	download.Dir, download.Stderr = "../../hack/engines/"+engine, os.Stderr
+	out, err := download.Output()
+	if err != nil {
+		t.Fatalf("downloading %s: %v\n%s", module, err, out)
+	}
+	var downloaded struct{ Dir, Version string }
+	if err := json.Unmarshal(out, &downloaded); err != nil {
+		t.Fatal(err)
+	}
+	return downloaded.Dir
+}
+
+// version returns that of a Go module that the module of an engine names.
+func version(t *testing.T, engine, module string) string {
+	t.Helper()
+	list := exec.CommandContext(t.Context(), "go", "list", "-m", "-f", "{{.Version}}", module)
+	list.Dir, list.Stderr = "../../hack/engines/"+engine, os.Stderr
+	out, err := list.Output()
+	if err != nil {
+		t.Fatalf("the version of %s: %v", module, err)
+	}
+	return strings.TrimSpace(string(out))
+}
+
+// install installs custom resources of an engine.
+func install(t *testing.T, paths ...string) {
+	t.Helper()
+	if _, err := envtest.InstallCRDs(plane.Config(), envtest.CRDInstallOptions{Paths: paths, ErrorIfPathMissing: true}); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// apply applies manifests with kubectl.
+func apply(t *testing.T, manifests string) {
+	t.Helper()
+	command := exec.CommandContext(t.Context(), kubectl(), "apply", "--server-side", "-f", "-")
+	command.Env, command.Stdin = append(os.Environ(), "KUBECONFIG="+kubeconfigs[pipelines]), strings.NewReader(manifests)
+	if out, err := command.CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s\n%s", err, out, manifests)
+	}
+}
+
+func kubectl() string { return filepath.Join(os.Getenv("KUBEBUILDER_ASSETS"), "kubectl") }
+
+// process is a program that runs.
+type process struct {
+	command *exec.Cmd
+	output  output
+	ended   chan struct{}
+	err     error
+}
+
+// begin starts a program with the kubeconfig of a namespace. It ends with the
+// context at the latest.
+func begin(ctx context.Context, namespace string, env []string, name string, args ...string) *process {
+	p := &process{command: exec.CommandContext(ctx, name, args...), ended: make(chan struct{})}
+	p.command.Env = append(append(os.Environ(), "KUBECONFIG="+kubeconfigs[namespace]), env...)
+	p.command.Stdout, p.command.Stderr = &p.output, &p.output
+	if p.err = p.command.Start(); p.err != nil {
+		close(p.ended)
+		return p
+	}
+	go func() { p.err = p.command.Wait(); close(p.ended) }()
+	return p
+}
+
+// serve starts an engine that runs until the end of the test.
+func serve(t *testing.T, env []string, name string, args ...string) {
+	t.Helper()
+	p := begin(t.Context(), pipelines, env, name, args...)
+	t.Cleanup(func() {
+		p.kill()
+		if t.Failed() {
+			t.Logf("the log of %s ends with:\n%s", filepath.Base(name), p.output.end())
+		}
+	})
+}
+
+// run starts a program of which the exit code is the verdict.
+func run(t *testing.T, namespace string, env []string, name string, args ...string) func() verdict {
+	t.Helper()
+	p := begin(t.Context(), namespace, env, name, args...)
+	t.Cleanup(func() {
+		p.kill()
+		if t.Failed() {
+			t.Logf("%s %s says:\n%s", filepath.Base(name), strings.Join(args, " "), p.output.end())
+		}
+	})
+	return p.verdict
+}
+
+func (p *process) verdict() verdict {
+	select {
+	case <-p.ended:
+		if p.err != nil {
+			return fails
+		}
+		return passes
+	default:
+		return waits
+	}
+}
+
+func (p *process) kill() {
+	if p.command.Process != nil {
+		_ = p.command.Process.Kill()
+	}
+	<-p.ended
+}
+
+// output may be read while a program still writes to it.
+type output struct {
+	mu   sync.Mutex
+	text bytes.Buffer
+}
+
+func (o *output) Write(p []byte) (int, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.text.Write(p)
+}
+
+// end returns the end of it.
+func (o *output) end() string {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	text := o.text.String()
+	return text[max(0, len(text)-5000):]
+}

@@ -1,0 +1,79 @@
+/*
+Copyright 2026 The DLI Operator Authors.
+
+Licensed under the Apache License, Version 2.0 (the "License");
+you may not use this file except in compliance with the License.
+You may obtain a copy of the License at
+
+    http://www.apache.org/licenses/LICENSE-2.0
+
+Unless required by applicable law or agreed to in writing, software
+distributed under the License is distributed on an "AS IS" BASIS,
+WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+See the License for the specific language governing permissions and
+limitations under the License.
+*/
+
+package engines
+
+import (
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"sigs.k8s.io/yaml"
+)
+
+// Argo Workflows' executor, which creates the object of a resource template and
+// waits for its conditions, with the template of the example.
+func TestArgoWorkflows(t *testing.T) {
+	t.Parallel()
+	argoexec := filepath.Join(assets(t, "argo-workflows"), "argoexec")
+	// The executor has a file of a fixed name, as it has a pod of its own.
+	var manifest sync.Mutex
+	gate{name: "Argo Workflows, resource template", begin: func(t *testing.T, j job) func() verdict {
+		t.Helper()
+		manifest.Lock()
+		defer manifest.Unlock()
+		decided := run(t, j.namespace, []string{
+			"ARGO_TEMPLATE=" + resourceTemplate(t, j.id),
+			"ARGO_POD_NAME=" + j.id, "ARGO_NODE_ID=" + j.id, "ARGO_WORKFLOW_NAME=" + j.id,
+			"ARGO_DEADLINE=" + time.Time{}.Format(time.RFC3339),
+		}, argoexec, "resource", "create")
+		if !eventually(time.Minute, func() bool { return decided() != waits || j.watched(t) != nil }) {
+			t.Fatal("it creates no DLIJob")
+		}
+		return decided
+	}}.judge(t)
+}
+
+// resourceTemplate returns the example's as JSON, for a job.
+func resourceTemplate(t *testing.T, jobID string) string {
+	t.Helper()
+	text, err := os.ReadFile("../../config/examples/argo-workflows.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var workflow struct {
+		Spec struct{ Templates []map[string]any }
+	}
+	if err := yaml.Unmarshal(text, &workflow); err != nil {
+		t.Fatal(err)
+	}
+	for _, template := range workflow.Spec.Templates {
+		if template["resource"] == nil {
+			continue
+		}
+		text, err := json.Marshal(template)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return strings.ReplaceAll(string(text), "{{inputs.parameters.job-id}}", jobID)
+	}
+	t.Fatal("the example has no resource template")
+	return ""
+}
