@@ -98,77 +98,77 @@ func TestSummarize(t *testing.T) {
 	}
 
 	for name, test := range map[string]struct {
-		job  *v1alpha1.DLIJob
-		run  poller.Run
-		want string
+		job   *v1alpha1.DLIJob
+		run   poller.Run
+		want  string
 		phase v1alpha1.Phase
 	}{
 		"seen, no poll yet": {
-			job:  newJob(),
-			want: "Ready=Unknown/Pending Succeeded=Unknown/Pending Completed=False/Pending Synced=Unknown/Pending Reconciling=True/Pending",
+			job:   newJob(),
+			want:  "Ready=Unknown/Pending Succeeded=Unknown/Pending Completed=False/Pending Synced=Unknown/Pending Reconciling=True/Pending",
 			phase: "Pending",
 		},
 		"launching": {
-			job:  newJob(read(answering("LAUNCHING"))),
-			want: "Ready=Unknown/JobLaunching Succeeded=Unknown/JobLaunching Completed=False/JobLaunching Synced=True/PollSucceeded Reconciling=True/JobLaunching",
+			job:   newJob(read(answering("LAUNCHING"))),
+			want:  "Ready=Unknown/JobLaunching Succeeded=Unknown/JobLaunching Completed=False/JobLaunching Synced=True/PollSucceeded Reconciling=True/JobLaunching",
 			phase: "Pending",
 		},
 		"running": {
-			job:  newJob(read(answering("RUNNING"))),
-			want: "Ready=Unknown/JobRunning Succeeded=Unknown/JobRunning Completed=False/JobRunning Synced=True/PollSucceeded Reconciling=True/JobRunning",
+			job:   newJob(read(answering("RUNNING"))),
+			want:  "Ready=Unknown/JobRunning Succeeded=Unknown/JobRunning Completed=False/JobRunning Synced=True/PollSucceeded Reconciling=True/JobRunning",
 			phase: "Running",
 		},
 		"scaling": {
-			job:  newJob(read(answering("SCALING"))),
-			want: "Ready=Unknown/JobScaling Succeeded=Unknown/JobScaling Completed=False/JobScaling Synced=True/PollSucceeded Reconciling=True/JobScaling",
+			job:   newJob(read(answering("SCALING"))),
+			want:  "Ready=Unknown/JobScaling Succeeded=Unknown/JobScaling Completed=False/JobScaling Synced=True/PollSucceeded Reconciling=True/JobScaling",
 			phase: "Running",
 		},
 		"in a state that only DLI knows": {
-			job:  newJob(read(answering("SUSPENDED"))),
-			want: "Ready=Unknown/JobStatusUnrecognized Succeeded=Unknown/JobStatusUnrecognized Completed=False/JobStatusUnrecognized Synced=True/PollSucceeded Reconciling=True/JobStatusUnrecognized",
+			job:   newJob(read(answering("SUSPENDED"))),
+			want:  "Ready=Unknown/JobStatusUnrecognized Succeeded=Unknown/JobStatusUnrecognized Completed=False/JobStatusUnrecognized Synced=True/PollSucceeded Reconciling=True/JobStatusUnrecognized",
 			phase: "Running",
 		},
 		"finished": {
-			job:  newJob(read(answering("FINISHED"))),
-			want: "Ready=True/JobFinished Succeeded=True/JobFinished Completed=True/JobFinished Synced=True/PollSucceeded",
+			job:   newJob(read(answering("FINISHED"))),
+			want:  "Ready=True/JobFinished Succeeded=True/JobFinished Completed=True/JobFinished Synced=True/PollSucceeded",
 			phase: "Succeeded",
 		},
 		"failed": {
-			job:  newJob(read(answering("FAILED"))),
-			want: "Ready=False/JobFailed Succeeded=False/JobFailed Completed=True/JobFailed Synced=True/PollSucceeded Stalled=True/JobFailed",
+			job:   newJob(read(answering("FAILED"))),
+			want:  "Ready=False/JobFailed Succeeded=False/JobFailed Completed=True/JobFailed Synced=True/PollSucceeded Stalled=True/JobFailed",
 			phase: "Failed",
 		},
 		"cancelled": {
-			job:  newJob(read(answering("CANCELLED"))),
-			want: "Ready=False/JobCancelled Succeeded=False/JobCancelled Completed=True/JobCancelled Synced=True/PollSucceeded Stalled=True/JobCancelled",
+			job:   newJob(read(answering("CANCELLED"))),
+			want:  "Ready=False/JobCancelled Succeeded=False/JobCancelled Completed=True/JobCancelled Synced=True/PollSucceeded Stalled=True/JobCancelled",
 			phase: "Cancelled",
 		},
 		"not found, not confirmed": {
-			job:  newJob(failing("JobNotFound")),
-			want: "Ready=Unknown/JobNotFound Succeeded=Unknown/JobNotFound Completed=False/JobNotFound Synced=False/JobNotFound Reconciling=True/JobNotFound",
+			job:   newJob(failing("JobNotFound")),
+			want:  "Ready=Unknown/JobNotFound Succeeded=Unknown/JobNotFound Completed=False/JobNotFound Synced=False/JobNotFound Reconciling=True/JobNotFound",
 			phase: "Pending",
 		},
 		"not found, confirmed": {
-			job:  newJob(notFound),
-			want: "Ready=False/JobNotFound Succeeded=False/JobNotFound Completed=True/JobNotFound Synced=True/JobNotFound Stalled=True/JobNotFound",
+			job:   newJob(notFound),
+			want:  "Ready=False/JobNotFound Succeeded=False/JobNotFound Completed=True/JobNotFound Synced=True/JobNotFound Stalled=True/JobNotFound",
 			phase: "NotFound",
 		},
 		"credentials rejected, within the grace": {
-			job:  newJob(failing("CredentialsRejected")),
-			run:  blocked(stallAfter - time.Second),
-			want: "Ready=Unknown/CredentialsRejected Succeeded=Unknown/CredentialsRejected Completed=False/CredentialsRejected Synced=False/CredentialsRejected Reconciling=True/CredentialsRejected",
+			job:   newJob(failing("CredentialsRejected")),
+			run:   blocked(stallAfter - time.Second),
+			want:  "Ready=Unknown/CredentialsRejected Succeeded=Unknown/CredentialsRejected Completed=False/CredentialsRejected Synced=False/CredentialsRejected Reconciling=True/CredentialsRejected",
 			phase: "Pending",
 		},
 		"credentials rejected, after the grace": {
-			job:  newJob(failing("CredentialsRejected")),
-			run:  blocked(stallAfter),
-			want: "Ready=False/CredentialsRejected Succeeded=Unknown/CredentialsRejected Completed=False/CredentialsRejected Synced=False/CredentialsRejected Stalled=True/CredentialsRejected",
+			job:   newJob(failing("CredentialsRejected")),
+			run:   blocked(stallAfter),
+			want:  "Ready=False/CredentialsRejected Succeeded=Unknown/CredentialsRejected Completed=False/CredentialsRejected Synced=False/CredentialsRejected Stalled=True/CredentialsRejected",
 			phase: "Stalled",
 		},
 		"unreachable, however long": {
-			job:  newJob(failing("EndpointUnreachable")),
-			run:  poller.Run{Failures: 100},
-			want: "Ready=Unknown/EndpointUnreachable Succeeded=Unknown/EndpointUnreachable Completed=False/EndpointUnreachable Synced=False/EndpointUnreachable Reconciling=True/EndpointUnreachable",
+			job:   newJob(failing("EndpointUnreachable")),
+			run:   poller.Run{Failures: 100},
+			want:  "Ready=Unknown/EndpointUnreachable Succeeded=Unknown/EndpointUnreachable Completed=False/EndpointUnreachable Synced=False/EndpointUnreachable Reconciling=True/EndpointUnreachable",
 			phase: "Pending",
 		},
 		"unreachable while it runs": {
@@ -177,33 +177,33 @@ func TestSummarize(t *testing.T) {
 			phase: "Running",
 		},
 		"deadline passed while running": {
-			job:  newJob(read(answering("RUNNING")), deadlinePassed),
-			want: "Ready=False/DeadlineExceeded Succeeded=Unknown/DeadlineExceeded Completed=False/DeadlineExceeded Synced=True/PollSucceeded Stalled=True/DeadlineExceeded",
+			job:   newJob(read(answering("RUNNING")), deadlinePassed),
+			want:  "Ready=False/DeadlineExceeded Succeeded=Unknown/DeadlineExceeded Completed=False/DeadlineExceeded Synced=True/PollSucceeded Stalled=True/DeadlineExceeded",
 			phase: "Stalled",
 		},
 		"deadline passed while unreadable": {
-			job:  newJob(failing("ServerError"), deadlinePassed),
-			want: "Ready=False/DeadlineExceeded Succeeded=Unknown/DeadlineExceeded Completed=False/DeadlineExceeded Synced=False/ServerError Stalled=True/DeadlineExceeded",
+			job:   newJob(failing("ServerError"), deadlinePassed),
+			want:  "Ready=False/DeadlineExceeded Succeeded=Unknown/DeadlineExceeded Completed=False/DeadlineExceeded Synced=False/ServerError Stalled=True/DeadlineExceeded",
 			phase: "Stalled",
 		},
 		"finished after its deadline": {
-			job:  newJob(read(answering("FINISHED")), deadlinePassed),
-			want: "Ready=True/JobFinished Succeeded=True/JobFinished Completed=True/JobFinished Synced=True/PollSucceeded",
+			job:   newJob(read(answering("FINISHED")), deadlinePassed),
+			want:  "Ready=True/JobFinished Succeeded=True/JobFinished Completed=True/JobFinished Synced=True/PollSucceeded",
 			phase: "Succeeded",
 		},
 		"suspended": {
-			job:  newJob(read(answering("RUNNING")), suspend),
-			want: "Ready=Unknown/Suspended Succeeded=Unknown/Suspended Completed=False/Suspended Synced=Unknown/Suspended",
+			job:   newJob(read(answering("RUNNING")), suspend),
+			want:  "Ready=Unknown/Suspended Succeeded=Unknown/Suspended Completed=False/Suspended Synced=Unknown/Suspended",
 			phase: "Suspended",
 		},
 		"resumed, not polled again yet": {
-			job:  newJob(read(answering("RUNNING")), suspend, func(job *v1alpha1.DLIJob) { job.Spec.Suspend = false }),
-			want: "Ready=Unknown/Pending Succeeded=Unknown/Pending Completed=False/Pending Synced=Unknown/Pending Reconciling=True/Pending",
+			job:   newJob(read(answering("RUNNING")), suspend, func(job *v1alpha1.DLIJob) { job.Spec.Suspend = false }),
+			want:  "Ready=Unknown/Pending Succeeded=Unknown/Pending Completed=False/Pending Synced=Unknown/Pending Reconciling=True/Pending",
 			phase: "Running",
 		},
 		"finished, then suspended": {
-			job:  newJob(read(answering("FINISHED")), func(job *v1alpha1.DLIJob) { job.Spec.Suspend = true }),
-			want: "Ready=True/JobFinished Succeeded=True/JobFinished Completed=True/JobFinished Synced=True/PollSucceeded",
+			job:   newJob(read(answering("FINISHED")), func(job *v1alpha1.DLIJob) { job.Spec.Suspend = true }),
+			want:  "Ready=True/JobFinished Succeeded=True/JobFinished Completed=True/JobFinished Synced=True/PollSucceeded",
 			phase: "Succeeded",
 		},
 	} {

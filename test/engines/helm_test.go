@@ -19,6 +19,7 @@ package engines
 import (
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
 	"time"
 
@@ -108,7 +109,7 @@ func playKubelet(t *testing.T, namespace, name string) {
 		env = append(env, variable.Name+"="+variable.Value)
 	}
 	env = append(env, "PATH="+filepath.Dir(kubectl())+string(os.PathListSeparator)+os.Getenv("PATH"))
-	command := append(container.Command, container.Args...)
+	command := slices.Concat(container.Command, container.Args)
 	ended := run(t, namespace, env, command[0], command[1:]...)
 	told := make(chan struct{})
 	go func() {
