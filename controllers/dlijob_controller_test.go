@@ -294,7 +294,7 @@ func TestDocumentedSample(t *testing.T) {
 	job := w.start().awaitReason(w.watch(jobID), "JobFinished")
 
 	want := v1alpha1.DLIJobStatus{
-		ObservedGeneration: 1, JobStatus: "FINISHED", Outcome: "Succeeded", JobType: "QUERY", QueueName: "default", Owner: "test",
+		ObservedGeneration: 1, JobStatus: "FINISHED", Outcome: "Succeeded", Phase: "Succeeded", JobType: "QUERY", QueueName: "default", Owner: "test",
 		DatabaseName: "dbtest", TableName: "tbtest", DurationMilliseconds: ptr.To[int64](2523), Duration: "2.523s",
 		ResultCount: ptr.To[int64](4), InputBytes: ptr.To[int64](22), Statement: "select * from t1", Message: `{"error_code":"DLI.0999"}`,
 		Columns: []v1alpha1.Column{{Name: "id", Type: "int", Nullable: true}, {Name: "name", Type: "string", Nullable: true}},

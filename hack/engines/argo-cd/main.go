@@ -46,7 +46,7 @@ import (
 
 func main() {
 	configMap := flag.String("argocd-cm", "", "File of the ConfigMap that has the health scripts.")
-	namespace := flag.String("namespace", "default", "Namespace of what names none.")
+	namespace := flag.String("namespace", "default", "Namespace to sync.")
 	flag.Parse()
 	if err := synchronize(context.Background(), *configMap, *namespace, flag.Arg(0)); err != nil {
 		fmt.Fprintln(os.Stderr, err)
@@ -71,9 +71,9 @@ func synchronize(ctx context.Context, configMap, namespace, manifests string) er
 	if err != nil {
 		return err
 	}
+	config.QPS, config.Burst = 50, 100 // those of Argo CD
 	cluster := cache.NewClusterCache(config,
 		cache.SetNamespaces([]string{namespace}),
-		cache.SetSettings(cache.Settings{ResourceHealthOverride: scripts}),
 		cache.SetPopulateResourceInfoHandler(func(*unstructured.Unstructured, bool) (any, bool) { return nil, true }))
 	if err := cluster.EnsureSynced(); err != nil {
 		return err
