@@ -73,6 +73,20 @@ func TestArgoCDJobHealth(t *testing.T) {
 	golden(t, customizations+"/DLIJob/health_test.yaml", asYAML(t, tests))
 }
 
+// The API server counts a deletion as a new generation. Argo CD keeps a hook until
+// it knows how it ended.
+func TestArgoCDHealthOfADeletedHook(t *testing.T) {
+	script := scriptOf(t, "DLIJob")
+	for name, want := range map[string]string{"finished": healthy, "failed": degraded, "running": progressing} {
+		object := fetch(t, "DLIJob", name)
+		object.SetDeletionTimestamp(&metav1.Time{Time: time.Now()})
+		object.SetGeneration(object.GetGeneration() + 1)
+		if got := judge(t, script, object); got.Status != want {
+			t.Errorf("DLIJob %s, deleted, is %s, want %s", name, got.Status, want)
+		}
+	}
+}
+
 func TestArgoCDConnectionHealth(t *testing.T) {
 	everyState.reach(t)
 	script := scriptOf(t, "DLIConnection")

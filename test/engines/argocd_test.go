@@ -20,9 +20,6 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
-	"time"
-
-	"github.com/dli-operator/dli-operator/internal/dli/dlitest"
 )
 
 // The engine of Argo CD, with the health script of config/argocd.
@@ -50,17 +47,9 @@ func TestArgoCD(t *testing.T) {
 		}}.judge(t)
 	}
 
-	// A hook that is deleted before it is seen to have completed.
-	t.Run("a hook with a TTL", func(t *testing.T) {
-		t.Parallel()
-		j := job{scenario{name: "TTL", namespace: pipelines}, "argo-cd-ttl"}
-		dli.SetJob(dlitest.Query(j.id).Finishes(4))
-		decided := sync(t, j, "argocd.argoproj.io/hook: PreSync", "  ttlSecondsAfterFinished: 0\n")
-		if !eventually(time.Minute, func() bool { return dli.Requests(j.id) > 0 && j.watched(t) == nil }) {
-			t.Fatal("the DLIJob does not come and go")
-		}
-		if eventually(settled, func() bool { return decided() != waits }) {
-			t.Errorf("the sync %s: docs/gating.md says that it never ends", decided())
-		}
-	})
+	// Argo CD keeps a hook that its TTL deletes until it has seen it complete.
+	gate{name: "Argo CD, hook with a TTL", begin: func(t *testing.T, j job) func() verdict {
+		t.Helper()
+		return sync(t, j, "argocd.argoproj.io/hook: PreSync", "  ttlSecondsAfterFinished: 0\n")
+	}}.judge(t)
 }

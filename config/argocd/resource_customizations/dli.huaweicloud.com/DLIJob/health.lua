@@ -19,7 +19,10 @@ end
 if obj.spec.suspend and not is("Completed") then
   return { status = "Suspended", message = "spec.suspend is true, so the job is not polled" }
 end
-if status.observedGeneration == nil or status.observedGeneration ~= obj.metadata.generation then
+-- A deletion changes the generation, too. It is seen here of hooks, which Argo CD
+-- keeps until it knows how they ended.
+local deleted = obj.metadata.deletionTimestamp ~= nil
+if not deleted and (status.observedGeneration == nil or status.observedGeneration ~= obj.metadata.generation) then
   return { status = "Progressing", message = "Waiting for the DLI operator to see the DLIJob or its latest change" }
 end
 if is("Reconciling") then
