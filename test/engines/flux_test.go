@@ -40,8 +40,8 @@ import (
 
 // Flux's kustomize-controller. Its source is the test, as an ExternalArtifact.
 func TestFlux(t *testing.T) {
-	t.Parallel()
 	flux := newFlux(t)
+	t.Parallel()
 	for name, waiting := range map[string]func(job) string{
 		"Flux, `wait`": func(job) string { return "wait: true" },
 		"Flux, `healthChecks`": func(j job) string {

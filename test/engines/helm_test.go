@@ -31,8 +31,8 @@ import (
 )
 
 func TestHelm(t *testing.T) {
-	t.Parallel()
 	helm := filepath.Join(assets(t, "helm"), "helm")
+	t.Parallel()
 	install := func(t *testing.T, j job, template string, args ...string) func() verdict {
 		t.Helper()
 		return run(t, j.namespace, []string{"HELM_CACHE_HOME=" + t.TempDir()}, helm, append([]string{

@@ -28,7 +28,6 @@ import (
 
 // kro, which knows when a resource is ready, and not that it never will be.
 func TestKro(t *testing.T) {
-	t.Parallel()
 	dir := assets(t, "kro")
 	install(t, filepath.Join(directory(t, "kro", "github.com/kubernetes-sigs/kro"), "helm/crds"))
 	serve(t, nil, filepath.Join(dir, "kro"), "--metrics-bind-address=0", "--health-probe-bind-address=0")
@@ -65,6 +64,7 @@ spec:
 		t.Fatalf("the definition does not get ready: %v", definition.Object["status"])
 	}
 
+	t.Parallel()
 	never := map[string]verdict{}
 	for _, s := range scenarios {
 		if s.want == fails {

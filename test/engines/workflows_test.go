@@ -31,8 +31,8 @@ import (
 // Argo Workflows' executor, which creates the object of a resource template and
 // waits for its conditions, with the template of the example.
 func TestArgoWorkflows(t *testing.T) {
-	t.Parallel()
 	argoexec := filepath.Join(assets(t, "argo-workflows"), "argoexec")
+	t.Parallel()
 	// The executor has a file of a fixed name, as it has a pod of its own.
 	var manifest sync.Mutex
 	gate{name: "Argo Workflows, resource template", begin: func(t *testing.T, j job) func() verdict {

@@ -75,8 +75,13 @@ func synchronize(ctx context.Context, configMap, namespace, manifests string) er
 	cluster := cache.NewClusterCache(config,
 		cache.SetNamespaces([]string{namespace}),
 		cache.SetPopulateResourceInfoHandler(func(*unstructured.Unstructured, bool) (any, bool) { return nil, true }))
-	if err := cluster.EnsureSynced(); err != nil {
-		return err
+	for err := cluster.EnsureSynced(); err != nil; err = cluster.EnsureSynced() {
+		fmt.Fprintln(os.Stderr, "trying again:", err)
+		select {
+		case <-time.After(time.Second):
+		case <-ctx.Done():
+			return ctx.Err()
+		}
 	}
 	var (
 		kubectl = &kube.KubectlCmd{Log: logr.Discard(), Tracer: tracing.NopTracer{}}
