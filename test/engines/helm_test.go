@@ -108,7 +108,7 @@ func playKubelet(t *testing.T, namespace, name string) {
 	for _, variable := range container.Env {
 		env = append(env, variable.Name+"="+variable.Value)
 	}
-	env = append(env, "PATH="+filepath.Dir(kubectl())+string(os.PathListSeparator)+os.Getenv("PATH"))
+	env = append(env, "PATH="+os.Getenv("KUBEBUILDER_ASSETS")+string(os.PathListSeparator)+os.Getenv("PATH"))
 	command := slices.Concat(container.Command, container.Args)
 	ended := run(t, namespace, env, command[0], command[1:]...)
 	told := make(chan struct{})

@@ -41,9 +41,6 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/runtime"
-	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
-	"k8s.io/client-go/tools/clientcmd"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/envtest"
@@ -54,10 +51,9 @@ import (
 )
 
 var (
-	plane  = &testenv.ControlPlane{CRDs: "../../config/crd/bases"}
-	scheme = runtime.NewScheme()
-	admin  client.Client
-	dli    *dlitest.Server
+	plane = &testenv.ControlPlane{CRDs: "../../config/crd/bases"}
+	admin client.Client
+	dli   *dlitest.Server
 	// kubeconfigs are the paths of the administrator's, by the namespace that it is
 	// for.
 	kubeconfigs = map[string]string{}
@@ -82,21 +78,16 @@ func runTests(m *testing.M) int {
 		return 0
 	}
 	ctrl.SetLogger(logr.Discard())
-	must(clientgoscheme.AddToScheme(scheme))
-	must(v1alpha1.AddToScheme(scheme))
 	dir, err := os.MkdirTemp("", "dli-engines-")
 	must(err)
 	defer os.RemoveAll(dir)
 	must(plane.Start())
 	defer func() { must(plane.Close()) }()
-	config, err := clientcmd.Load(plane.KubeConfig())
-	must(err)
 	for _, namespace := range []string{pipelines, lockedOut} {
-		config.Contexts[config.CurrentContext].Namespace = namespace
 		kubeconfigs[namespace] = filepath.Join(dir, namespace)
-		must(clientcmd.WriteToFile(*config, kubeconfigs[namespace]))
+		must(testenv.WriteKubeConfig(kubeconfigs[namespace], plane.Config(), namespace))
 	}
-	admin, err = client.New(plane.Config(), client.Options{Scheme: scheme})
+	admin, err = client.New(plane.Config(), client.Options{Scheme: testenv.Scheme()})
 	must(err)
 	dli, err = dlitest.NewServer()
 	must(err)
@@ -399,14 +390,8 @@ func install(t *testing.T, paths ...string) {
 // apply applies manifests with kubectl.
 func apply(t *testing.T, manifests string) {
 	t.Helper()
-	command := exec.CommandContext(t.Context(), kubectl(), "apply", "--server-side", "-f", "-")
-	command.Env, command.Stdin = append(os.Environ(), "KUBECONFIG="+kubeconfigs[pipelines]), strings.NewReader(manifests)
-	if out, err := command.CombinedOutput(); err != nil {
-		t.Fatalf("%v: %s\n%s", err, out, manifests)
-	}
+	testenv.Kubectl(t, kubeconfigs[pipelines], manifests, "apply", "--server-side", "-f", "-")
 }
-
-func kubectl() string { return filepath.Join(os.Getenv("KUBEBUILDER_ASSETS"), "kubectl") }
 
 // process is a program that runs.
 type process struct {
