@@ -37,7 +37,8 @@ import (
 func TestLists(t *testing.T) {
 	t.Parallel()
 	const watched, ending, interval, longest = 300, 30, 5 * time.Second, 66 * time.Second
-	const honest = 2*interval + time.Second
+	// slack is for other tests at the same time; make bench measures how late ends are.
+	const honest, slack = 2*interval + time.Second, 20 * time.Second
 	seed := rand.Uint64()
 	for _, test := range []struct {
 		name   string
@@ -72,7 +73,14 @@ func TestLists(t *testing.T) {
 			}
 			w.start()
 			// Lists that are wrong are soon given up.
-			if !testenv.Within(wait, func() bool { return w.dli.Stats().ByCall[dlitest.CallList] >= 2 }) {
+			if !testenv.Within(wait, func() bool {
+				for i := range watched {
+					if w.dli.Requests(id(i)) == 0 {
+						return false
+					}
+				}
+				return w.dli.Stats().ByCall[dlitest.CallList] >= 2
+			}) {
 				t.Fatalf("seed %d: there are no lists: %+v", seed, w.dli.Stats())
 			}
 			singles := w.dli.Stats().ByCall[dlitest.CallStatus]
@@ -91,14 +99,13 @@ func TestLists(t *testing.T) {
 				return n, last
 			}
 			n, last := 0, time.Duration(0)
-			testenv.Within(test.within+5*time.Second, func() bool { n, last = completed(); return n >= ending })
-			// A busy machine stores them a little later.
-			if n != ending || last > test.within+2*time.Second {
+			testenv.Within(test.within+slack, func() bool { n, last = completed(); return n >= ending })
+			if n != ending || last > test.within+slack {
 				t.Errorf("seed %d: %d ends of %d are stored, the last after %v", seed, n, ending, last)
 			}
 			singles = w.dli.Stats().ByCall[dlitest.CallStatus] - singles
 			t.Logf("seed %d: the last of %d ends was stored after %v, with %d single requests", seed, n, last, singles)
-			if test.quirks == (dlitest.ListQuirks{Seed: seed}) && singles > 2*ending {
+			if test.quirks == (dlitest.ListQuirks{Seed: seed}) && singles > 3*ending {
 				t.Errorf("%d single requests for %d ends", singles, ending)
 			}
 		})
