@@ -367,17 +367,7 @@ func (s script) JobStatus(ctx context.Context, creds dli.Credentials, job string
 	if said.took >= timeout {
 		said = answer{took: timeout, err: &dli.Error{Kind: dli.KindUnreachable, Message: "no answer in time", Err: context.DeadlineExceeded}}
 	}
-	wait := time.NewTimer(said.took)
-	defer wait.Stop()
-	select {
-	case <-wait.C:
-	case <-ctx.Done():
-		return nil, ctx.Err()
-	}
-	if said.err != nil {
-		return nil, said.err
-	}
-	return said.status, nil
+	return arrives(ctx, said.took, said.status, said.err)
 }
 
 // listAnswer is what DLI says to a question for a list, and how long it takes to.
@@ -393,17 +383,7 @@ func (s script) ListJobs(ctx context.Context, _ dli.Credentials, options dli.Lis
 	o.lists = append(o.lists, time.Now())
 	said := o.list(options)
 	o.mu.Unlock()
-	wait := time.NewTimer(said.took)
-	defer wait.Stop()
-	select {
-	case <-wait.C:
-	case <-ctx.Done():
-		return nil, ctx.Err()
-	}
-	if said.err != nil {
-		return nil, said.err
-	}
-	return said.list, nil
+	return arrives(ctx, said.took, said.list, said.err)
 }
 
 func (s script) JobProgress(ctx context.Context, _ dli.Credentials, job string) (*dli.Progress, error) {
@@ -412,17 +392,23 @@ func (s script) JobProgress(ctx context.Context, _ dli.Credentials, job string) 
 	o.percents = append(o.percents, time.Now())
 	fraction, said := o.percent()
 	o.mu.Unlock()
-	wait := time.NewTimer(said.took)
+	return arrives(ctx, said.took, &dli.Progress{JobID: job, Fraction: &fraction}, said.err)
+}
+
+// arrives returns a response or an error of DLI after the time that DLI takes, or the
+// error of ctx if that is done first.
+func arrives[T any](ctx context.Context, took time.Duration, response *T, failed *dli.Error) (*T, error) {
+	wait := time.NewTimer(took)
 	defer wait.Stop()
 	select {
 	case <-wait.C:
 	case <-ctx.Done():
 		return nil, ctx.Err()
 	}
-	if said.err != nil {
-		return nil, said.err
+	if failed != nil {
+		return nil, failed
 	}
-	return &dli.Progress{JobID: job, Fraction: &fraction}, nil
+	return response, nil
 }
 
 func (script) OpenedConnections() uint64                                    { return 0 }
