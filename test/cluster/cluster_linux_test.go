@@ -208,9 +208,13 @@ func startNode(t *testing.T, n int) {
 		return try(t, "ctr", append([]string{"--address=" + socket, "--namespace=k8s.io"}, args...)...)
 	}
 	within(t, time.Minute, "containerd of "+name+" is ready", func() bool { _, err := ctr("version"); return err == nil })
-	images, err := filepath.Glob(os.Getenv(insideEnv) + "/*.tar")
-	if err != nil || len(images) == 0 {
-		t.Fatalf("no images: %v", err)
+	var images []string
+	for _, pattern := range []string{"/*.tar", "/releases/download/*/*.tar"} {
+		found, err := filepath.Glob(os.Getenv(insideEnv) + pattern)
+		if err != nil || len(found) == 0 {
+			t.Fatalf("no images %s: %v", pattern, err)
+		}
+		images = append(images, found...)
 	}
 	for _, image := range images {
 		if _, err := ctr("images", "import", image); err != nil {

@@ -44,6 +44,7 @@ const (
 func testInside(t *testing.T) {
 	t.Helper()
 	c := start(t)
+	t.Run("release", c.testRelease)
 	t.Run("kustomize", c.testKustomize)
 	t.Run("helm", c.testHelm)
 }

@@ -41,7 +41,7 @@ import (
 )
 
 const (
-	// insideEnv is set in the namespaces, to the directory of the images.
+	// insideEnv is set in the namespaces, to the directory of the images and releases.
 	insideEnv = "CLUSTER_IMAGES"
 	// cgroup is the name of the one below which the cgroups of all pods are.
 	cgroup  = "dli-operator-test-cluster"
@@ -126,7 +126,7 @@ func lock(t *testing.T) (unlock func()) {
 	return func() { dir.Close() }
 }
 
-// prepare gets the programs and builds the images outside of the namespaces, which have
+// prepare gets the programs and builds the images and releases outside of the namespaces, which have
 // no internet. It returns the environment with which the test inside finds them.
 func prepare(t *testing.T) []string {
 	t.Helper()
@@ -150,6 +150,7 @@ func prepare(t *testing.T) []string {
 		run(t, "go", "-C", "../../hack/image", "run", ".", "-root="+root, "-image="+name, "-version="+version,
 			"-platforms=linux/"+runtime.GOARCH, "-output="+filepath.Join(images, strings.ReplaceAll(name, ":", "-")+".tar"))
 	}
+	buildReleases(t, images)
 	return append(os.Environ(), insideEnv+"="+images, "CNI_PATH="+path[1],
 		"PATH="+strings.Join(append(path, os.Getenv("PATH")), ":"))
 }
