@@ -115,7 +115,7 @@ test-oldest: ## Test the API, install, reconciling and gates on the oldest suppo
 		-skip='^TestKubectl$$/^explain' $(TESTFLAGS) ./controllers ./test ./test/helm ./test/install
 
 .PHONY: test-engines
-test-engines: ## Run Flux, Argo CD, Argo Workflows, Helm and kro on DLIJobs; prints what they make of them.
+test-engines: ## Run Flux, Argo CD, Argo Workflows, Helm, kro and OpenTofu on DLIJobs; prints what they make of them.
 	for module in hack/engines/*/; do go -C "$$module" mod tidy -diff; done
 	assets=$$(hack/build.sh controlplane) && \
 		KUBEBUILDER_ASSETS=$$assets go test -count=1 -timeout=60m $(TESTFLAGS) ./test/engines

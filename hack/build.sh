@@ -13,12 +13,13 @@
 #   hack/build.sh argo-workflows  argoexec
 #   hack/build.sh argo-cd         argo-cd-sync
 #   hack/build.sh kro             kro
+#   hack/build.sh opentofu        tofu
 #
 # If KUBEBUILDER_ASSETS, NODE_ASSETS, CONTAINERD_ASSETS, PROMETHEUS_ASSETS, HELM_ASSETS,
-# SETUP_ENVTEST_ASSETS, FLUX_ASSETS, ARGO_WORKFLOWS_ASSETS, ARGO_CD_ASSETS or KRO_ASSETS
-# names a directory, its programs are used as they are. Otherwise the programs are built
-# once, from the versions in the module's go.mod, and kept in the user's cache. containerd
-# and runc are unpacked there, not installed.
+# SETUP_ENVTEST_ASSETS, FLUX_ASSETS, ARGO_WORKFLOWS_ASSETS, ARGO_CD_ASSETS, KRO_ASSETS or
+# OPENTOFU_ASSETS names a directory, its programs are used as they are. Otherwise the
+# programs are built once, from the versions in the module's go.mod, and kept in the
+# user's cache. containerd and runc are unpacked there, not installed.
 #
 # A control plane is downloaded if possible rather than built: the binaries that
 # controller-tools publishes for tests, verified with the SHA-512 in their index. Two
@@ -222,6 +223,13 @@ kro)
   module=$hack/engines/kro
   takes='about a minute'
   ;;
+opentofu)
+  given=OPENTOFU_ASSETS
+  programs=tofu
+  packages=github.com/opentofu/opentofu/cmd/tofu
+  module=$hack/engines/opentofu
+  takes='about three minutes'
+  ;;
 *)
   sed -n 's/^#   \(hack\/build.sh .*\)/\1/p' "$0" >&2
   exit 2
@@ -270,6 +278,7 @@ argo-workflows) version=$(version "$module" github.com/argoproj/argo-workflows/v
 # With the sum of its own source.
 argo-cd) version=$(version "$module" github.com/argoproj/argo-cd/v3)-$(cksum <"$module/main.go" | cut -d' ' -f1) ;;
 kro) version=$(version "$module" github.com/kubernetes-sigs/kro) ;;
+opentofu) version=$(version "$module" github.com/opentofu/opentofu) ;;
 esac
 
 dir=$cache/$name/$version-$platform
