@@ -17,6 +17,7 @@ limitations under the License.
 package test
 
 import (
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -180,18 +181,19 @@ func TestDocumentLinks(t *testing.T) {
 }
 
 func TestEveryReasonIsExplained(t *testing.T) {
-	source, err := os.ReadFile("../api/v1alpha1/conditions.go")
-	if err != nil {
-		t.Fatal(err)
-	}
-	reasons := regexp.MustCompile(`(?m)^\tReason\w+ += "(\w+)"$`).FindAllStringSubmatch(string(source), -1)
+	reasons := regexp.MustCompile(`(?m)^\tReason\w+ += "(\w+)"$`).FindAllStringSubmatch(read(t, "../api/v1alpha1/conditions.go"), -1)
 	if len(reasons) < 20 {
-		t.Fatalf("found %d reasons only", len(reasons))
+		t.Fatalf("found only %d reasons", len(reasons))
 	}
-	explained := documents(t)["../docs/reasons.md"]
-	for _, reason := range reasons {
-		if !regexp.MustCompile(`(?m)^### ` + reason[1] + `$`).MatchString(explained) {
-			t.Errorf("docs/reasons.md does not explain %s", reason[1])
+	for page, entry := range map[string]string{
+		"../docs/reasons.md":      "(?m)^### %s$",
+		"../docs/README.zh-CN.md": "(?m)^\\| `%s` \\| \\S.* \\|$",
+	} {
+		text := read(t, page)
+		for _, reason := range reasons {
+			if !regexp.MustCompile(fmt.Sprintf(entry, reason[1])).MatchString(text) {
+				t.Errorf("%s does not explain %s", page, reason[1])
+			}
 		}
 	}
 }
