@@ -37,6 +37,7 @@ import (
 
 	"github.com/dli-operator/dli-operator/api/v1alpha1"
 	"github.com/dli-operator/dli-operator/internal/dli/dlitest"
+	"github.com/dli-operator/dli-operator/test/testenv"
 )
 
 // podUser is the user of the pod's identity.
@@ -498,11 +499,7 @@ func TestChangedRateLimit(t *testing.T) {
 func TestHangingEndpoint(t *testing.T) {
 	const n = 80
 	w := newBareWorld(t, dlitest.WithRequestLog())
-	hanging, err := dlitest.NewServer()
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(hanging.Close)
+	hanging := testenv.DLI(t)
 	hanging.SetFault(&dlitest.Response{Hang: true})
 	w.create(w.secret("credentials", dlitest.SampleUser()))
 	w.create(w.connection("default", "credentials"))
@@ -550,11 +547,7 @@ func TestHangingEndpoint(t *testing.T) {
 }
 
 func TestUnusableEndpoints(t *testing.T) {
-	stranger, err := dlitest.NewServer(dlitest.WithTLS())
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(stranger.Close)
+	stranger := testenv.DLI(t, dlitest.WithTLS())
 	secure := func(w *world) { w.options.Connections.AllowInsecure = false }
 	for name, test := range map[string]struct {
 		given  func(*world)

@@ -19,7 +19,6 @@ package controllers
 import (
 	"fmt"
 	"net/http"
-	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -36,6 +35,7 @@ import (
 
 	"github.com/dli-operator/dli-operator/api/v1alpha1"
 	"github.com/dli-operator/dli-operator/internal/dli/dlitest"
+	"github.com/dli-operator/dli-operator/test/testenv"
 )
 
 const jobID = "208b08d4-0dc2-4dd7-8879-ddd4c020d7aa"
@@ -285,12 +285,8 @@ func TestEveryStateOfTheTable(t *testing.T) {
 }
 
 func TestDocumentedSample(t *testing.T) {
-	sample, err := os.ReadFile("../internal/dli/testdata/status-sample.zh-CN.txt")
-	if err != nil {
-		t.Fatal(err)
-	}
 	w := newWorld(t)
-	w.dli.SetResponse(jobID, &dlitest.Response{Status: http.StatusOK, Body: string(sample)})
+	w.dli.SetResponse(jobID, &dlitest.Response{Status: http.StatusOK, Body: testenv.Read(t, "../internal/dli/testdata/status-sample.zh-CN.txt")})
 	job := w.start().awaitReason(w.watch(jobID), "JobFinished")
 
 	want := v1alpha1.DLIJobStatus{

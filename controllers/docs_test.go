@@ -27,16 +27,14 @@ import (
 
 	rbacv1 "k8s.io/api/rbac/v1"
 	"k8s.io/apimachinery/pkg/util/yaml"
+
+	"github.com/dli-operator/dli-operator/test/testenv"
 )
 
 // docs/security.md names a test for each claim.
 func TestSecurityPage(t *testing.T) {
-	page, err := os.ReadFile("../docs/security.md")
-	if err != nil {
-		t.Fatal(err)
-	}
 	defined := map[string]bool{}
-	err = filepath.WalkDir("..", func(path string, _ fs.DirEntry, err error) error {
+	err := filepath.WalkDir("..", func(path string, _ fs.DirEntry, err error) error {
 		if err != nil || !strings.HasSuffix(path, "_test.go") {
 			return err
 		}
@@ -49,7 +47,7 @@ func TestSecurityPage(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	named := regexp.MustCompile("`(Test\\w+)`").FindAllStringSubmatch(string(page), -1)
+	named := regexp.MustCompile("`(Test\\w+)`").FindAllStringSubmatch(testenv.Read(t, "../docs/security.md"), -1)
 	if len(named) < 20 {
 		t.Errorf("the page names %d tests", len(named))
 	}
@@ -88,12 +86,8 @@ func TestDocumentedRights(t *testing.T) {
 }
 
 func TestThePackagesMapNamesEveryFile(t *testing.T) {
-	text, err := os.ReadFile("doc.go")
-	if err != nil {
-		t.Fatal(err)
-	}
 	listed := map[string]bool{}
-	for _, line := range regexp.MustCompile(`(?m)^//\t(\w+\.go) `).FindAllStringSubmatch(string(text), -1) {
+	for _, line := range regexp.MustCompile(`(?m)^//\t(\w+\.go) `).FindAllStringSubmatch(testenv.Read(t, "doc.go"), -1) {
 		listed[line[1]] = true
 	}
 	files, err := filepath.Glob("*.go")

@@ -35,6 +35,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/dli-operator/dli-operator/api/v1alpha1"
+	"github.com/dli-operator/dli-operator/test/testenv"
 )
 
 // echo is an endpoint that reveals everything it knows about its clients, in every field of
@@ -131,7 +132,7 @@ func TestSecrecy(t *testing.T) {
 		w.create(&corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: w.namespace, Name: name}, StringData: data})
 		connect(name, name, "runs")
 	}
-	var log logBuffer
+	var log testenv.Buffer
 	w.log = funcr.New(func(prefix, args string) { fmt.Fprintln(&log, prefix, args) }, funcr.Options{Verbosity: 10})
 	w.start()
 	for _, job := range jobs {

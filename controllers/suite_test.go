@@ -22,7 +22,6 @@ import (
 	"fmt"
 	"os"
 	"slices"
-	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -81,24 +80,7 @@ func must(err error) {
 }
 
 // operatorLog keeps the logs of the operators under test, for tests that check them.
-var operatorLog logBuffer
-
-type logBuffer struct {
-	mu   sync.Mutex
-	text strings.Builder
-}
-
-func (b *logBuffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.text.Write(p)
-}
-
-func (b *logBuffer) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.text.String()
-}
+var operatorLog testenv.Buffer
 
 // world is a namespace with its own DLI and an operator that watches it.
 type world struct {
@@ -141,16 +123,8 @@ func newWorld(t *testing.T, simulation ...dlitest.Option) *world {
 func newBareWorld(t *testing.T, simulation ...dlitest.Option) *world {
 	t.Helper()
 	t.Parallel()
-	server, err := dlitest.NewServer(simulation...)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(server.Close)
-	c, err := client.NewWithWatch(apiServer, client.Options{Scheme: scheme})
-	if err != nil {
-		t.Fatal(err)
-	}
-	w := &world{T: t, WithWatch: c, dli: server, options: Options{
+	server := testenv.DLI(t, simulation...)
+	w := &world{T: t, WithWatch: testenv.Client(t, apiServer), dli: server, options: Options{
 		Schedule:                quick(),
 		Connections:             connection.Options{AllowInsecure: true, UserAgent: "dli-operator/test"},
 		MaxConcurrentPolls:      20,

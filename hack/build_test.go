@@ -34,6 +34,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/dli-operator/dli-operator/test/testenv"
 )
 
 var controlPlane = []string{"etcd", "kube-apiserver", "kubectl"}
@@ -47,7 +49,7 @@ func TestTheControlPlaneIsDownloaded(t *testing.T) {
 		t.Fatalf("%v\n%s", err, messages)
 	}
 	for _, program := range controlPlane {
-		if content := read(t, filepath.Join(dir, program)); content != "downloaded "+program {
+		if content := testenv.Read(t, filepath.Join(dir, program)); content != "downloaded "+program {
 			t.Errorf("%s is %q", program, content)
 		}
 	}
@@ -135,7 +137,7 @@ func TestTheControlPlaneIsBuilt(t *testing.T) {
 				}
 			}
 			for _, program := range controlPlane {
-				if content := read(t, filepath.Join(dir, program)); content != "built\n" {
+				if content := testenv.Read(t, filepath.Join(dir, program)); content != "built\n" {
 					t.Errorf("%s is %q", program, content)
 				}
 			}
@@ -185,7 +187,7 @@ func TestTheRangeOfKubernetesVersionsIsSaidEverywhere(t *testing.T) {
 		"../docs/operations.md":                  "Kubernetes " + oldest + " to " + newest + " are supported",
 		"../Makefile":                            "OLDEST_KUBERNETES := " + oldest + "\n",
 	} {
-		if !strings.Contains(read(t, file), want) {
+		if !strings.Contains(testenv.Read(t, file), want) {
 			t.Errorf("%s does not say %q", file, want)
 		}
 	}
@@ -199,7 +201,7 @@ func TestTheProgramsOfANodeAreBuilt(t *testing.T) {
 		t.Fatalf("%v\n%s", err, messages)
 	}
 	for _, program := range []string{"kubelet", "kube-controller-manager", "kube-scheduler", "bridge", "host-local", "loopback"} {
-		if content := read(t, filepath.Join(dir, program)); content != "built\n" || strings.Count(s.built(), "/"+program+"\n") != 1 {
+		if content := testenv.Read(t, filepath.Join(dir, program)); content != "built\n" || strings.Count(s.built(), "/"+program+"\n") != 1 {
 			t.Errorf("%s is %q; what was built is\n%s", program, content, s.built())
 		}
 	}
@@ -354,15 +356,6 @@ func version(t *testing.T, module string) string {
 		t.Fatal(err)
 	}
 	return strings.TrimSpace(string(out))
-}
-
-func read(t *testing.T, name string) string {
-	t.Helper()
-	content, err := os.ReadFile(name)
-	if err != nil {
-		t.Error(err)
-	}
-	return string(content)
 }
 
 func write(t *testing.T, name, content string) {

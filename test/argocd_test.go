@@ -19,7 +19,6 @@ package test
 import (
 	"context"
 	"fmt"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -33,6 +32,8 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/yaml"
+
+	"github.com/dli-operator/dli-operator/test/testenv"
 )
 
 const (
@@ -226,11 +227,7 @@ func TestScriptsRunAsInArgoCD(t *testing.T) {
 
 func scriptOf(t *testing.T, kind string) string {
 	t.Helper()
-	script, err := os.ReadFile(filepath.Join(customizations, kind, "health.lua"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	return string(script)
+	return testenv.Read(t, filepath.Join(customizations, kind, "health.lua"))
 }
 
 func judge(t *testing.T, script string, object *unstructured.Unstructured) health {
@@ -317,11 +314,7 @@ func luaValue(state *lua.LState, value any) lua.LValue {
 
 func readYAML(t *testing.T, path string, into any) {
 	t.Helper()
-	text, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := yaml.Unmarshal(text, into); err != nil {
+	if err := yaml.Unmarshal([]byte(testenv.Read(t, path)), into); err != nil {
 		t.Fatalf("%s: %v", path, err)
 	}
 }

@@ -30,6 +30,7 @@ import (
 
 	"github.com/dli-operator/dli-operator/api/v1alpha1"
 	"github.com/dli-operator/dli-operator/internal/dli/dlitest"
+	"github.com/dli-operator/dli-operator/test/testenv"
 )
 
 // documents returns the project's pages by their path from here.
@@ -42,19 +43,10 @@ func documents(t *testing.T) map[string]string {
 			t.Fatalf("no documents: %v", err)
 		}
 		for _, path := range paths {
-			pages[path] = read(t, path)
+			pages[path] = testenv.Read(t, path)
 		}
 	}
 	return pages
-}
-
-func read(t *testing.T, path string) string {
-	t.Helper()
-	text, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return string(text)
 }
 
 // A block that begins with ```sh is for readers to copy, so it must work as it
@@ -62,11 +54,7 @@ func read(t *testing.T, path string) string {
 // something begins with ```shell.
 func TestDocumentedCommands(t *testing.T) {
 	const namespace = "documents"
-	server, err := dlitest.NewServer()
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(server.Close)
+	server := testenv.DLI(t)
 	for _, job := range dlitest.SampleJobs() {
 		job.Timeline = job.Timeline[len(job.Timeline)-1:] // at their end
 		server.SetJob(job)
@@ -181,7 +169,7 @@ func TestDocumentLinks(t *testing.T) {
 }
 
 func TestEveryReasonIsExplained(t *testing.T) {
-	reasons := regexp.MustCompile(`(?m)^\tReason\w+ += "(\w+)"$`).FindAllStringSubmatch(read(t, "../api/v1alpha1/conditions.go"), -1)
+	reasons := regexp.MustCompile(`(?m)^\tReason\w+ += "(\w+)"$`).FindAllStringSubmatch(testenv.Read(t, "../api/v1alpha1/conditions.go"), -1)
 	if len(reasons) < 20 {
 		t.Fatalf("found only %d reasons", len(reasons))
 	}
@@ -189,7 +177,7 @@ func TestEveryReasonIsExplained(t *testing.T) {
 		"../docs/reasons.md":      "(?m)^### %s$",
 		"../docs/README.zh-CN.md": "(?m)^\\| `%s` \\| \\S.* \\|$",
 	} {
-		text := read(t, page)
+		text := testenv.Read(t, page)
 		for _, reason := range reasons {
 			if !regexp.MustCompile(fmt.Sprintf(entry, reason[1])).MatchString(text) {
 				t.Errorf("%s does not explain %s", page, reason[1])
@@ -199,12 +187,8 @@ func TestEveryReasonIsExplained(t *testing.T) {
 }
 
 func TestEveryFlagIsDocumented(t *testing.T) {
-	source, err := os.ReadFile("../main.go")
-	if err != nil {
-		t.Fatal(err)
-	}
-	documented := documents(t)["../docs/operations.md"]
-	for _, flag := range regexp.MustCompile(`Var\(&[\w.]+, "([\w-]+)"`).FindAllStringSubmatch(string(source), -1) {
+	source, documented := testenv.Read(t, "../main.go"), testenv.Read(t, "../docs/operations.md")
+	for _, flag := range regexp.MustCompile(`Var\(&[\w.]+, "([\w-]+)"`).FindAllStringSubmatch(source, -1) {
 		name := "--" + flag[1]
 		if !strings.Contains(documented, name) {
 			t.Errorf("docs/operations.md does not name %s", name)

@@ -32,6 +32,8 @@ import (
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/dli-operator/dli-operator/test/testenv"
 )
 
 const examples = "../config/examples/"
@@ -176,7 +178,7 @@ type pipelineRun struct {
 	last []string
 	// stage is how many stages were begun, once the run has ended.
 	stage  int
-	output buffer
+	output testenv.Buffer
 	ended  chan error
 }
 

@@ -17,14 +17,12 @@ limitations under the License.
 package test
 
 import (
-	"bytes"
 	"os"
 	"path/filepath"
 	"regexp"
 	"slices"
 	"strconv"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -36,6 +34,7 @@ import (
 
 	"github.com/dli-operator/dli-operator/api/v1alpha1"
 	"github.com/dli-operator/dli-operator/internal/dli/dlitest"
+	"github.com/dli-operator/dli-operator/test/testenv"
 )
 
 // A pipeline submits SQL, and ends when the job ends, and well only if the job did.
@@ -66,7 +65,7 @@ func TestPipelines(t *testing.T) {
 				t.Parallel()
 				r := begin(t, pipeline, server, namespace, number)
 				id := r.awaitRunning(t, "run"+number)
-				if job, _ := server.Job(id); job.Statement != read(t, examples+"load.sql") {
+				if job, _ := server.Job(id); job.Statement != testenv.Read(t, examples+"load.sql") {
 					t.Errorf("DLI runs other SQL: %s", job.Statement)
 				}
 				// One poll may be under way.
@@ -101,11 +100,7 @@ func TestPipelines(t *testing.T) {
 // and a DLI whose jobs run until they are told how to end.
 func startPipelines(t *testing.T, namespace string) *dlitest.Server {
 	t.Helper()
-	server, err := dlitest.NewServer()
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(server.Close)
+	server := testenv.DLI(t)
 	server.SetTemplate(dlitest.Query("").Running(time.Hour))
 	objects := []client.Object{
 		namespaceNamed(namespace),
@@ -117,7 +112,7 @@ func startPipelines(t *testing.T, namespace string) *dlitest.Server {
 			t.Fatal(err)
 		}
 	}
-	for _, commands := range documentedCommands(read(t, "../docs/submitting.md")) {
+	for _, commands := range documentedCommands(testenv.Read(t, "../docs/submitting.md")) {
 		if strings.Contains(commands, "dli-submit") {
 			follow(t, commands, namespace, server)
 		}
@@ -163,7 +158,7 @@ func TestNamedRolesAreInstalled(t *testing.T) {
 	}
 	texts := documents(t)
 	for _, file := range files {
-		texts[file] = read(t, file)
+		texts[file] = testenv.Read(t, file)
 	}
 	named := 0
 	for path, text := range texts {
@@ -185,19 +180,15 @@ func begin(t *testing.T, p pipeline, server *dlitest.Server, namespace, number s
 	as := "system:serviceaccount:" + namespace + ":dli-pipeline"
 	config := controlPlane.Config()
 	config.Impersonate.UserName = as
-	itself, err := client.New(config, client.Options{Scheme: scheme})
-	if err != nil {
-		t.Fatal(err)
-	}
 	r := &pipelineRun{
-		client: itself, namespace: namespace, dir: t.TempDir(), ended: make(chan error, 1),
+		client: testenv.Client(t, config), namespace: namespace, dir: t.TempDir(), ended: make(chan error, 1),
 		env: append(os.Environ(),
 			"PATH="+os.Getenv("KUBEBUILDER_ASSETS")+string(os.PathListSeparator)+os.Getenv("PATH"),
 			"KUBECONFIG="+kubeconfig(t, namespace, as)),
 		last: append(last, "DLI_DATABASE=run"+number),
 	}
 	for _, file := range []string{"submit-to-dli.sh", "load.sql"} {
-		if err := os.WriteFile(filepath.Join(r.dir, file), []byte(read(t, examples+file)), 0o700); err != nil {
+		if err := os.WriteFile(filepath.Join(r.dir, file), []byte(testenv.Read(t, examples+file)), 0o700); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -209,7 +200,7 @@ func begin(t *testing.T, p pipeline, server *dlitest.Server, namespace, number s
 		"${{ github.run_id }}":       number,
 		"${{ github.run_attempt }}":  "1",
 		"$CI_JOB_ID":                 number,
-		"$(params.sql)":              read(t, examples+"load.sql"),
+		"$(params.sql)":              testenv.Read(t, examples+"load.sql"),
 		"$(results.job-id.path)":     filepath.Join(r.dir, "job-id"),
 	}
 	go func() {
@@ -262,32 +253,10 @@ func (r *pipelineRun) wait(t *testing.T) error {
 	}
 }
 
-// buffer may be read while a command still writes to it.
-type buffer struct {
-	mu   sync.Mutex
-	text bytes.Buffer
-}
-
-func (b *buffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.text.Write(p)
-}
-
-func (b *buffer) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.text.String()
-}
-
 // What the documentation shows of other tools must at least be what they read.
 func TestDocumentedManifests(t *testing.T) {
-	page, err := os.ReadFile("../docs/gating.md")
-	if err != nil {
-		t.Skipf("no page: %v", err)
-	}
 	var gates int
-	for i, block := range regexp.MustCompile("(?s)```yaml\n(.*?)```").FindAllStringSubmatch(string(page), -1) {
+	for i, block := range regexp.MustCompile("(?s)```yaml\n(.*?)```").FindAllStringSubmatch(testenv.Read(t, "../docs/gating.md"), -1) {
 		for document := range strings.SplitSeq(block[1], "\n---\n") {
 			var manifest any
 			if err := yaml.UnmarshalStrict([]byte(document), &manifest); err != nil {

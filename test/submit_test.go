@@ -28,6 +28,7 @@ import (
 	"time"
 
 	"github.com/dli-operator/dli-operator/internal/dli/dlitest"
+	"github.com/dli-operator/dli-operator/test/testenv"
 )
 
 // submission is a run of submit-to-dli.sh.
@@ -234,11 +235,7 @@ func TestNoCommandLineHasTheToken(t *testing.T) {
 
 func newDLI(t *testing.T) *dlitest.Server {
 	t.Helper()
-	server, err := dlitest.NewServer()
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(server.Close)
+	server := testenv.DLI(t)
 	server.SetTemplate(dlitest.Query("").Running(time.Hour))
 	return server
 }

@@ -183,11 +183,7 @@ func golden(t *testing.T, path, got string) {
 			t.Fatal(err)
 		}
 	}
-	want, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if diff := cmp.Diff(string(want), got); diff != "" {
+	if diff := cmp.Diff(testenv.Read(t, path), got); diff != "" {
 		t.Errorf("%s differs (-file +now); if it shall, write it with go test ./test -update:\n%s", path, diff)
 	}
 }

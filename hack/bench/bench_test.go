@@ -27,6 +27,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/dli-operator/dli-operator/test/testenv"
 )
 
 var noon = time.Date(2026, 11, 22, 12, 0, 0, 0, time.UTC)
@@ -186,12 +188,8 @@ func TestPicturesTakeWhatIsPrinted(t *testing.T) {
 	if out, err := exec.CommandContext(t.Context(), "go", "-C", "../pictures", "run", ".", "-dir="+dir, output).CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
-	text, err := os.ReadFile(figures)
-	if err != nil {
-		t.Fatal(err)
-	}
 	var got struct{ Operator []map[string]any }
-	if err := json.Unmarshal(text, &got); err != nil {
+	if err := json.Unmarshal([]byte(testenv.Read(t, figures)), &got); err != nil {
 		t.Fatal(err)
 	}
 	want := []map[string]any{{

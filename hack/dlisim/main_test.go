@@ -17,7 +17,6 @@ limitations under the License.
 package main
 
 import (
-	"bytes"
 	"context"
 	"io"
 	"net/http"
@@ -25,34 +24,17 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
-	"sync"
 	"testing"
 	"time"
+
+	"github.com/dli-operator/dli-operator/test/testenv"
 )
-
-// output is what a running simulator has printed so far.
-type output struct {
-	mu   sync.Mutex
-	text bytes.Buffer
-}
-
-func (o *output) Write(p []byte) (int, error) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.text.Write(p)
-}
-
-func (o *output) String() string {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.text.String()
-}
 
 // start runs the command until the test ends and returns what it printed.
 func start(t *testing.T, args ...string) string {
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
-	out, ended := &output{}, make(chan error, 1)
+	out, ended := &testenv.Buffer{}, make(chan error, 1)
 	go func() { ended <- run(ctx, args, out) }()
 	deadline := time.After(20 * time.Second)
 	for !strings.Contains(out.String(), "curl") {

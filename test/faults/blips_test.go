@@ -17,7 +17,6 @@ limitations under the License.
 package faults
 
 import (
-	"fmt"
 	"slices"
 	"testing"
 	"time"
@@ -39,15 +38,7 @@ func TestPassingFailures(t *testing.T) {
 	})
 	seen := w.record()
 	w.start()
-	var watched []*v1alpha1.DLIJob
-	for i := range jobs {
-		id := fmt.Sprintf("job-%d", i)
-		w.runs(id)
-		watched = append(watched, w.watch(id))
-	}
-	for _, job := range watched {
-		w.awaitReason(job, v1alpha1.ReasonJobRunning)
-	}
+	watched := w.watchRunning(jobs)
 	// What was written last has been seen, too.
 	w.awaitRequests(watched[0].Name, w.dli.Requests(watched[0].Name)+2)
 	written := seen.len()

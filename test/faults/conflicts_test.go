@@ -44,7 +44,7 @@ func TestConflicts(t *testing.T) {
 		if !done.IsCompleted() || w.dli.Requests("job") != 1 {
 			t.Errorf("after %d answers FINISHED: %s", w.dli.Requests("job"), says(done))
 		}
-		if errs := w.log.errors(); len(errs) > 0 {
+		if errs := errorsIn(w.log.String()); len(errs) > 0 {
 			t.Errorf("%d errors were logged, the first is %s", len(errs), errs[0])
 		}
 	})
@@ -64,7 +64,7 @@ func TestConflicts(t *testing.T) {
 		if !w.whileChanging(job, 900*time.Millisecond, 20*time.Second, pollNow, completed) {
 			t.Errorf("after %d answers FINISHED: %s", w.dli.Requests("job")-asked, says(w.reload(job)))
 		}
-		if errs := w.log.errors(); len(errs) > 0 {
+		if errs := errorsIn(w.log.String()); len(errs) > 0 {
 			t.Errorf("%d errors were logged, the first is %s", len(errs), errs[0])
 		}
 	})

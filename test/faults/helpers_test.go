@@ -17,7 +17,6 @@ limitations under the License.
 package faults
 
 import (
-	"bytes"
 	"context"
 	"slices"
 	"strings"
@@ -144,22 +143,9 @@ func (h *history) len() int {
 	return len(h.states)
 }
 
-type logBuffer struct {
-	mu   sync.Mutex
-	text bytes.Buffer
-}
-
-func (b *logBuffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.text.Write(p)
-}
-
-// errors are the lines that were logged as errors.
-func (b *logBuffer) errors() (lines []string) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	for line := range strings.Lines(b.text.String()) {
+// errorsIn returns the lines that were logged as errors.
+func errorsIn(log string) (lines []string) {
+	for line := range strings.Lines(log) {
 		if strings.Contains(line, `"level":"error"`) {
 			lines = append(lines, line)
 		}

@@ -162,11 +162,7 @@ func TestBadConnections(t *testing.T) {
 				w.start()
 				endpoint := "http://127.0.0.1:1"
 				if fault != nil {
-					failing, err := dlitest.NewServer()
-					if err != nil {
-						t.Fatal(err)
-					}
-					t.Cleanup(failing.Close)
+					failing := testenv.DLI(t)
 					failing.SetFault(fault)
 					endpoint = failing.URL()
 				}

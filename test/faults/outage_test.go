@@ -17,7 +17,6 @@ limitations under the License.
 package faults
 
 import (
-	"fmt"
 	"testing"
 	"time"
 
@@ -55,15 +54,7 @@ func TestAnOutage(t *testing.T) {
 			t.Parallel()
 			w := newWorld(t)
 			w.start()
-			var watched []*v1alpha1.DLIJob
-			for i := range jobs {
-				id := fmt.Sprintf("job-%d", i)
-				w.runs(id)
-				watched = append(watched, w.watch(id))
-			}
-			for _, job := range watched {
-				w.awaitReason(job, v1alpha1.ReasonJobRunning)
-			}
+			watched := w.watchRunning(jobs)
 
 			w.dli.SetFault(test.fault)
 			before := w.dli.Stats()

@@ -99,7 +99,7 @@ type world struct {
 	options  controllers.Options
 	selector labels.Selector
 	// log takes what the operators log.
-	log *logBuffer
+	log *testenv.Buffer
 }
 
 // newWorld makes a namespace with a connection named default to a simulated DLI.
@@ -110,16 +110,8 @@ func newWorld(t *testing.T, simulation ...dlitest.Option) *world {
 
 func newWorldOn(t *testing.T, on *testenv.ControlPlane, simulation ...dlitest.Option) *world {
 	t.Helper()
-	server, err := dlitest.NewServer(simulation...)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(server.Close)
-	c, err := client.NewWithWatch(on.Config(), client.Options{Scheme: scheme})
-	if err != nil {
-		t.Fatal(err)
-	}
-	w := &world{T: t, WithWatch: c, dli: server, config: on.Config(), log: &logBuffer{}}
+	server := testenv.DLI(t, simulation...)
+	w := &world{T: t, WithWatch: testenv.Client(t, on.Config()), dli: server, config: on.Config(), log: &testenv.Buffer{}}
 	w.options.Schedule = poller.DefaultSchedule()
 	w.options.Connections.AllowInsecure = true
 	w.options.Connections.UserAgent = "dli-operator/test"
@@ -263,6 +255,21 @@ func (w *world) runs(jobID string) { w.dli.SetJob(dlitest.Query(jobID).Running(t
 
 // finishes ends a job of DLI now.
 func (w *world) finishes(jobID string) { w.dli.SetJob(dlitest.Query(jobID).Finishes(4)) }
+
+// watchRunning has DLI run n jobs, creates a DLIJob for each, and waits until all are
+// seen running.
+func (w *world) watchRunning(n int) (jobs []*v1alpha1.DLIJob) {
+	w.Helper()
+	for i := range n {
+		id := fmt.Sprintf("job-%d", i)
+		w.runs(id)
+		jobs = append(jobs, w.watch(id))
+	}
+	for _, job := range jobs {
+		w.awaitReason(job, v1alpha1.ReasonJobRunning)
+	}
+	return jobs
+}
 
 func (w *world) reload(job *v1alpha1.DLIJob) *v1alpha1.DLIJob {
 	w.Helper()

@@ -21,12 +21,8 @@ limitations under the License.
 package helm
 
 import (
-	"bytes"
 	"errors"
-	"fmt"
 	"io"
-	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -34,6 +30,8 @@ import (
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/util/yaml"
+
+	"github.com/dli-operator/dli-operator/test/testenv"
 )
 
 const (
@@ -61,7 +59,7 @@ rbac: {namespaced: true}
 // render returns what a release of the chart consists of. values is YAML.
 func render(t *testing.T, release, values string) ([]*unstructured.Unstructured, error) {
 	t.Helper()
-	text, err := run(t, helm(t), nil, values, "template", release, chart, "--namespace="+namespace, "--values=-")
+	text, err := testenv.Exec(t, nil, values, helm(t), "template", release, chart, "--namespace="+namespace, "--values=-")
 	if err != nil {
 		return nil, err
 	}
@@ -107,23 +105,9 @@ func find(objects []*unstructured.Unstructured, kind, suffix string) *unstructur
 // helm is the path of a real one.
 func helm(t *testing.T) string {
 	t.Helper()
-	out, err := run(t, "../../hack/build.sh", nil, "", "helm")
+	out, err := testenv.Exec(t, nil, "", "../../hack/build.sh", "helm")
 	if err != nil {
 		t.Fatal(err)
 	}
 	return filepath.Join(strings.TrimSpace(out), "helm")
-}
-
-// run returns what a program prints. Its error has what it complains about.
-func run(t *testing.T, program string, env []string, input string, args ...string) (string, error) {
-	t.Helper()
-	command := exec.CommandContext(t.Context(), program, args...)
-	command.Env = append(os.Environ(), env...)
-	command.Stdin = strings.NewReader(input)
-	var out, complaints bytes.Buffer
-	command.Stdout, command.Stderr = &out, &complaints
-	if err := command.Run(); err != nil {
-		return out.String(), fmt.Errorf("%s %s: %w\n%s", program, strings.Join(args, " "), err, complaints.String())
-	}
-	return out.String(), nil
 }

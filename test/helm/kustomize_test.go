@@ -55,11 +55,7 @@ func TestHelmLogsNothing(t *testing.T) {
 
 func kustomize(t *testing.T, dir string) []*unstructured.Unstructured {
 	t.Helper()
-	text, err := testenv.TryKubectl(t, "", "", "kustomize", dir)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return parse(t, text)
+	return parse(t, testenv.Kubectl(t, "", "", "kustomize", dir))
 }
 
 // withComponents returns a copy of config/default that takes the components
@@ -73,12 +69,8 @@ func withComponents(t *testing.T) string {
 		}
 	}
 	file := filepath.Join(copied, "default", "kustomization.yaml")
-	text, err := os.ReadFile(file)
-	if err != nil {
-		t.Fatal(err)
-	}
-	text = regexp.MustCompile(`(?m)^#(components:|- )`).ReplaceAll(text, []byte("$1"))
-	if err := os.WriteFile(file, text, 0o600); err != nil {
+	text := regexp.MustCompile(`(?m)^#(components:|- )`).ReplaceAllString(testenv.Read(t, file), "$1")
+	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	return filepath.Dir(file)

@@ -29,6 +29,8 @@ import (
 	"testing"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+
+	"github.com/dli-operator/dli-operator/test/testenv"
 )
 
 const (
@@ -44,7 +46,7 @@ func TestAPublishedRelease(t *testing.T) {
 		t.Skip("it builds the managers of two platforms")
 	}
 	dir := filepath.Join(t.TempDir(), "dist")
-	if out, err := run(t, "../../hack/release/verify.sh", nil, "", published, dir); err != nil {
+	if out, err := testenv.Exec(t, nil, "", "../../hack/release/verify.sh", published, dir); err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
 	chart := filepath.Join(dir, "dli-operator-"+strings.TrimPrefix(published, "v")+".tgz")
@@ -52,19 +54,15 @@ func TestAPublishedRelease(t *testing.T) {
 	t.Run("has the files that it should, and their checksums", func(t *testing.T) { checkFiles(t, dir) })
 	t.Run("has the files that the READMEs install", func(t *testing.T) { checkLinks(t, dir) })
 	t.Run("installs the image of its version", func(t *testing.T) {
-		text, err := os.ReadFile(filepath.Join(dir, "install.yaml"))
-		if err != nil {
-			t.Fatal(err)
-		}
-		checkObjects(t, parse(t, string(text)))
-		rendered, err := run(t, helm(t), nil, "", "template", "dli-operator", chart, "--namespace="+namespace)
+		checkObjects(t, parse(t, testenv.Read(t, filepath.Join(dir, "install.yaml"))))
+		rendered, err := testenv.Exec(t, nil, "", helm(t), "template", "dli-operator", chart, "--namespace="+namespace)
 		if err != nil {
 			t.Fatal(err)
 		}
 		checkObjects(t, parse(t, rendered))
 	})
 	t.Run("has a chart that the linter of Helm is content with", func(t *testing.T) {
-		if out, err := run(t, helm(t), nil, "", "lint", "--strict", chart); err != nil {
+		if out, err := testenv.Exec(t, nil, "", helm(t), "lint", "--strict", chart); err != nil {
 			t.Errorf("%v\n%s", err, out)
 		}
 	})
@@ -77,7 +75,7 @@ func TestAPublishedRelease(t *testing.T) {
 	t.Run("lists what the manager is made of", func(t *testing.T) { checkComponents(t, dir) })
 	t.Run("is installed, upgraded, rolled back and removed, and the jobs stay", func(t *testing.T) {
 		old := filepath.Join(t.TempDir(), "dist")
-		if out, err := run(t, "../../hack/release/release.sh", nil, "", previous, old); err != nil {
+		if out, err := testenv.Exec(t, nil, "", "../../hack/release/release.sh", previous, old); err != nil {
 			t.Fatalf("%v\n%s", err, out)
 		}
 		live(t, filepath.Join(old, "dli-operator-"+strings.TrimPrefix(previous, "v")+".tgz"), chart, filepath.Join(dir, "install.yaml"))
@@ -106,21 +104,14 @@ func checkFiles(t *testing.T, dir string) {
 	if !slices.Equal(names, want) {
 		t.Errorf("the files are %q, want %q", names, want)
 	}
-	sums, err := os.ReadFile(filepath.Join(dir, "checksums.txt"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	if n := strings.Count(string(sums), "\n"); n != len(want)-1 {
+	if n := strings.Count(testenv.Read(t, filepath.Join(dir, "checksums.txt")), "\n"); n != len(want)-1 {
 		t.Errorf("%d files have a checksum, want %d", n, len(want)-1)
 	}
-	if out, err := run(t, "bash", nil, "", "-c", `cd "$0" && { sha256sum --check checksums.txt || shasum -a 256 --check checksums.txt; }`, dir); err != nil {
+	if out, err := testenv.Exec(t, nil, "", "bash", "-c", `cd "$0" && { sha256sum --check checksums.txt || shasum -a 256 --check checksums.txt; }`, dir); err != nil {
 		t.Errorf("%v\n%s", err, out)
 	}
-	notes, err := os.ReadFile(filepath.Join(dir, "release-notes.md"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	if !strings.HasPrefix(string(notes), "# "+published+"\n\n### ") || strings.Contains(string(notes), "\n## ") {
+	notes := testenv.Read(t, filepath.Join(dir, "release-notes.md"))
+	if !strings.HasPrefix(notes, "# "+published+"\n\n### ") || strings.Contains(notes, "\n## ") {
 		t.Errorf("the notes are not one section of the changelog:\n%s", notes)
 	}
 }
@@ -129,11 +120,7 @@ func checkFiles(t *testing.T, dir string) {
 func checkLinks(t *testing.T, dir string) {
 	t.Helper()
 	for _, page := range []string{"../../README.md", "../../docs/README.zh-CN.md"} {
-		text, err := os.ReadFile(page)
-		if err != nil {
-			t.Fatal(err)
-		}
-		links := regexp.MustCompile(`/releases/download/(v[^/]+)/(\S+)`).FindAllStringSubmatch(string(text), -1)
+		links := regexp.MustCompile(`/releases/download/(v[^/]+)/(\S+)`).FindAllStringSubmatch(testenv.Read(t, page), -1)
 		if len(links) < 2 {
 			t.Errorf("%s takes %d files from a release", page, len(links))
 		}
@@ -154,11 +141,7 @@ func checkObjects(t *testing.T, objects []*unstructured.Unstructured) {
 			t.Errorf("there is no %s", kind)
 		}
 	}
-	containers, _, err := unstructured.NestedSlice(find(objects, "Deployment", "").Object, "spec", "template", "spec", "containers")
-	if err != nil || len(containers) != 1 {
-		t.Fatalf("want one container, got %v, %v", containers, err)
-	}
-	if got := containers[0].(map[string]any)["image"]; got != repository+":"+published {
+	if got := container(t, objects)["image"]; got != repository+":"+published {
 		t.Errorf("the image is %v", got)
 	}
 }
@@ -194,10 +177,7 @@ func fileOf(t *testing.T, path, name string) []byte {
 func checkComponents(t *testing.T, dir string) {
 	t.Helper()
 	for _, platform := range []string{"linux-amd64", "linux-arm64"} {
-		text, err := os.ReadFile(filepath.Join(dir, "dli-operator-"+published+"-"+platform+".cdx.json"))
-		if err != nil {
-			t.Fatal(err)
-		}
+		text := testenv.Read(t, filepath.Join(dir, "dli-operator-"+published+"-"+platform+".cdx.json"))
 		var bom struct {
 			BOMFormat string
 			Metadata  struct {
@@ -205,7 +185,7 @@ func checkComponents(t *testing.T, dir string) {
 			}
 			Components []struct{ Name, Version string }
 		}
-		if err := json.Unmarshal(text, &bom); err != nil {
+		if err := json.Unmarshal([]byte(text), &bom); err != nil {
 			t.Fatal(err)
 		}
 		if bom.BOMFormat != "CycloneDX" || bom.Metadata.Component.Name != "github.com/dli-operator/dli-operator" || bom.Metadata.Component.Version != published {
@@ -252,7 +232,7 @@ func live(t *testing.T, old, current, manifest string) {
 	// The other way to install takes over what Helm has left.
 	c.kubectl("", "apply", "--server-side", "--force-conflicts", "-f", manifest)
 	expect("kubectl apply", published)
-	if out, err := run(t, "bash", []string{"KUBECONFIG=" + c.kubeconfig, "PATH=" + os.Getenv("KUBEBUILDER_ASSETS") + ":" + os.Getenv("PATH")}, "", "-euo", "pipefail", "-c", removal(t)); err != nil {
+	if out, err := testenv.Exec(t, []string{"KUBECONFIG=" + c.kubeconfig, "PATH=" + os.Getenv("KUBEBUILDER_ASSETS") + ":" + os.Getenv("PATH")}, "", "bash", "-euo", "pipefail", "-c", removal(t)); err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
 	c.kubectl("", "get", "dlijob", "report")
@@ -267,21 +247,17 @@ func live(t *testing.T, old, current, manifest string) {
 // removal is what the documentation says removes everything but the CRDs.
 func removal(t *testing.T) string {
 	t.Helper()
-	page, err := os.ReadFile("../../docs/operations.md")
-	if err != nil {
-		t.Fatal(err)
-	}
-	found := regexp.MustCompile("(?ms)^```shell\n(kubectl delete namespace .*?)^```$").FindSubmatch(page)
+	found := regexp.MustCompile("(?ms)^```shell\n(kubectl delete namespace .*?)^```$").FindStringSubmatch(testenv.Read(t, "../../docs/operations.md"))
 	if found == nil {
 		t.Fatal("docs/operations.md does not say how to keep the CRDs")
 	}
-	return string(found[1])
+	return found[1]
 }
 
 func TestAReleaseHasAVersion(t *testing.T) {
 	for _, version := range []string{"latest", "dev", "0.2.0", "v0.2", "v01.2.0", "v0.2.0+build", "v0.2.0 ", ""} {
 		dir := filepath.Join(t.TempDir(), "dist")
-		if _, err := run(t, "../../hack/release/release.sh", nil, "", version, dir); err == nil {
+		if _, err := testenv.Exec(t, nil, "", "../../hack/release/release.sh", version, dir); err == nil {
 			t.Errorf("%q is taken for a version", version)
 		}
 		if _, err := os.Stat(dir); err == nil {

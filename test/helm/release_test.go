@@ -36,19 +36,10 @@ func TestTheLifeOfReleases(t *testing.T) {
 	c.install("third", custom+"crds: {install: false}")
 
 	t.Run("the operator has its rights and no more", func(t *testing.T) {
-		as := "--as=system:serviceaccount:" + namespace + ":dli-operator-controller-manager"
-		for question, want := range map[string]string{
-			"get secrets": "yes", "list secrets": "no", "patch dlijobs/status": "yes", "patch dlijobs": "no",
+		c.checkRights(t, "dli-operator-controller-manager", map[string]string{
+			"get secrets": "yes", "list secrets": "no", "patch dlijobs --subresource=status": "yes", "patch dlijobs": "no",
 			"create tokenreviews.authentication.k8s.io": "yes", "create leases.coordination.k8s.io": "yes",
-		} {
-			verb, resource, _ := strings.Cut(question, " ")
-			resource, subresource, _ := strings.Cut(resource, "/")
-			// It exits with an error to say no.
-			got, _ := testenv.TryKubectl(t, c.kubeconfig, "", "auth", "can-i", verb, resource, "--subresource="+subresource, "-n", namespace, as)
-			if strings.TrimSpace(got) != want {
-				t.Errorf("may %s: %q, want %s", question, got, want)
-			}
-		}
+		})
 	})
 
 	t.Run("a namespaced one has the rights of its namespaces and no more", c.installNamespaced)
@@ -74,17 +65,21 @@ func (c cluster) installNamespaced(t *testing.T) {
 		c.kubectl("", "create", "namespace", name)
 	}
 	c.install("namespaced", namespaced+"defaultConnection: shared/dli")
-	as := "--as=system:serviceaccount:" + namespace + ":namespaced-dli-operator-controller-manager"
-	for question, want := range map[string]string{
+	c.checkRights(t, "namespaced-dli-operator-controller-manager", map[string]string{
 		"list dlijobs -n team-a": "yes", "get secrets -n team-b": "yes", "create events.events.k8s.io -n team-a": "yes",
-		"create leases.coordination.k8s.io -n " + namespace: "yes",
-		"watch dliconnections -n shared":                    "yes", "get secrets -n shared": "yes", "list dlijobs -n shared": "no",
+		"create leases.coordination.k8s.io": "yes", "watch dliconnections -n shared": "yes", "get secrets -n shared": "yes", "list dlijobs -n shared": "no",
 		"list dlijobs -A": "no", "list dliconnections -A": "no", "get secrets -n default": "no", "list secrets -n team-a": "no",
 		"list namespaces": "no", "create tokenreviews.authentication.k8s.io": "no",
-	} {
-		// It exits with an error to say no.
-		got, _ := testenv.TryKubectl(t, c.kubeconfig, "", append([]string{"auth", "can-i", as}, strings.Fields(question)...)...)
-		if strings.TrimSpace(got) != want {
+	})
+}
+
+// checkRights asks the API server what a ServiceAccount may do, in the release's namespace
+// unless the question names another.
+func (c cluster) checkRights(t *testing.T, account string, answers map[string]string) {
+	t.Helper()
+	for question, want := range answers {
+		args := append([]string{"-n", namespace, "--as=system:serviceaccount:" + namespace + ":" + account}, strings.Fields(question)...)
+		if got := testenv.CanI(t, c.kubeconfig, args...); got != want {
 			t.Errorf("may %s: %q, want %s", question, got, want)
 		}
 	}
@@ -121,7 +116,7 @@ func (c cluster) install(release, values string) {
 
 func (c cluster) helm(input string, args ...string) string {
 	c.Helper()
-	out, err := run(c.T, helm(c.T), []string{"KUBECONFIG=" + c.kubeconfig, "HOME=" + filepath.Dir(c.kubeconfig)}, input, args...)
+	out, err := testenv.Exec(c.T, []string{"KUBECONFIG=" + c.kubeconfig, "HOME=" + filepath.Dir(c.kubeconfig)}, input, helm(c.T), args...)
 	if err != nil {
 		c.Fatal(err)
 	}

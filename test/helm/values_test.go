@@ -17,12 +17,13 @@ limitations under the License.
 package helm
 
 import (
-	"os"
 	"slices"
 	"strings"
 	"testing"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+
+	"github.com/dli-operator/dli-operator/test/testenv"
 )
 
 func TestRefusedValues(t *testing.T) {
@@ -100,25 +101,27 @@ func TestValuesBecomeFlags(t *testing.T) {
 		t.Errorf("the flags are %q, want %q", got, want)
 	}
 
-	source, err := os.ReadFile("../../main.go")
-	if err != nil {
-		t.Fatal(err)
-	}
+	source := testenv.Read(t, "../../main.go")
 	for _, arg := range got {
 		name, _, _ := strings.Cut(strings.TrimPrefix(arg, "--"), "=")
-		if known := strings.Contains(string(source), `, "`+name+`", `); !known && !strings.HasPrefix(name, "zap-") {
+		if known := strings.Contains(source, `, "`+name+`", `); !known && !strings.HasPrefix(name, "zap-") {
 			t.Errorf("the operator has no flag --%s", name)
 		}
 	}
 }
 
-func arguments(t *testing.T, objects []*unstructured.Unstructured) []string {
+func container(t *testing.T, objects []*unstructured.Unstructured) map[string]any {
 	t.Helper()
 	containers, _, err := unstructured.NestedSlice(find(objects, "Deployment", "").Object, "spec", "template", "spec", "containers")
 	if err != nil || len(containers) != 1 {
 		t.Fatalf("want one container, got %v, %v", containers, err)
 	}
-	args, _, err := unstructured.NestedStringSlice(containers[0].(map[string]any), "args")
+	return containers[0].(map[string]any)
+}
+
+func arguments(t *testing.T, objects []*unstructured.Unstructured) []string {
+	t.Helper()
+	args, _, err := unstructured.NestedStringSlice(container(t, objects), "args")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -196,7 +199,7 @@ func TestUninstall(t *testing.T) {
 }
 
 func TestTheLinterOfHelmIsContent(t *testing.T) {
-	if out, err := run(t, helm(t), nil, "", "lint", "--strict", chart); err != nil {
+	if out, err := testenv.Exec(t, nil, "", helm(t), "lint", "--strict", chart); err != nil {
 		t.Errorf("%v\n%s", err, out)
 	}
 }

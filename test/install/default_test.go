@@ -27,6 +27,7 @@ import (
 
 	"github.com/dli-operator/dli-operator/api/v1alpha1"
 	"github.com/dli-operator/dli-operator/internal/dli/dlitest"
+	"github.com/dli-operator/dli-operator/test/testenv"
 )
 
 // config/default grants the operator exactly what it needs: kubectl applies it to a real API
@@ -37,7 +38,7 @@ func TestInstalledAsDocumented(t *testing.T) {
 	pod := c.deployed()[manager]
 	c.startPod(pod)
 
-	dli := newDLI(t)
+	dli := testenv.DLI(t, dlitest.WithRequestLog())
 	const id = "208b08d4-0dc2-4dd7-8879-ddd4c020d7aa"
 	dli.SetJob(dlitest.Query(id).Finishes(4))
 	c.connect(dli, "default")

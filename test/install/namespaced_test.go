@@ -17,7 +17,6 @@ limitations under the License.
 package install
 
 import (
-	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -50,7 +49,7 @@ func TestInstalledNamespaced(t *testing.T) {
 	operator := c.startPod(pod)
 	c.eventually("the operator is ready", operator.ready)
 
-	w := namespacedWorld{*c, newDLI(t)}
+	w := namespacedWorld{*c, testenv.DLI(t, dlitest.WithRequestLog())}
 	w.populate()
 
 	for _, watched := range []string{"team-a/own", "team-b/own", "team-a/opened"} {
@@ -249,12 +248,9 @@ func (c cluster) exitsSaying(t *testing.T, kubeconfig string, args []string, say
 	}) {
 		t.Fatal("does not end")
 	}
-	said, err := os.ReadFile(o.Log)
-	if err != nil {
-		t.Fatal(err)
-	}
+	said := testenv.Read(t, o.Log)
 	for _, text := range says {
-		if o.ExitCode() == 0 || !strings.Contains(string(said), text) {
+		if o.ExitCode() == 0 || !strings.Contains(said, text) {
 			t.Errorf("ended with status %d, and does not say %q:\n%s", o.ExitCode(), text, said)
 		}
 	}

@@ -25,6 +25,7 @@ import (
 
 	"github.com/dli-operator/dli-operator/api/v1alpha1"
 	"github.com/dli-operator/dli-operator/internal/dli/dlitest"
+	"github.com/dli-operator/dli-operator/test/testenv"
 )
 
 const (
@@ -41,7 +42,7 @@ const (
 func TestShardsShareTheJobs(t *testing.T) {
 	c := newCluster(t, "crd")
 	c.kubectl("create", "namespace", namespace)
-	dli := newDLI(t)
+	dli := testenv.DLI(t, dlitest.WithRequestLog())
 	c.connect(dli, "default")
 
 	jobs := make([]*v1alpha1.DLIJob, 20)

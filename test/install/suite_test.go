@@ -26,13 +26,11 @@ import (
 	"testing"
 	"time"
 
-	"github.com/go-logr/logr"
 	appsv1 "k8s.io/api/apps/v1"
 	authenticationv1 "k8s.io/api/authentication/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/rest"
-	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/dli-operator/dli-operator/api/v1alpha1"
@@ -49,7 +47,6 @@ const (
 var binary string
 
 func TestMain(m *testing.M) {
-	ctrl.SetLogger(logr.Discard())
 	os.Exit(testenv.RunWithOperator(m, &binary))
 }
 
@@ -65,12 +62,8 @@ type cluster struct {
 func newCluster(t *testing.T, kustomization string) *cluster {
 	t.Helper()
 	plane := testenv.Run(t, "")
-	c := &cluster{T: t, plane: plane, kubeconfig: testenv.KubeConfig(t, plane.Config(), "")}
+	c := &cluster{T: t, Client: testenv.Client(t, plane.Config()), plane: plane, kubeconfig: testenv.KubeConfig(t, plane.Config(), "")}
 	c.kubectl("apply", "-k", filepath.Join(config, kustomization))
-	var err error
-	if c.Client, err = client.New(plane.Config(), client.Options{Scheme: testenv.Scheme()}); err != nil {
-		t.Fatal(err)
-	}
 	return c
 }
 
@@ -79,11 +72,9 @@ func (c *cluster) kubectl(args ...string) string {
 	return testenv.Kubectl(c.T, c.kubeconfig, "", args...)
 }
 
-// canI returns the output of kubectl auth can-i, which also says no with its exit code.
 func (c *cluster) canI(args ...string) string {
 	c.Helper()
-	out, _ := testenv.TryKubectl(c.T, c.kubeconfig, "", append([]string{"auth", "can-i"}, args...)...)
-	return strings.TrimSpace(out)
+	return testenv.CanI(c.T, c.kubeconfig, args...)
 }
 
 // eventually fails the test if something is not so within a minute.
@@ -179,17 +170,6 @@ func (o *operator) answers(probe string) bool {
 	}
 	_ = answer.Body.Close()
 	return answer.StatusCode == http.StatusOK
-}
-
-// newDLI starts a simulator.
-func newDLI(t *testing.T) *dlitest.Server {
-	t.Helper()
-	dli, err := dlitest.NewServer(dlitest.WithRequestLog())
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(dli.Close)
-	return dli
 }
 
 // connect creates the connection for the jobs of a namespace.

@@ -31,6 +31,7 @@ import (
 
 	"github.com/dli-operator/dli-operator/api/v1alpha1"
 	"github.com/dli-operator/dli-operator/internal/dli/dlitest"
+	"github.com/dli-operator/dli-operator/test/testenv"
 )
 
 // olderCRDs are those of an earlier version, without the fields that have been
@@ -117,12 +118,8 @@ func crdsOf(t *testing.T, dir string) (all []*unstructured.Unstructured) {
 		t.Fatalf("found %v, %v", files, err)
 	}
 	for _, file := range files {
-		text, err := os.ReadFile(file)
-		if err != nil {
-			t.Fatal(err)
-		}
 		crd := &unstructured.Unstructured{}
-		if err := yaml.Unmarshal([]byte(strings.TrimPrefix(string(text), "---\n")), &crd.Object); err != nil {
+		if err := yaml.Unmarshal([]byte(strings.TrimPrefix(testenv.Read(t, file), "---\n")), &crd.Object); err != nil {
 			t.Fatal(err)
 		}
 		all = append(all, crd)

@@ -25,11 +25,9 @@ import (
 	"testing"
 	"time"
 
-	"github.com/go-logr/logr"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/dli-operator/dli-operator/api/v1alpha1"
@@ -41,7 +39,6 @@ import (
 var binary string
 
 func TestMain(m *testing.M) {
-	ctrl.SetLogger(logr.Discard())
 	os.Exit(testenv.RunWithOperator(m, &binary))
 }
 
@@ -58,16 +55,7 @@ const namespace = "default"
 func newWorld(t *testing.T, crds string) *world {
 	t.Helper()
 	plane := testenv.Run(t, crds)
-	dli, err := dlitest.NewServer(dlitest.WithRequestLog())
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(dli.Close)
-	c, err := client.New(plane.Config(), client.Options{Scheme: testenv.Scheme()})
-	if err != nil {
-		t.Fatal(err)
-	}
-	w := &world{T: t, Client: c, plane: plane, dli: dli}
+	w := &world{T: t, Client: testenv.Client(t, plane.Config()), plane: plane, dli: testenv.DLI(t, dlitest.WithRequestLog())}
 	user := dlitest.SampleUser()
 	w.create(&corev1.Secret{
 		ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: "credentials"},

@@ -25,6 +25,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/dli-operator/dli-operator/controllers"
+	"github.com/dli-operator/dli-operator/test/testenv"
 )
 
 // described is a metric as docs/metrics.md describes it.
@@ -38,7 +39,7 @@ func documented(t *testing.T) map[string]described {
 	t.Helper()
 	heading := regexp.MustCompile("(?m)^### (dli_operator_\\w+)\n\n(Counter|Gauge|Histogram)(?:, by ((?:`\\w+`(?:, | and )?)+))?\\. ")
 	metrics := map[string]described{}
-	page := read(t, root, "docs", "metrics.md")
+	page := testenv.Read(t, root+"/docs/metrics.md")
 	for _, found := range heading.FindAllStringSubmatch(page, -1) {
 		labels := regexp.MustCompile(`\w+`).FindAllString(strings.ReplaceAll(found[3], " and ", " "), -1)
 		slices.Sort(labels)
@@ -112,7 +113,7 @@ func TestEveryMetricIsDocumented(t *testing.T) {
 func TestQueries(t *testing.T) {
 	registered := registered(t)
 	for _, file := range []string{"config/prometheus/rules.yaml", "config/prometheus/rules_test.yaml", "config/prometheus/dashboard.json", "docs/metrics.md"} {
-		names := regexp.MustCompile(`\bdli_operator_\w+`).FindAllString(read(t, root, file), -1)
+		names := regexp.MustCompile(`\bdli_operator_\w+`).FindAllString(testenv.Read(t, root+"/"+file), -1)
 		if len(names) == 0 {
 			t.Errorf("%s names no metrics", file)
 		}
@@ -130,7 +131,7 @@ func TestQueries(t *testing.T) {
 // examples returns the queries of docs/metrics.md.
 func examples(t *testing.T) []string {
 	t.Helper()
-	page := read(t, root, "docs", "metrics.md")
+	page := testenv.Read(t, root+"/docs/metrics.md")
 	var queries []string
 	for _, found := range regexp.MustCompile("(?s)```promql\n(.*?)```").FindAllStringSubmatch(page, -1) {
 		queries = append(queries, found[1])

@@ -39,11 +39,7 @@ import (
 // the ServiceMonitor says.
 func TestScraped(t *testing.T) {
 	c := newCluster(t)
-	server, err := dlitest.NewServer(dlitest.WithStartOnRequest())
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(server.Close)
+	server := testenv.DLI(t, dlitest.WithStartOnRequest())
 	server.SetJob(dlitest.Query("running").Running(time.Hour))
 	server.SetJob(dlitest.Query("ending").Running(time.Hour))
 	c.kubectl(strings.ReplaceAll(objects, "ENDPOINT", server.URL()), "create", "-f", "-")
@@ -264,7 +260,7 @@ func dashboard(t *testing.T) map[string][]string {
 			} `json:"targets"`
 		} `json:"panels"`
 	}
-	if err := json.Unmarshal([]byte(read(t, config, "prometheus", "dashboard.json")), &page); err != nil {
+	if err := json.Unmarshal([]byte(testenv.Read(t, config+"/prometheus/dashboard.json")), &page); err != nil {
 		t.Fatal(err)
 	}
 	queries := map[string][]string{}

@@ -19,10 +19,7 @@ limitations under the License.
 package prometheus
 
 import (
-	"bytes"
-	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -106,23 +103,11 @@ func buildOperator(t *testing.T) string {
 // tool is the path of prometheus or promtool.
 func tool(t *testing.T, name string) string {
 	t.Helper()
-	dir, err := run(t, filepath.Join(root, "hack", "build.sh"), "prometheus")
+	dir, err := testenv.Exec(t, nil, "", root+"/hack/build.sh", "prometheus")
 	if err != nil {
 		t.Fatal(err)
 	}
 	return filepath.Join(strings.TrimSpace(dir), name)
-}
-
-// run returns what a program prints. Its error has what it complains about.
-func run(t *testing.T, program string, args ...string) (string, error) {
-	t.Helper()
-	command := exec.CommandContext(t.Context(), program, args...)
-	var out, complaints bytes.Buffer
-	command.Stdout, command.Stderr = &out, &complaints
-	if err := command.Run(); err != nil {
-		return out.String(), fmt.Errorf("%s %s: %w\n%s%s", program, strings.Join(args, " "), err, complaints.String(), out.String())
-	}
-	return out.String(), nil
 }
 
 func write(t *testing.T, name string, content []byte) string {
@@ -132,15 +117,6 @@ func write(t *testing.T, name string, content []byte) string {
 		t.Fatal(err)
 	}
 	return path
-}
-
-func read(t *testing.T, path ...string) string {
-	t.Helper()
-	content, err := os.ReadFile(filepath.Join(path...))
-	if err != nil {
-		t.Fatal(err)
-	}
-	return string(content)
 }
 
 // freeAddress is one at which nobody listens.

@@ -17,10 +17,7 @@ limitations under the License.
 package testenv
 
 import (
-	"bytes"
-	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -70,13 +67,14 @@ func Kubectl(t testing.TB, kubeconfig, input string, args ...string) string {
 // also with an error, which includes standard error.
 func TryKubectl(t testing.TB, kubeconfig, input string, args ...string) (string, error) {
 	t.Helper()
-	command := exec.CommandContext(t.Context(), filepath.Join(os.Getenv("KUBEBUILDER_ASSETS"), "kubectl"), args...)
-	command.Env = append(os.Environ(), "KUBECONFIG="+kubeconfig)
-	command.Stdin = strings.NewReader(input)
-	var out, complaints bytes.Buffer
-	command.Stdout, command.Stderr = &out, &complaints
-	if err := command.Run(); err != nil {
-		return out.String(), fmt.Errorf("kubectl %s: %w\n%s", strings.Join(args, " "), err, complaints.String())
-	}
-	return out.String(), nil
+	program := filepath.Join(os.Getenv("KUBEBUILDER_ASSETS"), "kubectl")
+	return Exec(t, []string{"KUBECONFIG=" + kubeconfig}, input, program, args...)
+}
+
+// CanI returns what kubectl auth can-i prints. It ignores the exit code, which only repeats
+// a no.
+func CanI(t testing.TB, kubeconfig string, args ...string) string {
+	t.Helper()
+	out, _ := TryKubectl(t, kubeconfig, "", append([]string{"auth", "can-i"}, args...)...)
+	return strings.TrimSpace(out)
 }

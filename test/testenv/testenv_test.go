@@ -28,7 +28,6 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/client-go/rest"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 )
@@ -36,13 +35,13 @@ import (
 func TestControlPlane(t *testing.T) {
 	ctrl.SetLogger(logr.Discard())
 	plane := Run(t, "../../config/crd/bases")
-	admin := newClient(t, plane.Config())
+	admin := Client(t, plane.Config())
 	proxy, err := NewProxy(plane.Config())
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = proxy.Stop() })
-	behind := newClient(t, proxy.Config())
+	behind := Client(t, proxy.Config())
 
 	t.Run("keeps its data and its ports over a stop", func(t *testing.T) {
 		// Somebody watches, as always.
@@ -159,7 +158,7 @@ func TestControlPlane(t *testing.T) {
 	t.Run("sees a token behind the proxy", func(t *testing.T) {
 		config := proxy.Config()
 		config.BearerToken = "of-nobody"
-		err := newClient(t, config).List(t.Context(), &corev1.ConfigMapList{})
+		err := Client(t, config).List(t.Context(), &corev1.ConfigMapList{})
 		if !apierrors.IsUnauthorized(err) {
 			t.Errorf("error is %v", err)
 		}
@@ -209,15 +208,6 @@ func TestResourceOfAPath(t *testing.T) {
 			t.Errorf("%s is of %q, want %q", path, got, want)
 		}
 	}
-}
-
-func newClient(t *testing.T, config *rest.Config) client.WithWatch {
-	t.Helper()
-	c, err := client.NewWithWatch(config, client.Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return c
 }
 
 func create(t *testing.T, c client.Client, name string) {
