@@ -27,7 +27,7 @@ import (
 	"github.com/dli-operator/dli-operator/test/testenv"
 )
 
-func TestEveryDependencyHasItsReason(t *testing.T) {
+func TestEveryDependencyIsExplained(t *testing.T) {
 	list := exec.CommandContext(t.Context(), "go", "mod", "edit", "-json")
 	list.Dir = ".."
 	text, err := list.Output()

@@ -33,7 +33,7 @@ import (
 	"github.com/dli-operator/dli-operator/test/testenv"
 )
 
-// documents returns the project's pages by their path from here.
+// documents returns the project's documents by path.
 func documents(t *testing.T) map[string]string {
 	t.Helper()
 	pages := map[string]string{}
@@ -49,14 +49,14 @@ func documents(t *testing.T) map[string]string {
 	return pages
 }
 
-// A block that begins with ```sh is for readers to copy, so it must work as it
-// stands, with the objects of config/samples. What needs a registry or builds
-// something begins with ```shell.
+// A block that starts with ```sh is for readers to copy: it must work unchanged with
+// the objects of config/samples. Blocks that need a registry or build something start
+// with ```shell.
 func TestDocumentedCommands(t *testing.T) {
 	const namespace = "documents"
 	server := testenv.DLI(t)
 	for _, job := range dlitest.SampleJobs() {
-		job.Timeline = job.Timeline[len(job.Timeline)-1:] // at their end
+		job.Timeline = job.Timeline[len(job.Timeline)-1:] // the last state
 		server.SetJob(job)
 	}
 	server.SetTemplate(dlitest.Query("").Finishes(4))
@@ -99,8 +99,8 @@ func documentedCommands(page string) (blocks []string) {
 	return blocks
 }
 
-// follow runs commands as a reader would, in a namespace, with the variables that
-// submitting to a server takes.
+// follow runs commands like a reader would, in a namespace, with the variables that are
+// needed to submit to a server.
 func follow(t *testing.T, commands, namespace string, server *dlitest.Server) {
 	t.Helper()
 	user := dlitest.SampleUser()
@@ -114,7 +114,7 @@ func follow(t *testing.T, commands, namespace string, server *dlitest.Server) {
 	}
 }
 
-// applySamples applies config/samples with the endpoint of a simulator.
+// applySamples applies config/samples, with the endpoint replaced.
 func applySamples(t *testing.T, namespace, endpoint string) {
 	t.Helper()
 	samples := kubectl(t, namespace, "kustomize", "../config/samples")
@@ -148,7 +148,7 @@ func TestDocumentLinks(t *testing.T) {
 		for _, found := range link.FindAllStringSubmatch(text, -1) {
 			target, anchor, _ := strings.Cut(found[1], "#")
 			if strings.Contains(target, "://") {
-				continue // not to be reached from everywhere
+				continue // tests have no internet access
 			}
 			page := path
 			if target != "" {

@@ -14,10 +14,9 @@ See the License for the specific language governing permissions and
 limitations under the License.
 */
 
-// Package helm tests the chart of config/helm with the real Helm: what it
-// renders is what config/default installs, a real API server takes it, and
-// values that cannot be are refused. The files of a release are tested here too:
-// a chart is one of them.
+// Package helm tests the chart of config/helm with the real Helm: it renders the same
+// objects as config/default, a real API server accepts them, and invalid values are
+// rejected. It also tests the files of a release, which include the chart.
 package helm
 
 import (
@@ -40,7 +39,7 @@ const (
 	namespace = "dli-operator-system"
 )
 
-// everything turns on all that is off by default.
+// everything enables what is off by default.
 const everything = `
 metrics:
   serviceMonitor: {enabled: true}
@@ -49,14 +48,14 @@ metrics:
 networkPolicy: {enabled: true}
 `
 
-// namespaced is what config/namespaced installs.
+// namespaced renders the same objects as config/namespaced.
 const namespaced = `
 crds: {install: false}
 watchNamespaces: [team-a, team-b]
 rbac: {namespaced: true}
 `
 
-// render returns what a release of the chart consists of. values is YAML.
+// render returns the objects of a release of the chart. values is YAML.
 func render(t *testing.T, release, values string) ([]*unstructured.Unstructured, error) {
 	t.Helper()
 	text, err := testenv.Exec(t, nil, values, helm(t), "template", release, chart, "--namespace="+namespace, "--values=-")
@@ -91,7 +90,7 @@ func parse(t *testing.T, text string) (objects []*unstructured.Unstructured) {
 	}
 }
 
-// find returns an object of a kind, by the end of its name; nil if there is none.
+// find returns the object of a kind whose name ends with suffix; nil if there is none.
 func find(objects []*unstructured.Unstructured, kind, suffix string) *unstructured.Unstructured {
 	i := slices.IndexFunc(objects, func(o *unstructured.Unstructured) bool {
 		return o.GetKind() == kind && strings.HasSuffix(o.GetName(), suffix)
@@ -102,7 +101,7 @@ func find(objects []*unstructured.Unstructured, kind, suffix string) *unstructur
 	return objects[i]
 }
 
-// helm is the path of a real one.
+// helm returns the path of the helm command.
 func helm(t *testing.T) string {
 	t.Helper()
 	out, err := testenv.Exec(t, nil, "", "../../hack/build.sh", "helm")

@@ -14,7 +14,7 @@ See the License for the specific language governing permissions and
 limitations under the License.
 */
 
-// Package install tests the built operator as the manifests of config install it: their
+// Package install tests the built operator as the manifests in config install it: their
 // arguments, ServiceAccounts and probes, and several operators in one cluster.
 package install
 
@@ -43,14 +43,14 @@ const (
 	namespace = "dli-operator-system"
 )
 
-// binary is the operator.
+// binary is the path of the operator.
 var binary string
 
 func TestMain(m *testing.M) {
 	os.Exit(testenv.RunWithOperator(m, &binary))
 }
 
-// cluster is a control plane for one test, and a client with full access to it.
+// cluster is a control plane for one test, with a client that has full access.
 type cluster struct {
 	*testing.T
 	client.Client
@@ -58,7 +58,7 @@ type cluster struct {
 	kubeconfig string
 }
 
-// newCluster applies a kustomization of config.
+// newCluster starts a control plane and applies a kustomization of config.
 func newCluster(t *testing.T, kustomization string) *cluster {
 	t.Helper()
 	plane := testenv.Run(t, "")
@@ -77,11 +77,11 @@ func (c *cluster) canI(args ...string) string {
 	return testenv.CanI(c.T, c.kubeconfig, args...)
 }
 
-// eventually fails the test if something is not so within a minute.
+// eventually fails the test if a condition is not met within a minute.
 func (c *cluster) eventually(what string, is func() bool) {
 	c.Helper()
 	if !testenv.Within(time.Minute, is) {
-		c.Fatalf("not so within a minute: %s", what)
+		c.Fatalf("not within a minute: %s", what)
 	}
 }
 
@@ -106,7 +106,7 @@ func (c *cluster) deployed() map[string]corev1.PodSpec {
 	return pods
 }
 
-// manager is the Deployment in every kustomization.
+// manager is the name of the Deployment in every kustomization.
 const manager = "dli-operator-controller-manager"
 
 // startPod starts the operator with the arguments and the ServiceAccount of a pod.
@@ -128,7 +128,7 @@ func (c *cluster) account(pod corev1.PodSpec) (kubeconfig string) {
 	return testenv.KubeConfig(c.T, user, "")
 }
 
-// userOf is the user of the pod at the API server.
+// userOf returns the pod's user name at the API server.
 func userOf(pod corev1.PodSpec) string {
 	return "system:serviceaccount:" + namespace + ":" + pod.ServiceAccountName
 }
@@ -153,13 +153,12 @@ func (c *cluster) start(kubeconfig string, args ...string) *operator {
 		c.Fatal(err)
 	}
 	return &operator{probes: probes, Process: testenv.Start(c.T, kubeconfig, binary, append(args,
-		// In place of the pod's own addresses and namespace, and for a simulator that
-		// speaks http on loopback.
+		// These replace the pod's addresses and namespace, and allow a simulator with
+		// http on loopback.
 		"--health-probe-bind-address="+probes, "--metrics-bind-address=127.0.0.1:0",
 		"--leader-election-namespace="+namespace, "--allow-insecure-endpoints")...)}
 }
 
-// ready reports whether the operator reports ready.
 func (o *operator) ready() bool { return o.answers("/readyz") }
 
 // answers reports whether a probe succeeds.
@@ -172,7 +171,7 @@ func (o *operator) answers(probe string) bool {
 	return answer.StatusCode == http.StatusOK
 }
 
-// connect creates the connection for the jobs of a namespace.
+// connect creates the default DLIConnection of a namespace.
 func (c *cluster) connect(dli *dlitest.Server, namespace string) {
 	c.Helper()
 	user := dlitest.SampleUser()

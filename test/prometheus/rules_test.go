@@ -34,7 +34,7 @@ type rule struct {
 	Annotations map[string]string `json:"annotations"`
 }
 
-// rules returns the alerts, and writes them to a file as Prometheus reads it.
+// rules returns the alerts, and writes them to a file for Prometheus.
 func rules(t *testing.T) (alerts []rule, file string) {
 	t.Helper()
 	var object struct {
@@ -61,7 +61,7 @@ func rules(t *testing.T) (alerts []rule, file string) {
 	return alerts, write(t, "groups.yaml", groups)
 }
 
-func TestAlertsComeWhenTheyMust(t *testing.T) {
+func TestAlertsFire(t *testing.T) {
 	_, groups := rules(t)
 	promtool := tool(t, "promtool")
 	if out, err := testenv.Exec(t, nil, "", promtool, "check", "rules", "--lint=all", "--lint-fatal", groups); err != nil {
@@ -76,7 +76,7 @@ func TestAlertsComeWhenTheyMust(t *testing.T) {
 	}
 }
 
-func TestAlertsTellPeopleWhatToDo(t *testing.T) {
+func TestAlertsHaveRunbooks(t *testing.T) {
 	alerts, _ := rules(t)
 	cases, page := testenv.Read(t, config+"/prometheus/rules_test.yaml"), testenv.Read(t, root+"/docs/metrics.md")
 	for _, alert := range alerts {
@@ -95,10 +95,10 @@ func TestAlertsTellPeopleWhatToDo(t *testing.T) {
 			t.Errorf("docs/metrics.md does not say what to do about %s", alert.Alert)
 		}
 		if !strings.Contains(cases, alert.Alert) {
-			t.Errorf("rules_test.yaml does not try %s", alert.Alert)
+			t.Errorf("rules_test.yaml does not test %s", alert.Alert)
 		}
 	}
 	if headings := strings.Count(page, "\n### DLI"); headings != len(alerts) {
-		t.Errorf("docs/metrics.md explains %d alerts, and there are %d", headings, len(alerts))
+		t.Errorf("docs/metrics.md explains %d alerts, but there are %d", headings, len(alerts))
 	}
 }

@@ -14,8 +14,8 @@ See the License for the specific language governing permissions and
 limitations under the License.
 */
 
-// Package prometheus tests what Prometheus makes of the operator: a real one
-// scrapes it, answers the queries of the dashboard and loads the alerts.
+// Package prometheus tests the operator with a real Prometheus, which scrapes it,
+// evaluates the queries of the dashboard and loads the alerts.
 package prometheus
 
 import (
@@ -34,7 +34,7 @@ const (
 	root      = "../.."
 	config    = root + "/config"
 	namespace = "dli-operator-system"
-	// deadline is far beyond what any wait takes on a busy machine.
+	// deadline is far longer than any wait takes on a busy machine.
 	deadline = 2 * time.Minute
 )
 
@@ -42,7 +42,7 @@ func eventually(t *testing.T, what string, is func() error) {
 	t.Helper()
 	var err error
 	if !testenv.Within(deadline, func() bool { err = is(); return err == nil }) {
-		t.Fatalf("not so within %v: %s: %v", deadline, what, err)
+		t.Fatalf("not within %v: %s: %v", deadline, what, err)
 	}
 }
 
@@ -67,14 +67,14 @@ func (c *cluster) kubectl(input string, args ...string) string {
 	return testenv.Kubectl(c.T, c.kubeconfig, input, args...)
 }
 
-// token is one of a ServiceAccount.
+// token returns a token of a ServiceAccount.
 func (c *cluster) token(namespace, account string) string {
 	c.Helper()
 	return strings.TrimSpace(c.kubectl("", "create", "token", account, "-n", namespace))
 }
 
-// operator starts the operator as its ServiceAccount, as its Deployment does,
-// and returns the address of its metrics.
+// operator starts the operator with its ServiceAccount, like its Deployment does, and
+// returns the address of its metrics.
 func (c *cluster) operator(binary string, args ...string) string {
 	c.Helper()
 	account := rest.AnonymousClientConfig(c.admin)
@@ -84,7 +84,7 @@ func (c *cluster) operator(binary string, args ...string) string {
 		"--leader-elect", "--leader-election-namespace=" + namespace,
 		"--metrics-bind-address=" + address,
 		"--health-probe-bind-address=0",
-		// The simulator is on loopback and speaks http.
+		// The simulator uses http on loopback.
 		"--allow-insecure-endpoints",
 		"--poll-interval-min=500ms", "--poll-interval-max=1s",
 	}, args...)...)
@@ -100,7 +100,7 @@ func buildOperator(t *testing.T) string {
 	return binary
 }
 
-// tool is the path of prometheus or promtool.
+// tool returns the path of prometheus or promtool.
 func tool(t *testing.T, name string) string {
 	t.Helper()
 	dir, err := testenv.Exec(t, nil, "", root+"/hack/build.sh", "prometheus")
@@ -119,7 +119,7 @@ func write(t *testing.T, name string, content []byte) string {
 	return path
 }
 
-// freeAddress is one at which nobody listens.
+// freeAddress returns an address without a listener.
 func freeAddress(t *testing.T) string {
 	t.Helper()
 	address, err := testenv.FreeAddress()

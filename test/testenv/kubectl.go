@@ -27,8 +27,8 @@ import (
 	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
 )
 
-// WriteKubeConfig writes a kubeconfig with the server and user of a config, and with a
-// namespace, default if empty.
+// WriteKubeConfig writes a kubeconfig with the server and user of a config, for a
+// namespace; the default one if empty.
 func WriteKubeConfig(path string, config *rest.Config, namespace string) error {
 	const name = "test"
 	file := clientcmdapi.NewConfig()
@@ -42,7 +42,8 @@ func WriteKubeConfig(path string, config *rest.Config, namespace string) error {
 	return clientcmd.WriteToFile(*file, path)
 }
 
-// KubeConfig is WriteKubeConfig into a temporary directory of the test. It returns the path.
+// KubeConfig writes a kubeconfig into a temporary directory of the test, and returns
+// its path.
 func KubeConfig(t testing.TB, config *rest.Config, namespace string) string {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "kubeconfig")
@@ -63,16 +64,15 @@ func Kubectl(t testing.TB, kubeconfig, input string, args ...string) string {
 	return out
 }
 
-// TryKubectl runs kubectl with input on its standard input and returns its standard output,
-// also with an error, which includes standard error.
+// TryKubectl is Kubectl for commands that may fail: it returns the standard output even
+// with an error, which includes the standard error.
 func TryKubectl(t testing.TB, kubeconfig, input string, args ...string) (string, error) {
 	t.Helper()
 	program := filepath.Join(os.Getenv("KUBEBUILDER_ASSETS"), "kubectl")
 	return Exec(t, []string{"KUBECONFIG=" + kubeconfig}, input, program, args...)
 }
 
-// CanI returns what kubectl auth can-i prints. It ignores the exit code, which only repeats
-// a no.
+// CanI returns the output of kubectl auth can-i: yes or no.
 func CanI(t testing.TB, kubeconfig string, args ...string) string {
 	t.Helper()
 	out, _ := TryKubectl(t, kubeconfig, "", append([]string{"auth", "can-i"}, args...)...)

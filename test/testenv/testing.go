@@ -81,8 +81,9 @@ func Read(t testing.TB, path string) string {
 	return string(content)
 }
 
-// Exec runs a program with additional environment variables and with input on its standard
-// input. It returns the standard output, also with an error, which includes standard error.
+// Exec runs a program with additional environment variables and the given standard
+// input. It returns the standard output even with an error, which includes the standard
+// error.
 func Exec(t testing.TB, env []string, input, program string, args ...string) (string, error) {
 	t.Helper()
 	command := exec.CommandContext(t.Context(), program, args...)
@@ -113,15 +114,15 @@ func Start(t testing.TB, kubeconfig, program string, args ...string) *Process {
 	return p
 }
 
-// RunWithOperator builds the operator, sets binary to its path, runs the tests of a package
-// and returns their exit code.
+// RunWithOperator builds the operator, sets binary to its path, runs the tests of a
+// package and returns the exit code.
 func RunWithOperator(m *testing.M, binary *string) int {
 	ctrl.SetLogger(logr.Discard())
 	dir, err := os.MkdirTemp("", "dli-operator-")
 	if err == nil {
 		defer os.RemoveAll(dir)
 		*binary = filepath.Join(dir, "operator")
-		err = BuildOperator(context.Background(), *binary) //nolint:forbidigo // a package's tests have no context
+		err = BuildOperator(context.Background(), *binary) //nolint:forbidigo // testing.M has no context
 	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
