@@ -49,7 +49,7 @@ func TestSecurityPage(t *testing.T) {
 	}
 	named := regexp.MustCompile("`(Test\\w+)`").FindAllStringSubmatch(testenv.Read(t, "../docs/security.md"), -1)
 	if len(named) < 20 {
-		t.Errorf("the page names %d tests", len(named))
+		t.Errorf("the page names only %d tests", len(named))
 	}
 	for _, match := range named {
 		if !defined[match[1]] {
@@ -58,7 +58,7 @@ func TestSecurityPage(t *testing.T) {
 	}
 }
 
-func TestDocumentedRights(t *testing.T) {
+func TestDocumentedPermissions(t *testing.T) {
 	file, err := os.Open("../config/rbac/role.yaml")
 	if err != nil {
 		t.Fatal(err)
@@ -85,7 +85,7 @@ func TestDocumentedRights(t *testing.T) {
 	}
 }
 
-func TestThePackagesMapNamesEveryFile(t *testing.T) {
+func TestPackageDocListsEveryFile(t *testing.T) {
 	listed := map[string]bool{}
 	for _, line := range regexp.MustCompile(`(?m)^//\t(\w+\.go) `).FindAllStringSubmatch(testenv.Read(t, "doc.go"), -1) {
 		listed[line[1]] = true

@@ -48,7 +48,7 @@ import (
 	"github.com/dli-operator/dli-operator/test/testenv"
 )
 
-// All tests of the package share one real API server; each uses its own namespace.
+// All tests of the package share an API server; each uses its own namespace.
 var (
 	apiServer *rest.Config
 	scheme    = testenv.Scheme()
@@ -89,7 +89,7 @@ type world struct {
 	dli       *dlitest.Server
 	namespace string
 	options   Options
-	// namespaces are those that the operator watches.
+	// namespaces are the namespaces that the operator watches.
 	namespaces []string
 	metrics    *prometheus.Registry
 	// log receives the operator's log; operatorLog if zero.
@@ -260,15 +260,15 @@ func reasonOf(job *v1alpha1.DLIJob) string {
 	return ""
 }
 
-// awaitRequests waits until a job was polled that often.
+// awaitRequests waits until a job was polled n times.
 func (w *world) awaitRequests(jobID string, n int) {
 	w.Helper()
 	if !eventually(func() bool { return w.dli.Requests(jobID) >= n }) {
-		w.Fatalf("DLI was asked %d times for %s, want %d", w.dli.Requests(jobID), jobID, n)
+		w.Fatalf("DLI received %d requests for %s, want %d", w.dli.Requests(jobID), jobID, n)
 	}
 }
 
-// deadlineOfWaits is far above what any wait takes on a busy machine.
+// deadlineOfWaits is far longer than any wait takes on a busy machine.
 const deadlineOfWaits = 60 * time.Second
 
 func eventually(is func() bool) bool { return testenv.Within(deadlineOfWaits, is) }
@@ -288,8 +288,7 @@ func update[T client.Object](w *world, object T, change func(T)) {
 	}
 }
 
-// flux returns the status that Flux would compute for an object: kstatus of what the API
-// server returns.
+// flux returns the kstatus of a DLIJob, as Flux computes it.
 func (w *world) flux(key types.NamespacedName) kstatus.Status {
 	w.Helper()
 	object := &unstructured.Unstructured{}
