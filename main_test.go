@@ -27,7 +27,7 @@ import (
 	"github.com/dli-operator/dli-operator/test/testenv"
 )
 
-func TestRefusedFlags(t *testing.T) {
+func TestInvalidFlags(t *testing.T) {
 	nobody, err := testenv.FreeAddress()
 	if err != nil {
 		t.Fatal(err)

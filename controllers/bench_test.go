@@ -26,7 +26,7 @@ import (
 	"github.com/dli-operator/dli-operator/internal/poller"
 )
 
-// The cost of a response that is news.
+// BenchmarkRecord measures a response with changes.
 func BenchmarkRecord(b *testing.B) {
 	stored := newJob(read(answering("RUNNING")))
 	deriveConditions(stored, poller.Progress{}, noon, stallAfter)

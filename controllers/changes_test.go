@@ -43,11 +43,11 @@ func TestWorthWriting(t *testing.T) {
 		late   time.Duration // from the response until it can be stored
 		want   bool
 	}{
-		"rows that moved a second later, stored late": {answer: answering("RUNNING", func(a *dli.JobStatus) { a.ResultCount = ptr.To[int64](1) }), after: time.Second, late: time.Hour},
+		"rows changed a second later, stored late":       {answer: answering("RUNNING", func(a *dli.JobStatus) { a.ResultCount = ptr.To[int64](1) }), after: time.Second, late: time.Hour},
 		"nothing changed":                                {answer: answering("RUNNING"), after: time.Hour},
 		"the state changed":                              {answer: answering("FINISHED"), after: time.Second, want: true},
-		"rows moved a second later":                      {answer: answering("RUNNING", func(a *dli.JobStatus) { a.ResultCount = ptr.To[int64](1) }), after: time.Second},
-		"rows moved a minute later":                      {answer: answering("RUNNING", func(a *dli.JobStatus) { a.ResultCount = ptr.To[int64](1) }), after: time.Minute, want: true},
+		"rows changed a second later":                    {answer: answering("RUNNING", func(a *dli.JobStatus) { a.ResultCount = ptr.To[int64](1) }), after: time.Second},
+		"rows changed a minute later":                    {answer: answering("RUNNING", func(a *dli.JobStatus) { a.ResultCount = ptr.To[int64](1) }), after: time.Minute, want: true},
 		"the duration grew by less than a quarter":       {answer: answering("RUNNING", func(a *dli.JobStatus) { a.Duration = ptr.To(12 * time.Minute) }), after: time.Hour},
 		"the duration grew by a quarter or more":         {answer: answering("RUNNING", func(a *dli.JobStatus) { a.Duration = ptr.To(13 * time.Minute) }), after: 2 * time.Minute, want: true},
 		"the duration grew by a quarter, a second later": {answer: answering("RUNNING", func(a *dli.JobStatus) { a.Duration = ptr.To(13 * time.Minute) }), after: time.Second},
@@ -75,11 +75,11 @@ func TestWorthWriting(t *testing.T) {
 	})
 }
 
-// A change of a field that worthWriting does not know would not cause a write.
+// A change of a field that worthWriting does not compare would not cause a write.
 func TestWorthWritingKnowsEveryField(t *testing.T) {
 	alone := map[string]bool{
-		"LastPollTime":         false, // comes along with what is news
-		"DurationMilliseconds": false, // duration says it of a job that has ended
+		"LastPollTime":         false, // written together with other changes
+		"DurationMilliseconds": false, // as duration, once the job has ended
 	}
 	kind := reflect.TypeFor[v1alpha1.DLIJobStatus]()
 	for i := range kind.NumField() {
@@ -96,8 +96,8 @@ func TestWorthWritingKnowsEveryField(t *testing.T) {
 	}
 }
 
-// The phase changes only with what is written anyway.
-func TestPhaseCostsNoWrite(t *testing.T) {
+// The phase only changes together with other fields.
+func TestPhaseCausesNoWrites(t *testing.T) {
 	random := rand.New(rand.NewPCG(1, 2))
 	pick := func(words ...string) string { return words[random.IntN(len(words))] }
 	job, changed := newJob(), 0
@@ -124,7 +124,7 @@ func TestPhaseCostsNoWrite(t *testing.T) {
 			changed++
 			before.Status.Phase = job.Status.Phase
 			if sameFacts(&before.Status, &job.Status) {
-				t.Fatalf("the phase became %s, and nothing else changed: %s", job.Status.Phase, row(job))
+				t.Fatalf("the phase became %s without another change: %s", job.Status.Phase, row(job))
 			}
 		}
 		if job.IsCompleted() {
@@ -133,11 +133,11 @@ func TestPhaseCostsNoWrite(t *testing.T) {
 		}
 	}
 	if changed < 1000 {
-		t.Errorf("the phase changed %d times only", changed)
+		t.Errorf("the phase changed only %d times", changed)
 	}
 }
 
-// change gives a field another value.
+// change sets a field to another value.
 func change(t *testing.T, field reflect.Value) {
 	t.Helper()
 	switch field.Kind() {
@@ -156,6 +156,6 @@ func change(t *testing.T, field reflect.Value) {
 		}
 		field.SetZero()
 	default:
-		t.Fatalf("do not know how to change a %s", field.Kind())
+		t.Fatalf("cannot change a %s", field.Kind())
 	}
 }

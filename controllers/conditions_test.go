@@ -31,7 +31,7 @@ import (
 	"github.com/dli-operator/dli-operator/internal/poller"
 )
 
-// noon is the current time in all tests of pure functions.
+// noon is the current time in tests of pure functions.
 var noon = time.Date(2026, 1, 1, 12, 0, 0, 0, time.UTC)
 
 const stallAfter = 2 * time.Minute
@@ -48,7 +48,7 @@ func newJob(changes ...func(*v1alpha1.DLIJob)) *v1alpha1.DLIJob {
 	return job
 }
 
-// answering returns a response from DLI about newJob's job.
+// answering returns a response of DLI for the job of newJob.
 func answering(status string, changes ...func(*dli.JobStatus)) *dli.JobStatus {
 	answer := &dli.JobStatus{
 		JobID: "208b08d4-0dc2-4dd7-8879-ddd4c020d7aa", Status: status, State: dli.ParseState(status),
@@ -72,13 +72,13 @@ func failing(reason string) func(*v1alpha1.DLIJob) {
 	}
 }
 
-// blocked is the run of a job that could not be read for this long.
+// blocked is the run of failures of a job that could not be read for this long.
 func blocked(since time.Duration) poller.Run {
 	return poller.Run{Failures: 3, UnreadableSince: noon.Add(-since)}
 }
 
-// row is the result for a job: the conditions as "Type=Status/Reason", in the order of the
-// table in the documentation.
+// row returns the conditions of a job as "Type=Status/Reason", in the order of the
+// documented table.
 func row(job *v1alpha1.DLIJob) string {
 	var cells []string
 	for _, kind := range []string{"Ready", "Succeeded", "Completed", "Synced", "Reconciling", "Stalled"} {
@@ -123,7 +123,7 @@ func TestSummarize(t *testing.T) {
 			want:  "Ready=Unknown/JobScaling Succeeded=Unknown/JobScaling Completed=False/JobScaling Synced=True/PollSucceeded Reconciling=True/JobScaling",
 			phase: "Running",
 		},
-		"in a state that only DLI knows": {
+		"in an unknown state": {
 			job:   newJob(read(answering("SUSPENDED"))),
 			want:  "Ready=Unknown/JobStatusUnrecognized Succeeded=Unknown/JobStatusUnrecognized Completed=False/JobStatusUnrecognized Synced=True/PollSucceeded Reconciling=True/JobStatusUnrecognized",
 			phase: "Running",
@@ -165,7 +165,7 @@ func TestSummarize(t *testing.T) {
 			want:  "Ready=False/CredentialsRejected Succeeded=Unknown/CredentialsRejected Completed=False/CredentialsRejected Synced=False/CredentialsRejected Stalled=True/CredentialsRejected",
 			phase: "Stalled",
 		},
-		"unreachable, however long": {
+		"unreachable for a long time": {
 			job:   newJob(failing("EndpointUnreachable")),
 			run:   poller.Run{Failures: 100},
 			want:  "Ready=Unknown/EndpointUnreachable Succeeded=Unknown/EndpointUnreachable Completed=False/EndpointUnreachable Synced=False/EndpointUnreachable Reconciling=True/EndpointUnreachable",
@@ -230,7 +230,7 @@ func TestSummarize(t *testing.T) {
 	}
 }
 
-func TestStalledOverARestart(t *testing.T) {
+func TestStalledSurvivesARestart(t *testing.T) {
 	job := newJob(failing("PermissionDenied"))
 	deriveConditions(job, poller.Progress{Run: blocked(stallAfter)}, noon, stallAfter)
 	before := row(job)

@@ -37,13 +37,14 @@ import (
 
 	"github.com/dli-operator/dli-operator/api/v1alpha1"
 	"github.com/dli-operator/dli-operator/internal/dli/dlitest"
+	"github.com/dli-operator/dli-operator/test/testenv"
 )
 
-// podUser is the user of the pod's identity.
+// podUser is the user of the pod identity.
 var podUser = dlitest.User{AccessKeyID: "PODACCESSKEY", SecretAccessKey: "PODSECRETKEY", SecurityToken: "PODSECURITYTOKEN"}
 
-// servePodIdentity gives the test's process a pod identity like CCE, until the returned
-// function is called.
+// servePodIdentity provides this process with a pod identity, like CCE does, until the
+// returned function is called.
 func servePodIdentity() (end func()) {
 	directory, err := os.MkdirTemp("", "pod-identity-")
 	must(err)
@@ -58,7 +59,7 @@ func servePodIdentity() (end func()) {
 	}
 }
 
-// brisk reduces half a minute to half a second.
+// brisk reduces the intervals from half a minute to half a second.
 func brisk(w *world) { w.options.Connections.ProbeInterval = 600 * time.Millisecond }
 
 // referring sets the connectionRef of a DLIJob.
@@ -84,7 +85,7 @@ func (w *world) runs(ids ...string) {
 	}
 }
 
-// ready is the Ready condition of a DLIConnection.
+// ready returns the Ready condition of a DLIConnection.
 func (w *world) ready(name string) metav1.Condition {
 	w.Helper()
 	connection := &v1alpha1.DLIConnection{}
@@ -109,15 +110,15 @@ func (w *world) awaitConnection(name, reason string) metav1.Condition {
 	return c
 }
 
-// stopped reports whether a job is no longer polled: not while another one is polled many
+// stopped checks that a job is no longer polled, while another one is polled many
 // times.
 func (w *world) stopped(jobID, other string) {
 	w.Helper()
-	w.awaitRequests(other, w.dli.Requests(other)+2) // what was on its way has come
+	w.awaitRequests(other, w.dli.Requests(other)+2) // no request is in flight any more
 	asked := w.dli.Requests(jobID)
 	w.awaitRequests(other, w.dli.Requests(other)+10)
 	if n := w.dli.Requests(jobID) - asked; n > 0 {
-		w.Errorf("job %s is still asked for: %d times", jobID, n)
+		w.Errorf("job %s is still polled: %d times", jobID, n)
 	}
 }
 
@@ -148,8 +149,8 @@ func TestWhichConnectionAJobUses(t *testing.T) {
 	}{
 		{"the one that connectionRef names", "REFERENCED", w, referring("", "referenced")},
 		{"the one that connectionRef names in another namespace", "OPERATORDEFAULT", w, referring(platform.namespace, "shared")},
-		{"else its namespace's default", "OWNDEFAULT", w, func(*v1alpha1.DLIJobSpec) {}},
-		{"else the operator's default", "OPERATORDEFAULT", bare, func(*v1alpha1.DLIJobSpec) {}},
+		{"its namespace's default otherwise", "OWNDEFAULT", w, func(*v1alpha1.DLIJobSpec) {}},
+		{"the operator's default otherwise", "OPERATORDEFAULT", bare, func(*v1alpha1.DLIJobSpec) {}},
 	} {
 		t.Run(test.says, func(t *testing.T) {
 			id := fmt.Sprintf("job-%x", test.says)[:40]
@@ -247,9 +248,9 @@ func TestRevokedGrant(t *testing.T) {
 			began := time.Now()
 			takeBack(w, team, connection)
 			stalled := w.await(foreign, "not allowed", func(job *v1alpha1.DLIJob) bool { return reasonOf(job) == "ConnectionNotAllowed" })
-			t.Logf("seen after %v", time.Since(began))
+			t.Logf("noticed after %v", time.Since(began))
 			if stalled.Status.JobStatus != "RUNNING" {
-				t.Errorf("what was known is lost: %+v", stalled.Status)
+				t.Errorf("the status was lost: %+v", stalled.Status)
 			}
 			w.stopped("foreign", "owned")
 			if diff := cmp.Diff(outcome.Status, w.reload(finished).Status); diff != "" {
@@ -280,7 +281,7 @@ func TestMissingConnection(t *testing.T) {
 	})
 	times := cmpopts.IgnoreFields(metav1.Condition{}, "LastTransitionTime")
 	if diff := cmp.Diff(w.reload(missing).Status, w.reload(refused).Status, normalize, times); diff != "" {
-		t.Errorf("their status tells them apart: %s", diff)
+		t.Errorf("their statuses differ: %s", diff)
 	}
 	notes := func(job *v1alpha1.DLIJob) (told []string) {
 		list := &eventsv1.EventList{}
@@ -295,13 +296,13 @@ func TestMissingConnection(t *testing.T) {
 		return told
 	}
 	if !eventually(func() bool { return len(notes(missing)) > 0 && len(notes(refused)) > 0 }) {
-		t.Error("no events")
+		t.Error("there are no Events")
 	}
 	if diff := cmp.Diff(notes(missing), notes(refused), normalize); diff != "" {
-		t.Errorf("their events tell them apart: %s", diff)
+		t.Errorf("their Events differ: %s", diff)
 	}
 
-	// That a connection begins to exist, or changes, is not told either.
+	// Creating or changing such a connection is not visible either.
 	before := len(seen.all())
 	created := w.connection("no-such", "credentials")
 	w.create(created)
@@ -310,11 +311,11 @@ func TestMissingConnection(t *testing.T) {
 	w.await(witness, "stalled", isStalled)
 	for _, state := range seen.all()[before:] {
 		if state.GetName() != witness.Name {
-			t.Errorf("the creation of a connection was told to %s", state.GetName())
+			t.Errorf("the creation of a connection changed %s", state.GetName())
 		}
 	}
 
-	// But one that allows is seen at once.
+	// But one that allows the namespace is used immediately.
 	w.runs("job")
 	for _, name := range []string{"no-such", "refusing"} {
 		update(w, w.connection(name, "credentials"), func(c *v1alpha1.DLIConnection) { c.Spec.AllowedNamespaces.From = v1alpha1.NamespacesFromAll })
@@ -365,7 +366,7 @@ func TestPodIdentityNamespaces(t *testing.T) {
 	job := w.watch("job")
 	w.start().awaitReason(job, "CredentialsRejected")
 	if c := w.awaitConnection("default", "CredentialsRejected"); c.Status != metav1.ConditionFalse || !strings.Contains(c.Message, "--pod-identity-namespaces") {
-		t.Errorf("the connection says %+v", c)
+		t.Errorf("the connection is %+v", c)
 	}
 	if n := w.dli.Stats().Requests; n > 0 {
 		t.Errorf("%d requests", n)
@@ -399,7 +400,7 @@ func TestRotatedSecret(t *testing.T) {
 	}
 }
 
-func TestASecretHeals(t *testing.T) {
+func TestFixedSecret(t *testing.T) {
 	w := newWorld(t)
 	brisk(w)
 	w.runs("job")
@@ -450,7 +451,7 @@ func TestManyJobsWithAWrongKey(t *testing.T) {
 	for _, job := range jobs {
 		told := w.awaitReason(job, "CredentialsRejected")
 		if told.Status.LastPollTime != nil {
-			t.Errorf("DLIJob %s says that it was read", job.Name)
+			t.Errorf("DLIJob %s reports a successful poll", job.Name)
 		}
 	}
 	if asked := w.dli.Stats().Requests; asked > 5 {
@@ -470,7 +471,7 @@ func TestManyJobsWithAWrongKey(t *testing.T) {
 	for _, job := range jobs {
 		w.awaitReason(job, "JobRunning")
 	}
-	t.Logf("all %d jobs were read %v after the rotation", n, time.Since(rotated))
+	t.Logf("all %d jobs were polled within %v after the rotation", n, time.Since(rotated))
 }
 
 func TestChangedRateLimit(t *testing.T) {
@@ -480,7 +481,7 @@ func TestChangedRateLimit(t *testing.T) {
 		spec.RateLimit = v1alpha1.RateLimit{RequestsPerSecond: 1, Burst: 1}
 	})
 	w.create(slow)
-	const n = 100 // a minute and a half, at one a second
+	const n = 100 // these would take a minute and a half, at one per second
 	for i := range n {
 		id := fmt.Sprint("job-", i)
 		w.runs(id)
@@ -498,11 +499,7 @@ func TestChangedRateLimit(t *testing.T) {
 func TestHangingEndpoint(t *testing.T) {
 	const n = 80
 	w := newBareWorld(t, dlitest.WithRequestLog())
-	hanging, err := dlitest.NewServer()
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(hanging.Close)
+	hanging := testenv.DLI(t)
 	hanging.SetFault(&dlitest.Response{Hang: true})
 	w.create(w.secret("credentials", dlitest.SampleUser()))
 	w.create(w.connection("default", "credentials"))
@@ -522,7 +519,7 @@ func TestHangingEndpoint(t *testing.T) {
 			id := fmt.Sprint("job-", i)
 			var times []time.Time
 			if !eventually(func() bool { times = since(w.dli.Log(id), from); return len(times) >= polls }) {
-				t.Fatalf("job %d was asked for %d times, want %d", i, len(times), polls)
+				t.Fatalf("job %d was polled %d times, want %d", i, len(times), polls)
 			}
 			for k := 1; k < polls; k++ {
 				gaps = append(gaps, times[k].Sub(times[k-1]))
@@ -540,21 +537,17 @@ func TestHangingEndpoint(t *testing.T) {
 		other.watch(fmt.Sprint("hanging-", i), everySecond)
 	}
 	if !eventually(func() bool { return hanging.Stats().InFlight > 0 }) {
-		t.Fatal("the hanging endpoint is not asked")
+		t.Fatal("the hanging endpoint received no requests")
 	}
 	beside := p99(5, time.Now())
-	t.Logf("p99 of the time between two polls every second: %v alone, %v beside a hanging endpoint: ratio %.2f", alone, beside, float64(beside)/float64(alone))
+	t.Logf("p99 of the time between two polls, one per second: %v alone, %v with a hanging endpoint: ratio %.2f", alone, beside, float64(beside)/float64(alone))
 	if beside > 2*alone+2*time.Second {
-		t.Errorf("the hanging endpoint delays the jobs of another: p99 %v, without it %v", beside, alone)
+		t.Errorf("the hanging endpoint delays jobs of another: p99 %v, without it %v", beside, alone)
 	}
 }
 
 func TestUnusableEndpoints(t *testing.T) {
-	stranger, err := dlitest.NewServer(dlitest.WithTLS())
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(stranger.Close)
+	stranger := testenv.DLI(t, dlitest.WithTLS())
 	secure := func(w *world) { w.options.Connections.AllowInsecure = false }
 	for name, test := range map[string]struct {
 		given  func(*world)
@@ -570,22 +563,22 @@ func TestUnusableEndpoints(t *testing.T) {
 			func(_ *world, spec *v1alpha1.DLIConnectionSpec) { spec.Endpoint = "https://elsewhere.test" },
 			"EndpointMisconfigured", "allowed hosts"},
 		"a loopback address": {secure, func(*world, *v1alpha1.DLIConnectionSpec) {}, "EndpointMisconfigured", "loopback"},
-		"a name that leads to a loopback address": {secure, func(w *world, spec *v1alpha1.DLIConnectionSpec) {
+		"a name that resolves to a loopback address": {secure, func(w *world, spec *v1alpha1.DLIConnectionSpec) {
 			spec.Endpoint = strings.Replace(w.dli.URL(), "127.0.0.1", "localhost", 1)
 		}, "EndpointMisconfigured", "loopback"},
-		"a region that is not known": {secure, func(_ *world, spec *v1alpha1.DLIConnectionSpec) { spec.Region, spec.Endpoint = "moon-1", "" },
+		"an unknown region": {secure, func(_ *world, spec *v1alpha1.DLIConnectionSpec) { spec.Region, spec.Endpoint = "moon-1", "" },
 			"EndpointMisconfigured", "region moon-1"},
 		"a redirect": {func(w *world) {
 			w.dli.SetFault(&dlitest.Response{Status: http.StatusFound, Header: http.Header{"Location": {"/login"}}})
 		}, func(w *world, spec *v1alpha1.DLIConnectionSpec) { spec.CABundle = string(w.dli.CABundle()) },
 			"EndpointMisconfigured", "redirects"},
-		"no certificate that is trusted": {func(*world) {}, func(*world, *v1alpha1.DLIConnectionSpec) {}, "EndpointMisconfigured", "CA bundle"},
-		"another's certificate": {func(*world) {}, func(_ *world, spec *v1alpha1.DLIConnectionSpec) { spec.CABundle = string(stranger.CABundle()) },
+		"an untrusted certificate": {func(*world) {}, func(*world, *v1alpha1.DLIConnectionSpec) {}, "EndpointMisconfigured", "CA bundle"},
+		"the certificate of another server": {func(*world) {}, func(_ *world, spec *v1alpha1.DLIConnectionSpec) { spec.CABundle = string(stranger.CABundle()) },
 			"EndpointMisconfigured", "CA bundle"},
-		"a caBundle that is none": {func(*world) {}, func(_ *world, spec *v1alpha1.DLIConnectionSpec) { spec.CABundle = "none" }, "EndpointMisconfigured", "PEM"},
+		"an invalid caBundle": {func(*world) {}, func(_ *world, spec *v1alpha1.DLIConnectionSpec) { spec.CABundle = "none" }, "EndpointMisconfigured", "PEM"},
 		"the right caBundle": {func(*world) {}, func(w *world, spec *v1alpha1.DLIConnectionSpec) { spec.CABundle = string(w.dli.CABundle()) },
 			"JobRunning", ""},
-		"no answer": {func(w *world) { w.dli.SetFault(&dlitest.Response{Hang: true}) },
+		"no response": {func(w *world) { w.dli.SetFault(&dlitest.Response{Hang: true}) },
 			func(w *world, spec *v1alpha1.DLIConnectionSpec) { spec.CABundle = string(w.dli.CABundle()) },
 			"EndpointUnreachable", "no response"},
 	} {
@@ -629,7 +622,7 @@ func TestConnectionStatus(t *testing.T) {
 	w.dli.SetFault(&dlitest.Response{Status: http.StatusBadGateway})
 	open := w.awaitConnection("default", "CircuitOpen")
 	if open.Status != metav1.ConditionFalse || !strings.Contains(open.Message, "502") {
-		t.Errorf("the connection says %+v", open)
+		t.Errorf("the connection is %+v", open)
 	}
 	w.awaitReason(job, "ServerError")
 	w.dli.SetFault(nil)
@@ -653,7 +646,7 @@ func TestConnectionStatus(t *testing.T) {
 		break
 	}
 	if told := slices.Compact(slices.Clone(reasons)); len(reasons) > len(told)+1 {
-		t.Errorf("%d watch events, many of which tell nothing: %q", len(reasons), reasons)
+		t.Errorf("%d watch events, too many: %q", len(reasons), reasons)
 	}
 	if current := (&v1alpha1.DLIConnection{}); w.Get(t.Context(), types.NamespacedName{Namespace: w.namespace, Name: "default"}, current) != nil ||
 		current.Status.Endpoint != w.dli.URL() || current.Status.ObservedGeneration != current.Generation {
@@ -675,7 +668,7 @@ func TestRecreatedConnection(t *testing.T) {
 	w.awaitConnection("default", "Connected")
 }
 
-// since returns the times that are not before a time.
+// since returns the times from a time on.
 func since(times []time.Time, from time.Time) []time.Time {
 	i, _ := slices.BinarySearchFunc(times, from, time.Time.Compare)
 	return times[i:]

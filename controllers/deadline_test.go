@@ -37,11 +37,11 @@ func TestDeadline(t *testing.T) {
 		progress poller.Progress
 		want     time.Time
 	}{
-		"none":                                 {newJob(), poller.Progress{Began: began, Seen: seen}, farFuture},
-		"counts from the job's start":          {within(90), poller.Progress{Began: began, Seen: seen}, noon.Add(30 * time.Second)},
-		"else from the DLIJob's creation":      {within(90), poller.Progress{Seen: seen}, seen.Add(90 * time.Second)},
-		"beyond what time can hold is none":    {within(math.MaxInt64), poller.Progress{Began: began}, farFuture},
-		"of what is not watched does not pass": {within(1), poller.Progress{}, farFuture},
+		"none":                      {newJob(), poller.Progress{Began: began, Seen: seen}, farFuture},
+		"from the start of the job": {within(90), poller.Progress{Began: began, Seen: seen}, noon.Add(30 * time.Second)},
+		"from the creation of the DLIJob otherwise": {within(90), poller.Progress{Seen: seen}, seen.Add(90 * time.Second)},
+		"beyond the range of time":                  {within(math.MaxInt64), poller.Progress{Began: began}, farFuture},
+		"of a job that is not watched":              {within(1), poller.Progress{}, farFuture},
 	} {
 		t.Run(name, func(t *testing.T) {
 			if got := deadline(test.job, test.progress); !got.Equal(test.want) {
@@ -58,13 +58,13 @@ func TestNextCheck(t *testing.T) {
 		progress poller.Progress
 		want     time.Duration
 	}{
-		"nothing is due":             {newJob(), poller.Progress{Seen: noon}, 0},
-		"a deadline":                 {newJob(func(job *v1alpha1.DLIJob) { job.Spec.ActiveDeadlineSeconds = ptr.To[int64](10) }), poller.Progress{Seen: noon}, 10 * time.Second},
-		"the end of a grace":         {newJob(), poller.Progress{Run: blocked(time.Minute)}, stallAfter - time.Minute},
-		"a grace that is over":       {newJob(), poller.Progress{Run: blocked(time.Hour)}, 0},
-		"a TTL":                      {newJob(read(answering("FINISHED")), ttl), poller.Progress{}, 50 * time.Second},
-		"a TTL of a job that runs":   {newJob(read(answering("RUNNING")), ttl), poller.Progress{Seen: noon}, 0},
-		"nothing of a suspended job": {newJob(func(job *v1alpha1.DLIJob) { job.Spec.Suspend, job.Spec.ActiveDeadlineSeconds = true, ptr.To[int64](10) }), poller.Progress{}, 0},
+		"nothing is due":              {newJob(), poller.Progress{Seen: noon}, 0},
+		"a deadline":                  {newJob(func(job *v1alpha1.DLIJob) { job.Spec.ActiveDeadlineSeconds = ptr.To[int64](10) }), poller.Progress{Seen: noon}, 10 * time.Second},
+		"the end of a grace period":   {newJob(), poller.Progress{Run: blocked(time.Minute)}, stallAfter - time.Minute},
+		"a grace period that is over": {newJob(), poller.Progress{Run: blocked(time.Hour)}, 0},
+		"a TTL":                       {newJob(read(answering("FINISHED")), ttl), poller.Progress{}, 50 * time.Second},
+		"a TTL of a running job":      {newJob(read(answering("RUNNING")), ttl), poller.Progress{Seen: noon}, 0},
+		"nothing for a suspended job": {newJob(func(job *v1alpha1.DLIJob) { job.Spec.Suspend, job.Spec.ActiveDeadlineSeconds = true, ptr.To[int64](10) }), poller.Progress{}, 0},
 	} {
 		t.Run(name, func(t *testing.T) {
 			if got := nextCheck(test.job, test.progress, noon.Add(-10*time.Second), noon, stallAfter); got != test.want {

@@ -85,7 +85,7 @@ func (r *DLIJobReconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctr
 	for conflicts := 0; err == nil; conflicts++ {
 		// Checked after each read: a write of a new leader would look like a change by
 		// something else.
-		if r.ending.Load() || !r.Leads(r.Clock.Now()) {
+		if !r.mayAct(r.Clock.Now()) {
 			return ctrl.Result{RequeueAfter: leadAgain}, nil
 		}
 		if stored == nil || !stored.DeletionTimestamp.IsZero() {
@@ -116,6 +116,9 @@ func (r *DLIJobReconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctr
 	}
 	return ctrl.Result{}, err
 }
+
+// mayAct reports whether this process certainly leads and is not about to exit.
+func (r *DLIJobReconciler) mayAct(now time.Time) bool { return !r.ending.Load() && r.Leads(now) }
 
 // firstAnswer is how long to wait for the first response before writing that there
 // is none yet; it usually takes less.
@@ -190,7 +193,7 @@ func (r *DLIJobReconciler) tell(ctx context.Context, req ctrl.Request) (ctrl.Res
 	if err := r.Get(ctx, req.NamespacedName, job, sharedObject); err != nil {
 		return ctrl.Result{}, client.IgnoreNotFound(err)
 	}
-	if r.ending.Load() || !r.Leads(now) || !r.isCurrent(job, now) {
+	if !r.mayAct(now) || !r.isCurrent(job, now) {
 		return ctrl.Result{}, nil
 	}
 	if _, err := r.poll(ctx, job, now); err != nil {

@@ -19,7 +19,6 @@ package controllers
 import (
 	"fmt"
 	"net/http"
-	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -36,6 +35,7 @@ import (
 
 	"github.com/dli-operator/dli-operator/api/v1alpha1"
 	"github.com/dli-operator/dli-operator/internal/dli/dlitest"
+	"github.com/dli-operator/dli-operator/test/testenv"
 )
 
 const jobID = "208b08d4-0dc2-4dd7-8879-ddd4c020d7aa"
@@ -52,7 +52,7 @@ func TestJobFromLaunchToEnd(t *testing.T) {
 		t.Errorf("status is %+v", done.Status)
 	}
 	if !eventually(func() bool { states := seen.all(); return readyReason(states[len(states)-1]) == "JobFinished" }) {
-		t.Fatal("the last watch event never came")
+		t.Fatal("the last watch event is missing")
 	}
 
 	var reasons []string
@@ -71,7 +71,7 @@ func TestJobFromLaunchToEnd(t *testing.T) {
 		}
 	}
 	if want := []string{"", "JobLaunching", "JobRunning", "JobFinished"}; !cmp.Equal(slices.Compact(reasons), want) {
-		t.Errorf("the watch told of %q, want %q", reasons, want)
+		t.Errorf("the watch returned %q, want %q", reasons, want)
 	}
 	if len(reasons) > 4 {
 		t.Errorf("%d watch events for three changes: %q", len(reasons), reasons)
@@ -98,9 +98,9 @@ func conditionOf(object *unstructured.Unstructured, kind string) map[string]any 
 	return nil
 }
 
-// Each case brings a DLIJob into one row of the documented table, through actions of users
-// and DLI, and reads it back.
-func TestEveryStateOfTheTable(t *testing.T) {
+// Each case brings a DLIJob into a state of the documented table, with actions of users
+// and DLI, and checks what the API server returns.
+func TestEveryDocumentedState(t *testing.T) {
 	running := func(w *world) { w.dli.SetJob(dlitest.Query(jobID).Running(time.Hour)) }
 	answering := func(response *dlitest.Response) func(*world) {
 		return func(w *world) { running(w); w.dli.SetResponse(jobID, response) }
@@ -155,7 +155,7 @@ func TestEveryStateOfTheTable(t *testing.T) {
 			},
 			spec: func(spec *v1alpha1.DLIJobSpec) { spec.Suspend = true },
 			then: func(w *world, job *v1alpha1.DLIJob) {
-				// While one request tries the credentials for the first time, others wait.
+				// While one request tries new credentials, the others wait.
 				w.awaitRequests("other", 1)
 				update(w, job, func(job *v1alpha1.DLIJob) { job.Spec.Suspend = false })
 			},
@@ -261,7 +261,7 @@ func TestEveryStateOfTheTable(t *testing.T) {
 				}
 			})
 			if got := w.flux(client.ObjectKeyFromObject(job)); got != kstatus.InProgressStatus {
-				t.Errorf("before the operator has seen it kstatus is %s, want InProgress", got)
+				t.Errorf("kstatus is %s before the first reconcile, want InProgress", got)
 			}
 			w.start()
 			if test.then != nil {
@@ -285,12 +285,8 @@ func TestEveryStateOfTheTable(t *testing.T) {
 }
 
 func TestDocumentedSample(t *testing.T) {
-	sample, err := os.ReadFile("../internal/dli/testdata/status-sample.zh-CN.txt")
-	if err != nil {
-		t.Fatal(err)
-	}
 	w := newWorld(t)
-	w.dli.SetResponse(jobID, &dlitest.Response{Status: http.StatusOK, Body: string(sample)})
+	w.dli.SetResponse(jobID, &dlitest.Response{Status: http.StatusOK, Body: testenv.Read(t, "../internal/dli/testdata/status-sample.zh-CN.txt")})
 	job := w.start().awaitReason(w.watch(jobID), "JobFinished")
 
 	want := v1alpha1.DLIJobStatus{
@@ -308,7 +304,7 @@ func TestDocumentedSample(t *testing.T) {
 	}
 }
 
-func TestNothingNewIsNotWritten(t *testing.T) {
+func TestUnchangedStatusIsNotWritten(t *testing.T) {
 	w := newWorld(t)
 	w.dli.SetJob(dlitest.Query(jobID).Running(time.Hour))
 	seen := w.record()
@@ -330,23 +326,23 @@ func TestCompletedJob(t *testing.T) {
 	w.stop()
 
 	w.start()
-	// A second job, created after the restart, shows that the operator works.
+	// A second job, created after the restart, shows that the operator is working.
 	w.dli.SetJob(dlitest.Query("second").Running(time.Hour))
 	w.watch("second")
 	w.awaitRequests("second", 5)
 	if again := w.dli.Requests(jobID) - asked; again != 0 || asked != 1 {
-		t.Errorf("asked %d times before and %d times after the restart, want 1 and 0", asked, again)
+		t.Errorf("polled %d times before and %d times after the restart, want 1 and 0", asked, again)
 	}
 
-	t.Run("a change of its spec is observed without a request", func(t *testing.T) {
+	t.Run("a change of its spec is observed without a poll", func(t *testing.T) {
 		update(w, job, func(job *v1alpha1.DLIJob) { job.Spec.ActiveDeadlineSeconds = ptr.To[int64](5) })
 		w.await(job, "observed", func(job *v1alpha1.DLIJob) bool { return job.Status.ObservedGeneration == job.Generation })
 		if n := w.dli.Requests(jobID); n != asked {
-			t.Errorf("asked %d more times", n-asked)
+			t.Errorf("polled %d more times", n-asked)
 		}
 	})
 
-	t.Run("the annotation asks once", func(t *testing.T) {
+	t.Run("the annotation requests one poll", func(t *testing.T) {
 		w.dli.SetJob(dlitest.Query(jobID).Finishes(9))
 		requestPoll(w, job, "1")
 		w.await(job, "refreshed", func(job *v1alpha1.DLIJob) bool { return *job.Status.ResultCount == 9 })
@@ -357,7 +353,7 @@ func TestCompletedJob(t *testing.T) {
 			t.Errorf("the outcome changed: %s", row(contradicted))
 		}
 		if n := w.dli.Requests(jobID) - asked; n != 2 {
-			t.Errorf("two requests for a poll made %d", n)
+			t.Errorf("two requests caused %d polls", n)
 		}
 	})
 }
@@ -394,7 +390,7 @@ func TestFailedPolls(t *testing.T) {
 		w.dli.SetResponse(jobID, fault.response)
 		failed := w.awaitReason(job, fault.reason)
 		if diff := cmp.Diff(known.Status, failed.Status, cmpopts.IgnoreFields(v1alpha1.DLIJobStatus{}, "Conditions", "LastPollTime", "Duration", "DurationMilliseconds", "InputBytes", "InputRowCount")); diff != "" {
-			t.Errorf("%s changed what was known: %s", fault.reason, diff)
+			t.Errorf("%s changed the status: %s", fault.reason, diff)
 		}
 		w.dli.SetResponse(jobID, nil)
 		w.awaitReason(job, "JobRunning")
@@ -423,14 +419,14 @@ func TestSuspendAndResume(t *testing.T) {
 	w.dli.SetJob(dlitest.Query("second").Running(time.Hour))
 	w.watch("second")
 	w.awaitRequests("second", 10)
-	if n := w.dli.Requests(jobID); n > asked+1 { // one may have been on its way
-		t.Errorf("asked %d times while suspended", n-asked)
+	if n := w.dli.Requests(jobID); n > asked+1 { // one may have been in flight
+		t.Errorf("polled %d times while suspended", n-asked)
 	}
 	update(w, job, func(job *v1alpha1.DLIJob) { job.Spec.Suspend = false })
 	w.awaitReason(job, "JobRunning")
 }
 
-func TestATTLDeletesWhatHasEnded(t *testing.T) {
+func TestTTLDeletesCompletedJobs(t *testing.T) {
 	w := newWorld(t, dlitest.WithStartOnRequest())
 	w.dli.SetJob(dlitest.Query(jobID).Running(time.Second).Finishes(4))
 	job := w.watch(jobID, func(spec *v1alpha1.DLIJobSpec) { spec.TTLSecondsAfterFinished = ptr.To[int32](1) })
@@ -472,16 +468,16 @@ func TestValidation(t *testing.T) {
 		object client.Object
 		says   string
 	}{
-		"a jobID with a slash":          {&v1alpha1.DLIJob{Spec: v1alpha1.DLIJobSpec{JobID: "a/b"}}, "spec.jobID"},
-		"no jobID":                      {&v1alpha1.DLIJob{}, "spec.jobID"},
-		"a jobID that is too long":      {&v1alpha1.DLIJob{Spec: v1alpha1.DLIJobSpec{JobID: strings.Repeat("a", 65)}}, "spec.jobID"},
-		"a poll interval of no time":    {&v1alpha1.DLIJob{Spec: v1alpha1.DLIJobSpec{JobID: "a", PollIntervalSeconds: ptr.To[int32](0)}}, "pollIntervalSeconds"},
-		"neither region nor endpoint":   {w.connection("a", "s", func(s *v1alpha1.DLIConnectionSpec) { s.Endpoint = "" }), "exactly one of region and endpoint"},
-		"both region and endpoint":      {w.connection("a", "s", func(s *v1alpha1.DLIConnectionSpec) { s.Region = "cn-north-4" }), "exactly one of region and endpoint"},
-		"an endpoint that is no URL":    {w.connection("a", "s", func(s *v1alpha1.DLIConnectionSpec) { s.Endpoint = "dli.example.com" }), "endpoint must be a URL such as https://"},
-		"a project that is none":        {w.connection("a", "s", func(s *v1alpha1.DLIConnectionSpec) { s.ProjectID = "a-b" }), "projectID"},
-		"two kinds of credentials":      {w.connection("a", "s", func(s *v1alpha1.DLIConnectionSpec) { s.Credentials.PodIdentity = &v1alpha1.PodIdentity{} }), "exactly one of secretRef and podIdentity"},
-		"a selector that is not needed": {w.connection("a", "s", func(s *v1alpha1.DLIConnectionSpec) { s.AllowedNamespaces.From = "Selector" }), "selector"},
+		"a jobID with a slash":              {&v1alpha1.DLIJob{Spec: v1alpha1.DLIJobSpec{JobID: "a/b"}}, "spec.jobID"},
+		"no jobID":                          {&v1alpha1.DLIJob{}, "spec.jobID"},
+		"a jobID that is too long":          {&v1alpha1.DLIJob{Spec: v1alpha1.DLIJobSpec{JobID: strings.Repeat("a", 65)}}, "spec.jobID"},
+		"a poll interval of zero":           {&v1alpha1.DLIJob{Spec: v1alpha1.DLIJobSpec{JobID: "a", PollIntervalSeconds: ptr.To[int32](0)}}, "pollIntervalSeconds"},
+		"neither region nor endpoint":       {w.connection("a", "s", func(s *v1alpha1.DLIConnectionSpec) { s.Endpoint = "" }), "exactly one of region and endpoint"},
+		"both region and endpoint":          {w.connection("a", "s", func(s *v1alpha1.DLIConnectionSpec) { s.Region = "cn-north-4" }), "exactly one of region and endpoint"},
+		"an endpoint that is not a URL":     {w.connection("a", "s", func(s *v1alpha1.DLIConnectionSpec) { s.Endpoint = "dli.example.com" }), "endpoint must be a URL such as https://"},
+		"an invalid project":                {w.connection("a", "s", func(s *v1alpha1.DLIConnectionSpec) { s.ProjectID = "a-b" }), "projectID"},
+		"two kinds of credentials":          {w.connection("a", "s", func(s *v1alpha1.DLIConnectionSpec) { s.Credentials.PodIdentity = &v1alpha1.PodIdentity{} }), "exactly one of secretRef and podIdentity"},
+		"From: Selector without a selector": {w.connection("a", "s", func(s *v1alpha1.DLIConnectionSpec) { s.AllowedNamespaces.From = "Selector" }), "selector"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			test.object.SetNamespace(w.namespace)

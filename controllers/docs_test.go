@@ -27,16 +27,14 @@ import (
 
 	rbacv1 "k8s.io/api/rbac/v1"
 	"k8s.io/apimachinery/pkg/util/yaml"
+
+	"github.com/dli-operator/dli-operator/test/testenv"
 )
 
 // docs/security.md names a test for each claim.
 func TestSecurityPage(t *testing.T) {
-	page, err := os.ReadFile("../docs/security.md")
-	if err != nil {
-		t.Fatal(err)
-	}
 	defined := map[string]bool{}
-	err = filepath.WalkDir("..", func(path string, _ fs.DirEntry, err error) error {
+	err := filepath.WalkDir("..", func(path string, _ fs.DirEntry, err error) error {
 		if err != nil || !strings.HasSuffix(path, "_test.go") {
 			return err
 		}
@@ -49,9 +47,9 @@ func TestSecurityPage(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	named := regexp.MustCompile("`(Test\\w+)`").FindAllStringSubmatch(string(page), -1)
+	named := regexp.MustCompile("`(Test\\w+)`").FindAllStringSubmatch(testenv.Read(t, "../docs/security.md"), -1)
 	if len(named) < 20 {
-		t.Errorf("the page names %d tests", len(named))
+		t.Errorf("the page names only %d tests", len(named))
 	}
 	for _, match := range named {
 		if !defined[match[1]] {
@@ -60,7 +58,7 @@ func TestSecurityPage(t *testing.T) {
 	}
 }
 
-func TestDocumentedRights(t *testing.T) {
+func TestDocumentedPermissions(t *testing.T) {
 	file, err := os.Open("../config/rbac/role.yaml")
 	if err != nil {
 		t.Fatal(err)
@@ -87,13 +85,9 @@ func TestDocumentedRights(t *testing.T) {
 	}
 }
 
-func TestThePackagesMapNamesEveryFile(t *testing.T) {
-	text, err := os.ReadFile("doc.go")
-	if err != nil {
-		t.Fatal(err)
-	}
+func TestPackageDocListsEveryFile(t *testing.T) {
 	listed := map[string]bool{}
-	for _, line := range regexp.MustCompile(`(?m)^//\t(\w+\.go) `).FindAllStringSubmatch(string(text), -1) {
+	for _, line := range regexp.MustCompile(`(?m)^//\t(\w+\.go) `).FindAllStringSubmatch(testenv.Read(t, "doc.go"), -1) {
 		listed[line[1]] = true
 	}
 	files, err := filepath.Glob("*.go")

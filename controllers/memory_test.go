@@ -26,7 +26,7 @@ import (
 	"github.com/dli-operator/dli-operator/internal/poller"
 )
 
-// version returns a job as stored by the API server in a version.
+// version returns a version of a job, like the API server stores it.
 func version(of *v1alpha1.DLIJob, resourceVersion string, changes ...func(*v1alpha1.DLIJob)) *v1alpha1.DLIJob {
 	job := of.DeepCopy()
 	job.ResourceVersion = resourceVersion
@@ -46,48 +46,48 @@ func TestMemory(t *testing.T) {
 	}
 	empty := func(job *v1alpha1.DLIJob) { job.Status = v1alpha1.DLIJobStatus{} }
 
-	t.Run("takes what it first sees for what should be", func(t *testing.T) {
+	t.Run("accepts the first status that it sees", func(t *testing.T) {
 		m, job := &memories{}, newJob(read(answering("FINISHED")))
 		if !m.of(job, noon).holds(job) {
-			t.Error("the status is not believed")
+			t.Error("the status is not accepted")
 		}
 	})
-	t.Run("knows its own write by what was written", func(t *testing.T) {
+	t.Run("recognizes its own write by its content", func(t *testing.T) {
 		m, job := met()
 		written := version(job, "11", read(answering("FINISHED")))
 		m.stored(written, "11")
 		if m.changed(job, written) {
-			t.Error("the own write is taken for another's")
+			t.Error("its own write is not recognized")
 		}
 	})
-	t.Run("knows its own write although its event comes first", func(t *testing.T) {
+	t.Run("recognizes its own write even if the watch event arrives first", func(t *testing.T) {
 		m, job := met()
 		written := version(job, "11", read(answering("FINISHED")))
 		if !m.changed(job, written) {
-			t.Error("an unknown status is not looked at")
+			t.Error("an unknown status is ignored")
 		}
 		m.stored(written, "11")
 		if known := m.of(written, noon); !known.holds(written) || known.replaced != nil {
-			t.Errorf("the own write is still taken for another's: %+v", known)
+			t.Errorf("its own write is still not recognized: %+v", known)
 		}
 	})
-	t.Run("keeps the status that another hand has replaced", func(t *testing.T) {
+	t.Run("keeps the status that something else replaced", func(t *testing.T) {
 		m, job := met()
 		emptied := version(job, "11", empty)
 		if !m.changed(job, emptied) {
-			t.Fatal("the change is not seen")
+			t.Fatal("the change is not noticed")
 		}
 		if known := m.of(emptied, noon); known.holds(emptied) || known.replaced == nil || known.replaced.JobStatus != "RUNNING" {
-			t.Errorf("what is known is %+v", known)
+			t.Errorf("the memory is %+v", known)
 		}
 	})
-	t.Run("does not look at a label", func(t *testing.T) {
+	t.Run("ignores labels", func(t *testing.T) {
 		m, job := met()
 		if m.changed(job, version(job, "11", func(job *v1alpha1.DLIJob) { job.Labels = map[string]string{"a": "b"} })) {
-			t.Error("a label is taken for a change of the status")
+			t.Error("a label counts as a change of the status")
 		}
 	})
-	t.Run("tells a cache that is behind from an API server that is", func(t *testing.T) {
+	t.Run("distinguishes a stale cache from a restored API server", func(t *testing.T) {
 		m, job := met()
 		m.stored(version(job, "12"), "12")
 		if !m.of(job, noon).isBehind(job) {
@@ -95,10 +95,10 @@ func TestMemory(t *testing.T) {
 		}
 		m.rewound(version(job, "10"))
 		if m.of(job, noon).isBehind(job) {
-			t.Error("after a restore of etcd version 10 is still waited past")
+			t.Error("version 10 is still considered stale after a restore of etcd")
 		}
 	})
-	t.Run("counts a TTL from when the outcome was recorded, whatever the clock does then", func(t *testing.T) {
+	t.Run("counts a TTL from when the outcome was recorded, even if the clock changes", func(t *testing.T) {
 		m, job := met()
 		ended := version(job, "11", read(answering("FINISHED")))
 		deriveConditions(ended, poller.Progress{}, noon, stallAfter)
@@ -112,14 +112,14 @@ func TestMemory(t *testing.T) {
 		}
 		other := &memories{}
 		if recorded := other.of(future, noon).recorded; recorded.After(noon) {
-			t.Errorf("an outcome of the future is recorded %v", recorded)
+			t.Errorf("an outcome in the future was recorded %v", recorded)
 		}
 	})
-	t.Run("begins anew with another object of the same name", func(t *testing.T) {
+	t.Run("starts over for another object of the same name", func(t *testing.T) {
 		m, job := met()
 		again := version(job, "5", empty, func(job *v1alpha1.DLIJob) { job.UID = "another" })
 		if known := m.of(again, noon); known.isBehind(again) || !known.holds(again) {
-			t.Errorf("what is known is %+v", known)
+			t.Errorf("the memory is %+v", known)
 		}
 	})
 }

@@ -58,7 +58,7 @@ func TestRecord(t *testing.T) {
 		}
 	})
 
-	t.Run("keeps what a later answer leaves out", func(t *testing.T) {
+	t.Run("keeps what a later response omits", func(t *testing.T) {
 		job := newJob(read(answering("RUNNING", func(a *dli.JobStatus) {
 			a.ResultCount, a.Statement, a.Columns = ptr.To[int64](4), "select 1", []dli.Column{{Name: "a", Type: "int"}}
 		})))
@@ -69,7 +69,7 @@ func TestRecord(t *testing.T) {
 		}
 	})
 
-	t.Run("keeps what a list leaves out, and the message", func(t *testing.T) {
+	t.Run("keeps what a list omits, and the message", func(t *testing.T) {
 		job := newJob(read(answering("RUNNING", func(a *dli.JobStatus) { a.Message, a.Statement = "half way", "select 1" })))
 		row := &poller.Result{Listed: true, Status: answering("RUNNING", func(a *dli.JobStatus) { a.ResultCount = ptr.To[int64](4) })}
 		recordResult(job, row, time.Minute)
@@ -78,7 +78,7 @@ func TestRecord(t *testing.T) {
 		}
 	})
 
-	t.Run("takes nothing from a list once the job has ended", func(t *testing.T) {
+	t.Run("ignores lists once the job has ended", func(t *testing.T) {
 		for _, outcome := range []v1alpha1.Outcome{"Succeeded", "NotFound"} {
 			job := newJob(read(answering("RUNNING")), func(job *v1alpha1.DLIJob) { job.Status.Outcome = outcome })
 			before := job.Status.DeepCopy()
@@ -89,7 +89,7 @@ func TestRecord(t *testing.T) {
 		}
 	})
 
-	t.Run("takes zero rows for zero rows", func(t *testing.T) {
+	t.Run("distinguishes zero rows from unknown", func(t *testing.T) {
 		job := newJob(read(answering("RUNNING", func(a *dli.JobStatus) { a.ResultCount = ptr.To[int64](4) })))
 		record(job, answering("RUNNING", func(a *dli.JobStatus) { a.ResultCount = ptr.To[int64](0) }), noon)
 		if job.Status.ResultCount == nil || *job.Status.ResultCount != 0 {
@@ -97,7 +97,7 @@ func TestRecord(t *testing.T) {
 		}
 	})
 
-	t.Run("keeps an outcome whatever DLI answers later", func(t *testing.T) {
+	t.Run("keeps an outcome, no matter what DLI reports later", func(t *testing.T) {
 		for _, later := range []string{"RUNNING", "FAILED", "LAUNCHING", "WHATEVER"} {
 			job := newJob(read(answering("FINISHED", func(a *dli.JobStatus) { a.ResultCount = ptr.To[int64](4) })))
 			record(job, answering(later, func(a *dli.JobStatus) { a.ResultCount = ptr.To[int64](9) }), noon)
@@ -106,7 +106,7 @@ func TestRecord(t *testing.T) {
 			}
 			synced := meta.FindStatusCondition(job.Status.Conditions, "Synced")
 			if synced.Status != metav1.ConditionTrue || synced.Reason != "OutcomeContradicted" || !strings.Contains(synced.Message, later) {
-				t.Errorf("Synced does not tell of %s: %+v", later, synced)
+				t.Errorf("Synced does not mention %s: %+v", later, synced)
 			}
 		}
 	})
@@ -126,14 +126,14 @@ func TestRecord(t *testing.T) {
 		}
 	})
 
-	t.Run("observes the end where DLI gives no duration", func(t *testing.T) {
+	t.Run("uses the time of the poll as the end if DLI reports no duration", func(t *testing.T) {
 		job := newJob(read(answering("FAILED")))
 		if !job.Status.CompletionTime.Time.Equal(noon) {
 			t.Errorf("completionTime is %v, want %v", job.Status.CompletionTime, noon)
 		}
 	})
 
-	t.Run("keeps the service's own times, whatever its clock says", func(t *testing.T) {
+	t.Run("keeps DLI's times, even if its clock differs", func(t *testing.T) {
 		start := noon.Add(time.Minute)
 		job := newJob(read(answering("RUNNING", func(a *dli.JobStatus) { a.StartTime = start })))
 		record(job, answering("FINISHED", func(a *dli.JobStatus) { a.StartTime, a.Duration = start, ptr.To(time.Hour) }), noon.Add(time.Second))
@@ -142,7 +142,7 @@ func TestRecord(t *testing.T) {
 		}
 	})
 
-	t.Run("cuts columns to what the API server stores, and counts them", func(t *testing.T) {
+	t.Run("truncates columns to the limits of the API, and counts the rest", func(t *testing.T) {
 		wide := answering("FINISHED", func(a *dli.JobStatus) {
 			a.Columns = make([]dli.Column, 256)
 			for i := range a.Columns {
@@ -161,11 +161,11 @@ func TestRecord(t *testing.T) {
 		record(again, wide, noon)
 		deriveConditions(again, poller.Progress{}, noon, stallAfter)
 		if worthWriting(job, again, noon, time.Minute) {
-			t.Error("the same answer is written again")
+			t.Error("the same response is written again")
 		}
 	})
 
-	t.Run("bounds every text, on a rune, without control characters", func(t *testing.T) {
+	t.Run("truncates all texts between runes, without control characters", func(t *testing.T) {
 		long := strings.Repeat("错误\x00\x1b[31m", 1<<20)
 		job := newJob(read(answering("FAILED", func(a *dli.JobStatus) {
 			a.Message, a.Statement, a.Owner, a.JobType, a.ResultPath = "DLI.0002: "+strings.Repeat("错误", 1<<20), long, long, long, long
@@ -194,24 +194,24 @@ func TestRecord(t *testing.T) {
 }
 
 func TestRecordResult(t *testing.T) {
-	t.Run("does not take the time until it is stored for time in which DLI answered", func(t *testing.T) {
+	t.Run("does not count the time until it is stored as confirmation", func(t *testing.T) {
 		job := newJob()
 		result := &poller.Result{Failure: &connection.Failure{Reason: "JobNotFound", Message: "because"}, At: noon}
 		result.Run = poller.Run{Failures: 3, Reason: "JobNotFound", NotFound: 3, NotFoundSince: noon.Add(-time.Minute)}
 		recordResult(job, result, 2*time.Minute)
 		if job.IsCompleted() {
-			t.Error("three answers within a minute are believed")
+			t.Error("three responses within a minute are believed")
 		}
 		result.At = noon.Add(time.Minute)
 		recordResult(job, result, 2*time.Minute)
 		if job.Status.Outcome != "NotFound" {
-			t.Errorf("three answers over two minutes are not believed: %+v", job.Status)
+			t.Errorf("three responses over two minutes are not believed: %+v", job.Status)
 		}
 	})
 }
 
 func TestRecordFailure(t *testing.T) {
-	t.Run("keeps everything that was known", func(t *testing.T) {
+	t.Run("keeps the rest of the status", func(t *testing.T) {
 		job := newJob(read(answering("RUNNING", func(a *dli.JobStatus) { a.ResultCount = ptr.To[int64](4) })))
 		before := job.Status.DeepCopy()
 		recordFailure(job, &connection.Failure{Reason: "ServerError", Message: "HTTP 502"}, poller.Run{Failures: 1}, noon, time.Minute)
@@ -229,7 +229,7 @@ func TestRecordFailure(t *testing.T) {
 		}
 	})
 
-	t.Run("does not take a new request id for news", func(t *testing.T) {
+	t.Run("ignores a new request ID", func(t *testing.T) {
 		job := newJob()
 		recordFailure(job, &connection.Failure{Reason: "ServerError", Message: "HTTP 502", RequestID: "r1"}, poller.Run{}, noon, time.Minute)
 		before := job.Status.DeepCopy()
@@ -239,7 +239,7 @@ func TestRecordFailure(t *testing.T) {
 		}
 		recordFailure(job, &connection.Failure{Reason: "ServerError", Message: "HTTP 503", RequestID: "r3"}, poller.Run{}, noon, time.Minute)
 		if diff := cmp.Diff(before, &job.Status); diff != "" {
-			t.Errorf("nor another time or number in the text: %s", diff)
+			t.Errorf("another time or number in the text is not ignored: %s", diff)
 		}
 		if message := job.Status.Conditions[0].Message; message != "HTTP 502 (request r1)" {
 			t.Errorf("message is %q", message)
@@ -252,10 +252,10 @@ func TestHumanDuration(t *testing.T) {
 		0: "0s", 1: "1ms", 2523: "2.523s", 59_999: "59.999s", 60_000: "1m0s", 93_400: "1m33s", 3_600_000: "1h0m", 109_800_000: "30h30m",
 	} {
 		if got := humanDuration(time.Duration(milliseconds) * time.Millisecond); got != want {
-			t.Errorf("%d ms reads %q, want %q", milliseconds, got, want)
+			t.Errorf("%d ms is %q, want %q", milliseconds, got, want)
 		}
 	}
 	if got := humanDuration(math.MaxInt64); len(got) > 32 {
-		t.Errorf("the longest duration reads %q, longer than the API allows", got)
+		t.Errorf("the longest duration is %q, longer than the API allows", got)
 	}
 }

@@ -35,16 +35,17 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/dli-operator/dli-operator/api/v1alpha1"
+	"github.com/dli-operator/dli-operator/test/testenv"
 )
 
-// echo is an endpoint that reveals everything it knows about its clients, in every field of
-// an answer. The path selects the kind of answer.
+// echo is an endpoint that echoes everything it knows about its clients in every field
+// of a response. The path selects the kind of response.
 type echo struct {
-	key, token []string // what it knows of those who ask with either
+	key, token []string // what it knows about users of each kind
 
 	mu       sync.Mutex
 	asked    map[string]int
-	captured []string // what authenticated requests
+	captured []string // the credentials in requests
 }
 
 var answersOfEcho = map[string]int{
@@ -84,7 +85,7 @@ func (e *echo) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	switch kind {
 	case "runs":
-		answer["status"] = known[0] // a word that is not known
+		answer["status"] = known[0] // an unknown status
 	case "fails":
 		answer["status"], answer["duration"], answer["start_time"] = "FAILED", 1000, 1509335108918
 	}
@@ -131,15 +132,15 @@ func TestSecrecy(t *testing.T) {
 		w.create(&corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: w.namespace, Name: name}, StringData: data})
 		connect(name, name, "runs")
 	}
-	var log logBuffer
+	var log testenv.Buffer
 	w.log = funcr.New(func(prefix, args string) { fmt.Fprintln(&log, prefix, args) }, funcr.Options{Verbosity: 10})
 	w.start()
 	for _, job := range jobs {
-		w.await(job, "told of", func(job *v1alpha1.DLIJob) bool { return reasonOf(job) != "" && reasonOf(job) != "Pending" })
+		w.await(job, "reported", func(job *v1alpha1.DLIJob) bool { return reasonOf(job) != "" && reasonOf(job) != "Pending" })
 	}
 	for kind := range answersOfEcho {
 		if !eventually(func() bool { endpoint.mu.Lock(); defer endpoint.mu.Unlock(); return endpoint.asked[kind] >= 2 }) {
-			t.Fatalf("the endpoint that %s was asked %d times", kind, endpoint.asked[kind])
+			t.Fatalf("the endpoint that %s received %d requests", kind, endpoint.asked[kind])
 		}
 	}
 	w.stop()
@@ -163,12 +164,12 @@ func TestSecrecy(t *testing.T) {
 	}
 	shown["the metrics"] = fmt.Sprint(families)
 
-	// Finding nothing only counts if the texts contain what they should.
+	// Finding nothing only proves something if the texts have the expected content.
 	for where, has := range map[string]string{
 		"the log": "Response Body", "DLIJobs": "[redacted]", "DLIConnections": "[redacted]", "Events": "[redacted]", "the metrics": "dli_operator_requests_total",
 	} {
 		if !strings.Contains(shown[where], has) {
-			t.Errorf("%s do not hold %q", where, has)
+			t.Errorf("%s do not contain %q", where, has)
 		}
 	}
 	hidden := append([]string{key, secret, securityToken, token}, endpoint.captured...)
@@ -188,15 +189,15 @@ func TestSecrecy(t *testing.T) {
 		for _, secret := range hidden {
 			for _, form := range []string{secret, base64.StdEncoding.EncodeToString([]byte(secret))} {
 				if at := strings.Index(text, form); at >= 0 {
-					t.Errorf("%s hold %q: %.300s", where, secret, text[max(0, at-100):])
+					t.Errorf("%s contain %q: %.300s", where, secret, text[max(0, at-100):])
 				}
 			}
 		}
 	}
-	t.Logf("%d texts looked for, in %d bytes of log", len(hidden), len(shown["the log"]))
+	t.Logf("searched for %d texts in %d bytes of log", len(hidden), len(shown["the log"]))
 }
 
-// dumped decodes the hexadecimal dumps in a text, which is how a client logs response
+// dumped decodes the hexadecimal dumps in a text: this is how client-go logs response
 // bodies.
 func dumped(text string) string {
 	var plain strings.Builder

@@ -22,7 +22,6 @@ import (
 	"fmt"
 	"os"
 	"slices"
-	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -49,7 +48,7 @@ import (
 	"github.com/dli-operator/dli-operator/test/testenv"
 )
 
-// All tests of the package share one real API server; each uses its own namespace.
+// All tests of the package share an API server; each uses its own namespace.
 var (
 	apiServer *rest.Config
 	scheme    = testenv.Scheme()
@@ -81,24 +80,7 @@ func must(err error) {
 }
 
 // operatorLog keeps the logs of the operators under test, for tests that check them.
-var operatorLog logBuffer
-
-type logBuffer struct {
-	mu   sync.Mutex
-	text strings.Builder
-}
-
-func (b *logBuffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.text.Write(p)
-}
-
-func (b *logBuffer) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.text.String()
-}
+var operatorLog testenv.Buffer
 
 // world is a namespace with its own DLI and an operator that watches it.
 type world struct {
@@ -107,7 +89,7 @@ type world struct {
 	dli       *dlitest.Server
 	namespace string
 	options   Options
-	// namespaces are those that the operator watches.
+	// namespaces are the namespaces that the operator watches.
 	namespaces []string
 	metrics    *prometheus.Registry
 	// log receives the operator's log; operatorLog if zero.
@@ -141,16 +123,8 @@ func newWorld(t *testing.T, simulation ...dlitest.Option) *world {
 func newBareWorld(t *testing.T, simulation ...dlitest.Option) *world {
 	t.Helper()
 	t.Parallel()
-	server, err := dlitest.NewServer(simulation...)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(server.Close)
-	c, err := client.NewWithWatch(apiServer, client.Options{Scheme: scheme})
-	if err != nil {
-		t.Fatal(err)
-	}
-	w := &world{T: t, WithWatch: c, dli: server, options: Options{
+	server := testenv.DLI(t, simulation...)
+	w := &world{T: t, WithWatch: testenv.Client(t, apiServer), dli: server, options: Options{
 		Schedule:                quick(),
 		Connections:             connection.Options{AllowInsecure: true, UserAgent: "dli-operator/test"},
 		MaxConcurrentPolls:      20,
@@ -286,15 +260,15 @@ func reasonOf(job *v1alpha1.DLIJob) string {
 	return ""
 }
 
-// awaitRequests waits until a job was polled that often.
+// awaitRequests waits until a job was polled n times.
 func (w *world) awaitRequests(jobID string, n int) {
 	w.Helper()
 	if !eventually(func() bool { return w.dli.Requests(jobID) >= n }) {
-		w.Fatalf("DLI was asked %d times for %s, want %d", w.dli.Requests(jobID), jobID, n)
+		w.Fatalf("DLI received %d requests for %s, want %d", w.dli.Requests(jobID), jobID, n)
 	}
 }
 
-// deadlineOfWaits is far above what any wait takes on a busy machine.
+// deadlineOfWaits is far longer than any wait takes on a busy machine.
 const deadlineOfWaits = 60 * time.Second
 
 func eventually(is func() bool) bool { return testenv.Within(deadlineOfWaits, is) }
@@ -314,8 +288,7 @@ func update[T client.Object](w *world, object T, change func(T)) {
 	}
 }
 
-// flux returns the status that Flux would compute for an object: kstatus of what the API
-// server returns.
+// flux returns the kstatus of a DLIJob, as Flux computes it.
 func (w *world) flux(key types.NamespacedName) kstatus.Status {
 	w.Helper()
 	object := &unstructured.Unstructured{}

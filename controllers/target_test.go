@@ -50,28 +50,28 @@ func TestKnown(t *testing.T) {
 		job  *v1alpha1.DLIJob
 		want poller.Known
 	}{
-		"of a new job: its age": {newJob(), poller.Known{Age: time.Hour}},
-		"of a job that runs: for how long, by DLI's own count": {
+		"a new job: its age": {newJob(), poller.Known{Age: time.Hour}},
+		"a running job: its running time, as DLI reports it": {
 			newJob(polledAgo(10 * time.Second)),
 			poller.Known{State: dli.StateRunning, LastPoll: noon.Add(-10 * time.Second), Age: time.Hour, Running: 5*time.Minute + 10*time.Second},
 		},
-		"of a poll in the future: that it was now": {
+		"a poll in the future: now": {
 			newJob(polledAgo(-time.Hour)),
 			poller.Known{State: dli.StateRunning, LastPoll: noon, Age: time.Hour, Running: 5 * time.Minute},
 		},
-		"of a start in the future: nothing": {
+		"a start in the future: nothing": {
 			newJob(func(job *v1alpha1.DLIJob) { job.Status.StartTime = &metav1.Time{Time: noon.Add(time.Hour)} }),
 			poller.Known{Age: time.Hour},
 		},
-		"of a job that cannot be read: since when": {
+		"a job that cannot be read: since when": {
 			newJob(unreadable),
 			poller.Known{Age: time.Hour, Run: poller.Run{Failures: 1, Reason: "PermissionDenied", UnreadableSince: noon.Add(-time.Minute)}},
 		},
-		"of a missing job: how many answers, and since when": {
+		"a missing job: how many responses, and since when": {
 			newJob(missing),
 			poller.Known{Age: time.Hour, Run: poller.Run{Failures: 1, Reason: "JobNotFound", NotFound: 2, NotFoundSince: noon.Add(-time.Minute)}},
 		},
-		"of a job that was suspended: that it is to be polled at once": {
+		"a suspended job: that it is to be polled immediately": {
 			newJob(polledAgo(time.Second), func(job *v1alpha1.DLIJob) { suspended(job, noon) }),
 			poller.Known{State: dli.StateRunning, Age: time.Hour, Running: 5*time.Minute + time.Second},
 		},
@@ -99,8 +99,8 @@ func TestPollRequested(t *testing.T) {
 		"no annotation":                       {newJob(), false},
 		"an empty one":                        {asking("", ""), false},
 		"a new value":                         {asking("2", "1"), true},
-		"one that was handled":                {asking("1", "1"), false},
-		"one that is longer than is recorded": {asking(long, long[:256]), false},
+		"a handled one":                       {asking("1", "1"), false},
+		"one that is too long to be recorded": {asking(long, long[:256]), false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			if got := pollRequested(test.job); got != test.want {
@@ -123,14 +123,14 @@ func TestTransitions(t *testing.T) {
 		want            []string
 		logged          string
 	}{
-		"a job begins to run":           {derived(newJob(read(answering("LAUNCHING")))), running, []string{"JobRunning"}, "Ready JobRunning"},
-		"a job is first seen so":        {newJob(), running, []string{"JobRunning"}, "Ready JobRunning"},
-		"its figures change":            {running, derived(version(running, "", read(answering("RUNNING", func(a *dli.JobStatus) { a.ResultCount = new(int64(1)) })))), nil, ""},
-		"it cannot be read":             {running, unreadable, []string{"ServerError"}, "Ready ServerError"},
-		"it still runs after that":      {unreadable, derived(version(unreadable, "", read(answering("RUNNING")))), nil, "Ready JobRunning"},
-		"it has ended meanwhile":        {unreadable, derived(version(unreadable, "", read(answering("FINISHED")))), []string{"JobFinished"}, "Ready JobFinished"},
-		"its outcome is contradicted":   {finished, derived(version(finished, "", read(answering("RUNNING")))), []string{"OutcomeContradicted"}, "Synced OutcomeContradicted"},
-		"a requested poll of it failed": {finished, derived(version(finished, "", failing("ServerError"))), []string{"ServerError"}, "Synced ServerError"},
+		"a job starts running":         {derived(newJob(read(answering("LAUNCHING")))), running, []string{"JobRunning"}, "Ready JobRunning"},
+		"a job is first seen running":  {newJob(), running, []string{"JobRunning"}, "Ready JobRunning"},
+		"its figures change":           {running, derived(version(running, "", read(answering("RUNNING", func(a *dli.JobStatus) { a.ResultCount = new(int64(1)) })))), nil, ""},
+		"it cannot be read":            {running, unreadable, []string{"ServerError"}, "Ready ServerError"},
+		"it can be read again":         {unreadable, derived(version(unreadable, "", read(answering("RUNNING")))), nil, "Ready JobRunning"},
+		"it has ended in the meantime": {unreadable, derived(version(unreadable, "", read(answering("FINISHED")))), []string{"JobFinished"}, "Ready JobFinished"},
+		"its outcome is contradicted":  {finished, derived(version(finished, "", read(answering("RUNNING")))), []string{"OutcomeContradicted"}, "Synced OutcomeContradicted"},
+		"a requested poll failed":      {finished, derived(version(finished, "", failing("ServerError"))), []string{"ServerError"}, "Synced ServerError"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			var got []string

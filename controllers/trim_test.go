@@ -51,13 +51,13 @@ func TestTrim(t *testing.T) {
 	want.ManagedFields = nil
 	delete(want.Annotations, corev1.LastAppliedConfigAnnotation)
 	if diff := cmp.Diff(want, a); diff != "" {
-		t.Errorf("more than what nobody reads is gone: %s", diff)
+		t.Errorf("more than unused fields was removed: %s", diff)
 	}
 	if unsafe.StringData(a.Status.JobStatus) != unsafe.StringData(b.Status.JobStatus) {
-		t.Error("two jobs in the same state keep a text each")
+		t.Error("two jobs in the same state do not share strings")
 	}
 
-	t.Run("leaves other objects as they are", func(t *testing.T) {
+	t.Run("does not change other objects", func(t *testing.T) {
 		connection := &v1alpha1.DLIConnection{Spec: v1alpha1.DLIConnectionSpec{ProjectID: "a"}}
 		if object, err := trim(connection); err != nil || object != connection {
 			t.Errorf("got %v, %v", object, err)

@@ -34,6 +34,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/dli-operator/dli-operator/test/testenv"
 )
 
 var controlPlane = []string{"etcd", "kube-apiserver", "kubectl"}
@@ -47,12 +49,12 @@ func TestTheControlPlaneIsDownloaded(t *testing.T) {
 		t.Fatalf("%v\n%s", err, messages)
 	}
 	for _, program := range controlPlane {
-		if content := read(t, filepath.Join(dir, program)); content != "downloaded "+program {
+		if content := testenv.Read(t, filepath.Join(dir, program)); content != "downloaded "+program {
 			t.Errorf("%s is %q", program, content)
 		}
 	}
 	if built := s.built(); built != "" {
-		t.Errorf("programs were built, too:\n%s", built)
+		t.Errorf("programs were also built:\n%s", built)
 	}
 
 	// The next time it is cached, no matter what the index says.
@@ -63,17 +65,17 @@ func TestTheControlPlaneIsDownloaded(t *testing.T) {
 	}
 }
 
-func TestADownloadWithAnotherChecksumIsRefused(t *testing.T) {
+func TestAWrongChecksumIsRejected(t *testing.T) {
 	s := newScript(t)
 	index := newIndex(t, "1.37.1", archive(t), func(i *index) { i.checksum = strings.Repeat("0", 2*sha512.Size) })
 
 	for range 2 {
 		dir, messages, err := s.run("ENVTEST_INDEX=" + index.URL)
 		if err == nil || dir != "" {
-			t.Errorf("it is used all the same: %s", dir)
+			t.Errorf("it is used anyway: %s", dir)
 		}
 		if !strings.Contains(messages, "checksum mismatch") || !strings.Contains(messages, "ENVTEST_INDEX=none") {
-			t.Errorf("the message does not say what is wrong and what helps:\n%s", messages)
+			t.Errorf("the message does not say what is wrong and how to fix it:\n%s", messages)
 		}
 	}
 	if built := s.built(); built != "" {
@@ -83,12 +85,12 @@ func TestADownloadWithAnotherChecksumIsRefused(t *testing.T) {
 
 func TestTheControlPlaneIsBuilt(t *testing.T) {
 	cases := map[string]struct {
-		// index returns what ENVTEST_INDEX is.
+		// index returns the value of ENVTEST_INDEX.
 		index func(t *testing.T) string
 		env   string
 		says  string
 	}{
-		"where the index cannot be reached": {
+		"if the index cannot be reached": {
 			index: func(t *testing.T) string {
 				t.Helper()
 				index := newIndex(t, "1.37.1", nil)
@@ -97,18 +99,18 @@ func TestTheControlPlaneIsBuilt(t *testing.T) {
 			},
 			says: "connection refused",
 		},
-		"where the index does not answer": {
+		"if the index does not respond": {
 			index: func(t *testing.T) string {
 				t.Helper()
 				return newIndex(t, "1.37.1", nil, func(i *index) { i.silent = true }).URL
 			},
 			says: "not read within 5 s",
 		},
-		"where the index has another version only": {
+		"if the index only has other versions": {
 			index: func(t *testing.T) string { t.Helper(); return newIndex(t, "1.36.4", archive(t)).URL },
 			says:  "it has none for",
 		},
-		"where the user wants it": {
+		"if the user requests it": {
 			index: func(*testing.T) string { return "none" },
 		},
 		"in another version": {
@@ -135,7 +137,7 @@ func TestTheControlPlaneIsBuilt(t *testing.T) {
 				}
 			}
 			for _, program := range controlPlane {
-				if content := read(t, filepath.Join(dir, program)); content != "built\n" {
+				if content := testenv.Read(t, filepath.Join(dir, program)); content != "built\n" {
 					t.Errorf("%s is %q", program, content)
 				}
 			}
@@ -148,19 +150,19 @@ func TestTheControlPlaneIsBuilt(t *testing.T) {
 	}
 }
 
-func TestAVersionThatNothingHasIsRefused(t *testing.T) {
+func TestAnUnknownVersionIsRejected(t *testing.T) {
 	dir, messages, err := newScript(t).run("ENVTEST_INDEX=none", "KUBERNETES_VERSION=v1.12.3")
 	if err == nil || dir != "" || !strings.Contains(messages, "1.12.3") {
 		t.Errorf("it is %q, %v:\n%s", dir, err, messages)
 	}
 }
 
-func TestTheControlPlaneOfTheUserWins(t *testing.T) {
+func TestKubebuilderAssetsAreUsed(t *testing.T) {
 	s := newScript(t)
 	index := newIndex(t, "1.37.1", archive(t))
 	assets := t.TempDir()
 	if _, messages, err := s.run("ENVTEST_INDEX="+index.URL, "KUBEBUILDER_ASSETS="+assets); err == nil || !strings.Contains(messages, "holds no etcd") {
-		t.Errorf("an empty directory passes: %v\n%s", err, messages)
+		t.Errorf("an empty directory is accepted: %v\n%s", err, messages)
 	}
 	for _, program := range controlPlane {
 		write(t, filepath.Join(assets, program), "mine")
@@ -170,12 +172,12 @@ func TestTheControlPlaneOfTheUserWins(t *testing.T) {
 		t.Errorf("it is %q, %v:\n%s", dir, err, messages)
 	}
 	if asked := index.asked(); asked != 0 {
-		t.Errorf("the index was asked %d times", asked)
+		t.Errorf("the index received %d requests", asked)
 	}
 }
 
-// A changed version must be changed everywhere.
-func TestTheRangeOfKubernetesVersionsIsSaidEverywhere(t *testing.T) {
+// A new version must be changed in all of these places.
+func TestSupportedKubernetesVersionsAgree(t *testing.T) {
 	minor := func(module string) string {
 		return strings.Join(strings.Split(strings.TrimPrefix(version(t, module), "v"), ".")[:2], ".")
 	}
@@ -185,7 +187,7 @@ func TestTheRangeOfKubernetesVersionsIsSaidEverywhere(t *testing.T) {
 		"../docs/operations.md":                  "Kubernetes " + oldest + " to " + newest + " are supported",
 		"../Makefile":                            "OLDEST_KUBERNETES := " + oldest + "\n",
 	} {
-		if !strings.Contains(read(t, file), want) {
+		if !strings.Contains(testenv.Read(t, file), want) {
 			t.Errorf("%s does not say %q", file, want)
 		}
 	}
@@ -199,21 +201,21 @@ func TestTheProgramsOfANodeAreBuilt(t *testing.T) {
 		t.Fatalf("%v\n%s", err, messages)
 	}
 	for _, program := range []string{"kubelet", "kube-controller-manager", "kube-scheduler", "bridge", "host-local", "loopback"} {
-		if content := read(t, filepath.Join(dir, program)); content != "built\n" || strings.Count(s.built(), "/"+program+"\n") != 1 {
-			t.Errorf("%s is %q; what was built is\n%s", program, content, s.built())
+		if content := testenv.Read(t, filepath.Join(dir, program)); content != "built\n" || strings.Count(s.built(), "/"+program+"\n") != 1 {
+			t.Errorf("%s is %q; these programs were built:\n%s", program, content, s.built())
 		}
 	}
 }
 
-// A script is build.sh with an empty cache, and with a go command that records what to build
-// instead of building it.
+// script runs build.sh with an empty cache, and with a go command that records what to
+// build instead of building it.
 type script struct {
 	name string
 	env  []string
 	note string
 }
 
-// setupEnvtest is the directory of the real setup-envtest.
+// setupEnvtest returns the directory of the real setup-envtest.
 var setupEnvtest = sync.OnceValues(func() (string, error) {
 	out, err := exec.Command("./build.sh", "setup-envtest").Output()
 	return strings.TrimSpace(string(out)), err
@@ -230,7 +232,7 @@ func newScript(t *testing.T) script {
 		t.Fatal(err)
 	}
 	dir := t.TempDir()
-	// What setup-envtest stores it makes read-only.
+	// setup-envtest makes its files read-only.
 	t.Cleanup(func() {
 		_ = exec.Command("chmod", "-R", "u+w", dir).Run()
 	})
@@ -255,7 +257,7 @@ exec '`+goCommand+`' "$@"
 	return s
 }
 
-// run returns what the script prints, and its messages.
+// run returns the output of the script and its messages.
 func (s script) run(env ...string) (string, string, error) {
 	command := exec.Command("./build.sh", s.name)
 	command.Env = slices.Concat(s.env, env)
@@ -265,7 +267,7 @@ func (s script) run(env ...string) (string, string, error) {
 	return strings.TrimSpace(out.String()), messages.String(), err
 }
 
-// built returns the packages that should have been built, one a line.
+// built returns the packages that were to be built, one per line.
 func (s script) built() string {
 	content, err := os.ReadFile(s.note)
 	if err != nil {
@@ -274,7 +276,7 @@ func (s script) built() string {
 	return string(content)
 }
 
-// An index is that of controller-tools, of one archive.
+// index is a server with an index of controller-tools and one archive.
 type index struct {
 	*httptest.Server
 	checksum string
@@ -306,7 +308,7 @@ func newIndex(t *testing.T, version string, archive []byte, changes ...func(*ind
 		_, _ = fmt.Fprintf(w, "releases:\n  v%s:\n    %s:\n      hash: %s\n      selfLink: %s/%s\n",
 			version, name, i.checksum, i.URL, name)
 	}))
-	// Only now, since requests read what was set before.
+	// Started last, because requests read the fields above.
 	i.Start()
 	t.Cleanup(i.Close)
 	return i
@@ -318,7 +320,7 @@ func (i *index) asked() int {
 	return i.requests
 }
 
-// archive returns one as controller-tools publishes them.
+// archive returns an archive in the format of controller-tools.
 func archive(t *testing.T) []byte {
 	t.Helper()
 	var content bytes.Buffer
@@ -354,15 +356,6 @@ func version(t *testing.T, module string) string {
 		t.Fatal(err)
 	}
 	return strings.TrimSpace(string(out))
-}
-
-func read(t *testing.T, name string) string {
-	t.Helper()
-	content, err := os.ReadFile(name)
-	if err != nil {
-		t.Error(err)
-	}
-	return string(content)
 }
 
 func write(t *testing.T, name, content string) {

@@ -35,7 +35,7 @@ func TestApplyConfiguration(t *testing.T) {
 			WithJobID("208b08d4-0dc2-4dd7-8879-ddd4c020d7aa").
 			WithConnectionRef(apply.ConnectionReference().WithName("default")).
 			WithActiveDeadlineSeconds(3600))
-	// A second time changes nothing.
+	// Applying it again changes nothing.
 	for range 2 {
 		if err := admin.Apply(t.Context(), wanted, owner); err != nil {
 			t.Fatal(err)
@@ -49,10 +49,10 @@ func TestApplyConfiguration(t *testing.T) {
 		t.Errorf("applied %+v", job)
 	}
 	if job.Status.ObservedGeneration != -1 {
-		t.Errorf("before the operator has seen it observedGeneration is %d, want -1", job.Status.ObservedGeneration)
+		t.Errorf("observedGeneration is %d before the first reconcile, want -1", job.Status.ObservedGeneration)
 	}
 
-	// What is no longer applied goes away.
+	// Fields that are no longer applied are removed.
 	if err := admin.Apply(t.Context(), apply.DLIJob("applied", "default").WithSpec(apply.DLIJobSpec().WithJobID(*wanted.Spec.JobID)), owner); err != nil {
 		t.Fatal(err)
 	}
@@ -61,7 +61,7 @@ func TestApplyConfiguration(t *testing.T) {
 		t.Fatal(err)
 	}
 	if job.Spec.ActiveDeadlineSeconds != nil || job.Spec.ConnectionRef != nil {
-		t.Errorf("what was taken back is still there: %+v", job.Spec)
+		t.Errorf("fields that are no longer applied are still set: %+v", job.Spec)
 	}
 
 	err := admin.Apply(t.Context(), apply.DLIJob("applied", "default").WithSpec(apply.DLIJobSpec().WithJobID("another")), owner)

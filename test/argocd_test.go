@@ -19,7 +19,6 @@ package test
 import (
 	"context"
 	"fmt"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -33,6 +32,8 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/yaml"
+
+	"github.com/dli-operator/dli-operator/test/testenv"
 )
 
 const (
@@ -40,13 +41,13 @@ const (
 	customizations = "../config/argocd/resource_customizations/dli.huaweicloud.com"
 )
 
-// health is what a script returns.
+// health is the result of a script.
 type health struct {
 	Status  string `json:"status"`
 	Message string `json:"message"`
 }
 
-// healthTests is the form of health_test.yaml in Argo CD's repository.
+// healthTests has the format of health_test.yaml in the Argo CD repository.
 type healthTests struct {
 	Tests []healthTest `json:"tests"`
 }
@@ -73,8 +74,8 @@ func TestArgoCDJobHealth(t *testing.T) {
 	golden(t, customizations+"/DLIJob/health_test.yaml", asYAML(t, tests))
 }
 
-// The API server counts a deletion as a new generation. Argo CD keeps a hook until
-// it knows how it ended.
+// The API server increments the generation when an object is deleted. Argo CD keeps a
+// hook until it knows the outcome.
 func TestArgoCDHealthOfADeletedHook(t *testing.T) {
 	script := scriptOf(t, "DLIJob")
 	for name, want := range map[string]string{"finished": healthy, "failed": degraded, "running": progressing} {
@@ -82,7 +83,7 @@ func TestArgoCDHealthOfADeletedHook(t *testing.T) {
 		object.SetDeletionTimestamp(&metav1.Time{Time: time.Now()})
 		object.SetGeneration(object.GetGeneration() + 1)
 		if got := judge(t, script, object); got.Status != want {
-			t.Errorf("DLIJob %s, deleted, is %s, want %s", name, got.Status, want)
+			t.Errorf("deleted DLIJob %s is %s, want %s", name, got.Status, want)
 		}
 	}
 }
@@ -114,8 +115,8 @@ func TestArgoCDConnectionHealth(t *testing.T) {
 	golden(t, customizations+"/DLIConnection/health_test.yaml", asYAML(t, tests))
 }
 
-// testdata holds the file of an object against what the API server returns, but
-// for what differs from run to run.
+// testdata returns a test case for an object. It compares the file with the object on
+// the API server first, except for fields that differ between runs.
 func testdata(t *testing.T, object *unstructured.Unstructured, judged health) healthTest {
 	t.Helper()
 	path := "testdata/" + strings.ToLower(judged.Status) + "_" + object.GetName() + ".yaml"
@@ -123,7 +124,7 @@ func testdata(t *testing.T, object *unstructured.Unstructured, judged health) he
 	object.SetLabels(nil)
 	object.SetResourceVersion("1234")
 	object.SetUID("01234567-89ab-cdef-0123-456789abcdef")
-	// Before it is YAML, whose lines break where their length wants it.
+	// Before it becomes YAML, which wraps lines depending on their length.
 	text, err := object.MarshalJSON()
 	if err != nil {
 		t.Fatal(err)
@@ -136,8 +137,8 @@ func testdata(t *testing.T, object *unstructured.Unstructured, judged health) he
 	return healthTest{HealthStatus: judged, InputPath: path}
 }
 
-// Argo CD's own tests run scripts with all libraries of Lua, and a script of
-// argocd-cm runs with few: the files must pass with both.
+// Argo CD's own tests run scripts with all Lua libraries, but scripts in argocd-cm run
+// with only a few: the files must pass with both.
 func TestArgoCDResourceCustomizations(t *testing.T) {
 	for _, kind := range []string{"DLIJob", "DLIConnection"} {
 		folder := filepath.Join(customizations, kind)
@@ -166,13 +167,13 @@ func TestArgoCDResourceCustomizations(t *testing.T) {
 		}
 		slices.Sort(used)
 		if diff := cmp.Diff(files, used); diff != "" {
-			t.Errorf("%s: files (-) and tests (+) differ:\n%s", kind, diff)
+			t.Errorf("%s: files (-) and test cases (+) differ:\n%s", kind, diff)
 		}
 	}
 }
 
-// People patch their argocd-cm with the file; it must bring the scripts, word
-// for word, and leave the rest alone.
+// Users patch their argocd-cm with this file: it must add the scripts verbatim and
+// change nothing else.
 func TestArgoCDConfigMap(t *testing.T) {
 	const namespace = "argocd"
 	for _, object := range []client.Object{
@@ -200,11 +201,11 @@ func TestArgoCDConfigMap(t *testing.T) {
 		t.Error(diff)
 	}
 	if patched.Labels["app.kubernetes.io/part-of"] != "argocd" {
-		t.Error("the patch took the label without which Argo CD does not see its ConfigMap")
+		t.Error("the patch removed the label by which Argo CD finds its ConfigMap")
 	}
 }
 
-// What the other tests rely on: they run scripts with no more than Argo CD has.
+// The other tests rely on this: scripts run with no more than Argo CD provides.
 func TestScriptsRunAsInArgoCD(t *testing.T) {
 	object := &unstructured.Unstructured{Object: map[string]any{}}
 	for script, says := range map[string]string{
@@ -226,11 +227,7 @@ func TestScriptsRunAsInArgoCD(t *testing.T) {
 
 func scriptOf(t *testing.T, kind string) string {
 	t.Helper()
-	script, err := os.ReadFile(filepath.Join(customizations, kind, "health.lua"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	return string(script)
+	return testenv.Read(t, filepath.Join(customizations, kind, "health.lua"))
 }
 
 func judge(t *testing.T, script string, object *unstructured.Unstructured) health {
@@ -242,9 +239,9 @@ func judge(t *testing.T, script string, object *unstructured.Unstructured) healt
 	return got
 }
 
-// run runs a script as Argo CD does: in gopher-lua, for at most a second, with
-// all libraries or, as a script of argocd-cm, with base, package and table only
-// and an os, to be required, that knows just the time.
+// run runs a script like Argo CD does: in gopher-lua, for at most a second, either with
+// all libraries or, like a script in argocd-cm, with only base, package and table, and
+// with an os module that only has the time.
 func run(script string, object *unstructured.Unstructured, allLibraries bool) (health, error) {
 	state := lua.NewState(lua.Options{SkipOpenLibs: !allLibraries})
 	defer state.Close()
@@ -286,8 +283,7 @@ func luaTime(l *lua.LState) int {
 	return 1
 }
 
-// luaValue is a value of an object as scripts see it: numbers of all kinds are
-// Lua's one kind.
+// luaValue converts a value of an object for scripts. Lua has only one type of number.
 func luaValue(state *lua.LState, value any) lua.LValue {
 	switch v := value.(type) {
 	case bool:
@@ -317,11 +313,7 @@ func luaValue(state *lua.LState, value any) lua.LValue {
 
 func readYAML(t *testing.T, path string, into any) {
 	t.Helper()
-	text, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := yaml.Unmarshal(text, into); err != nil {
+	if err := yaml.Unmarshal([]byte(testenv.Read(t, path)), into); err != nil {
 		t.Fatalf("%s: %v", path, err)
 	}
 }

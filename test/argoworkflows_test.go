@@ -34,7 +34,7 @@ import (
 	"github.com/dli-operator/dli-operator/test/testenv"
 )
 
-// argoWorkflow is what the tests read of an Argo workflow.
+// argoWorkflow holds the parts of an Argo workflow that the tests use.
 type argoWorkflow struct {
 	Spec struct {
 		Volumes   []corev1.Volume `json:"volumes"`
@@ -46,8 +46,7 @@ type argoWorkflow struct {
 	} `json:"spec"`
 }
 
-// argoResource is a template that creates an object and waits for what becomes of
-// it.
+// argoResource is a template that creates an object and waits for its outcome.
 type argoResource struct {
 	SuccessCondition string `json:"successCondition"`
 	FailureCondition string `json:"failureCondition"`
@@ -56,7 +55,8 @@ type argoResource struct {
 	success, failure labels.Requirements
 }
 
-// argoExample returns the container that submits, its volumes, and what waits.
+// argoExample returns the container that submits the SQL, its volumes, and the template
+// that waits.
 func argoExample(t *testing.T) (corev1.Container, []corev1.Volume, argoResource) {
 	t.Helper()
 	var workflow argoWorkflow
@@ -78,7 +78,7 @@ func argoExample(t *testing.T) (corev1.Container, []corev1.Volume, argoResource)
 	return *submit, workflow.Spec.Volumes, *wait
 }
 
-// argoWorkflows is the example as Argo Workflows runs it.
+// argoWorkflows runs the example like Argo Workflows does.
 func argoWorkflows(t *testing.T) pipeline {
 	t.Helper()
 	submit, volumes, wait := argoExample(t)
@@ -93,7 +93,7 @@ func argoWorkflows(t *testing.T) pipeline {
 	}
 }
 
-// run does what the executor does with a resource template.
+// run does what the executor of Argo Workflows does with a resource template.
 func (a argoResource) run(ctx context.Context, r *pipelineRun) error {
 	manifest, err := r.expand(a.Manifest)
 	if err != nil {
@@ -114,7 +114,7 @@ func (a argoResource) run(ctx context.Context, r *pipelineRun) error {
 		verdict = a.verdict(object)
 		return err != nil || verdict != "waits"
 	}) {
-		return fmt.Errorf("there is no verdict on %v", object)
+		return fmt.Errorf("no condition matched %v", object)
 	}
 	fmt.Fprintln(&r.output, object.Object["status"])
 	if err != nil || verdict != "succeeds" {
@@ -123,9 +123,9 @@ func (a argoResource) run(ctx context.Context, r *pipelineRun) error {
 	return nil
 }
 
-// verdict is what the executor makes of the conditions: they are label selectors,
-// whose labels are paths in the object. One failure condition that matches is
-// enough; of the success conditions all must.
+// verdict evaluates the conditions like the executor does. They are label selectors
+// whose labels are paths in the object. One matching failure condition is enough; all
+// success conditions must match.
 func (a argoResource) verdict(object *unstructured.Unstructured) string {
 	for _, requirement := range a.failure {
 		if requirement.Matches(scalars(object.Object)) {
@@ -153,9 +153,8 @@ func requirements(t *testing.T, condition string) labels.Requirements {
 	return requirements
 }
 
-// scalars presents the strings of an object as labels by their path. Argo
-// Workflows looks them up with gjson, which finds the same for paths of plain
-// names.
+// scalars presents the strings of an object as labels, keyed by path. Argo Workflows
+// looks them up with gjson, which returns the same for such simple paths.
 type scalars map[string]any
 
 func (s scalars) Lookup(path string) (string, bool) {
@@ -179,7 +178,7 @@ func TestArgoWorkflowsConditions(t *testing.T) {
 			want = "fails"
 		}
 		if got := wait.verdict(fetch(t, "DLIJob", state.name)); got != want {
-			t.Errorf("with DLIJob %s the template %s, want it %s", state.name, got, want)
+			t.Errorf("with DLIJob %s, the template %s; want %s", state.name, got, want)
 		}
 	}
 }

@@ -18,15 +18,16 @@ package test
 
 import (
 	"encoding/json"
-	"os"
 	"os/exec"
 	"regexp"
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/dli-operator/dli-operator/test/testenv"
 )
 
-func TestEveryDependencyHasItsReason(t *testing.T) {
+func TestEveryDependencyIsExplained(t *testing.T) {
 	list := exec.CommandContext(t.Context(), "go", "mod", "edit", "-json")
 	list.Dir = ".."
 	text, err := list.Output()
@@ -48,12 +49,8 @@ func TestEveryDependencyHasItsReason(t *testing.T) {
 			required = append(required, r.Path)
 		}
 	}
-	page, err := os.ReadFile("../docs/dependencies.md")
-	if err != nil {
-		t.Fatal(err)
-	}
 	var explained []string
-	for _, row := range regexp.MustCompile(`(?m)^\| ([^ ]+/[^ ]+) \| (.+) \|$`).FindAllStringSubmatch(string(page), -1) {
+	for _, row := range regexp.MustCompile(`(?m)^\| ([^ ]+/[^ ]+) \| (.+) \|$`).FindAllStringSubmatch(testenv.Read(t, "../docs/dependencies.md"), -1) {
 		explained = append(explained, row[1])
 	}
 	slices.Sort(required)

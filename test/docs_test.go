@@ -17,6 +17,7 @@ limitations under the License.
 package test
 
 import (
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -29,9 +30,10 @@ import (
 
 	"github.com/dli-operator/dli-operator/api/v1alpha1"
 	"github.com/dli-operator/dli-operator/internal/dli/dlitest"
+	"github.com/dli-operator/dli-operator/test/testenv"
 )
 
-// documents returns the project's pages by their path from here.
+// documents returns the project's documents by path.
 func documents(t *testing.T) map[string]string {
 	t.Helper()
 	pages := map[string]string{}
@@ -41,33 +43,20 @@ func documents(t *testing.T) map[string]string {
 			t.Fatalf("no documents: %v", err)
 		}
 		for _, path := range paths {
-			pages[path] = read(t, path)
+			pages[path] = testenv.Read(t, path)
 		}
 	}
 	return pages
 }
 
-func read(t *testing.T, path string) string {
-	t.Helper()
-	text, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return string(text)
-}
-
-// A block that begins with ```sh is for readers to copy, so it must work as it
-// stands, with the objects of config/samples. What needs a registry or builds
-// something begins with ```shell.
+// A block that starts with ```sh is for readers to copy: it must work unchanged with
+// the objects of config/samples. Blocks that need a registry or build something start
+// with ```shell.
 func TestDocumentedCommands(t *testing.T) {
 	const namespace = "documents"
-	server, err := dlitest.NewServer()
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(server.Close)
+	server := testenv.DLI(t)
 	for _, job := range dlitest.SampleJobs() {
-		job.Timeline = job.Timeline[len(job.Timeline)-1:] // at their end
+		job.Timeline = job.Timeline[len(job.Timeline)-1:] // the last state
 		server.SetJob(job)
 	}
 	server.SetTemplate(dlitest.Query("").Finishes(4))
@@ -110,8 +99,8 @@ func documentedCommands(page string) (blocks []string) {
 	return blocks
 }
 
-// follow runs commands as a reader would, in a namespace, with the variables that
-// submitting to a server takes.
+// follow runs commands like a reader would, in a namespace, with the variables that are
+// needed to submit to a server.
 func follow(t *testing.T, commands, namespace string, server *dlitest.Server) {
 	t.Helper()
 	user := dlitest.SampleUser()
@@ -125,7 +114,7 @@ func follow(t *testing.T, commands, namespace string, server *dlitest.Server) {
 	}
 }
 
-// applySamples applies config/samples with the endpoint of a simulator.
+// applySamples applies config/samples, with the endpoint replaced.
 func applySamples(t *testing.T, namespace, endpoint string) {
 	t.Helper()
 	samples := kubectl(t, namespace, "kustomize", "../config/samples")
@@ -159,7 +148,7 @@ func TestDocumentLinks(t *testing.T) {
 		for _, found := range link.FindAllStringSubmatch(text, -1) {
 			target, anchor, _ := strings.Cut(found[1], "#")
 			if strings.Contains(target, "://") {
-				continue // not to be reached from everywhere
+				continue // tests have no internet access
 			}
 			page := path
 			if target != "" {
@@ -180,29 +169,26 @@ func TestDocumentLinks(t *testing.T) {
 }
 
 func TestEveryReasonIsExplained(t *testing.T) {
-	source, err := os.ReadFile("../api/v1alpha1/conditions.go")
-	if err != nil {
-		t.Fatal(err)
-	}
-	reasons := regexp.MustCompile(`(?m)^\tReason\w+ += "(\w+)"$`).FindAllStringSubmatch(string(source), -1)
+	reasons := regexp.MustCompile(`(?m)^\tReason\w+ += "(\w+)"$`).FindAllStringSubmatch(testenv.Read(t, "../api/v1alpha1/conditions.go"), -1)
 	if len(reasons) < 20 {
-		t.Fatalf("found %d reasons only", len(reasons))
+		t.Fatalf("found only %d reasons", len(reasons))
 	}
-	explained := documents(t)["../docs/reasons.md"]
-	for _, reason := range reasons {
-		if !regexp.MustCompile(`(?m)^### ` + reason[1] + `$`).MatchString(explained) {
-			t.Errorf("docs/reasons.md does not explain %s", reason[1])
+	for page, entry := range map[string]string{
+		"../docs/reasons.md":      "(?m)^### %s$",
+		"../docs/README.zh-CN.md": "(?m)^\\| `%s` \\| \\S.* \\|$",
+	} {
+		text := testenv.Read(t, page)
+		for _, reason := range reasons {
+			if !regexp.MustCompile(fmt.Sprintf(entry, reason[1])).MatchString(text) {
+				t.Errorf("%s does not explain %s", page, reason[1])
+			}
 		}
 	}
 }
 
 func TestEveryFlagIsDocumented(t *testing.T) {
-	source, err := os.ReadFile("../main.go")
-	if err != nil {
-		t.Fatal(err)
-	}
-	documented := documents(t)["../docs/operations.md"]
-	for _, flag := range regexp.MustCompile(`Var\(&[\w.]+, "([\w-]+)"`).FindAllStringSubmatch(string(source), -1) {
+	source, documented := testenv.Read(t, "../main.go"), testenv.Read(t, "../docs/operations.md")
+	for _, flag := range regexp.MustCompile(`Var\(&[\w.]+, "([\w-]+)"`).FindAllStringSubmatch(source, -1) {
 		name := "--" + flag[1]
 		if !strings.Contains(documented, name) {
 			t.Errorf("docs/operations.md does not name %s", name)

@@ -32,15 +32,16 @@ import (
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/dli-operator/dli-operator/test/testenv"
 )
 
 const examples = "../config/examples/"
 
-// A pipeline is what an example has its tool do, one stage after the other until
-// one fails.
+// A pipeline holds the stages of an example, which run in order until one fails.
 type pipeline []func(context.Context, *pipelineRun) error
 
-// pipelines are the examples, by the tool that runs them.
+// pipelines returns the examples by tool.
 func pipelines(t *testing.T) map[string]pipeline {
 	t.Helper()
 	return map[string]pipeline{
@@ -73,7 +74,7 @@ func githubActions(t *testing.T) (p pipeline) {
 			for name, value := range step.Env {
 				variables = append(variables, name+"="+value)
 			}
-			// What a runner does with a step that names no shell.
+			// The default shell of a runner.
 			if err := r.script(ctx, []string{"bash", "-e"}, step.Run, variables, &r.output); err != nil {
 				return err
 			}
@@ -98,7 +99,6 @@ func gitlabCI(t *testing.T) (p pipeline) {
 	readYAML(t, examples+"gitlab-ci.yml", &file)
 	for _, job := range []job{file.Submit, file.Wait, file.Report} {
 		p = append(p, func(ctx context.Context, r *pipelineRun) error {
-			// The variables of the project.
 			variables := []string{"DLI_ENDPOINT=${{ vars.DLI_ENDPOINT }}", "DLI_PROJECT_ID=${{ vars.DLI_PROJECT_ID }}", "DLI_TOKEN=${{ secrets.DLI_TOKEN }}"}
 			for name, value := range job.Variables {
 				variables = append(variables, name+"="+value)
@@ -112,7 +112,7 @@ func gitlabCI(t *testing.T) (p pipeline) {
 	return p
 }
 
-// eachLine reads the lines name=value of a file, if there is one.
+// eachLine calls do for each name=value line of a file, if the file exists.
 func eachLine(path string, do func(name, value string)) error {
 	text, err := os.ReadFile(path)
 	if errors.Is(err, os.ErrNotExist) {
@@ -164,29 +164,28 @@ func kubernetesJob(t *testing.T) pipeline {
 
 // A pipelineRun is one run of a pipeline.
 type pipelineRun struct {
-	// client and env have the rights of the pipeline.
+	// client and env have the permissions of the pipeline.
 	client    client.Client
 	namespace string
 	env       []string
-	// dir is where the scripts run, with the files of a repository.
+	// dir is the working directory of the scripts, with the files of a repository.
 	dir string
-	// known is what the tool replaces, and by what.
+	// known holds the expressions that the tool replaces, and their values.
 	known map[string]string
-	// last are variables that win over those of the tool.
+	// last overrides the tool's variables.
 	last []string
-	// stage is how many stages were begun, once the run has ended.
+	// stage is the number of stages that were started, once the run has ended.
 	stage  int
-	output buffer
+	output testenv.Buffer
 	ended  chan error
 }
 
-// script runs a script of the example, as its tool does.
 func (r *pipelineRun) script(ctx context.Context, shell []string, script string, variables []string, stdout io.Writer) error {
 	return r.execute(ctx, append(slices.Clone(shell), "-c", script), variables, stdout)
 }
 
-// container runs what a container would, with the variables and files that the API
-// server has for it.
+// container runs the command of a container, with the environment and volumes that the
+// API server has for it.
 func (r *pipelineRun) container(ctx context.Context, c corev1.Container, volumes []corev1.Volume, stdout io.Writer) error {
 	var variables []string
 	for _, variable := range c.Env {
@@ -240,14 +239,13 @@ func (r *pipelineRun) execute(ctx context.Context, args, variables []string, std
 	return command.Run()
 }
 
-// expand replaces the tool's expressions. One that the test does not know is an
-// error.
+// expand replaces the tool's expressions. Unknown ones are an error.
 func (r *pipelineRun) expand(text string) (string, error) {
 	for expression, value := range r.known {
 		text = strings.ReplaceAll(text, expression, value)
 	}
 	if unknown := expression.FindString(text); unknown != "" {
-		return "", fmt.Errorf("the test does not know %s", unknown)
+		return "", fmt.Errorf("unknown expression %s", unknown)
 	}
 	return text, nil
 }

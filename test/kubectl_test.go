@@ -25,8 +25,7 @@ import (
 	"text/tabwriter"
 )
 
-// described are the DLIJobs that kubectl describe is tried with: events tell of
-// each.
+// described lists the DLIJobs for kubectl describe. Each has an Event.
 var described = []string{"finished", "failed", "not-found", "secret-not-found", "rate-limited", "deadline-exceeded"}
 
 func TestKubectl(t *testing.T) {
@@ -49,27 +48,27 @@ func TestKubectl(t *testing.T) {
 			t.Parallel()
 			text := kubectl(t, namespace, args...)
 			for line := range strings.Lines(text) {
-				if badly.MatchString(line) && !mayBeNone.MatchString(line) {
-					t.Errorf("reads badly: %s", line)
+				if unreadable.MatchString(line) && !mayBeNone.MatchString(line) {
+					t.Errorf("not readable: %s", line)
 				}
 			}
 			golden(t, "testdata/kubectl/"+name+".txt", tidy(text))
 		})
 	}
 
-	t.Run("the short name means the same", func(t *testing.T) {
+	t.Run("the short name works", func(t *testing.T) {
 		t.Parallel()
-		// By name only: ages may differ between two commands.
+		// Only names, because the ages may differ.
 		if long, short := kubectl(t, namespace, "get", "dlijobs", "-o", "name"), kubectl(t, namespace, "get", "dlij", "-o", "name"); long != short {
 			t.Errorf("get dlijobs:\n%s\nget dlij:\n%s", long, short)
 		}
 	})
 }
 
-// badly is what kubectl writes for a time in the future and for what is missing.
-var badly = regexp.MustCompile(`<(invalid|none|unknown|nil)>`)
+// unreadable matches what kubectl prints for times in the future and for missing values.
+var unreadable = regexp.MustCompile(`<(invalid|none|unknown|nil)>`)
 
-// mayBeNone are the lines of kubectl describe that say <none> of any object.
+// mayBeNone matches lines of kubectl describe that can say <none> for any object.
 var mayBeNone = regexp.MustCompile(`^(Labels|Annotations|Events): +<none>\s*$`)
 
 func TestTables(t *testing.T) {
@@ -82,7 +81,7 @@ func TestTables(t *testing.T) {
 	}
 }
 
-// tidy makes the output of kubectl the same in every run.
+// tidy removes what differs between runs from the output of kubectl.
 func tidy(text string) string {
 	lines := strings.Split(steady(text), "\n")
 	var out []string
@@ -102,12 +101,12 @@ func tidy(text string) string {
 	return strings.Join(out, "\n")
 }
 
-// tableHeader is the first line of a table of kubectl get, or of the events that
-// kubectl describe shows.
+// tableHeader matches the first line of a table of kubectl get, or of the Events in
+// kubectl describe.
 var tableHeader = regexp.MustCompile(`^NAME +READY|^NAME +STATUS|^  Type +Reason +Age`)
 
-// sameAges sets a table anew, with one age for all objects that were made, ends
-// that were seen, and events that were sent in this run.
+// sameAges formats a table again, with the same value for all ages and times of this
+// run.
 func sameAges(lines []string) []string {
 	columns := regexp.MustCompile(`\S+`).FindAllStringIndex(lines[0], -1)
 	indent := lines[0][:columns[0][0]]
@@ -130,7 +129,7 @@ func sameAges(lines []string) []string {
 		fmt.Fprintln(table, strings.Join(cells, "\t"))
 	}
 	if err := table.Flush(); err != nil {
-		panic(err) // a strings.Builder takes everything
+		panic(err) // a strings.Builder never fails
 	}
 	lines = strings.Split(strings.TrimSuffix(text.String(), "\n"), "\n")
 	for i, line := range lines {
@@ -139,5 +138,5 @@ func sameAges(lines []string) []string {
 	return lines
 }
 
-// recent is an age of less than ten minutes.
+// recent matches an age of less than ten minutes.
 var recent = regexp.MustCompile(`^(\d{1,3}s|\dm\d{0,2}s?)$`)

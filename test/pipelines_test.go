@@ -17,14 +17,12 @@ limitations under the License.
 package test
 
 import (
-	"bytes"
 	"os"
 	"path/filepath"
 	"regexp"
 	"slices"
 	"strconv"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -36,20 +34,21 @@ import (
 
 	"github.com/dli-operator/dli-operator/api/v1alpha1"
 	"github.com/dli-operator/dli-operator/internal/dli/dlitest"
+	"github.com/dli-operator/dli-operator/test/testenv"
 )
 
-// A pipeline submits SQL, and ends when the job ends, and well only if the job did.
-// It runs with the rights, the Secret and the files that the examples ask for.
+// A pipeline submits SQL, ends when the job ends, and succeeds only if the job did. It
+// runs with the permissions, the Secret and the files that the examples ask for.
 func TestPipelines(t *testing.T) {
 	const namespace = "pipelines"
 	server := startPipelines(t, namespace)
 	ends := []struct {
 		name string
-		// of is how the job ends; nil if DLI forgets it.
+		// of ends the job; nil removes it from DLI.
 		of   func(dlitest.Job) dlitest.Job
 		well bool
 		says string
-		// polls is how many it takes at most to see that.
+		// polls is the maximum number of polls until the end is noticed.
 		polls int
 	}{
 		{"FINISHED", func(job dlitest.Job) dlitest.Job { return job.Finishes(4) }, true, "JobFinished", 1},
@@ -66,10 +65,10 @@ func TestPipelines(t *testing.T) {
 				t.Parallel()
 				r := begin(t, pipeline, server, namespace, number)
 				id := r.awaitRunning(t, "run"+number)
-				if job, _ := server.Job(id); job.Statement != read(t, examples+"load.sql") {
-					t.Errorf("DLI runs other SQL: %s", job.Statement)
+				if job, _ := server.Job(id); job.Statement != testenv.Read(t, examples+"load.sql") {
+					t.Errorf("DLI received different SQL: %s", job.Statement)
 				}
-				// One poll may be under way.
+				// One poll may be in flight.
 				atMost := server.Requests(id) + 1 + end.polls
 				if end.of != nil {
 					server.SetJob(end.of(dlitest.Query(id)))
@@ -78,34 +77,30 @@ func TestPipelines(t *testing.T) {
 				}
 				well := r.wait(t) == nil
 				if asked := server.Requests(id); asked > atMost {
-					t.Errorf("DLI was asked %d times until the end was seen, want %d at most", asked, atMost)
+					t.Errorf("the job was polled %d times until its end was noticed, want at most %d", asked, atMost)
 				}
 				if well != end.well || !strings.Contains(r.output.String(), end.says) {
-					t.Errorf("the pipeline succeeds: %v, want %v and output that says %q:\n%s", well, end.well, end.says, r.output.String())
+					t.Errorf("the pipeline succeeded: %v, want %v and output with %q:\n%s", well, end.well, end.says, r.output.String())
 				}
 			})
 		}
-		t.Run(tool+" when DLI refuses the SQL", func(t *testing.T) {
+		t.Run(tool+" when DLI rejects the SQL", func(t *testing.T) {
 			t.Parallel()
 			r := begin(t, pipeline, server, namespace, "0", "DLI_TOKEN=EXPIRED")
 			err := r.wait(t)
 			output := r.output.String()
 			if err == nil || r.stage != 1 || !strings.Contains(output, "decrypt token fail") || strings.Contains(output, "created") {
-				t.Errorf("it ends with %v after %d stages, want the first to say why, and no DLIJob:\n%s", err, r.stage, output)
+				t.Errorf("got %v after %d stages, want the first to fail with the reason, and no DLIJob:\n%s", err, r.stage, output)
 			}
 		})
 	}
 }
 
-// startPipelines runs an operator for a namespace that has what the examples need,
-// and a DLI whose jobs run until they are told how to end.
+// startPipelines prepares a namespace for the examples and starts an operator, and a
+// DLI whose jobs run until the test ends them.
 func startPipelines(t *testing.T, namespace string) *dlitest.Server {
 	t.Helper()
-	server, err := dlitest.NewServer()
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(server.Close)
+	server := testenv.DLI(t)
 	server.SetTemplate(dlitest.Query("").Running(time.Hour))
 	objects := []client.Object{
 		namespaceNamed(namespace),
@@ -117,7 +112,7 @@ func startPipelines(t *testing.T, namespace string) *dlitest.Server {
 			t.Fatal(err)
 		}
 	}
-	for _, commands := range documentedCommands(read(t, "../docs/submitting.md")) {
+	for _, commands := range documentedCommands(testenv.Read(t, "../docs/submitting.md")) {
 		if strings.Contains(commands, "dli-submit") {
 			follow(t, commands, namespace, server)
 		}
@@ -139,8 +134,8 @@ func startPipelines(t *testing.T, namespace string) *dlitest.Server {
 	return server
 }
 
-// installedRoles are the ClusterRoles that config/default installs, and by
-// TestChartLikeKustomize the chart too.
+// installedRoles returns the ClusterRoles that config/default installs.
+// TestChartLikeKustomize checks that the chart installs the same.
 func installedRoles(t *testing.T) (roles []*rbacv1.ClusterRole) {
 	t.Helper()
 	for document := range strings.SplitSeq(kubectl(t, "default", "kustomize", "../config/default"), "\n---\n") {
@@ -152,7 +147,7 @@ func installedRoles(t *testing.T) (roles []*rbacv1.ClusterRole) {
 	return roles
 }
 
-func TestNamedRolesAreInstalled(t *testing.T) {
+func TestDocumentedRolesAreInstalled(t *testing.T) {
 	installed := map[string]bool{}
 	for _, role := range installedRoles(t) {
 		installed[role.Name] = true
@@ -163,41 +158,37 @@ func TestNamedRolesAreInstalled(t *testing.T) {
 	}
 	texts := documents(t)
 	for _, file := range files {
-		texts[file] = read(t, file)
+		texts[file] = testenv.Read(t, file)
 	}
 	named := 0
 	for path, text := range texts {
 		for _, name := range regexp.MustCompile(`\b[a-z-]*dli(job|connection)-(editor|viewer)-role\b`).FindAllString(text, -1) {
 			named++
 			if !installed[name] {
-				t.Errorf("%s names the ClusterRole %s, which is not installed", path, name)
+				t.Errorf("%s mentions the ClusterRole %s, which is not installed", path, name)
 			}
 		}
 	}
 	if named < 2 {
-		t.Errorf("%d ClusterRoles are named", named)
+		t.Errorf("only %d ClusterRoles are mentioned", named)
 	}
 }
 
-// begin starts a run of a pipeline. The database it runs in is the run's own.
+// begin starts a pipeline. Each run uses its own database, which identifies its DLIJob.
 func begin(t *testing.T, p pipeline, server *dlitest.Server, namespace, number string, last ...string) *pipelineRun {
 	t.Helper()
 	as := "system:serviceaccount:" + namespace + ":dli-pipeline"
 	config := controlPlane.Config()
 	config.Impersonate.UserName = as
-	itself, err := client.New(config, client.Options{Scheme: scheme})
-	if err != nil {
-		t.Fatal(err)
-	}
 	r := &pipelineRun{
-		client: itself, namespace: namespace, dir: t.TempDir(), ended: make(chan error, 1),
+		client: testenv.Client(t, config), namespace: namespace, dir: t.TempDir(), ended: make(chan error, 1),
 		env: append(os.Environ(),
 			"PATH="+os.Getenv("KUBEBUILDER_ASSETS")+string(os.PathListSeparator)+os.Getenv("PATH"),
 			"KUBECONFIG="+kubeconfig(t, namespace, as)),
 		last: append(last, "DLI_DATABASE=run"+number),
 	}
 	for _, file := range []string{"submit-to-dli.sh", "load.sql"} {
-		if err := os.WriteFile(filepath.Join(r.dir, file), []byte(read(t, examples+file)), 0o700); err != nil {
+		if err := os.WriteFile(filepath.Join(r.dir, file), []byte(testenv.Read(t, examples+file)), 0o700); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -209,7 +200,7 @@ func begin(t *testing.T, p pipeline, server *dlitest.Server, namespace, number s
 		"${{ github.run_id }}":       number,
 		"${{ github.run_attempt }}":  "1",
 		"$CI_JOB_ID":                 number,
-		"$(params.sql)":              read(t, examples+"load.sql"),
+		"$(params.sql)":              testenv.Read(t, examples+"load.sql"),
 		"$(results.job-id.path)":     filepath.Join(r.dir, "job-id"),
 	}
 	go func() {
@@ -222,14 +213,14 @@ func begin(t *testing.T, p pipeline, server *dlitest.Server, namespace, number s
 	return r
 }
 
-// awaitRunning waits until the DLIJob of the run is reported to run, and returns
-// the id of its job. The run must not end before.
+// awaitRunning waits until the DLIJob of the run is running, and returns its job ID.
+// The test fails if the run ends before.
 func (r *pipelineRun) awaitRunning(t *testing.T, database string) (id string) {
 	t.Helper()
 	running := func() bool {
 		select {
 		case err := <-r.ended:
-			t.Fatalf("the pipeline ended (%v) before the job:\n%s", err, r.output.String())
+			t.Fatalf("the pipeline ended (%v) before its job:\n%s", err, r.output.String())
 		default:
 		}
 		jobs := &v1alpha1.DLIJobList{}
@@ -250,7 +241,7 @@ func (r *pipelineRun) awaitRunning(t *testing.T, database string) (id string) {
 	return id
 }
 
-// wait waits for the end of the run.
+// wait waits for the run to end and returns its error.
 func (r *pipelineRun) wait(t *testing.T) error {
 	t.Helper()
 	select {
@@ -262,32 +253,10 @@ func (r *pipelineRun) wait(t *testing.T) error {
 	}
 }
 
-// buffer may be read while a command still writes to it.
-type buffer struct {
-	mu   sync.Mutex
-	text bytes.Buffer
-}
-
-func (b *buffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.text.Write(p)
-}
-
-func (b *buffer) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.text.String()
-}
-
-// What the documentation shows of other tools must at least be what they read.
+// The documented manifests must at least be valid YAML.
 func TestDocumentedManifests(t *testing.T) {
-	page, err := os.ReadFile("../docs/gating.md")
-	if err != nil {
-		t.Skipf("no page: %v", err)
-	}
 	var gates int
-	for i, block := range regexp.MustCompile("(?s)```yaml\n(.*?)```").FindAllStringSubmatch(string(page), -1) {
+	for i, block := range regexp.MustCompile("(?s)```yaml\n(.*?)```").FindAllStringSubmatch(testenv.Read(t, "../docs/gating.md"), -1) {
 		for document := range strings.SplitSeq(block[1], "\n---\n") {
 			var manifest any
 			if err := yaml.UnmarshalStrict([]byte(document), &manifest); err != nil {
@@ -305,6 +274,6 @@ func TestDocumentedManifests(t *testing.T) {
 		}
 	}
 	if gates == 0 {
-		t.Error("no Flux Kustomization waits, for as long as a job may take")
+		t.Error("no Flux Kustomization has both wait and timeout")
 	}
 }

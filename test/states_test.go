@@ -37,34 +37,32 @@ import (
 	"github.com/dli-operator/dli-operator/internal/dli/dlitest"
 )
 
-// namespace holds a DLIJob in every state, and connections.
+// namespace has a DLIJob in every state, and DLIConnections.
 const namespace = "analytics"
 
-// watchedBy is the label that divides the DLIJobs between the operators.
+// watchedBy is the label that assigns a DLIJob to an operator.
 const watchedBy = "operator"
 
-// state is a state that a DLIJob can be in: how it comes about, and what
-// pipelines make of it.
+// state is a state of a DLIJob: how to reach it, and what tools should make of it.
 type state struct {
 	// name of the DLIJob.
 	name string
-	// job in DLI; none when nil. Its id is the DLIJob's name.
+	// job configures the job in DLI, whose ID is the name of the DLIJob; nil for none.
 	job func(dlitest.Job) dlitest.Job
-	// answer is what DLI says instead.
+	// answer replaces DLI's response.
 	answer *dlitest.Response
-	// connection that the DLIJob names; default when empty.
+	// connection is the DLIConnection that the DLIJob names; default if empty.
 	connection string
 	spec       func(*v1alpha1.DLIJobSpec)
-	// patient leaves the DLIJob to the operator that has not lost patience yet,
-	// and unwatched to none.
+	// patient assigns the DLIJob to the operator with long timeouts, unwatched to none.
 	patient, unwatched bool
-	// then is done to the DLIJob once it has been reached.
+	// then changes the DLIJob once it has reached the state.
 	then func(*v1alpha1.DLIJobSpec)
 
-	// reason of Ready, and outcome, that it comes to.
+	// reason is the expected reason of Ready, outcome the expected outcome.
 	reason  string
 	outcome v1alpha1.Outcome
-	// argoCD is the health that Argo CD shows.
+	// argoCD is the health that Argo CD should show.
 	argoCD string
 }
 
@@ -75,7 +73,7 @@ const (
 	suspended   = "Suspended"
 )
 
-// states are all rows of the table of states in docs/dlijob.md.
+// states returns all rows of the table of states in docs/dlijob.md.
 func states() []state {
 	being := func(word string) func(dlitest.Job) dlitest.Job {
 		return func(job dlitest.Job) dlitest.Job { return job.Launching(3*time.Second).Being(word, 1000*time.Hour) }
@@ -141,16 +139,16 @@ func states() []state {
 		{name: "deadline-exceeded", job: being("RUNNING"), reason: "DeadlineExceeded", argoCD: degraded,
 			spec: func(spec *v1alpha1.DLIJobSpec) { spec.ActiveDeadlineSeconds = new(int64(3600)) }},
 		{name: "suspended", spec: suspend, reason: "Suspended", argoCD: suspended},
-		// Changed after the operators were stopped.
+		// Changed after the operators have stopped.
 		{name: "changed", job: finishing, reason: "JobFinished", outcome: "Succeeded", argoCD: progressing},
 	}
 }
 
-// everyState makes all of them, once, for all tests that look at them.
+// everyState is set up once, for all tests that use it.
 var everyState stage
 
-// stage is a namespace with a DLIJob in each state. They stay as they are: the
-// operators that brought them there have been stopped.
+// stage is a namespace with a DLIJob in each state. The operators have been stopped, so
+// the states no longer change.
 type stage struct {
 	once sync.Once
 	err  error
@@ -171,9 +169,9 @@ func (s *stage) close() {
 	}
 }
 
-// set brings all DLIJobs into their states. DLI's clock stands still, and jobs
-// started so long ago that kubectl gives their age in hours: so figures and
-// ages are the same in every run.
+// set brings all DLIJobs into their states. DLI's clock stands still, and the jobs
+// started so long ago that kubectl shows their age in hours: this makes figures and
+// ages the same in every run.
 func (s *stage) set() error {
 	ctx, now := context.Background(), time.Now()
 	server, err := dlitest.NewServer(dlitest.WithClock(func() time.Time { return now }))
@@ -220,8 +218,7 @@ func (s *stage) set() error {
 	return admin.Create(ctx, connectionTo(server.URL(), namespace, "unseen", "dli-credentials"))
 }
 
-// connections are those whose health is looked at, with the reason of Ready
-// that each comes to.
+// connections lists the DLIConnections to check, with the expected reason of Ready.
 var connections = map[string]string{
 	"default":      "Connected",
 	"unused":       "Configured",
@@ -239,12 +236,12 @@ func (s *stage) setConnections(ctx context.Context) error {
 	}
 	nowhere := to("no-region", "dli-credentials")
 	nowhere.Spec.Endpoint, nowhere.Spec.Region = "", "cn-nowhere-9"
-	// Credentials of its own, or nobody else could ask while the first request with
-	// them hangs.
+	// It needs its own credentials: while the first request with new credentials hangs,
+	// no other is sent with them.
 	patient := dlitest.SampleUser()
 	patient.AccessKeyID = "AKSLOW"
 	s.dli.SetUsers(dlitest.SampleUser(), patient)
-	// Shared with the namespace whose jobs help to bring the states about.
+	// Shared with the namespace of the helper jobs.
 	slow, unreachable := to("slow", "slow"), connectionTo("http://127.0.0.1:1", namespace, "unreachable", "dli-credentials")
 	slow.Spec.AllowedNamespaces.From, unreachable.Spec.AllowedNamespaces.From = v1alpha1.NamespacesFromAll, v1alpha1.NamespacesFromAll
 	for _, object := range []client.Object{
@@ -265,12 +262,11 @@ func (s *stage) setConnections(ctx context.Context) error {
 }
 
 func (s *stage) setJobs(ctx context.Context, started time.Time) error {
-	// While one request tries the connection's credentials for the first time,
-	// others are pending.
+	// While one request tries new credentials, the other jobs stay pending.
 	s.dli.SetResponse("hanging", &dlitest.Response{Hang: true})
 	s.dli.SetResponse("pending", &dlitest.Response{Hang: true})
 	helpers := []*v1alpha1.DLIJob{helper("hanging", "slow")}
-	// And so many failures open the circuit of an endpoint.
+	// This many failures open the circuit of an endpoint.
 	for i := range 6 {
 		helpers = append(helpers, helper(fmt.Sprintf("failing-%d", i), "unreachable"))
 	}
@@ -280,7 +276,7 @@ func (s *stage) setJobs(ctx context.Context, started time.Time) error {
 		}
 	}
 	if !eventually(func() bool { return s.dli.Requests("hanging") > 0 }) {
-		return errors.New("DLI was not asked for the first job")
+		return errors.New("the first job was not polled")
 	}
 
 	for _, state := range states() {
@@ -330,8 +326,8 @@ func (s state) object() *v1alpha1.DLIJob {
 	return job
 }
 
-// await waits until every DLIJob and DLIConnection is as it shall be, and until
-// what there is to tell of the DLIJobs has been told.
+// await waits until every DLIJob and DLIConnection is in its state, and the Events have
+// been sent.
 func (s *stage) await(ctx context.Context) error {
 	for _, state := range states() {
 		if state.unwatched {
@@ -356,22 +352,22 @@ func (s *stage) await(ctx context.Context) error {
 			err := admin.Get(ctx, client.ObjectKey{Namespace: namespace, Name: name}, connection)
 			return err == nil && reasonOf(connection.Status.Conditions) == reason
 		}) {
-			return fmt.Errorf("DLIConnection %s has not come to %s: %+v", name, reason, connection.Status)
+			return fmt.Errorf("DLIConnection %s did not become %s: %+v", name, reason, connection.Status)
 		}
 	}
 	for _, name := range described {
 		events := &eventsv1.EventList{}
 		if !eventually(func() bool {
 			err := admin.List(ctx, events, client.InNamespace(namespace))
-			return err == nil && tellsOf(events, name)
+			return err == nil && hasEvent(events, name)
 		}) {
-			return fmt.Errorf("no event tells of DLIJob %s", name)
+			return fmt.Errorf("there is no Event for DLIJob %s", name)
 		}
 	}
 	return nil
 }
 
-func tellsOf(events *eventsv1.EventList, name string) bool {
+func hasEvent(events *eventsv1.EventList, name string) bool {
 	for _, event := range events.Items {
 		if event.Regarding.Name == name {
 			return true
@@ -389,7 +385,7 @@ func (s state) await(ctx context.Context) error {
 			meta.IsStatusConditionTrue(job.Status.Conditions, v1alpha1.StalledCondition) == (s.argoCD == degraded)
 	}
 	if !eventually(is) {
-		return fmt.Errorf("DLIJob %s has not come to %s: %+v", s.name, s.reason, job.Status)
+		return fmt.Errorf("DLIJob %s did not become %s: %+v", s.name, s.reason, job.Status)
 	}
 	return nil
 }
@@ -401,7 +397,7 @@ func reasonOf(conditions []metav1.Condition) string {
 	return ""
 }
 
-// change changes the spec of a DLIJob, again if the operator was quicker.
+// change changes the spec of a DLIJob, and retries on conflict.
 func change(ctx context.Context, name string, change func(*v1alpha1.DLIJobSpec)) error {
 	var err error
 	if !eventually(func() bool {
@@ -417,7 +413,7 @@ func change(ctx context.Context, name string, change func(*v1alpha1.DLIJobSpec))
 	return nil
 }
 
-// fetch returns an object of the stage as the API server does.
+// fetch returns an object of the stage from the API server.
 func fetch(t *testing.T, kind, name string) *unstructured.Unstructured {
 	t.Helper()
 	everyState.reach(t)

@@ -28,6 +28,7 @@ import (
 	"time"
 
 	"github.com/dli-operator/dli-operator/internal/dli/dlitest"
+	"github.com/dli-operator/dli-operator/test/testenv"
 )
 
 // submission is a run of submit-to-dli.sh.
@@ -41,8 +42,8 @@ type submission struct {
 	stderr string
 }
 
-// submitted runs the script against a server, and checks that it does not give the
-// token away.
+// submitted runs the script against a server, and checks that the output does not
+// contain the token.
 func submitted(t *testing.T, server *dlitest.Server, s submission) submission {
 	t.Helper()
 	command := s.command(t, server)
@@ -54,7 +55,7 @@ func submitted(t *testing.T, server *dlitest.Server, s submission) submission {
 	}
 	s.status, s.stdout, s.stderr = command.ProcessState.ExitCode(), stdout.String(), stderr.String()
 	if strings.Contains(s.stdout+s.stderr, dlitest.SampleUser().Token) {
-		t.Errorf("it shows the token:\n%s%s", s.stdout, s.stderr)
+		t.Errorf("the output contains the token:\n%s%s", s.stdout, s.stderr)
 	}
 	return s
 }
@@ -74,18 +75,18 @@ func (s submission) command(t *testing.T, server *dlitest.Server) *exec.Cmd {
 	return command
 }
 
-func TestSubmittedSQLArrivesAsItIs(t *testing.T) {
+func TestSQLIsSubmittedUnchanged(t *testing.T) {
 	server := newDLI(t)
 	for name, sql := range map[string]string{
 		"quotes and backslashes": `SELECT "a", 'b\'', '\\N', ` + "`c`" + ` FROM t`,
-		"lines":                  "-- a comment\r\nSELECT 1\n\n\tFROM t\n",
+		"line breaks":            "-- a comment\r\nSELECT 1\n\n\tFROM t\n",
 		"other scripts":          "SELECT '已取消', 'é', '🙂', '\u2028'",
-		"what a shell expands":   `SELECT '$HOME $(id) ${x} %s * \n' FROM t WHERE a != 'b'`,
+		"shell expansions":       `SELECT '$HOME $(id) ${x} %s * \n' FROM t WHERE a != 'b'`,
 		"control characters":     "SELECT '\x01\x7f'",
-		"an option":              "-e",
-		"much":                   "SELECT '" + strings.Repeat("x", 100_000) + "'",
+		"looks like an option":   "-e",
+		"long":                   "SELECT '" + strings.Repeat("x", 100_000) + "'",
 	} {
-		file := filepath.Join(t.TempDir(), "with blank.sql")
+		file := filepath.Join(t.TempDir(), "with space.sql")
 		if err := os.WriteFile(file, []byte(sql), 0o600); err != nil {
 			t.Fatal(err)
 		}
@@ -98,7 +99,7 @@ func TestSubmittedSQLArrivesAsItIs(t *testing.T) {
 				s = submitted(t, server, s)
 				job, found := server.Job(strings.TrimSuffix(s.stdout, "\n"))
 				if s.status != 0 || !found || s.stderr != "" {
-					t.Fatalf("got status %d, id %q and %q", s.status, s.stdout, s.stderr)
+					t.Fatalf("got exit code %d, stdout %q and stderr %q", s.status, s.stdout, s.stderr)
 				}
 				if job.Statement != sql {
 					t.Errorf("DLI was sent %q, want %q", job.Statement, sql)
@@ -106,8 +107,8 @@ func TestSubmittedSQLArrivesAsItIs(t *testing.T) {
 			})
 		}
 	}
-	t.Run("with queue and database, in each shell", func(t *testing.T) {
-		// What would make curl tell the token.
+	t.Run("with queue and database, in every shell", func(t *testing.T) {
+		// This would make curl print the token.
 		home := t.TempDir()
 		if err := os.WriteFile(filepath.Join(home, ".curlrc"), []byte("verbose\n"), 0o600); err != nil {
 			t.Fatal(err)
@@ -122,7 +123,7 @@ func TestSubmittedSQLArrivesAsItIs(t *testing.T) {
 	})
 }
 
-// The exit code says whether the SQL may be running. It is never sent twice.
+// The exit code says whether the SQL may be running. It is never submitted twice.
 func TestFailedSubmissions(t *testing.T) {
 	const sql, notSubmitted, notKnown = "SELECT 1", 1, 2
 	token := dlitest.SampleUser().Token
@@ -133,21 +134,21 @@ func TestFailedSubmissions(t *testing.T) {
 		status int
 		says   string
 	}{
-		"a token that has expired":  {submission{env: []string{"DLI_TOKEN=EXPIRED"}}, nil, notSubmitted, "HTTP 401, APIGW.0301, Incorrect IAM authentication information: decrypt token fail, request 0"},
-		"a project of others":       {submission{env: []string{"DLI_PROJECT_ID=ab12"}}, nil, notSubmitted, "HTTP 403, DLI.0003, Permission denied"},
-		"SQL with a mistake":        {submission{}, dlitest.DLIError(http.StatusBadRequest, "DLI.0004", "near 'SELCT'\n\x1b[31m"), notSubmitted, "HTTP 400, DLI.0004, near 'SELCT' [31m, request 0"},
+		"an expired token":          {submission{env: []string{"DLI_TOKEN=EXPIRED"}}, nil, notSubmitted, "HTTP 401, APIGW.0301, Incorrect IAM authentication information: decrypt token fail, request 0"},
+		"another tenant's project":  {submission{env: []string{"DLI_PROJECT_ID=ab12"}}, nil, notSubmitted, "HTTP 403, DLI.0003, Permission denied"},
+		"invalid SQL":               {submission{}, dlitest.DLIError(http.StatusBadRequest, "DLI.0004", "near 'SELCT'\n\x1b[31m"), notSubmitted, "HTTP 400, DLI.0004, near 'SELCT' [31m, request 0"},
 		"too many requests":         {submission{}, dlitest.GatewayError(http.StatusTooManyRequests, "APIGW.0308", "throttled", "abc"), notSubmitted, "HTTP 429, APIGW.0308, throttled, request 0"},
-		"a failure told with 200":   {submission{}, answer(200, `{"is_success":false,"message":"no such queue"}`), notSubmitted, "HTTP 200, no such queue"},
+		"a failure with status 200": {submission{}, answer(200, `{"is_success":false,"message":"no such queue"}`), notSubmitted, "HTTP 200, no such queue"},
 		"a redirect":                {submission{}, answer(302, "<html>"), notSubmitted, "HTTP 302, not a response of DLI"},
-		"an answer with the token":  {submission{}, dlitest.DLIError(http.StatusUnauthorized, "DLI.0015", "cannot parse "+token+"."), notSubmitted, "cannot parse [token]."},
-		"a failure of the gateway":  {submission{}, answer(502, "<html>"), notKnown, "HTTP 502, not a response of DLI"},
-		"a failure of DLI":          {submission{}, dlitest.DLIError(http.StatusBadRequest, "DLI.0999", "Server-side errors."), notKnown, "DLI.0999"},
-		"a result that is late":     {submission{}, dlitest.DLIError(http.StatusRequestTimeout, "DLI.0019", "Get sync job result timeout"), notKnown, "HTTP 408"},
-		"no id":                     {submission{}, answer(200, `{"is_success":true,"job_id":null}`), notKnown, "no job_id"},
-		"an id that is none":        {submission{}, answer(200, `{"is_success":true,"job_id":"a\nspec: {}"}`), notKnown, "no job_id"},
-		"no JSON":                   {submission{}, answer(200, "<html>"), notKnown, "no job_id"},
-		"an answer that ends early": {submission{}, &dlitest.Response{Body: `{"is_success":true,"job_id":"j1"}`, Cut: true}, notKnown, "no response"},
-		"no answer":                 {submission{}, &dlitest.Response{Reset: true}, notKnown, "no response"},
+		"a response with the token": {submission{}, dlitest.DLIError(http.StatusUnauthorized, "DLI.0015", "cannot parse "+token+"."), notSubmitted, "cannot parse [token]."},
+		"a gateway error":           {submission{}, answer(502, "<html>"), notKnown, "HTTP 502, not a response of DLI"},
+		"a DLI error":               {submission{}, dlitest.DLIError(http.StatusBadRequest, "DLI.0999", "Server-side errors."), notKnown, "DLI.0999"},
+		"a timeout in DLI":          {submission{}, dlitest.DLIError(http.StatusRequestTimeout, "DLI.0019", "Get sync job result timeout"), notKnown, "HTTP 408"},
+		"no job ID":                 {submission{}, answer(200, `{"is_success":true,"job_id":null}`), notKnown, "no job_id"},
+		"an invalid job ID":         {submission{}, answer(200, `{"is_success":true,"job_id":"a\nspec: {}"}`), notKnown, "no job_id"},
+		"not JSON":                  {submission{}, answer(200, "<html>"), notKnown, "no job_id"},
+		"a truncated response":      {submission{}, &dlitest.Response{Body: `{"is_success":true,"job_id":"j1"}`, Cut: true}, notKnown, "no response"},
+		"no response":               {submission{}, &dlitest.Response{Reset: true}, notKnown, "no response"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -156,10 +157,10 @@ func TestFailedSubmissions(t *testing.T) {
 			c.stdin = sql
 			s := submitted(t, server, c.submission)
 			if s.status != c.status || s.stdout != "" || !strings.Contains(s.stderr, c.says) || strings.Contains(s.stderr, "may be running") != (c.status == notKnown) {
-				t.Errorf("got status %d, %q and\n%swant status %d and %q", s.status, s.stdout, s.stderr, c.status, c.says)
+				t.Errorf("got exit code %d, stdout %q and stderr\n%swant exit code %d and %q", s.status, s.stdout, s.stderr, c.status, c.says)
 			}
 			if sent := server.Stats().ByCall[dlitest.CallSubmit]; sent != 1 {
-				t.Errorf("it was sent %d times", sent)
+				t.Errorf("it was submitted %d times", sent)
 			}
 		})
 	}
@@ -184,32 +185,32 @@ func TestRefusedSubmissions(t *testing.T) {
 		"no SQL":                 {submission{}, "there is no SQL"},
 		"blank SQL":              {submission{stdin: " \n"}, "there is no SQL"},
 		"SQL that is not UTF-8":  {submission{stdin: "SELECT '\xe9'"}, "not UTF-8"},
-		"a file that is missing": {submission{args: []string{"missing.sql"}}, "cannot read missing.sql"},
+		"a missing file":         {submission{args: []string{"missing.sql"}}, "cannot read missing.sql"},
 		"an unknown option":      {submission{args: []string{"-f"}}, "usage"},
 		"two files":              {submission{args: []string{"a", "b"}}, "usage"},
 		"-e without SQL":         {submission{args: []string{"-e"}}, "usage"},
 		"no endpoint":            {submission{env: []string{"DLI_ENDPOINT="}}, "DLI_ENDPOINT is not set"},
 		"no token":               {submission{env: []string{"DLI_TOKEN="}}, "DLI_TOKEN is not set"},
-		"a token and a line end": {submission{env: []string{"DLI_TOKEN=abc\r"}}, "white space"},
+		"a token with a newline": {submission{env: []string{"DLI_TOKEN=abc\r"}}, "white space"},
 		"http":                   {submission{env: []string{"DLI_ENDPOINT=http://dli.example.com"}}, "must start with https"},
-		"a path as project":      {submission{env: []string{"DLI_PROJECT_ID=a/../b"}}, "letters and digits"},
-		"nobody at the endpoint": {submission{stdin: "SELECT 1", env: []string{"DLI_ENDPOINT=http://127.0.0.1:1"}}, "not submitted: no connection"},
+		"a path as a project":    {submission{env: []string{"DLI_PROJECT_ID=a/../b"}}, "letters and digits"},
+		"an unused endpoint":     {submission{stdin: "SELECT 1", env: []string{"DLI_ENDPOINT=http://127.0.0.1:1"}}, "not submitted: no connection"},
 		"no jq":                  {submission{shell: []string{filepath.Join(onlyCurl, "sh")}, env: []string{"PATH=" + onlyCurl}}, "jq is not installed"},
 	} {
 		t.Run(name+" is refused", func(t *testing.T) {
 			s := submitted(t, server, c.submission)
 			if s.status != 1 || s.stdout != "" || !strings.Contains(s.stderr, c.says) {
-				t.Errorf("got status %d, %q and %q, want %q", s.status, s.stdout, s.stderr, c.says)
+				t.Errorf("got exit code %d, stdout %q and stderr %q, want %q", s.status, s.stdout, s.stderr, c.says)
 			}
 		})
 	}
 	if sent := server.Stats().Requests; sent != 0 {
-		t.Errorf("DLI was asked %d times", sent)
+		t.Errorf("DLI received %d requests", sent)
 	}
 }
 
-// Other users of the machine see the command lines of all processes.
-func TestNoCommandLineHasTheToken(t *testing.T) {
+// Other users of the machine can see the command lines of all processes.
+func TestTheTokenIsNotInACommandLine(t *testing.T) {
 	server := newDLI(t)
 	server.SetCallFault(dlitest.CallSubmit, &dlitest.Response{Hang: true})
 	command := submission{stdin: "SELECT 1"}.command(t, server)
@@ -221,24 +222,20 @@ func TestNoCommandLineHasTheToken(t *testing.T) {
 	}
 	list, err := exec.CommandContext(t.Context(), "ps", "-A", "-ww", "-o", "args").Output()
 	if err != nil || !strings.Contains(string(list), "submit-job") {
-		t.Fatalf("curl is not in the list of processes: %v", err)
+		t.Fatalf("curl is not in the process list: %v", err)
 	}
 	if strings.Contains(string(list), dlitest.SampleUser().Token) {
-		t.Error("the token is in the list of processes")
+		t.Error("the token is in the process list")
 	}
 	server.Close()
 	if err := command.Wait(); command.ProcessState.ExitCode() != 2 {
-		t.Errorf("it ends with %v", err)
+		t.Errorf("the script ended with %v", err)
 	}
 }
 
 func newDLI(t *testing.T) *dlitest.Server {
 	t.Helper()
-	server, err := dlitest.NewServer()
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(server.Close)
+	server := testenv.DLI(t)
 	server.SetTemplate(dlitest.Query("").Running(time.Hour))
 	return server
 }

@@ -14,10 +14,9 @@ See the License for the specific language governing permissions and
 limitations under the License.
 */
 
-// Package test tests what people and pipelines see of the operator: the tables
-// of kubectl, the health that Argo CD computes, and the recipes of the examples.
-// A real API server, the real kubectl and the operator itself take part; only
-// DLI is simulated.
+// Package test tests what users and pipelines see of the operator: the tables of
+// kubectl, the health that Argo CD computes, and the examples. It uses a real API
+// server, the real kubectl and the operator itself; only DLI is simulated.
 package test
 
 import (
@@ -49,9 +48,9 @@ import (
 	"github.com/dli-operator/dli-operator/test/testenv"
 )
 
-var update = flag.Bool("update", false, "write the golden files anew; look at what git says has changed")
+var update = flag.Bool("update", false, "rewrite the golden files; review the diff")
 
-// One API server serves all tests of the package.
+// All tests of the package share one API server.
 var (
 	controlPlane = &testenv.ControlPlane{CRDs: "../config/crd/bases"}
 	scheme       = testenv.Scheme()
@@ -84,15 +83,15 @@ func must(err error) {
 	}
 }
 
-// operator is the part of the world that one operator watches, and its pace.
+// operator is the configuration of an operator.
 type operator struct {
 	schedule poller.Schedule
 	cache    cache.Options
-	// reports says whether it writes the status of DLIConnections.
+	// reports is set if it writes the status of DLIConnections.
 	reports bool
 }
 
-// quick is a schedule that lets a test see in seconds what takes minutes.
+// quick is a schedule in seconds instead of minutes.
 func quick() poller.Schedule {
 	return poller.Schedule{
 		PollIntervalMin:       100 * time.Millisecond,
@@ -103,7 +102,7 @@ func quick() poller.Schedule {
 	}
 }
 
-// start runs an operator until stop is called.
+// start runs the operator until stop is called.
 func (o operator) start() (stop func() error, err error) {
 	ctx, cancel := context.WithCancel(context.Background())
 	mgr, err := ctrl.NewManager(controlPlane.Config(), ctrl.Options{
@@ -153,12 +152,11 @@ func connectionTo(endpoint, namespace, name, secret string) *v1alpha1.DLIConnect
 	}
 }
 
-// eventually waits until something is so, for far longer than it takes on a
-// busy machine.
+// eventually waits for a condition, much longer than it takes on a busy machine.
 func eventually(is func() bool) bool { return testenv.Within(time.Minute, is) }
 
-// kubeconfig writes one whose user is the cluster's administrator, or whom it
-// acts as, and whose commands work in a namespace.
+// kubeconfig writes a kubeconfig for a namespace, with the cluster's administrator as
+// the user, who impersonates another user unless as is empty.
 func kubeconfig(t *testing.T, namespace, as string) string {
 	t.Helper()
 	config := controlPlane.Config()
@@ -166,13 +164,12 @@ func kubeconfig(t *testing.T, namespace, as string) string {
 	return testenv.KubeConfig(t, config, namespace)
 }
 
-// kubectl runs the real one in a namespace.
 func kubectl(t *testing.T, namespace string, args ...string) string {
 	t.Helper()
 	return testenv.Kubectl(t, kubeconfig(t, namespace, ""), "", args...)
 }
 
-// golden compares a text with a file, or writes the file with -update.
+// golden compares a text with a file; with -update, it writes the file.
 func golden(t *testing.T, path, got string) {
 	t.Helper()
 	if *update {
@@ -183,16 +180,12 @@ func golden(t *testing.T, path, got string) {
 			t.Fatal(err)
 		}
 	}
-	want, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if diff := cmp.Diff(string(want), got); diff != "" {
-		t.Errorf("%s differs (-file +now); if it shall, write it with go test ./test -update:\n%s", path, diff)
+	if diff := cmp.Diff(testenv.Read(t, path), got); diff != "" {
+		t.Errorf("%s differs (-file +now); if that is intended, run go test ./test -update:\n%s", path, diff)
 	}
 }
 
-// What differs from run to run, and what stands for it in golden files.
+// varying lists what differs between runs, and its replacement in golden files.
 var varying = []struct {
 	pattern *regexp.Regexp
 	instead string

@@ -27,13 +27,15 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/dli-operator/dli-operator/test/testenv"
 )
 
 var noon = time.Date(2026, 11, 22, 12, 0, 0, 0, time.UTC)
 
 func usual() policy { return policy{min: 5 * time.Second, max: time.Minute, factor: 0.1} }
 
-func TestPolicyFollowsTheAgeOfAJob(t *testing.T) {
+func TestPollIntervalGrowsWithAge(t *testing.T) {
 	tests := []struct{ age, want time.Duration }{
 		{10 * time.Second, 5 * time.Second},
 		{5 * time.Minute, 30 * time.Second},
@@ -41,7 +43,7 @@ func TestPolicyFollowsTheAgeOfAJob(t *testing.T) {
 	}
 	for _, test := range tests {
 		if got := usual().interval(test.age); got != test.want {
-			t.Errorf("a job of %v: got %v, want %v", test.age, got, test.want)
+			t.Errorf("a job that is %v old: got %v, want %v", test.age, got, test.want)
 		}
 	}
 }
@@ -54,7 +56,7 @@ func TestPopulationChanges(t *testing.T) {
 	p.add(noon, true)
 	p.created(1, noon.Add(time.Second))
 	p.willBecome(1, noon.Add(4*time.Second))
-	p.willChange(1, noon.Add(time.Hour)) // after it
+	p.willChange(1, noon.Add(time.Hour)) // after the window
 	if got := p.changes(noon, noon.Add(time.Minute)); got != 3 {
 		t.Errorf("got %d changes, want the end of one job, the creation and the launch of the other", got)
 	}
@@ -69,12 +71,12 @@ func TestPopulationNews(t *testing.T) {
 	p.show(0, "RUNNING", true, false, noon)
 	p.show(0, "RUNNING", true, false, noon)
 	p.show(0, "FINISHED", true, true, noon)
-	p.show(7, "a job of somebody else", true, true, noon)
+	p.show(7, "an unknown job", true, true, noon)
 	if got, want := p.counted(), (eventCounts{all: 3, news: 2, figures: 1}); got != want {
 		t.Errorf("got %+v, want %+v", got, want)
 	}
 	if got := p.unpolled(); got != 0 {
-		t.Errorf("got %d jobs that were not polled, want none", got)
+		t.Errorf("got %d jobs that were not polled, want 0", got)
 	}
 }
 
@@ -98,10 +100,10 @@ func TestPopulationLateness(t *testing.T) {
 		t.Errorf("seen: got %+v", d)
 	}
 	if got := p.unstored(noon); got != 1 {
-		t.Errorf("got %d ends that are not stored, want 1", got)
+		t.Errorf("got %d ends that were not stored, want 1", got)
 	}
 	if ends, p50, last := p.storedAfter(noon.Add(60*time.Second), noon.Add(90*time.Second)); ends != 1 || p50 != 7 || last != 7 {
-		t.Errorf("got %d, %v, %v, want the one that was told before and stored 7 s after", ends, p50, last)
+		t.Errorf("got %d, %v, %v, want the one that was reported before and stored 7 s after", ends, p50, last)
 	}
 }
 
@@ -114,7 +116,7 @@ func TestPopulationWantedPolls(t *testing.T) {
 	}
 	p.willChange(0, noon.Add(4*time.Minute))
 	if got := p.wanted(noon, noon.Add(10*time.Minute)); math.Abs(got-5) > 0.01 {
-		t.Errorf("got %v polls of a job that ends after four minutes, want 4 and one that sees the end", got)
+		t.Errorf("got %v polls of a job that ends after four minutes, want 4 and one after the end", got)
 	}
 }
 
@@ -142,7 +144,7 @@ late_count 100
 	}
 }
 
-func TestTheSmokeTestFailsByCountsAlone(t *testing.T) {
+func TestOnlyCountsFailTheSmokeTest(t *testing.T) {
 	good := func() stage {
 		return stage{polling: polling{kept: 1}, effort: effort{cpu: 9, floor: 1, controlPlaneNet: 9}, writing: writing{changes: 100, written: 100}}
 	}
@@ -150,7 +152,7 @@ func TestTheSmokeTestFailsByCountsAlone(t *testing.T) {
 		spoil func(*stage)
 		fails bool
 	}{
-		"dear polls":      {func(*stage) {}, false},
+		"expensive polls": {func(*stage) {}, false},
 		"too few polls":   {func(s *stage) { s.kept = 0.9 }, true},
 		"too many writes": {func(s *stage) { s.written = 110 }, true},
 		"too many dials":  {func(s *stage) { s.dials = 1000 }, true},
@@ -165,8 +167,8 @@ func TestTheSmokeTestFailsByCountsAlone(t *testing.T) {
 	}
 }
 
-// hack/pictures draws what the benchmark prints.
-func TestPicturesTakeWhatIsPrinted(t *testing.T) {
+// hack/pictures reads the output of the benchmark.
+func TestPicturesReadTheOutput(t *testing.T) {
 	s := stage{jobs: 4711}
 	s.done, s.cpu, s.floor = 78.5, 0.4, 0.3
 	s.stored.shareP50, s.stored.shareP99, s.stored.shareMax = 0.5, 1.0, 1.1
@@ -186,12 +188,8 @@ func TestPicturesTakeWhatIsPrinted(t *testing.T) {
 	if out, err := exec.CommandContext(t.Context(), "go", "-C", "../pictures", "run", ".", "-dir="+dir, output).CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
-	text, err := os.ReadFile(figures)
-	if err != nil {
-		t.Fatal(err)
-	}
 	var got struct{ Operator []map[string]any }
-	if err := json.Unmarshal(text, &got); err != nil {
+	if err := json.Unmarshal([]byte(testenv.Read(t, figures)), &got); err != nil {
 		t.Fatal(err)
 	}
 	want := []map[string]any{{
@@ -202,17 +200,17 @@ func TestPicturesTakeWhatIsPrinted(t *testing.T) {
 		t.Errorf("got %v, want %v", got.Operator, want)
 	}
 	if drawn, err := filepath.Glob(filepath.Join(dir, "*.svg")); err != nil || len(drawn) != 4 {
-		t.Errorf("got the pictures %v, %v, want two for light pages and two for dark ones", drawn, err)
+		t.Errorf("got the pictures %v, %v, want two for light and two for dark pages", drawn, err)
 	}
 }
 
-func TestRefusedFlags(t *testing.T) {
+func TestInvalidFlags(t *testing.T) {
 	tests := map[string][]string{
-		"numbers that do not ascend":           {"-jobs=10,10"},
+		"numbers that are not ascending":       {"-jobs=10,10"},
 		"a window shorter than an interval":    {"-window=30s"},
-		"an interval whose ends are swapped":   {"-ages=2h-1h"},
-		"a least interval beyond the greatest": {"-poll-interval-min=2m"},
-		"fewer than no ends":                   {"-ends-per-second=-1"},
+		"a range whose bounds are swapped":     {"-ages=2h-1h"},
+		"a minimum interval above the maximum": {"-poll-interval-min=2m"},
+		"a negative number of ends":            {"-ends-per-second=-1"},
 		"an argument":                          {"x"},
 	}
 	for name, args := range tests {
@@ -221,13 +219,13 @@ func TestRefusedFlags(t *testing.T) {
 		}
 	}
 	if _, err := parse(nil); err != nil {
-		t.Errorf("the defaults are refused: %v", err)
+		t.Errorf("the defaults are rejected: %v", err)
 	}
 	o, err := parse([]string{"-ends-per-second=100", "-writes-stopped=60s"})
 	if want := 156 * time.Second; err != nil || o.window != want {
 		t.Errorf("got a window of %v, %v, want %v", o.window, err, want)
 	}
 	if _, err := parse([]string{"-smoke"}); err != nil {
-		t.Errorf("the smoke test is refused: %v", err)
+		t.Errorf("the smoke test is rejected: %v", err)
 	}
 }

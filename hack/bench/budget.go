@@ -29,14 +29,14 @@ type budget struct {
 	value  float64
 	limit  float64
 	digits int
-	// least says that the limit is the least value rather than the most.
+	// least is set if the limit is a minimum.
 	least bool
-	// smoke is the limit beyond which the smoke test fails; 0 for none. Only counts
-	// have one: what else the machine does hardly changes them.
+	// smoke is the limit at which the smoke test fails; 0 for none. Only counts have
+	// one, because other load on the machine hardly affects them.
 	smoke float64
 }
 
-// within reports whether a limit is kept. No value is within any.
+// within reports whether the value is within a limit. NaN never is.
 func (b budget) within(limit float64) bool {
 	if b.least {
 		return b.value >= limit
@@ -48,7 +48,7 @@ func (b budget) within(limit float64) bool {
 func (r *report) budgets() []budget {
 	s := r.stages[len(r.stages)-1]
 	if r.options.policy.lists > 0 {
-		// Few requests are polls of one job, and each costs more.
+		// With lists, most requests are for many jobs, and cost more than a poll.
 		return []budget{
 			{name: "status writes per change of a job", value: s.perChange(), limit: 1.05, digits: 3},
 			{name: "memory per job above idle, KiB", value: s.perJob / 1024, limit: 8, digits: 1},
@@ -57,11 +57,11 @@ func (r *report) budgets() []budget {
 	}
 	all := []budget{
 		{name: "operator CPU per poll, times the bare client's", value: s.overFloor(), limit: 1.2, digits: 2},
-		// A sample of a random process: a hundredth may be missing by chance.
+		// Polls have a random jitter, so a few may be missing by chance.
 		{name: "polls done of polls wanted", value: s.kept, limit: 0.99, digits: 3, least: true, smoke: 0.95},
 		{name: "status writes per change of a job", value: s.perChange(), limit: 1.05, digits: 3, smoke: 1.05},
 		{name: "API server and etcd above idle, CPU seconds per 1000 polls", value: s.controlPlaneNet, limit: 0.5, digits: 3},
-		// On a busy machine more requests are under way at once, and the pools grow.
+		// On a busy machine, more requests are in flight at once, and the pools grow.
 		{name: "TCP connections opened per 1000 polls", value: s.dials, limit: 1, digits: 3, smoke: 10},
 		{name: "memory per job above idle, KiB", value: s.perJob / 1024, limit: 8, digits: 1},
 		{name: "p99 of an end seen later than its poll interval and jitter, seconds", value: s.seen.beyondP99, limit: 0.5, digits: 2},
@@ -98,7 +98,7 @@ func (r *report) printBudgets(out io.Writer) error {
 	}
 	fmt.Fprintf(out, "\nmeasured on %s in %v\n", r.began.Format(time.DateOnly), time.Since(r.began).Round(time.Second))
 	if r.options.smoke && len(broken) > 0 {
-		return fmt.Errorf("beyond what a smoke test allows: %s", strings.Join(broken, "; "))
+		return fmt.Errorf("the smoke test failed: %s", strings.Join(broken, "; "))
 	}
 	return nil
 }

@@ -34,13 +34,14 @@ import (
 	"github.com/dli-operator/dli-operator/internal/dli/dlitest"
 )
 
-// floorJob is the job that the bare client polls. It is not a DLIJob, because the
+// floorJob is the job that the bare client polls. It has no DLIJob, because the
 // simulator's records of those are about the operator.
 const floorJob = "floor"
 
-// pollAtRate is the floor: a process that polls the simulator as often as the operator, and
-// does nothing else. It signs with the same SDK code, reuses connections, has one timer per
-// poll at random times, and drops the answers. It runs until ctx is done.
+// pollAtRate is the bare client: a process that polls the simulator as often as the
+// operator and does nothing else. It signs with the same SDK code, reuses connections,
+// uses one timer per poll at random times, and discards the responses. It runs until
+// ctx is done.
 func pollAtRate(ctx context.Context, o options) error {
 	const period = 10 * time.Second
 	jobs := max(1, int(o.floorRate*period.Seconds()+0.5))

@@ -33,7 +33,7 @@ import (
 	"github.com/dli-operator/dli-operator/internal/dli/dlitest"
 )
 
-// statement has a typical length.
+// statement is of typical length.
 var statement = "insert overwrite table sales.daily select " + strings.Repeat("sum(case when region = 'north' then amount else 0 end), ", 5) + "d from sales.raw group by d"
 
 func nameOf(i int) string { return fmt.Sprintf("bench-%07d", i) }
@@ -77,8 +77,8 @@ func (w *world) createConnections(ctx context.Context) error {
 	return nil
 }
 
-// grow creates long-running jobs until there are n, evenly over at least the given time, so
-// that their polls are spread.
+// grow creates long-running jobs until there are n, spread evenly over at least the
+// given time, so that their polls are spread too.
 func (w *world) grow(ctx context.Context, n int, least time.Duration) error {
 	first := w.jobs.len()
 	const batch = 1000
@@ -118,7 +118,7 @@ func (w *world) create(ctx context.Context, i int) error {
 	})
 }
 
-// endSome ends n of the running jobs, each at a random time before the given one.
+// endSome ends n running jobs, each at a random time before the given one.
 func (w *world) endSome(ctx context.Context, n int, until time.Time) error {
 	scripts := make([]dlitest.Job, 0, n)
 	begin := time.Now().Add(time.Second)
@@ -130,8 +130,8 @@ func (w *world) endSome(ctx context.Context, n int, until time.Time) error {
 	return w.tell(ctx, scripts)
 }
 
-// shortJobs creates n jobs that launch, run and end within 20 seconds, evenly until the
-// given time.
+// shortJobs creates n jobs that launch, run and end within 20 seconds, spread evenly
+// until the given time.
 func (w *world) shortJobs(ctx context.Context, n int, until time.Time) error {
 	pause := max(0, time.Until(until)) / time.Duration(n)
 	for range n {

@@ -26,11 +26,10 @@ limitations under the License.
 //	make bench BENCHFLAGS="-jobs 5000 -writes-stopped 60s"
 //	make bench BENCHFLAGS="-jobs 10000 -operator-flags '--poll-interval-max=2m'"
 //
-// For each number of jobs it creates the missing ones, waits until only polling goes on,
-// and measures for a while, in parallel with a bare client that polls at the same rate:
-// see floor.go. At the end it restarts the operator. It prints lines of name: value, a
-// table in Markdown, and whether each budget is met. make pictures draws
-// them.
+// For each number of jobs, it creates the missing ones, waits until only polling
+// continues, and measures for a while, in parallel with a bare client that polls at the
+// same rate: see floor.go. At the end it restarts the operator. It prints lines of name:
+// value, a table in Markdown, and whether each budget is met. make pictures draws them.
 //
 // Everything listens on loopback. Needs KUBEBUILDER_ASSETS and Linux.
 package main
@@ -80,7 +79,7 @@ type options struct {
 	keepLogs bool
 }
 
-// load are the jobs that the operator watches.
+// load describes the jobs that the operator watches.
 type load struct {
 	jobs          []int
 	connections   int
@@ -90,14 +89,14 @@ type load struct {
 	endsPerSecond float64
 }
 
-// service is how the simulator answers.
+// service describes how the simulator responds.
 type service struct {
 	latency   time.Duration
 	errorRate float64
 	tls       bool
 }
 
-// trouble is how the operator's writes are disturbed during the measurement.
+// trouble describes how the operator's writes are disturbed during the measurement.
 type trouble struct {
 	slowWrites    time.Duration
 	writesStopped time.Duration
@@ -106,26 +105,26 @@ type trouble struct {
 // some reports whether there is any disturbance.
 func (t trouble) some() bool { return t.slowWrites > 0 || t.writesStopped > 0 }
 
-// bareClient is what the benchmark tells itself when it starts the bare client.
+// bareClient has the options that the benchmark passes to the bare client.
 type bareClient struct {
 	floorRate float64
 	endpoint  string
 	caFile    string
 }
 
-// policy is when the operator polls, as its flags of the same names say.
+// policy has the operator's polling flags.
 type policy struct {
 	min, max time.Duration
 	factor   float64
 	lists    time.Duration
 }
 
-// interval is the time between two polls of a job of that age.
+// interval returns the time between two polls of a job of an age.
 func (p policy) interval(age time.Duration) time.Duration {
 	return min(max(time.Duration(p.factor*float64(age)), p.min), p.max)
 }
 
-// longest is that time with the operator's jitter.
+// longest is interval with the maximum jitter.
 func (p policy) longest(age time.Duration) time.Duration { return p.interval(age) * 11 / 10 }
 
 // span is a range of durations, written 10m-12h.
@@ -150,7 +149,7 @@ func (s *span) Set(text string) (err error) {
 	return nil
 }
 
-// any returns a duration of the range, each as likely as the other.
+// any returns a random duration in the range.
 func (s *span) any() time.Duration { return s.from + rand.N(s.to-s.from) }
 
 func (o *options) bind(flags *flag.FlagSet) {
@@ -163,11 +162,11 @@ func (o *options) bind(flags *flag.FlagSet) {
 	flags.Var(&o.ages, "ages", "how long the jobs have been running when they are created")
 	flags.Float64Var(&o.ends, "ends", 0.01, "fraction of the jobs that end while being measured; at least 20 jobs")
 	flags.Float64Var(&o.short, "short", 0.005, "short jobs of three states that begin and end while being measured, as a fraction of the jobs; at least 5, at most 250")
-	flags.Float64Var(&o.endsPerSecond, "ends-per-second", 0, "how many more jobs end each second while being measured; they are created besides -jobs")
+	flags.Float64Var(&o.endsPerSecond, "ends-per-second", 0, "how many more jobs end each second while being measured; they are created in addition to -jobs")
 	flags.DurationVar(&o.slowWrites, "slow-writes", 0, "additional delay of each write of the operator during the measurement")
 	flags.DurationVar(&o.writesStopped, "writes-stopped", 0, "how long the API server is unavailable to the operator during the measurement")
-	flags.DurationVar(&o.latency, "latency", 20*time.Millisecond, "of the simulator's answers")
-	flags.Float64Var(&o.errorRate, "error-rate", 0, "fraction of the simulator's answers that are errors")
+	flags.DurationVar(&o.latency, "latency", 20*time.Millisecond, "latency of the simulator's responses")
+	flags.Float64Var(&o.errorRate, "error-rate", 0, "fraction of the simulator's responses that are errors")
 	flags.BoolVar(&o.tls, "tls", false, "use TLS and HTTP/2, as with DLI, instead of plain HTTP/1.1")
 	flags.DurationVar(&o.window, "window", 0, "how long to measure; 0 for as long as it takes to see all ends")
 	flags.DurationVar(&o.pace, "pace", 0, "minimum time in which to create the jobs, to spread their polls; 0 for half the longest poll interval")
@@ -185,7 +184,7 @@ func parse(args []string) (options, error) {
 	o := options{load: load{ages: span{10 * time.Minute, 12 * time.Hour}}}
 	flags := flag.NewFlagSet("bench", flag.ContinueOnError)
 	o.bind(flags)
-	jobs := flags.String("jobs", "100,1000,10000", "numbers of jobs to measure at, ascending")
+	jobs := flags.String("jobs", "100,1000,10000", "numbers of jobs to measure at, in ascending order")
 	pass := flags.String("operator-flags", "", "additional flags for the operator, separated by spaces")
 	if err := flags.Parse(args); err != nil {
 		return o, err
@@ -195,10 +194,11 @@ func parse(args []string) (options, error) {
 	}
 	o.pass = strings.Fields(*pass)
 	if o.smoke {
-		// The polls of a minute in ten seconds: enough to count, soon enough to wait for.
+		// As many polls in ten seconds as usual in a minute: enough to count in a short
+		// time.
 		*jobs, o.policy.max, o.window, o.pace, o.restart = "1000", 10*time.Second, 35*time.Second, 10*time.Second, false
-		// Each has a pool of TCP connections that grows for some minutes: with many,
-		// that is all there would be to see.
+		// Each connection has a pool of TCP connections that grows for some minutes.
+		// With many, only this growth would be visible.
 		o.connections = 2
 	}
 	for n := range strings.SplitSeq(*jobs, ",") {
@@ -223,7 +223,7 @@ func (o *options) complete() error {
 	if o.window == 0 {
 		o.window = longest + 15*time.Second
 		if o.endsPerSecond > 0 {
-			// The operator learns of as many a second as end only after an interval.
+			// Ends are noticed at that rate only after one poll interval.
 			o.window = 2*longest + 5*time.Second
 		}
 		if o.writesStopped > 0 {
@@ -234,7 +234,7 @@ func (o *options) complete() error {
 		o.pace = o.policy.max / 2
 	}
 	if o.window < longest+5*time.Second {
-		return fmt.Errorf("-window %v: ends are seen up to %v late; measure for 5 s longer than that", o.window, longest)
+		return fmt.Errorf("-window %v: ends may be noticed %v late; measure at least 5 s longer than that", o.window, longest)
 	}
 	return nil
 }

@@ -66,15 +66,14 @@ func (w *world) snapshot(ctx context.Context) (s snapshot, err error) {
 // idle is the usage without jobs.
 type idle struct {
 	rss, heap, goroutines float64
-	operator              float64 // CPU seconds a second
+	operator              float64 // CPU seconds per second
 	controlPlane          float64
 }
 
-// measureIdle starts the operator and measures it and the control plane while
-// there is nothing to do.
+// measureIdle starts the operator, and measures it and the control plane without jobs.
 func (w *world) measureIdle(ctx context.Context) (i idle, err error) {
 	const window = 10 * time.Second
-	say("measuring them idle")
+	say("measuring without jobs")
 	if err := wait(ctx, window); err != nil { // the API server is busy at first
 		return i, err
 	}
@@ -99,7 +98,7 @@ func (w *world) measureIdle(ctx context.Context) (i idle, err error) {
 	return i, err
 }
 
-// heap is the live heap at the last garbage collection.
+// heap returns the live heap after the last garbage collection.
 func heap(metrics series) float64 {
 	if live := metrics.sum("go_gc_heap_live_bytes"); live > 0 {
 		return live
@@ -113,8 +112,8 @@ func (w *world) measureStage(ctx context.Context, n int, i idle) (s stage, err e
 	if s.creation, err = w.populate(ctx, n); err != nil {
 		return s, err
 	}
-	// The bare client polls at the same time, so that whatever else this machine
-	// does makes both equally dear.
+	// The bare client runs at the same time, so that other load on this machine affects
+	// both.
 	if err := w.startFloor(ctx); err != nil {
 		return s, err
 	}
@@ -138,7 +137,7 @@ func (w *world) measureStage(ctx context.Context, n int, i idle) (s stage, err e
 	return s, w.retireFloor(ctx)
 }
 
-// populate creates the missing ones of n jobs, and the additional ones that will end.
+// populate creates the jobs that are missing from n, and those of -ends-per-second.
 func (w *world) populate(ctx context.Context, n int) (c creation, err error) {
 	w.doomed += int(w.endsPerSecond * w.endsWithin().Seconds())
 	n += w.doomed
@@ -165,11 +164,11 @@ func (w *world) populate(ctx context.Context, n int) (c creation, err error) {
 	return c, nil
 }
 
-// endsWithin is how much of the window jobs end in: who ends later need not be
-// seen in it.
+// endsWithin is the part of the window in which jobs end: later ends may not be noticed
+// within it.
 func (w *world) endsWithin() time.Duration { return w.window - w.policy.max*11/10 - 2*time.Second }
 
-// settle waits until every job was polled once and only polling goes on.
+// settle waits until every job was polled once and only polling continues.
 func (w *world) settle(ctx context.Context) error {
 	if err := await(ctx, 10*time.Minute, "the first poll of every job", func() (bool, error) {
 		return w.jobs.unpolled() == 0, w.operator.Alive()
@@ -193,26 +192,27 @@ func (w *world) settle(ctx context.Context) error {
 	})
 }
 
-// count is the number of requests at a time.
+// count is a number of requests at a time.
 type count struct {
 	at       time.Time
 	requests float64
 }
 
-// observed is a window: what was counted before and after it, and in it.
+// observed has the measurements of a window.
 type observed struct {
 	before, after snapshot
-	// whole is what was asked in a whole number of intervals: jobs that were created
-	// together are polled together, so another time holds by chance more or fewer
-	// of their polls.
+	// whole is the count after a whole number of poll intervals: jobs that were created
+	// together are polled together, so any other time includes more or fewer of their
+	// polls by chance.
 	whole count
-	// last is when the ends were looked at, back when the API server was there again.
+	// last is when the ends were evaluated, back when the API server was available
+	// again.
 	last, back      time.Time
 	lowest, highest float64 // resident memory of the operator
 }
 
-// observe measures for a window in which some jobs end and some short ones run. All their
-// changes are at its beginning, because they must be seen before its end.
+// observe measures for a window in which some jobs end and some short ones run. All
+// changes happen early enough to be noticed within the window.
 func (w *world) observe(ctx context.Context, n int) (seen observed, err error) {
 	if seen.before, err = w.snapshot(ctx); err != nil {
 		return seen, err
@@ -249,14 +249,14 @@ func (w *world) observe(ctx context.Context, n int) (seen observed, err error) {
 	return seen, err
 }
 
-// liveAndDie lets some of n jobs end and some short ones live, before the end.
+// liveAndDie ends some of n jobs and runs some short ones.
 func (w *world) liveAndDie(ctx context.Context, n int, whole, end time.Time) error {
 	ends := min(n/2, max(20, int(w.ends*float64(n)))) + int(w.endsPerSecond*w.endsWithin().Seconds())
 	if err := w.endSome(ctx, ends, end.Add(w.endsWithin()-w.window)); err != nil {
 		return err
 	}
 	if w.writesStopped > 0 {
-		return nil // the operator would not learn of new ones
+		return nil // new jobs would not reach the operator
 	}
 	until := end.Add(-27 * time.Second)
 	if whole.Before(until) {
@@ -265,8 +265,8 @@ func (w *world) liveAndDie(ctx context.Context, n int, whole, end time.Time) err
 	return w.shortJobs(ctx, min(250, max(5, int(w.short*float64(n)))), until)
 }
 
-// profile takes a CPU profile of the operator for the window, and one of its
-// heap at the end.
+// profile takes a CPU profile of the operator during the window, and a heap profile at
+// the end.
 func (w *world) profile(ctx context.Context, n int) (stop func()) {
 	if w.pprof == "" {
 		return func() {}
@@ -294,8 +294,8 @@ func (w *world) profile(ctx context.Context, n int) (stop func()) {
 	return func() { take("/debug/pprof/heap?gc=1", "heap") }
 }
 
-// startFloor starts the bare client at the rate that the operator should poll at,
-// and waits until it does.
+// startFloor starts the bare client at the expected rate of the operator, and waits
+// until it polls.
 func (w *world) startFloor(ctx context.Context) error {
 	self, err := os.Executable()
 	if err != nil {
@@ -320,5 +320,5 @@ func (w *world) retireFloor(ctx context.Context) error {
 	return w.tell(ctx, []dlitest.Job{longJob(floorJob, time.Now()).Finishes(4)})
 }
 
-// asked is the number of requests to DLI according to the operator's metrics.
+// asked returns the number of requests to DLI in the operator's metrics.
 func asked(metrics series) float64 { return metrics.sum(requestsTotal) }

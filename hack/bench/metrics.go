@@ -27,7 +27,7 @@ import (
 	"strings"
 )
 
-// series are the metrics of a process: name{labels} to value.
+// series holds the metrics of a process: name{labels} to value.
 type series map[string]float64
 
 // scrape reads the metrics of a process.
@@ -64,8 +64,8 @@ func readSeries(text io.Reader) (series, error) {
 	return all, lines.Err()
 }
 
-// sum adds up the series of a name that carry all the given labels, each
-// written name="value".
+// sum adds up the series with a name and all the given labels, each written as
+// name="value".
 func (s series) sum(name string, labels ...string) (total float64) {
 next:
 	for key, value := range s {
@@ -83,8 +83,8 @@ next:
 	return total
 }
 
-// within returns the upper bound of the histogram bucket that contains a quantile of what was
-// observed since before.
+// within returns the upper bound of the histogram bucket that contains a quantile of
+// the observations since before.
 func (s series) within(name string, before series, share float64) float64 {
 	total := s.sum(name+"_count") - before.sum(name+"_count")
 	least := math.Inf(1)

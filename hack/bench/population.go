@@ -25,16 +25,15 @@ import (
 	"time"
 )
 
-// population is what is known about all jobs: their timelines in the simulator, and what the
-// API showed.
+// population records all jobs: their timelines in the simulator, and what the API
+// showed.
 type population struct {
 	policy policy
 
 	mu   sync.Mutex
 	jobs []*job
-	// events counts what the watch has shown since it began: changes of a
-	// status word, an outcome or a condition, and rewrites that changed figures
-	// alone.
+	// events counts the watch events: changes of a status, an outcome or a condition,
+	// and writes that only changed figures.
 	events eventCounts
 }
 
@@ -45,10 +44,10 @@ type job struct {
 	start   time.Time
 	short   bool
 	created time.Time
-	// changes are the instants at which the simulator changes the status word.
+	// changes are the times at which the simulator changes the status.
 	changes []time.Time
 	// ends is the last of them if the job ends; told is when the simulator first
-	// said so, and stored when the API did.
+	// reported it, and stored when the API first showed it.
 	ends, told, stored time.Time
 	polled             bool
 	shown              string
@@ -74,7 +73,7 @@ func (p *population) created(i int, at time.Time) {
 	p.jobs[i].created = at
 }
 
-// running picks n jobs that will not end as yet.
+// running picks n jobs without a planned end.
 func (p *population) running(n int) []int {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -103,8 +102,8 @@ func (p *population) willChange(i int, end time.Time) time.Time {
 	return p.jobs[i].start
 }
 
-// show takes what the watch shows of a job at now: words that tell one state
-// from another, and whether it was polled and has ended.
+// show records what the watch shows of a job at now: words that identify its state, and
+// whether it was polled and has ended.
 func (p *population) show(i int, words string, polled, ended bool, now time.Time) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -143,8 +142,8 @@ func (p *population) counted() eventCounts {
 	return p.events
 }
 
-// changes counts what the simulator changed in that time: every new status word
-// of a watched job, the first one, which comes with the DLIJob, included.
+// changes counts the changes in the simulator in a period: every new status of a
+// watched job, including the first one, which the new DLIJob gets.
 func (p *population) changes(from, to time.Time) (n int) {
 	within := func(t time.Time) bool { return t.After(from) && !t.After(to) }
 	p.mu.Lock()
@@ -162,7 +161,7 @@ func (p *population) changes(from, to time.Time) (n int) {
 	return n
 }
 
-// active counts the jobs that have not ended at that time.
+// active counts the jobs that have not ended at a time.
 func (p *population) active(at time.Time) (n int) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -174,8 +173,8 @@ func (p *population) active(at time.Time) (n int) {
 	return n
 }
 
-// wanted is the number of polls by policy in that time: one per interval for each job, from
-// its creation to the poll that sees its end.
+// wanted returns the number of polls by policy in a period: one per interval for each
+// job, from its creation to the poll that notices its end.
 func (p *population) wanted(from, to time.Time) (polls float64) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -183,13 +182,13 @@ func (p *population) wanted(from, to time.Time) (polls float64) {
 		begin, end := from, to
 		if j.created.After(begin) {
 			begin = j.created
-			polls++ // the first, at once
+			polls++ // the first poll is immediate
 		}
 		if j.created.IsZero() || begin.After(to) {
 			continue
 		}
 		if !j.ends.IsZero() {
-			// One more poll after the end sees it, whenever in the interval that comes.
+			// One more poll, after the end, notices it.
 			if last := j.ends.Add(p.policy.interval(j.ends.Sub(j.start))); last.Before(end) {
 				end = last
 			}
@@ -214,7 +213,8 @@ func (p *population) seen(told map[string]time.Time) {
 	}
 }
 
-// unstored counts the jobs that ended before a time and whose end the API does not show.
+// unstored counts the jobs that ended before a time and whose end the API does not
+// show.
 func (p *population) unstored(by time.Time) (n int) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -226,24 +226,24 @@ func (p *population) unstored(by time.Time) (n int) {
 	return n
 }
 
-// lateness is how late the ends of jobs were seen.
+// lateness is how late the ends of jobs were noticed.
 type lateness struct {
 	ends int
-	// seen is when the operator saw the end, stored when the API showed it.
+	// seen is when the operator received the end, stored when the API showed it.
 	seen, stored distribution
 }
 
-// distribution is of the time from the end of each job.
+// distribution describes the time since the end of each job.
 type distribution struct {
 	missing       int
 	p50, p99, max float64 // seconds
-	// The same as a share of the interval at which the job was polled then, and
-	// in seconds beyond that interval and its jitter.
+	// The same as a fraction of the poll interval of the job, and in seconds beyond
+	// that interval and its jitter.
 	shareP50, shareP99, shareMax    float64
 	beyondP50, beyondP99, beyondMax float64
 }
 
-// lateness measures the ends that fell into a time, from what was known at last.
+// lateness evaluates the ends in a period, at the time last.
 func (p *population) lateness(from, to, last time.Time) (l lateness) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -259,8 +259,8 @@ func (p *population) lateness(from, to, last time.Time) (l lateness) {
 	return l
 }
 
-// distribution counts an end that was not known at last as late by the time that
-// was left: leaving it out would flatter the rest.
+// distribution counts an end that was still unknown at last as late by the time until
+// then: leaving it out would make the result look better.
 func (p *population) distribution(ended []*job, last time.Time, known func(*job) time.Time) (d distribution) {
 	var late, share, beyond []float64
 	for _, j := range ended {
@@ -280,9 +280,8 @@ func (p *population) distribution(ended []*job, last time.Time, known func(*job)
 	return d
 }
 
-// storedAfter is how long after an instant those ends were stored of which the
-// operator had been told before it, and were not stored then: how many there
-// were, the median and the last.
+// storedAfter evaluates the ends that the operator had received at an instant but not
+// stored: how many there were, and the median and maximum time until they were stored.
 func (p *population) storedAfter(instant, last time.Time) (ends int, p50, slowest float64) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -300,8 +299,7 @@ func (p *population) storedAfter(instant, last time.Time) (ends int, p50, slowes
 	return len(after), quantile(after, 0.5), quantile(after, 1)
 }
 
-// quantile sorts the values and returns the one that a share of them does not
-// exceed.
+// quantile sorts the values and returns the quantile.
 func quantile(values []float64, share float64) float64 {
 	if len(values) == 0 {
 		return math.NaN()

@@ -66,7 +66,8 @@ func machineCPU() float64 {
 	line, _, _ := strings.Cut(string(text), "\n")
 	busy := 0.0
 	for i, field := range strings.Fields(line)[1:] {
-		// The fourth is idle, the fifth waits for a disk; guests are in the first two.
+		// The fourth is idle, the fifth waiting for disks; guests are included in the
+		// first two.
 		if n, err := strconv.ParseFloat(field, 64); err == nil && i != 3 && i != 4 && i < 8 {
 			busy += n
 		}

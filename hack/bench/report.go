@@ -25,7 +25,7 @@ import (
 	"time"
 )
 
-// stage are the measurements at one number of jobs.
+// stage has the measurements at one number of jobs.
 type stage struct {
 	jobs int
 	creation
@@ -37,8 +37,8 @@ type stage struct {
 	recovery
 }
 
-// creation is what it took until all jobs were there and polled, per new job;
-// CPU seconds are of 1000 of them.
+// creation is the cost until all jobs were created and polled, per new job; CPU seconds
+// are per 1000 jobs.
 type creation struct{ seconds, writes, operator, controlPlane float64 }
 
 func (c *creation) rows() []row {
@@ -82,7 +82,7 @@ type effort struct {
 	others    float64 // share of the machine that went elsewhere
 }
 
-// overFloor is how many times the bare client's CPU time the operator takes.
+// overFloor is the operator's CPU time as a multiple of the bare client's.
 func (e *effort) overFloor() float64 { return e.cpu / e.floor }
 
 func (e *effort) rows() []row {
@@ -96,13 +96,13 @@ func (e *effort) rows() []row {
 		{"operator: CPU milliseconds per job and minute", f(e.cpuPerJob, 3)},
 		{"API server and etcd above idle: CPU milliseconds per job and minute", f(e.controlPlanePerJob, 3)},
 		{"simulator: CPU seconds per 1000 polls", f(e.simulator, 3)},
-		{"CPU that others took meanwhile (cores)", f(e.others, 2)},
+		{"CPU used by other processes (cores)", f(e.others, 2)},
 	}
 }
 
 type writing struct{ changes, written, news, figures, conflicts, watch float64 }
 
-// perChange is how many status writes there were for each change.
+// perChange is the number of status writes per change.
 func (w *writing) perChange() float64 { return w.written / w.changes }
 
 func (w *writing) rows() []row {
@@ -162,7 +162,7 @@ const (
 	dialsTotal    = "dli_operator_connection_dials_total"
 )
 
-// fill derives the stage from what was counted before and after the window.
+// fill calculates the stage from the measurements of the window.
 func (s *stage) fill(w *world, i idle, before, after snapshot) {
 	seconds := after.at.Sub(before.at).Seconds()
 	grown := func(name string, labels ...string) float64 {
@@ -208,7 +208,7 @@ func (s *stage) fill(w *world, i idle, before, after snapshot) {
 
 const mib = 1 << 20
 
-// rows are the values of a stage as they are printed.
+// rows returns the values of a stage in the order of the output.
 func (s *stage) rows() []row {
 	return slices.Concat(s.polling.rows(), s.effort.rows(), s.writing.rows(), s.memory.rows(), s.lateness.rows(),
 		s.recovery.rows(), s.creation.rows())
@@ -223,7 +223,7 @@ func (s *stage) print(out io.Writer) {
 
 type row struct{ name, value string }
 
-// f writes a number, or a dash where there is none.
+// f formats a number; a dash if there is none.
 func f(value float64, digits int) string {
 	if math.IsNaN(value) || math.IsInf(value, 0) {
 		return "–"

@@ -21,11 +21,11 @@ import (
 	"time"
 )
 
-// restarted are the measurements of a restart at full size.
+// restarted has the measurements of a restart at full size.
 type restarted struct {
 	jobs int
-	// firstPoll, allPolled are seconds from the start of the new process;
-	// longest is the most seconds that any active job went without a poll.
+	// firstPoll and allPolled are seconds since the start of the new process; longest
+	// is the maximum number of seconds that an active job was not polled.
 	firstPoll, allPolled, longest float64
 	peak                          float64 // polls in any second
 	pollLate                      float64 // bound of 99 % of the polls
@@ -69,7 +69,7 @@ func (w *world) measureRestart(ctx context.Context) (r restarted, err error) {
 
 // followRestart watches the requests until every active job was polled.
 func (w *world) followRestart(ctx context.Context, r *restarted, first count, stopped, began time.Time) error {
-	// The latest second's requests are counted at every tick.
+	// The requests of the last second are counted at every tick.
 	counts := []count{first}
 	limit := began.Add(3*w.policy.max + time.Minute)
 	for next := time.Now(); ; {
@@ -109,7 +109,7 @@ func (w *world) followRestart(ctx context.Context, r *restarted, first count, st
 	}
 }
 
-// requests is how many the simulator has seen.
+// requests returns how many requests the simulator has received.
 func (w *world) requests(ctx context.Context) (count, error) {
 	stats, err := w.stats(ctx)
 	return count{time.Now(), float64(stats.Requests)}, err

@@ -25,9 +25,9 @@ import (
 // untilTrouble is how much of the window passes before the API server becomes unavailable.
 const untilTrouble = 10 * time.Second
 
-// disturb slows down the operator's writes from now on, and makes the API server unavailable
-// for a while. The returned function waits until it is available again, and returns when that
-// was: zero if it was never unavailable.
+// disturb slows down the operator's writes from now on, and makes the API server
+// unavailable for a while. The returned function waits until it is available again, and
+// returns when that was; zero if it never was unavailable.
 func (w *world) disturb(ctx context.Context) (over func() (time.Time, error)) {
 	if w.proxy != nil {
 		w.proxy.Delay(w.slowWrites)
@@ -42,14 +42,14 @@ func (w *world) disturb(ctx context.Context) (over func() (time.Time, error)) {
 			if err := wait(ctx, untilTrouble); err != nil {
 				return err
 			}
-			say("the API server is away for %v", w.writesStopped)
+			say("the API server is unavailable for %v", w.writesStopped)
 			if err := w.proxy.Stop(); err != nil {
 				return err
 			}
 			if err := wait(ctx, w.writesStopped); err != nil {
 				return err
 			}
-			say("the API server is back")
+			say("the API server is available again")
 			back = time.Now()
 			return w.proxy.Resume()
 		}()
@@ -60,8 +60,8 @@ func (w *world) disturb(ctx context.Context) (over func() (time.Time, error)) {
 	}
 }
 
-// drain waits until all ends until a time were stored, as long as that may take
-// when writes are in trouble, and returns when that was.
+// drain waits until all ends before a time are stored, as long as disturbed writes may
+// take, and returns when that was.
 func (w *world) drain(ctx context.Context, until time.Time) (time.Time, error) {
 	if w.trouble.some() || w.endsPerSecond > 0 {
 		limit := time.Now().Add(3 * time.Minute)
@@ -91,11 +91,13 @@ func memoryOf(ctx context.Context, pid int) (highest func() float64) {
 	return func() float64 { stop(); return <-result }
 }
 
-// recovery is how the operator caught up on writes.
+// recovery describes how the operator caught up on writes.
 type recovery struct {
-	// drained is how many seconds after the window the last end was stored.
+	// drained is the time from the end of the window until the last end was stored, in
+	// seconds.
 	drained float64
-	// waiting ends were known and not stored when the API server was back.
+	// waiting is the number of ends that were not stored yet when the API server became
+	// available.
 	waiting                 int
 	storedP50, storedAtLast float64 // seconds after that
 	growth                  float64 // bytes of memory, at most, during the window
@@ -107,7 +109,7 @@ func (r *recovery) rows() []row {
 		{"ends that waited for the API server to be back", f(float64(r.waiting), 0)},
 		{"these stored after it was back (s): p50", f(r.storedP50, 2)},
 		{"these stored after it was back (s): max", f(r.storedAtLast, 2)},
-		{"resident memory grew meanwhile by at most (MiB)", f(r.growth/mib, 1)},
+		{"maximum growth of resident memory (MiB)", f(r.growth/mib, 1)},
 	}
 }
 

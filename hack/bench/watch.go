@@ -69,7 +69,7 @@ func (w *world) watch(ctx context.Context) error {
 	go func() {
 		for ctx.Err() == nil {
 			if err := w.follow(ctx, http, base, &version); err != nil && ctx.Err() == nil {
-				say("the watch goes on after: %v", err)
+				say("the watch continues after: %v", err)
 			}
 		}
 	}()
@@ -111,7 +111,7 @@ func (w *world) follow(ctx context.Context, client *http.Client, url string, ver
 		}
 		now := time.Now()
 		if e.Type == "ERROR" {
-			return errors.New("the API server ended it")
+			return errors.New("the API server ended the watch")
 		}
 		*version = e.Object.Metadata.ResourceVersion
 		if e.Type != "MODIFIED" {

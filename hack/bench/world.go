@@ -37,7 +37,7 @@ import (
 	"github.com/dli-operator/dli-operator/test/testenv"
 )
 
-// world is everything that runs: the control plane, the simulator, the operator.
+// world has everything that runs: the control plane, the simulator, and the operator.
 type world struct {
 	options
 	cluster
@@ -50,19 +50,19 @@ type world struct {
 	metrics      string
 	profiler     string
 	jobs         *population
-	doomed       int // created to end while being measured
+	doomed       int // jobs of -ends-per-second
 	stopWatching context.CancelFunc
 }
 
-// cluster is the control plane and the ways to it.
+// cluster is the control plane, with clients and the operator's kubeconfig.
 type cluster struct {
 	controlPlane *testenv.ControlPlane // nil until it runs
 	etcd         int
 	apiServer    int
 	client       client.Client
 	kubeconfig   string // the operator's
-	// proxy stands between the operator and the API server, if its writes are to
-	// be in trouble.
+	// proxy is between the operator and the API server if writes are to be disturbed;
+	// else nil.
 	proxy *testenv.Proxy
 }
 
@@ -111,7 +111,6 @@ func (w *world) startControlPlane() (err error) {
 	if w.apiServer, err = child("kube-apiserver"); err != nil {
 		return err
 	}
-	// The operator's way there.
 	config := plane.Config()
 	if w.trouble.some() {
 		if w.proxy, err = testenv.NewProxy(config); err != nil {
@@ -161,7 +160,7 @@ func (w *world) startOperator(ctx context.Context) error {
 		return err
 	}
 	args := append([]string{
-		// Whoever cannot renew the lease ends, and there is nobody here to take over.
+		// Losing the lease would end the operator, and there is no standby here.
 		"--leader-elect=" + strconv.FormatBool(w.writesStopped == 0), "--leader-election-namespace=default",
 		"--metrics-bind-address=" + metrics, "--metrics-secure=false", "--health-probe-bind-address=0",
 		"--allow-insecure-endpoints",
@@ -189,7 +188,7 @@ func (w *world) startOperator(ctx context.Context) error {
 	})
 }
 
-// patience is how long a process may take to end: the operator gives its workers 30 s.
+// patience is how long a process may take to stop: the operator gives its workers 30 s.
 const patience = 40 * time.Second
 
 // close stops everything.
@@ -216,7 +215,7 @@ func (w *world) close() error {
 	return errors.Join(err, os.RemoveAll(w.dir))
 }
 
-// tell adds jobs to the simulator, or changes their timelines.
+// tell adds jobs to the simulator or changes their timelines.
 func (w *world) tell(ctx context.Context, jobs []dlitest.Job) error {
 	text, err := json.Marshal(jobs)
 	if err != nil {
@@ -232,12 +231,12 @@ func (w *world) tell(ctx context.Context, jobs []dlitest.Job) error {
 	}
 	defer response.Body.Close()
 	if response.StatusCode != http.StatusNoContent {
-		return fmt.Errorf("the simulator answers %s to new jobs", response.Status)
+		return fmt.Errorf("the simulator rejects new jobs with %s", response.Status)
 	}
 	return nil
 }
 
-// ask reads something from the simulator's control.
+// ask reads from the simulator's control listener.
 func (w *world) ask(ctx context.Context, path string, into any) error {
 	r, err := http.NewRequestWithContext(ctx, http.MethodGet, w.control+path, http.NoBody)
 	if err != nil {
@@ -255,13 +254,12 @@ func (w *world) stats(ctx context.Context) (s dlitest.Stats, err error) {
 	return s, w.ask(ctx, "/stats", &s)
 }
 
-// attention is what the simulator says of how long its active jobs were not
-// asked about.
+// attention returns the simulator's record of how long active jobs were not polled.
 func (w *world) attention(ctx context.Context, since time.Time) (a dlitest.Attention, err error) {
 	return a, w.ask(ctx, "/attention?since="+url.QueryEscape(since.Format(time.RFC3339Nano)), &a)
 }
 
-// await calls done until it is.
+// await calls done until it returns true.
 func await(ctx context.Context, limit time.Duration, what string, done func() (bool, error)) error {
 	timeout := time.After(limit)
 	for {

@@ -1,22 +1,22 @@
 #!/usr/bin/env bash
-# Shows the operator at work on this machine: a real API server, a simulated
-# DLI, the jobs of config/samples and one that is submitted, and what kubectl says
-# of them. It fails unless every job comes to what it should.
+# Runs the operator on this machine, with a real API server and a simulated DLI. Creates
+# the jobs of config/samples, submits another, and shows them with kubectl. Fails unless
+# every job has the expected outcome.
 #
-#   make demo          show it and clean up
-#   KEEP=1 make demo   show it and leave everything running
+#   make demo          run the demo and clean up
+#   KEEP=1 make demo   run the demo and leave everything running
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 
-# What the samples name as the endpoint of DLI.
+# The endpoint in the samples.
 readonly sample_address=127.0.0.1:18080
 
-# With job control every command that is started below has a process group of its
-# own: Ctrl-C reaches this script alone, which then ends what it has started.
+# With job control, every command below gets its own process group: Ctrl-C only reaches
+# this script, which then stops them.
 set -m
 started=()  # process groups that run until the end, oldest first
-latest=     # the newest of them
-current=    # the process group of the command that is waited for
+latest=     # the newest of these
+current=    # the process group of the command in the foreground
 table=      # the process group that prints the table
 work=$(mktemp -d "${TMPDIR:-/tmp}/dli-demo.XXXXXX")
 trap cleanup EXIT
@@ -43,14 +43,14 @@ cleanup() {
   fi
 }
 
-# end GROUP: ends a process group, if there is one, and waits until it is gone.
+# end GROUP: stops a process group, if there is one, and waits until it has stopped.
 end() {
   [[ -n "$1" ]] || return 0
   kill -TERM -- "-$1" 2>/dev/null || true
   wait "$1" 2>/dev/null || true
 }
 
-# start NAME COMMAND...: runs a command in the background, with NAME.log.
+# start NAME COMMAND...: runs a command in the background, with its output in NAME.log.
 start() {
   local name=$1
   shift
@@ -59,7 +59,7 @@ start() {
   started+=("$latest")
 }
 
-# await COMMAND...: runs a command to its end, or until a signal comes.
+# await COMMAND...: runs a command until it ends or a signal arrives.
 await() {
   local status=0
   "$@" </dev/null &
@@ -71,7 +71,7 @@ await() {
 
 heading() { printf '\n== %s\n\n' "$*"; }
 
-# typed TEXT: shows a command as a person would type it.
+# typed TEXT: prints a command like a user would type it.
 typed() { printf '$ %s\n' "$*"; }
 
 run() {
@@ -84,8 +84,8 @@ fail() {
   exit 1
 }
 
-# until_ready NAME CONDITION...: waits for a condition that the command of
-# NAME.log, the latest that was started, brings about.
+# until_ready NAME CONDITION...: waits until the command that was started last meets a
+# condition.
 until_ready() {
   local name=$1 tries=0
   shift
@@ -114,7 +114,7 @@ start_simulator() {
 farewell() {
   cat <<END
 
-Everything is left running. To look around:
+Everything is still running. To look around:
 
   export KUBECONFIG=$KUBECONFIG PATH="$assets:\$PATH"
   kubectl get dlijobs
@@ -139,33 +139,33 @@ echo "the operator and the simulator of DLI ..."
 await go build -ldflags='-s -w' -o bin/demo/ . ./hack/dlisim ./hack/demo/apiserver
 SECONDS=0
 
-heading "A control plane, and a DLI to ask"
+heading "Starting a control plane and a simulated DLI"
 TMPDIR=$work KUBEBUILDER_ASSETS=$assets start apiserver apiserver "$KUBECONFIG"
 until_ready apiserver test -e "$KUBECONFIG"
 echo "kube-apiserver is ready after $SECONDS s."
 start_simulator "$sample_address" || start_simulator 127.0.0.1:0 || fail "the simulator did not start: $(<"$work/dlisim.log")"
 echo "DLI is simulated at http://$address."
 
-heading "The operator"
+heading "Starting the operator"
 run kubectl apply -k config/crd
 await kubectl wait --for=condition=Established crd --all >/dev/null
-# A demo has no two minutes to wait for what may yet change.
+# Short intervals, because the defaults wait for minutes.
 operator=(dli-operator --allow-insecure-endpoints
   --poll-interval-min=1s --stall-after=5s --not-found-after=5s)
 typed "${operator[*]} &"
 start operator "${operator[@]}" --metrics-bind-address=0 --health-probe-bind-address=0
 until_ready operator grep -q 'Starting workers' "$work/operator.log"
 
-heading "Seven jobs"
+heading "Creating seven DLIJobs"
 if [[ "$address" == "$sample_address" ]]; then
   run kubectl apply -k config/samples
 else
-  echo "Port ${sample_address#*:} is taken, so the samples get another endpoint."
+  echo "Port ${sample_address#*:} is taken, so the samples use another endpoint."
   typed "kubectl kustomize config/samples | sed s/$sample_address/$address/ | kubectl apply -f -"
   kubectl kustomize config/samples | sed "s/$sample_address/$address/" | kubectl apply -f -
 fi
 
-heading "A job that a pipeline submits"
+heading "Submitting a job, like a pipeline does"
 fact() { sed -n "s|^$1: *||p" "$work/dlisim.log"; }
 DLI_ENDPOINT=$(fact endpoint) DLI_PROJECT_ID=$(fact projectID) DLI_TOKEN=$(fact token)
 export DLI_ENDPOINT DLI_PROJECT_ID DLI_TOKEN
@@ -182,7 +182,7 @@ $manifest
 END"
 kubectl create -f - <<<"${manifest/\$id/$id}"
 
-heading "The table as it changes"
+heading "Watching the DLIJobs"
 typed kubectl get dlijobs --watch
 kubectl get dlijobs --watch </dev/null 2>"$work/watch.log" &
 table=$!
@@ -191,12 +191,12 @@ await kubectl wait --for=condition=Completed --timeout=60s \
   dlijob/{finished,inserted,failed,cancelled,not-found,submitted} >"$work/wait.log" 2>&1 &&
   await kubectl wait --for=condition=Stalled --timeout=30s dlijob/wrong-credentials >>"$work/wait.log" 2>&1 ||
   settled=
-await sleep 0.5 # for the last line of the table
+await sleep 0.5 # so that the last line is printed
 end "$table"
 table=
 
-heading "How a pipeline waits for a job"
-# gate NAME: the recipe of docs/gating.md.
+heading "Waiting for a job, like a pipeline does"
+# gate NAME: waits as described in docs/gating.md.
 gate() {
   local status=0
   run kubectl wait --for=condition=Completed --timeout=2h "dlijob/$1" || status=$?
@@ -207,17 +207,17 @@ gate() {
   return "$status"
 }
 if [[ -n "$settled" ]]; then
-  gate submitted || fail "the gate of a job that finished is shut"
+  gate submitted || fail "the gate fails for a job that finished"
   echo
-  ! gate failed || fail "the gate of a job that failed is open"
+  ! gate failed || fail "the gate succeeds for a job that failed"
 fi
 
-heading "All there is to know"
+heading "Showing details"
 run kubectl get dlijobs -o wide
 echo
 run kubectl describe dlijob failed
 
-heading "What should have become of each job"
+heading "Checking the outcomes"
 wrong=0
 # expect NAME WANTED JSONPATH
 expect() {
@@ -226,7 +226,7 @@ expect() {
   if [[ "$is" == "$2" ]]; then
     printf '  %-18s %s\n' "$1" "$2"
   else
-    printf '  %-18s %s, but it is: %s\n' "$1" "$2" "${is:-nothing}"
+    printf '  %-18s want %s, got %s\n' "$1" "$2" "${is:-nothing}"
     wrong=$((wrong + 1))
   fi
 }
@@ -239,5 +239,5 @@ expect cancelled Cancelled '{.status.outcome}'
 expect not-found NotFound '{.status.outcome}'
 expect wrong-credentials CredentialsRejected "$(reason Stalled)"
 expect suspended Suspended "$(reason Ready)"
-((wrong == 0)) || fail "$wrong of 8 jobs are not what they should be"
-printf '\nAll as it should be, after %d s.\n' "$SECONDS"
+((wrong == 0)) || fail "$wrong of 8 jobs do not have the expected outcome"
+printf '\nAll jobs have the expected outcome, after %d s.\n' "$SECONDS"

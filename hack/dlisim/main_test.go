@@ -17,7 +17,6 @@ limitations under the License.
 package main
 
 import (
-	"bytes"
 	"context"
 	"io"
 	"net/http"
@@ -25,34 +24,17 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
-	"sync"
 	"testing"
 	"time"
+
+	"github.com/dli-operator/dli-operator/test/testenv"
 )
-
-// output is what a running simulator has printed so far.
-type output struct {
-	mu   sync.Mutex
-	text bytes.Buffer
-}
-
-func (o *output) Write(p []byte) (int, error) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.text.Write(p)
-}
-
-func (o *output) String() string {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.text.String()
-}
 
 // start runs the command until the test ends and returns what it printed.
 func start(t *testing.T, args ...string) string {
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
-	out, ended := &output{}, make(chan error, 1)
+	out, ended := &testenv.Buffer{}, make(chan error, 1)
 	go func() { ended <- run(ctx, args, out) }()
 	deadline := time.After(20 * time.Second)
 	for !strings.Contains(out.String(), "curl") {
@@ -134,20 +116,20 @@ func TestRun(t *testing.T) {
 		code                     int
 		want                     string
 	}{
-		{"a job of the script is played", "GET", "/stats", "", 200, "nightly-load", 200, `"status":"RUNNING"`},
+		{"a job of the script is simulated", "GET", "/stats", "", 200, "nightly-load", 200, `"status":"RUNNING"`},
 		{"a job can be added", "PUT", "/jobs", `[{"id":"j2","timeline":[{"after":"0s","status":"FAILED"}]}]`,
 			204, "j2", 200, `"status":"FAILED"`},
-		{"a job without id is refused", "PUT", "/jobs", `[{}]`, 400, "j2", 200, ""},
-		{"a misspelt field is refused", "PUT", "/jobs", `[{"id":"j2","timelin":[]}]`, 400, "j2", 200, ""},
+		{"a job without id is rejected", "PUT", "/jobs", `[{}]`, 400, "j2", 200, ""},
+		{"a misspelled field is rejected", "PUT", "/jobs", `[{"id":"j2","timelin":[]}]`, 400, "j2", 200, ""},
 		{"a job can be removed", "DELETE", "/jobs/j2", "", 204, "j2", 404, "DLI.0023"},
-		{"a fault is played to all", "PUT", "/fault", `{"status":503,"body":"down"}`, 204, "nightly-load", 503, "down"},
+		{"a fault applies to all requests", "PUT", "/fault", `{"status":503,"body":"down"}`, 204, "nightly-load", 503, "down"},
 		{"a fault ends", "PUT", "/fault", `null`, 204, "nightly-load", 200, `"status":"RUNNING"`},
 		{"a user can be revoked", "PUT", "/users", `[]`, 204, "nightly-load", 401, "APIGW.0301"},
 	}
 	for _, step := range steps {
 		t.Run(step.name, func(t *testing.T) {
 			if got, body := call(t, step.method, controlURL+step.path, step.body, ""); got != step.controlled {
-				t.Errorf("got %d %s of the control, want %d", got, body, step.controlled)
+				t.Errorf("got %d %s from the control listener, want %d", got, body, step.controlled)
 			}
 			if got, body := status(step.job); got != step.code || !strings.Contains(body, step.want) {
 				t.Errorf("got %d %s, want %d %s", got, body, step.code, step.want)
@@ -155,7 +137,8 @@ func TestRun(t *testing.T) {
 		})
 	}
 	_, stats := call(t, "GET", controlURL+"/stats", "", "")
-	// The fault answered one of the eight before anybody looked at its token.
+	// The fault replaced the response to one of the eight requests, before the token
+	// was checked.
 	if want := `{"requests":8,"authenticated":{"token":6},"authFailures":{"token":1}`; !strings.HasPrefix(stats, want) {
 		t.Errorf("got %s, want %s", stats, want)
 	}
@@ -176,8 +159,8 @@ func TestRunOverTLS(t *testing.T) {
 }
 
 func TestRefusals(t *testing.T) {
-	misspelt := filepath.Join(t.TempDir(), "jobs.yaml")
-	if err := os.WriteFile(misspelt, []byte("- {id: j, timelin: []}"), 0o600); err != nil {
+	misspelled := filepath.Join(t.TempDir(), "jobs.yaml")
+	if err := os.WriteFile(misspelled, []byte("- {id: j, timelin: []}"), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	tests := []struct {
@@ -185,16 +168,16 @@ func TestRefusals(t *testing.T) {
 		args []string
 		want string
 	}{
-		{"an address that others can reach", []string{"-addr", "0.0.0.0:0"}, "not a loopback address"},
-		{"a control that others can reach", []string{"-control", "0.0.0.0:0"}, "not a loopback address"},
-		{"a misspelt script", []string{"-script", misspelt}, "timelin"},
-		{"a script that is not there", []string{"-script", misspelt + "x"}, "no such file"},
+		{"an address that other machines can reach", []string{"-addr", "0.0.0.0:0"}, "not a loopback address"},
+		{"a control address that other machines can reach", []string{"-control", "0.0.0.0:0"}, "not a loopback address"},
+		{"a misspelled script", []string{"-script", misspelled}, "timelin"},
+		{"a missing script", []string{"-script", misspelled + "x"}, "no such file"},
 		{"an error rate above one", []string{"-error-rate", "2"}, "between 0 and 1"},
 		{"a file for a certificate without TLS", []string{"-ca-file", "x"}, "needs -tls"},
 		{"an argument", []string{"x"}, "unexpected argument"},
 	}
 	for _, test := range tests {
-		t.Run(test.name+" is refused", func(t *testing.T) {
+		t.Run(test.name+" is rejected", func(t *testing.T) {
 			err := run(t.Context(), test.args, io.Discard)
 			if err == nil || !strings.Contains(err.Error(), test.want) {
 				t.Errorf("got %v, want %q", err, test.want)

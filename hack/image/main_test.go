@@ -54,10 +54,10 @@ func write(t *testing.T, platforms string) string {
 	return output
 }
 
-func TestTheImageOfTwoPlatforms(t *testing.T) {
+func TestMultiPlatformImage(t *testing.T) {
 	const platforms = "linux/amd64,linux/arm64"
 	first := write(t, platforms)
-	t.Run("has the same bytes each time", func(t *testing.T) {
+	t.Run("is reproducible", func(t *testing.T) {
 		one, err := os.ReadFile(first)
 		if err != nil {
 			t.Fatal(err)
@@ -95,11 +95,11 @@ func TestTheImageOfTwoPlatforms(t *testing.T) {
 		t.Errorf("the platforms are %s, want %s", got, platforms)
 	}
 	if _, err := os.Stat(filepath.Join(dir, "manifest.json")); err == nil {
-		t.Error("docker load would take one of two platforms, whichever comes last")
+		t.Error("docker load would use only one of the platforms")
 	}
 }
 
-func TestAnImageOfOnePlatformLoadsIntoEveryDocker(t *testing.T) {
+func TestSinglePlatformImageHasADockerManifest(t *testing.T) {
 	dir := unpack(t, write(t, "linux/amd64"))
 	list, err := os.ReadFile(filepath.Join(dir, "manifest.json"))
 	if err != nil {
@@ -125,7 +125,7 @@ func checkImage(t *testing.T, image v1.Image, platform v1.Platform) {
 		t.Errorf("the config is for %s/%s", config.OS, config.Architecture)
 	}
 	if config.Config.User != "65532:65532" || !slices.Equal(config.Config.Entrypoint, []string{"/manager"}) {
-		t.Errorf("runs %q as %q", config.Config.Entrypoint, config.Config.User)
+		t.Errorf("the entrypoint is %q, the user %q", config.Config.Entrypoint, config.Config.User)
 	}
 	if !config.Created.Equal(epoch) {
 		t.Errorf("created at %s", config.Created)
@@ -165,11 +165,11 @@ func checkVersion(t *testing.T, binary []byte) {
 	}
 	out, err := exec.CommandContext(t.Context(), path, "--version").CombinedOutput()
 	if err != nil || strings.TrimSpace(string(out)) != testVersion {
-		t.Errorf("the manager says %q, %v; want %s", out, err, testVersion)
+		t.Errorf("the manager prints %q, %v; want %s", out, err, testVersion)
 	}
 }
 
-// contents returns the files of all layers, and checks whose they are.
+// contents returns the files of all layers, and checks their owner, mode and time.
 func contents(t *testing.T, image v1.Image) map[string][]byte {
 	t.Helper()
 	layers, err := image.Layers()
@@ -187,10 +187,10 @@ func contents(t *testing.T, image v1.Image) map[string][]byte {
 			files[header.Name] = content
 			executable := header.Name == "manager" || header.Typeflag == tar.TypeDir
 			if header.Uid != 0 || header.Gid != 0 || header.Mode&0o022 != 0 || executable != (header.Mode&0o001 != 0) {
-				t.Errorf("%s has mode %o and belongs to %d:%d", header.Name, header.Mode, header.Uid, header.Gid)
+				t.Errorf("%s has mode %o and owner %d:%d", header.Name, header.Mode, header.Uid, header.Gid)
 			}
 			if !header.ModTime.Equal(epoch) {
-				t.Errorf("%s is from %s", header.Name, header.ModTime)
+				t.Errorf("the time of %s is %s", header.Name, header.ModTime)
 			}
 		})
 	}
@@ -216,7 +216,7 @@ func each(t *testing.T, reader io.Reader, do func(*tar.Header, []byte)) {
 	}
 }
 
-// unpack returns the directory of what is in an archive.
+// unpack unpacks an archive and returns the directory.
 func unpack(t *testing.T, path string) string {
 	t.Helper()
 	file, err := os.Open(path)
@@ -243,7 +243,7 @@ func unpack(t *testing.T, path string) string {
 	return dir
 }
 
-// onlyIndex returns the one index of a layout, which has a name.
+// onlyIndex returns the only index of a layout, and checks its name.
 func onlyIndex(t *testing.T, dir, name string) v1.ImageIndex {
 	t.Helper()
 	outer, err := layout.ImageIndexFromPath(dir)
@@ -256,10 +256,10 @@ func onlyIndex(t *testing.T, dir, name string) v1.ImageIndex {
 	}
 	descriptor := manifest.Manifests[0]
 	if got := descriptor.Annotations["io.containerd.image.name"]; got != name {
-		t.Errorf("containerd would call it %s, want %s", got, name)
+		t.Errorf("the name for containerd is %s, want %s", got, name)
 	}
 	if got := descriptor.Annotations["org.opencontainers.image.ref.name"]; got != testVersion {
-		t.Errorf("its reference is %s", got)
+		t.Errorf("the reference is %s", got)
 	}
 	inner, err := outer.ImageIndex(descriptor.Digest)
 	if err != nil {
@@ -283,7 +283,7 @@ func TestTheDockerfileBuildsTheSameManager(t *testing.T) {
 	}
 }
 
-func TestDockerBuildLeavesAnImageOnThisMachine(t *testing.T) {
+func TestDockerBuildLoadsTheImage(t *testing.T) {
 	for _, tt := range []struct{ flags, want, unwanted string }{
 		{"", "--load", "--platform"},
 		{"--push", "--platform='linux/amd64,linux/arm64'", "--load"},
@@ -295,7 +295,7 @@ func TestDockerBuildLeavesAnImageOnThisMachine(t *testing.T) {
 	}
 }
 
-func TestOptionsThatCannotBeAreRefused(t *testing.T) {
+func TestInvalidOptions(t *testing.T) {
 	for name, change := range map[string]func(*options){
 		"no output":                   func(o *options) { o.output = "" },
 		"no name":                     func(o *options) { o.image = "" },

@@ -33,11 +33,10 @@ import (
 	"gonum.org/v1/plot/vg/vgsvg"
 )
 
-// theme is the colours of a picture.
+// theme has the colors of a picture.
 type theme struct{ text, grid, operator, second, third, peer color.Color }
 
-// themes are for pages with a light and with a dark background; the pictures have
-// none of their own.
+// themes are for light and dark pages; the pictures have no background.
 var themes = map[string]theme{
 	"light": {rgb(0x1f2328), rgb(0xd1d9e0), rgb(0x0969da), rgb(0x59636e), rgb(0x8250df), rgb(0xbc4c00)},
 	"dark":  {rgb(0xe6edf3), rgb(0x3d444d), rgb(0x4493f8), rgb(0x9198a1), rgb(0xab7df8), rgb(0xdb6d28)},
@@ -47,7 +46,7 @@ func rgb(hex uint32) color.Color {
 	return color.RGBA{R: uint8(hex >> 16), G: uint8(hex >> 8), B: uint8(hex), A: 0xff}
 }
 
-// line is drawn through the points of which it has a value.
+// line connects the points that have a value.
 type line struct {
 	name   string
 	color  color.Color
@@ -60,7 +59,7 @@ func (f figures) draw(dir string) error {
 	for name, t := range themes {
 		cost := []line{
 			{"DLI operator", t.operator, f.Operator, func(p point) float64 { return p.CPU }},
-			{"bare client, polling beside it at the same rate", t.second, f.Operator, func(p point) float64 { return p.BareClient }},
+			{"bare client at the same rate", t.second, f.Operator, func(p point) float64 { return p.BareClient }},
 		}
 		late := []line{
 			{"DLI operator: latest", t.third, f.Operator, func(p point) float64 { return p.LateMax }},
@@ -105,14 +104,14 @@ func (t theme) draw(path, title string, ticks []point, lines []line) error {
 		}
 	}
 	p.Y.Tick.Marker = wholeNumbers(p.Y.Max)
-	p.Y.Min, p.Y.Max = 0, 1.4*p.Y.Max // the legend is above the lines
+	p.Y.Min, p.Y.Max = 0, 1.4*p.Y.Max // room for the legend
 	canvas := vgsvg.New(7*vg.Inch, 4*vg.Inch)
 	p.Draw(draw.Crop(draw.New(canvas), 8, -8, 4, -4))
 	var svg bytes.Buffer
 	if _, err := canvas.WriteTo(&svg); err != nil {
 		return err
 	}
-	// Who does not have the font sees one of the same widths.
+	// Viewers without the font fall back to one with the same widths.
 	portable := bytes.ReplaceAll(svg.Bytes(), []byte("font-family:Liberation Sans"), []byte("font-family:Liberation Sans,Arial,Helvetica,sans-serif"))
 	return os.WriteFile(path, portable, 0o644)
 }
@@ -126,7 +125,7 @@ func ticksAt(points []point) (ticks plot.ConstantTicks) {
 	return ticks
 }
 
-// thousands writes a number as 50,000.
+// thousands formats a number like 50,000.
 func thousands(n int) string {
 	if n < 10000 {
 		return strconv.Itoa(n)

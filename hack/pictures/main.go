@@ -58,17 +58,18 @@ type peer struct {
 	Points []point `json:"points"`
 }
 
-// point is what was measured at one number of jobs.
+// point has the measurements at one number of jobs.
 type point struct {
 	Jobs int `json:"jobs"`
-	// Source says who measured it, and when.
+	// Source says who measured it and when.
 	Source         string  `json:"source"`
 	PollsPerSecond float64 `json:"pollsPerSecond"`
-	// CPU is in seconds per 1000 polls; so is that of the bare client beside it.
+	// CPU and BareClient are in seconds per 1000 polls; both were measured at the same
+	// time.
 	CPU        float64 `json:"cpu"`
 	BareClient float64 `json:"bareClient,omitempty"`
-	// Late is how long after the end of a job the API server shows its outcome, in
-	// poll intervals; 0 if not measured.
+	// LateP50 and the following are the time from the end of a job until the API server
+	// shows its outcome, in poll intervals; 0 if not measured.
 	LateP50 float64 `json:"lateP50,omitempty"`
 	LateP99 float64 `json:"lateP99"`
 	LateMax float64 `json:"lateMax,omitempty"`
@@ -107,7 +108,7 @@ func run(dir string, outputs []string) error {
 	return f.draw(dir)
 }
 
-// merge replaces points at the same number of jobs, and sorts by that.
+// merge replaces the points at the same numbers of jobs, and sorts them.
 func merge(points, newer []point) []point {
 	points = slices.DeleteFunc(points, func(p point) bool {
 		return slices.ContainsFunc(newer, func(n point) bool { return n.Jobs == p.Jobs })
@@ -119,17 +120,17 @@ func merge(points, newer []point) []point {
 
 var date = regexp.MustCompile(`(?m)^measured on (\S+) in`)
 
-// measured reads the output of the benchmark: paragraphs of lines with a name and
-// a value, one for each number of jobs.
+// measured parses the output of the benchmark: paragraphs of lines with a name and a
+// value, one for each number of jobs.
 func measured(output string) (points []point, err error) {
 	on := date.FindStringSubmatch(output)
 	if on == nil {
-		return nil, errors.New("it has no date at its end")
+		return nil, errors.New("it has no date at the end")
 	}
 	for paragraph := range strings.SplitSeq(output, "\n\n") {
 		values := map[string]float64{}
 		for line := range strings.Lines(paragraph) {
-			// Names have colons, too.
+			// Names contain colons, too.
 			if colon := strings.LastIndex(line, ": "); colon > 0 {
 				if value, err := strconv.ParseFloat(strings.TrimSpace(line[colon+2:]), 64); err == nil {
 					values[line[:colon]] = value

@@ -27,7 +27,7 @@ if [[ -z "$notes" ]]; then
   notes=$(section Unreleased)
 fi
 if [[ -z "$notes" ]]; then
-  echo "release: CHANGELOG.md says nothing of $version" >&2
+  echo "release: CHANGELOG.md has no entries for $version" >&2
   exit 1
 fi
 

@@ -27,7 +27,7 @@ isolated=(env)
 if unshare --net true 2>/dev/null; then
   isolated=(unshare --net env)
 else
-  echo "release: no network namespace here; Go is told to download nothing" >&2
+  echo "release: network namespaces are not available; only Go is prevented from downloads" >&2
 fi
 (umask 077 && "${isolated[@]}" GOPROXY=off GOFLAGS=-mod=readonly GOAMD64=v3 TZ=Asia/Shanghai LANG=zh_CN.UTF-8 \
   "$copy/hack/release/release.sh" "$version" "$scratch/second")

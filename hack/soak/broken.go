@@ -38,7 +38,7 @@ import (
 //go:embed broken/*.patch
 var patches embed.FS
 
-// broken is one of them, with the faults that expose the bug.
+// broken is a deliberately broken operator, with the faults that expose the bug.
 type broken struct {
 	name   string
 	faults []string
@@ -80,7 +80,7 @@ func (b broken) overlay(ctx context.Context, root, dir string) (string, error) {
 	apply.Dir, apply.Env = dir, append(os.Environ(), "GIT_CEILING_DIRECTORIES="+filepath.Dir(dir), "GIT_DIR="+dir+"/none")
 	apply.Stdin = strings.NewReader(string(patch))
 	if said, err := apply.CombinedOutput(); err != nil {
-		return "", fmt.Errorf("broken/%s.patch does not apply any more: %w\n%s", b.name, err, said)
+		return "", fmt.Errorf("broken/%s.patch no longer applies: %w\n%s", b.name, err, said)
 	}
 	text, err := json.Marshal(map[string]any{"Replace": replace})
 	if err != nil {
@@ -90,7 +90,7 @@ func (b broken) overlay(ctx context.Context, root, dir string) (string, error) {
 	return file, os.WriteFile(file, text, 0o600)
 }
 
-// runBroken runs each of them, and fails unless it finds a violation.
+// runBroken runs each broken operator, and fails unless it finds a violation.
 func runBroken(ctx context.Context, o options, out io.Writer) error {
 	root, err := os.Getwd()
 	if err != nil {
@@ -106,7 +106,7 @@ func runBroken(ctx context.Context, o options, out io.Writer) error {
 			errs = append(errs, fmt.Errorf("%s: %w", b.name, err))
 			continue
 		}
-		fmt.Fprintf(out, "%s: seen after %v: %s\n", b.name, found.took.Round(time.Second), found.violations[0])
+		fmt.Fprintf(out, "%s: found after %v: %s\n", b.name, found.took.Round(time.Second), found.violations[0])
 	}
 	return errors.Join(errs...)
 }

@@ -32,8 +32,8 @@ import (
 	"github.com/dli-operator/dli-operator/internal/dli/dlitest"
 )
 
-// frontend is DLI as the operators see it: the simulator behind a log of requests and
-// answers, and injected faults.
+// frontend is DLI as the operators see it: the simulator, with a log of requests and
+// responses, and injected faults.
 type frontend struct {
 	world   *world
 	sim     *dlitest.Server
@@ -47,11 +47,11 @@ type frontend struct {
 	lies     map[string]lie       // by the fault's name
 }
 
-// lie is a fault that replaces a good answer.
+// lie is a fault that replaces a correct response.
 type lie struct {
-	// of selects the jobs.
+	// of selects the affected jobs.
 	of func(job string) bool
-	// tell sends the answer. honest is what the simulator would have answered.
+	// tell sends the response; honest is the correct one.
 	tell func(f *frontend, w http.ResponseWriter, r *http.Request, job string, honest *httptest.ResponseRecorder)
 }
 
@@ -83,7 +83,7 @@ func (f *frontend) up() error {
 	return nil
 }
 
-// down closes every connection and accepts no more.
+// down closes all connections and accepts no more.
 func (f *frontend) down() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -112,19 +112,18 @@ func (f *frontend) end(name string) {
 	delete(f.lies, name)
 }
 
-// lastAsked is when a job was last polled.
+// lastAsked returns when a job was last polled.
 func (f *frontend) lastAsked(job string) time.Time {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return f.asked[job]
 }
 
-// ServeHTTP answers one request.
 func (f *frontend) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	request, noted := f.arrive(r)
 	told := f.lieAbout(request.Job)
 	honest := httptest.NewRecorder()
-	// The access key counts even if the answer is a lie.
+	// The access key is checked even if the response is a lie.
 	f.sim.ServeHTTP(honest, r)
 	if honest.Code == http.StatusUnauthorized {
 		f.mu.Lock()
@@ -178,8 +177,8 @@ func (f *frontend) lieAbout(job string) *lie {
 	return nil
 }
 
-// answer sends a complete answer. It is recorded before it is sent, so that it is
-// recorded whenever a client has it.
+// answer sends a complete response. It is recorded before it is sent, so that no client
+// has it before.
 func (f *frontend) answer(w http.ResponseWriter, job string, code int, header http.Header, body []byte) {
 	var said struct {
 		JobID  string `json:"job_id"`
@@ -208,14 +207,14 @@ func (f *frontend) answer(w http.ResponseWriter, job string, code int, header ht
 	_, _ = w.Write(body)
 }
 
-// log returns every request so far, by arrival.
+// log returns all requests so far, by arrival.
 func (f *frontend) log() []check.Request {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return check.ByTime(f.requests)
 }
 
-// untilGone waits until the client or the frontend is gone.
+// untilGone waits until the client or the frontend has closed the connection.
 func (f *frontend) untilGone(ctx context.Context) {
 	select {
 	case <-ctx.Done():

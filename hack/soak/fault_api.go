@@ -57,7 +57,7 @@ func apiFaults() []fault {
 	return append(faults, leaseFaults()...)
 }
 
-// leaseFaults take the lease from the leader.
+// leaseFaults make the leader lose its lease.
 func leaseFaults() []fault {
 	return []fault{
 		{name: "lease-refused", group: onAPI, from: seconds(13), to: seconds(18), inject: onLeader(func(ctx context.Context, leader *replica, i injection) error {

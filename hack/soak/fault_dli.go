@@ -43,8 +43,8 @@ func dliFaults() []fault {
 			}
 			return err
 		}},
-		// How long it takes to know: the time of five failures of three jobs, and
-		// that of requests that are given up.
+		// How long detection takes: the time for five failures of three jobs, and the
+		// request timeout.
 		{name: "dli-hanging", to: seconds(22), inject: dead(hangs, 13*time.Second)},
 		{name: "dli-slow-bytes", to: seconds(22), inject: dead(drips, 13*time.Second)},
 		{name: "dli-502", to: seconds(20), inject: dead(says(http.StatusBadGateway, "<html>Bad Gateway</html>"), 6*time.Second)},
@@ -76,7 +76,7 @@ func byName(faults []fault) {
 	slices.SortFunc(faults, func(a, b fault) int { return cmp.Compare(a.name, b.name) })
 }
 
-// lying answers k of n jobs with a lie, k less than n.
+// lying sends wrong responses for k of n jobs; k is less than n.
 func lying(tell teller) func(context.Context, injection) error {
 	return func(ctx context.Context, i injection) error {
 		l := lie{some(i.random, 1+i.random.Uint32N(6), 7), tell}
@@ -84,7 +84,7 @@ func lying(tell teller) func(context.Context, injection) error {
 	}
 }
 
-// listing makes lists differ from the truth.
+// listing makes lists incorrect.
 func listing(quirks dlitest.ListQuirks) func(context.Context, injection) error {
 	return func(ctx context.Context, i injection) error {
 		return i.during(ctx, func() { i.dli.sim.SetListQuirks(quirks) }, func() { i.dli.sim.SetListQuirks(dlitest.ListQuirks{}) })

@@ -155,7 +155,7 @@ func (i injection) forge(job *v1alpha1.DLIJob) {
 	}
 }
 
-// recreateCRD deletes the definition of DLIJobs, and all of them with it.
+// recreateCRD deletes the CRD of DLIJobs, and so all of them.
 func recreateCRD(ctx context.Context, i injection) error {
 	current := func() (*unstructured.Unstructured, error) {
 		crd := &unstructured.Unstructured{}
@@ -170,7 +170,7 @@ func recreateCRD(ctx context.Context, i injection) error {
 		return err
 	}
 	if !until(ctx, time.Minute, func() bool { _, err := current(); return apierrors.IsNotFound(err) }) {
-		return errors.New("the CRD does not go away")
+		return errors.New("the CRD is not deleted")
 	}
 	if err := wait(ctx, i.lasts); err != nil {
 		return err

@@ -62,8 +62,8 @@ func frozen(ctx context.Context, i injection) error {
 	return i.during(ctx, func() { leader.signal(syscall.SIGSTOP) }, func() { leader.signal(syscall.SIGCONT) })
 }
 
-// staleWriter freezes the leader with writes in flight, which reach the API server after
-// another leader has written the same objects.
+// staleWriter freezes the leader with writes in flight, which reach the API server
+// after another leader has written the same objects.
 func staleWriter(ctx context.Context, i injection) error {
 	leader, err := i.awaitLeader(ctx)
 	if err != nil {

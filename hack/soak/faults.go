@@ -24,7 +24,7 @@ import (
 	"time"
 )
 
-// fault is something that fails, for a time between from and to.
+// fault is a fault that lasts for a time between from and to.
 type fault struct {
 	name string
 	// group is the resource that it needs exclusively: two faults of a group are never

@@ -44,7 +44,7 @@ func some(random *rand.Rand, k, n uint32) func(job string) bool {
 
 type teller = func(f *frontend, w http.ResponseWriter, r *http.Request, job string, honest *httptest.ResponseRecorder)
 
-// says answers with a text.
+// says responds with a text.
 func says(code int, body string, header ...string) teller {
 	return func(f *frontend, w http.ResponseWriter, _ *http.Request, job string, _ *httptest.ResponseRecorder) {
 		h := http.Header{}
@@ -55,13 +55,13 @@ func says(code int, body string, header ...string) teller {
 	}
 }
 
-// hangs never answers.
+// hangs never responds.
 func hangs(f *frontend, _ http.ResponseWriter, r *http.Request, _ string, _ *httptest.ResponseRecorder) {
 	f.untilGone(r.Context())
 	panic(http.ErrAbortHandler)
 }
 
-// drips sends half of the answer, then a byte from time to time.
+// drips sends half of the response, then one byte at a time.
 func drips(f *frontend, w http.ResponseWriter, r *http.Request, _ string, honest *httptest.ResponseRecorder) {
 	body := honest.Body.Bytes()
 	half := len(body) / 2
@@ -96,7 +96,7 @@ func resets(_ *frontend, w http.ResponseWriter, _ *http.Request, _ string, hones
 	_ = conn.Close()
 }
 
-// confuses answers that another job has finished.
+// confuses responds that another job has finished.
 func confuses(f *frontend, w http.ResponseWriter, _ *http.Request, job string, _ *httptest.ResponseRecorder) {
 	f.answer(w, job, http.StatusOK, jsonHeader(), []byte(`{"is_success":true,"message":"","job_id":"not-`+job+`","status":"FINISHED","start_time":1601519445000,"duration":2523,"result_count":4,"detail":""}`))
 }
@@ -117,7 +117,7 @@ func goesBack(f *frontend, w http.ResponseWriter, _ *http.Request, job string, h
 	f.answer(w, job, honest.Code, honest.Header(), []byte(body))
 }
 
-// babbles answers with something that is not a status.
+// babbles responds with something that is not a status.
 func babbles(f *frontend, w http.ResponseWriter, _ *http.Request, job string, honest *httptest.ResponseRecorder) {
 	body := honest.Body.String()
 	garbage := []string{
@@ -127,7 +127,7 @@ func babbles(f *frontend, w http.ResponseWriter, _ *http.Request, job string, ho
 	f.answer(w, job, http.StatusOK, jsonHeader(), []byte(garbage[rand.IntN(len(garbage))]))
 }
 
-// swells answers correctly, with a statement of two MiB.
+// swells responds correctly, with a statement of two MiB.
 func swells(f *frontend, w http.ResponseWriter, _ *http.Request, job string, honest *httptest.ResponseRecorder) {
 	body := strings.TrimSuffix(honest.Body.String(), "}")
 	if honest.Code == http.StatusOK {

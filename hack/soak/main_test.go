@@ -27,7 +27,7 @@ import (
 )
 
 // The patches of the broken operators must apply to the current operator.
-func TestPatchesOfBrokenOperatorsApplyAndCompile(t *testing.T) {
+func TestBrokenOperatorsCompile(t *testing.T) {
 	root, err := filepath.Abs("../..")
 	if err != nil {
 		t.Fatal(err)
@@ -41,7 +41,7 @@ func TestPatchesOfBrokenOperatorsApplyAndCompile(t *testing.T) {
 			build := exec.CommandContext(t.Context(), "go", "build", "-overlay="+overlay, "-o="+os.DevNull, "./controllers")
 			build.Dir = root
 			if said, err := build.CombinedOutput(); err != nil {
-				t.Errorf("does not compile any more: %v\n%s", err, said)
+				t.Errorf("no longer compiles: %v\n%s", err, said)
 			}
 			if _, err := chosen(b.faults); err != nil {
 				t.Error(err)
@@ -62,7 +62,7 @@ func TestPlan(t *testing.T) {
 		}
 		return all
 	}
-	n := len(faults()) - 1 // the last comes after all
+	n := len(faults()) - 1 // the last one is injected after all others
 	t.Run("each fault alone, then several together", func(t *testing.T) {
 		seen := map[string]int{}
 		for i, round := range names(options{}, n+20) {
@@ -74,15 +74,15 @@ func TestPlan(t *testing.T) {
 			}
 		}
 		if len(seen) != n {
-			t.Errorf("%d of %d faults come alone", len(seen), n)
+			t.Errorf("%d of %d faults are injected alone", len(seen), n)
 		}
 	})
-	t.Run("the same seed plans the same", func(t *testing.T) {
+	t.Run("the same seed gives the same plan", func(t *testing.T) {
 		if a, b := names(options{}, 50), names(options{}, 50); !slices.EqualFunc(a, b, slices.Equal) {
 			t.Errorf("got %v and %v", a, b)
 		}
 	})
-	t.Run("in pairs from the beginning", func(t *testing.T) {
+	t.Run("in pairs from the start", func(t *testing.T) {
 		seen := map[string]int{}
 		for _, round := range names(options{pairs: true}, n/2+2) {
 			for _, name := range round {
@@ -90,7 +90,7 @@ func TestPlan(t *testing.T) {
 			}
 		}
 		if len(seen) < n*9/10 {
-			t.Errorf("%d of %d faults come in half the rounds", len(seen), n)
+			t.Errorf("%d of %d faults are injected in half the rounds", len(seen), n)
 		}
 	})
 	t.Run("no two of a group together", func(t *testing.T) {

@@ -42,7 +42,7 @@ type replica struct {
 	world *world
 	proxy *testenv.Proxy
 	http  *http.Client
-	// metrics and profiler are addresses that stay the same after restarts.
+	// metrics and profiler are addresses that do not change in restarts.
 	metrics, profiler string
 
 	mu          sync.Mutex
@@ -188,7 +188,7 @@ func (r *replica) get(ctx context.Context, url string) ([]byte, error) {
 	return io.ReadAll(response.Body)
 }
 
-// holding is what a process holds after a garbage collection.
+// holding is the memory and the goroutines of a process after a garbage collection.
 type holding struct{ heap, goroutines float64 }
 
 func (r *replica) holding(ctx context.Context) (h holding, err error) {

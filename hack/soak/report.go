@@ -36,7 +36,7 @@ type report struct {
 	violations []check.Violation
 	requests   int
 	took       time.Duration
-	// troubles are errors that prevented the correct injection of a fault.
+	// troubles are errors that prevented the injection of a fault.
 	troubles   []error
 	idle, left holding
 }
@@ -68,7 +68,7 @@ func (r *report) print(out io.Writer) error {
 		fmt.Fprintf(out, "| %s | %d | %d |\n", invariant, total[invariant], n)
 	}
 	if r.left.heap > 0 {
-		fmt.Fprintf(out, "\nThe leader held %.1f MiB and %v goroutines before there was a job, %.1f MiB and %v after all.\n",
+		fmt.Fprintf(out, "\nThe leader held %.1f MiB and %v goroutines before the first job, %.1f MiB and %v after the last.\n",
 			r.idle.heap/(1<<20), r.idle.goroutines, r.left.heap/(1<<20), r.left.goroutines)
 	}
 	if len(r.violations) == 0 {
@@ -78,7 +78,7 @@ func (r *report) print(out io.Writer) error {
 	for _, v := range r.violations[:min(len(r.violations), 50)] {
 		fmt.Fprintln(out, v)
 	}
-	return errors.Join(append(r.troubles, fmt.Errorf("%d violations; again with -seed=%d", len(r.violations), r.seed))...)
+	return errors.Join(append(r.troubles, fmt.Errorf("%d violations; repeat with -seed=%d", len(r.violations), r.seed))...)
 }
 
 func (r *report) lines() map[string]line {
@@ -113,7 +113,7 @@ func (r *report) lines() map[string]line {
 	return lines
 }
 
-// quantile is the time that this fraction does not exceed.
+// quantile returns a quantile of the times.
 func quantile(times []time.Duration, share float64) string {
 	sorted := slices.Sorted(slices.Values(times))
 	return fmt.Sprintf("%.1f s", sorted[int(share*float64(len(sorted)-1)+0.5)].Seconds())

@@ -33,7 +33,7 @@ import (
 // round is a set of simultaneous faults and their result.
 type round struct {
 	faults []fault
-	// recovered is how long the recovery took after the end of the faults.
+	// recovered is how long it took to recover after the end of the faults.
 	recovered time.Duration
 }
 
@@ -127,7 +127,7 @@ func (w *world) play(ctx context.Context) (*report, error) {
 	return r, nil
 }
 
-// enough reports whether the run ends at the first violation, and there is one.
+// enough reports whether the run should end because of a violation.
 func (w *world) enough() bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -142,7 +142,7 @@ func (w *world) label(what string, n int) {
 	w.history.During(what, n)
 }
 
-// rest waits, but no longer than necessary.
+// rest waits, unless the run should end.
 func (w *world) rest(ctx context.Context, d time.Duration) error {
 	until(ctx, d, w.enough)
 	return ctx.Err()
@@ -187,15 +187,15 @@ func (w *world) round(ctx context.Context, r *report, random *rand.Rand, togethe
 	w.judge(func(h *check.History) {
 		h.Add(check.Ends, len(w.watcher.jobs()), nil)
 		if len(waiting) > 0 && now.recovered >= recovery && ctx.Err() == nil {
-			h.Fail(time.Now(), check.Ends, fmt.Sprintf("%d jobs", len(waiting)), "not shown, or not polled, %v after the last fault: %s", recovery, strings.Join(waiting[:min(len(waiting), 5)], "; "))
+			h.Fail(time.Now(), check.Ends, fmt.Sprintf("%d jobs", len(waiting)), "not shown or not polled within %v after the last fault: %s", recovery, strings.Join(waiting[:min(len(waiting), 5)], "; "))
 		}
 	})
 	r.rounds = append(r.rounds, now)
 	return w.rest(ctx, time.Second)
 }
 
-// waiting lists the jobs that had ended when the faults ended but do not show it, and
-// running jobs that were not polled since.
+// waiting returns the jobs that had ended when the faults ended but do not show it, and
+// the running jobs that were not polled since.
 func (w *world) waiting(healed time.Time) (names []string) {
 	for _, job := range w.watcher.jobs() {
 		l := w.jobs.life(job.Spec.JobID)

@@ -25,8 +25,8 @@ import (
 	"github.com/dli-operator/dli-operator/hack/soak/check"
 )
 
-// How much more the leader may hold at the end than before the first job: idle
-// connections, and memory kept by the runtime.
+// How much more the leader may hold at the end than before the first job, for idle
+// connections and memory kept by the runtime.
 const (
 	moreHeap       = 16 << 20
 	moreGoroutines = 60
@@ -44,7 +44,8 @@ func (w *world) idle(ctx context.Context) (h holding, err error) {
 	return leader.holding(ctx)
 }
 
-// settle waits until all jobs have ended and are deleted, and checks what is left.
+// settle waits until all jobs have ended and are deleted, and checks what the leader
+// still holds.
 func (w *world) settle(ctx context.Context, r *report, idle holding) error {
 	w.label("the end", 0)
 	w.jobs.stop()
@@ -54,7 +55,7 @@ func (w *world) settle(ctx context.Context, r *report, idle holding) error {
 	w.judge(func(h *check.History) {
 		h.Add(check.Ends, len(w.watcher.jobs()), nil)
 		if len(waiting) > 0 {
-			h.Fail(time.Now(), check.Ends, fmt.Sprintf("%d jobs", len(waiting)), "not shown in the end: %s", waiting[0])
+			h.Fail(time.Now(), check.Ends, fmt.Sprintf("%d jobs", len(waiting)), "not shown at the end: %s", waiting[0])
 		}
 	})
 	gone := until(ctx, time.Minute, func() bool {
@@ -62,13 +63,13 @@ func (w *world) settle(ctx context.Context, r *report, idle holding) error {
 		return len(w.watcher.jobs()) == 0
 	})
 	if !gone {
-		return errors.Join(errors.New("the DLIJobs do not go away"), ctx.Err())
+		return errors.Join(errors.New("the DLIJobs are not deleted"), ctx.Err())
 	}
 	leader, err := w.awaitLeader(ctx)
 	if err != nil {
 		return err
 	}
-	// Hanging requests end, and so do connections of old watches to the API server.
+	// Hanging requests and the connections of old watches end.
 	fits := until(ctx, 45*time.Second, func() bool {
 		r.left, err = leader.holding(ctx)
 		return err == nil && r.left.heap < idle.heap+moreHeap && r.left.goroutines < idle.goroutines+moreGoroutines
@@ -77,7 +78,7 @@ func (w *world) settle(ctx context.Context, r *report, idle holding) error {
 	w.judge(func(h *check.History) {
 		h.Add(check.Leftover, 2, nil)
 		if !fits {
-			h.Fail(time.Now(), check.Leftover, leader.process(), "held %.1f MiB and %v goroutines before there was a job, %.1f MiB and %v after all (%v)",
+			h.Fail(time.Now(), check.Leftover, leader.process(), "held %.1f MiB and %v goroutines before the first job, %.1f MiB and %v after the last (%v)",
 				idle.heap/(1<<20), idle.goroutines, r.left.heap/(1<<20), r.left.goroutines, err)
 		}
 	})

@@ -47,9 +47,9 @@ type stream struct {
 // life is what is known about a job in advance.
 type life struct {
 	kind string
-	// ends is when DLI finally reports its end.
+	// ends is when DLI reports the final end.
 	ends time.Time
-	// bad is set if DLI's answers about it are wrong.
+	// bad is set if DLI's responses for it are wrong.
 	bad bool
 }
 
@@ -73,7 +73,7 @@ func (s *stream) stop() {
 	<-s.done
 }
 
-// step does one thing, if there is something to do.
+// step does the next thing that is due.
 func (s *stream) step(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
 	defer cancel()
@@ -102,7 +102,7 @@ func (s *stream) step(ctx context.Context) {
 	}
 }
 
-// any is a job of a random kind, with its future life.
+// any returns a job of a random kind, and its future.
 func (s *stream) any() (dlitest.Job, life) {
 	s.mu.Lock()
 	s.number++
@@ -127,7 +127,7 @@ func (s *stream) any() (dlitest.Job, life) {
 	case "missing":
 		return dlitest.Job{ID: id}, life{kind: kind, ends: time.Now().Add(notFoundAfter)}
 	case "late":
-		// DLI does not know it at first.
+		// DLI does not have it at first.
 		delay := seconds(2, 7)
 		job = job.Running(seconds(4, 10)).Finishes(3)
 		job.Start = time.Now().Add(delay)
@@ -141,7 +141,7 @@ func (s *stream) any() (dlitest.Job, life) {
 		job.Timeline = append(job.Timeline, dlitest.Phase{After: seconds(3, 4), Response: answer})
 		job = withEnd(job, seconds(14, 20))
 	case "back":
-		// After the end was seen, later answers must be ignored.
+		// Reports after the end must be ignored.
 		job = job.Running(seconds(1, 8)).Finishes(2)
 		end := job.Timeline[len(job.Timeline)-1].After
 		job.Timeline = append(job.Timeline, dlitest.Phase{After: end + seconds(3, 6), Status: "RUNNING"},
@@ -156,7 +156,7 @@ func withEnd(job dlitest.Job, after time.Duration) dlitest.Job {
 	return job
 }
 
-// lastEnd is when a job that starts now, or later, has finally ended.
+// lastEnd returns when a job that starts now, or later, reaches its final end.
 func lastEnd(job dlitest.Job) time.Time {
 	start := job.Start
 	if start.IsZero() {
@@ -198,7 +198,7 @@ func (s *stream) askAgain(ctx context.Context, job *v1alpha1.DLIJob) {
 	other := dlitest.Query(job.Spec.JobID)
 	switch s.random.IntN(4) {
 	case 0:
-		// If a restore of etcd lost the outcome, there would be none any more.
+		// If a restore of etcd loses the outcome, the job is running again.
 		s.lives[job.Spec.JobID] = life{kind: "again", ends: time.Now().Add(time.Hour)}
 		other = other.Running(time.Hour)
 	case 1:
@@ -214,9 +214,9 @@ func (s *stream) askAgain(ctx context.Context, job *v1alpha1.DLIJob) {
 	_ = s.world.client.Patch(ctx, changed, client.MergeFrom(job))
 }
 
-// canaries are jobs that end immediately, one for each team: the operator has recovered
-// when it shows their end. The returned function creates them if necessary, and returns
-// what is missing.
+// canaries prepares jobs that end immediately, one for each team: the operator has
+// recovered when it shows their end. The returned function creates them if necessary,
+// and returns which ones are missing.
 func (s *stream) canaries() func(ctx context.Context) []string {
 	created, shown := map[string]*v1alpha1.DLIJob{}, map[string]bool{}
 	return func(ctx context.Context) (waiting []string) {

@@ -67,8 +67,8 @@ func watch(ctx context.Context, w *world, config *rest.Config) (*watcher, error)
 	return f, nil
 }
 
-// pause ends the session and starts none until resume, which lists again: the API server
-// is about to go back in time.
+// pause ends the session; none is started until resume, which lists again. It is called
+// before the API server is restored to an earlier state.
 func (f *watcher) pause() {
 	f.mu.Lock()
 	defer f.mu.Unlock()

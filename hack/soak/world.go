@@ -45,11 +45,11 @@ const (
 	notFoundAfter = 12 * time.Second
 	// lease is how long a lease is valid without renewal.
 	lease = 15 * time.Second
-	// recovery is the time after the last fault within which everything must be shown.
+	// recovery is the time after the last fault by which every end must be shown.
 	recovery = pollMax + time.Minute
 )
 
-// world is everything that runs.
+// world has everything that runs.
 type world struct {
 	options
 	dir    string
@@ -193,7 +193,7 @@ func (w *world) connection(t *team) *v1alpha1.DLIConnection {
 // toldAtOnce is how many violations are printed immediately.
 const toldAtOnce = 60
 
-// judge passes something to the history.
+// judge records something in the history, and prints new violations.
 func (w *world) judge(take func(h *check.History)) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -206,7 +206,7 @@ func (w *world) judge(take func(h *check.History)) {
 	}
 }
 
-// saw passes a version of a DLIJob to the history.
+// saw records a version of a DLIJob.
 func (w *world) saw(at time.Time, job *v1alpha1.DLIJob, kstatus string) {
 	w.judge(func(h *check.History) { h.Saw(at, job, kstatus) })
 }
@@ -220,7 +220,7 @@ func (w *world) granted(t *team) {
 	w.grants = append(w.grants, check.Grant{Connection: t.user.ProjectID, At: time.Now()})
 }
 
-// close stops everything; the logs are kept if they are useful.
+// close stops everything; it keeps the logs if they are useful.
 func (w *world) close(keep bool) (err error) {
 	if w.watcher != nil {
 		w.watcher.stop()

@@ -42,12 +42,12 @@ func TestCircuit(t *testing.T) {
 		jobs  []string
 		want  bool
 	}{
-		"stays closed after four failures that no job can cause": {certainFault, []string{"a", "a", "a", "a"}, false},
-		"opens after five": {certainFault, []string{"a", "a", "a", "a", "a"}, true},
-		"stays closed where one job may be the cause":  {likelyFault, []string{"a", "a", "a", "a", "a", "a", "a"}, false},
-		"stays closed where two may be":                {likelyFault, []string{"a", "b", "a", "b", "a", "b", "a"}, false},
-		"opens where three different ones have failed": {likelyFault, []string{"a", "b", "a", "b", "c"}, true},
-		"stays closed whatever DLI says of jobs":       {noFault, []string{"a", "b", "c", "d", "e", "f"}, false},
+		"stays closed after four failures that no single job can cause": {certainFault, []string{"a", "a", "a", "a"}, false},
+		"opens after five":                          {certainFault, []string{"a", "a", "a", "a", "a"}, true},
+		"stays closed if one job may be the cause":  {likelyFault, []string{"a", "a", "a", "a", "a", "a", "a"}, false},
+		"stays closed if two jobs may be the cause": {likelyFault, []string{"a", "b", "a", "b", "a", "b", "a"}, false},
+		"opens after failures of three jobs":        {likelyFault, []string{"a", "b", "a", "b", "c"}, true},
+		"stays closed for errors about jobs":        {noFault, []string{"a", "b", "c", "d", "e", "f"}, false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			c := fresh()
@@ -76,17 +76,17 @@ func TestCircuit(t *testing.T) {
 		}
 		return at
 	}
-	t.Run("is probed once in a probe interval", func(t *testing.T) {
+	t.Run("is probed once per probe interval", func(t *testing.T) {
 		if got := probes(open(certainFault), certainFault, 100*time.Second); !slices.Equal(got, []time.Duration{30, 60, 90}) {
 			t.Errorf("after %v s", got)
 		}
 	})
-	t.Run("is probed soon, then ever less often, where jobs may be the cause", func(t *testing.T) {
+	t.Run("is probed at growing intervals if jobs may be the cause", func(t *testing.T) {
 		if got := probes(open(likelyFault), likelyFault, 100*time.Second); !slices.Equal(got, []time.Duration{1, 2, 4, 8, 16, 32, 62, 92}) {
 			t.Errorf("after %v s", got)
 		}
 	})
-	t.Run("is not probed twice at a time, and those that left before it opened are no probes", func(t *testing.T) {
+	t.Run("has one probe at a time, and requests sent before it opened are not probes", func(t *testing.T) {
 		c := open(likelyFault)
 		late := &Request{job: "late", began: noon}
 		c.begin(Probe, noon.Add(time.Second))
@@ -96,7 +96,7 @@ func TestCircuit(t *testing.T) {
 			t.Errorf("the circuit is %+v", c)
 		}
 	})
-	t.Run("looks at other jobs where jobs may be the cause, at those that were well not for ever", func(t *testing.T) {
+	t.Run("polls other jobs if jobs may be the cause, but only some that succeeded before", func(t *testing.T) {
 		c := open(likelyFault)
 		looks := map[Who]int{}
 		for now := noon; now.Before(noon.Add(10 * time.Minute)); now = now.Add(100 * time.Millisecond) {
@@ -112,11 +112,11 @@ func TestCircuit(t *testing.T) {
 			t.Errorf("a certain fault: %+v", s)
 		}
 	})
-	t.Run("is closed by the first success, and not by garbage", func(t *testing.T) {
+	t.Run("is closed by the first success, but not by an invalid response", func(t *testing.T) {
 		c := open(certainFault)
 		c.end(&Request{probe: true}, evidence{}, noon)
 		if !c.open {
-			t.Error("garbage closes it")
+			t.Error("an invalid response closes it")
 		}
 		c.end(&Request{probe: true}, evidence{answered: true}, noon)
 		if c.open || c.failures > 0 {
@@ -130,17 +130,17 @@ func TestFaults(t *testing.T) {
 		err  dli.Error
 		want fault
 	}{
-		"a refused connection":       {dli.Error{Kind: dli.KindUnreachable, Err: syscall.ECONNREFUSED}, certainFault},
-		"TLS":                        {dli.Error{Kind: dli.KindConfig}, certainFault},
-		"no answer in time":          {dli.Error{Kind: dli.KindUnreachable, Err: context.DeadlineExceeded}, likelyFault},
-		"half an answer":             {dli.Error{Kind: dli.KindUnreachable, Err: io.ErrUnexpectedEOF}, likelyFault},
-		"a reset":                    {dli.Error{Kind: dli.KindUnreachable, Err: syscall.ECONNRESET}, likelyFault},
-		"a bad gateway":              {dli.Error{Kind: dli.KindRetry, HTTPStatus: 502}, likelyFault},
-		"a gateway's code":           {dli.Error{Kind: dli.KindSlow, HTTPStatus: 503, Code: "APIGW.0201"}, likelyFault},
-		"DLI's own code":             {dli.Error{Kind: dli.KindRetry, HTTPStatus: 500, Code: "DLI.10001"}, noFault},
-		"garbage":                    {dli.Error{Kind: dli.KindInvalid, HTTPStatus: 200}, noFault},
-		"a job that does not exist":  {dli.Error{Kind: dli.KindNotFound, HTTPStatus: 404}, noFault},
-		"credentials that are wrong": {dli.Error{Kind: dli.KindAuth, HTTPStatus: 401}, noFault},
+		"a refused connection":      {dli.Error{Kind: dli.KindUnreachable, Err: syscall.ECONNREFUSED}, certainFault},
+		"TLS":                       {dli.Error{Kind: dli.KindConfig}, certainFault},
+		"no response in time":       {dli.Error{Kind: dli.KindUnreachable, Err: context.DeadlineExceeded}, likelyFault},
+		"a truncated response":      {dli.Error{Kind: dli.KindUnreachable, Err: io.ErrUnexpectedEOF}, likelyFault},
+		"a reset":                   {dli.Error{Kind: dli.KindUnreachable, Err: syscall.ECONNRESET}, likelyFault},
+		"a bad gateway":             {dli.Error{Kind: dli.KindRetry, HTTPStatus: 502}, likelyFault},
+		"a code of the gateway":     {dli.Error{Kind: dli.KindSlow, HTTPStatus: 503, Code: "APIGW.0201"}, likelyFault},
+		"a code of DLI":             {dli.Error{Kind: dli.KindRetry, HTTPStatus: 500, Code: "DLI.10001"}, noFault},
+		"garbage":                   {dli.Error{Kind: dli.KindInvalid, HTTPStatus: 200}, noFault},
+		"a job that does not exist": {dli.Error{Kind: dli.KindNotFound, HTTPStatus: 404}, noFault},
+		"wrong credentials":         {dli.Error{Kind: dli.KindAuth, HTTPStatus: 401}, noFault},
 	} {
 		if got := faultOf(&test.err); got != test.want {
 			t.Errorf("%s: %v, want %v", name, got, test.want)

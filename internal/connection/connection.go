@@ -80,6 +80,7 @@ type Connection struct {
 
 	client   Client
 	recorder Recorder
+	probe    time.Duration // Options.ProbeInterval
 
 	// mu guards the following fields. All connections share one, because they share
 	// lockouts.

@@ -37,7 +37,7 @@ import (
 	"github.com/dli-operator/dli-operator/internal/dli"
 )
 
-// source returns what a test sets.
+// source returns what the test sets.
 type source struct {
 	creds   dli.Credentials
 	life    time.Duration
@@ -54,7 +54,8 @@ func (s *source) Fetch(context.Context) (dli.Credentials, time.Time, *Failure, e
 	return s.creds, s.now.Now().Add(s.life), nil, nil
 }
 
-// fake is a client that does what a test sets, and a recorder that drops everything.
+// fake is a client with a function of the test, and a recorder that discards
+// everything.
 type fake func(ctx context.Context) (*dli.JobStatus, error)
 
 func (f fake) JobStatus(ctx context.Context, _ dli.Credentials, _ string) (*dli.JobStatus, error) {
@@ -117,13 +118,13 @@ func TestReplacedConnection(t *testing.T) {
 		t.Fatal("the connection was not replaced")
 	}
 	if a := old.Next(noon.Add(time.Hour)); a.Who != Nobody || a.Why != nil {
-		t.Errorf("the old connection says %+v", a)
+		t.Errorf("the old connection admits %+v", a)
 	}
 	if request := old.Begin(noon, "job", "", Anyone); request != nil {
-		t.Error("a request leaves through a connection that was closed meanwhile")
+		t.Error("a request was admitted by a closed connection")
 	}
 	if conn.pace.Limiter != old.pace.Limiter {
-		t.Error("the tokens that are taken are given back")
+		t.Error("used tokens are available again")
 	}
 	if r.Open(object("a")) != conn {
 		t.Error("an older object replaces a newer one")
@@ -132,7 +133,7 @@ func TestReplacedConnection(t *testing.T) {
 	next.Generation++
 	next.Spec.RateLimit.RequestsPerSecond = 50
 	if faster := r.Open(next); faster.pace.Limiter == conn.pace.Limiter || faster.Limit() != 10 {
-		t.Error("the new limit is not in force")
+		t.Error("the new limit is not in effect")
 	}
 }
 
@@ -175,10 +176,10 @@ func TestLockoutsAreRemembered(t *testing.T) {
 	now.SetTime(noon.Add(time.Hour + time.Minute))
 	open("e", "another")
 	if open("d", "wrong") != wrong {
-		t.Error("a connection that is deleted and created again forgets that its key was rejected")
+		t.Error("a recreated connection forgets that its key was rejected")
 	}
 
-	for i := range 100 { // as when a key is renewed every hour
+	for i := range 100 { // like a key that is renewed every hour
 		now.SetTime(now.Now().Add(time.Hour))
 		r.Forget(types.NamespacedName{Namespace: "team", Name: "f"})
 		open("f", fmt.Sprint("key ", i))
@@ -198,7 +199,7 @@ func TestRequestEnds(t *testing.T) {
 	}
 	stopped := func(context.Context) (*dli.JobStatus, error) { return nil, context.Canceled }
 
-	t.Run("when it is answered", func(t *testing.T) {
+	t.Run("when there is a response", func(t *testing.T) {
 		r, now := registry(answering)
 		conn := connect(t, r, now, object("a"), "t")
 		if a, why, err := conn.Begin(noon, "job", "", Probe).Do(t.Context(), now.Now); a == nil || why != nil || err != nil {
@@ -214,7 +215,7 @@ func TestRequestEnds(t *testing.T) {
 		}
 		free(t, conn)
 		if conn.credentials.lockout.proven || conn.credentials.connected {
-			t.Error("a request that was broken off proves the credentials")
+			t.Error("an aborted request proves the credentials")
 		}
 	})
 	t.Run("when it panics", func(t *testing.T) {
@@ -230,7 +231,7 @@ func TestRequestEnds(t *testing.T) {
 		}()
 		free(t, conn)
 	})
-	t.Run("when it was a probe that the operator broke off, which proves nothing", func(t *testing.T) {
+	t.Run("when it was an aborted probe, which proves nothing", func(t *testing.T) {
 		r, now := registry(stopped)
 		conn := connect(t, r, now, object("a"), "t")
 		conn.credentials.lockout.proven = true
@@ -266,22 +267,22 @@ func TestTemporaryCredentials(t *testing.T) {
 			now.SetTime(now.Now().Add(next))
 		}
 	}
-	t.Run("are renewed in time, and never per request", func(t *testing.T) {
+	t.Run("are renewed in time, but not for every request", func(t *testing.T) {
 		r, now := registry(answering)
 		conn := r.Open(object("a"))
 		s := &source{creds: dli.Credentials{Token: "t"}, life: time.Hour, now: now}
 		conn.credentials.source = s
 		refresh(t, conn, now, noon.Add(12*time.Hour))
 		if n := len(s.fetches); n < 12 || n > 16 {
-			t.Errorf("%d fetches in twelve hours of keys that live one", n)
+			t.Errorf("%d fetches in twelve hours, for keys that expire after one", n)
 		}
 		for i := 1; i < len(s.fetches); i++ {
 			if left := time.Hour - s.fetches[i].Sub(s.fetches[i-1]); left < 11*time.Minute || left > 13*time.Minute {
-				t.Errorf("renewed with %v to go, want a fifth of its life", left)
+				t.Errorf("renewed %v before the end, want a fifth of the lifetime", left)
 			}
 		}
 	})
-	t.Run("are used until they end if none can be had", func(t *testing.T) {
+	t.Run("are used until they expire if they cannot be renewed", func(t *testing.T) {
 		r, now := registry(answering)
 		conn := r.Open(object("a"))
 		s := &source{creds: dli.Credentials{Token: "t"}, life: time.Hour, now: now}
@@ -290,19 +291,19 @@ func TestTemporaryCredentials(t *testing.T) {
 		s.why = Failf(v1alpha1.ReasonCredentialsRejected, "no identity")
 		refresh(t, conn, now, noon.Add(59*time.Minute))
 		if a := conn.Next(now.Now()); a.Who == Nobody {
-			t.Errorf("in the last minute of their life: %+v", a)
+			t.Errorf("in the last minute before they expire: %+v", a)
 		}
 		refresh(t, conn, now, noon.Add(61*time.Minute))
 		if a := conn.Next(now.Now()); a.Who != Nobody || a.Why == nil {
-			t.Errorf("after their end: %+v", a)
+			t.Errorf("after they have expired: %+v", a)
 		}
 		if h := conn.Health(now.Now()); h.Reason != v1alpha1.ReasonCredentialsRejected {
-			t.Errorf("the connection says %+v", h)
+			t.Errorf("the connection reports %+v", h)
 		}
 		s.why = nil
 		refresh(t, conn, now, now.Now().Add(30*time.Second))
 		if a := conn.Next(now.Now()); a.Who == Nobody {
-			t.Errorf("once there are new ones: %+v", a)
+			t.Errorf("with new ones: %+v", a)
 		}
 	})
 }
@@ -313,19 +314,19 @@ func TestSecretSource(t *testing.T) {
 		reason string
 		says   string
 	}{
-		"that may not be read says so": {
+		"without permission": {
 			func(*corev1.Secret) error {
 				return apierrors.NewForbidden(schema.GroupResource{Resource: "secrets"}, "s", nil)
 			},
 			v1alpha1.ReasonSecretNotFound, "grant its ServiceAccount get on secrets",
 		},
-		"that does not exist says so": {
+		"that does not exist": {
 			func(*corev1.Secret) error {
 				return apierrors.NewNotFound(schema.GroupResource{Resource: "secrets"}, "s")
 			},
 			v1alpha1.ReasonSecretNotFound, "does not exist",
 		},
-		"without keys says so": {
+		"without keys": {
 			func(*corev1.Secret) error { return nil }, v1alpha1.ReasonSecretInvalid, "it must hold accessKeyID",
 		},
 	} {
@@ -337,7 +338,7 @@ func TestSecretSource(t *testing.T) {
 			}
 		})
 	}
-	t.Run("that the API server cannot give now is an error", func(t *testing.T) {
+	t.Run("that cannot be read now is an error", func(t *testing.T) {
 		source := secretSource{reader: reader(func(*corev1.Secret) error { return errors.New("no answer") })}
 		if _, _, why, err := source.Fetch(t.Context()); err == nil || why != nil {
 			t.Errorf("failure %v, error %v", why, err)
@@ -354,13 +355,13 @@ func (r reader) Get(_ context.Context, _ client.ObjectKey, into client.Object, _
 
 func (reader) List(context.Context, client.ObjectList, ...client.ListOption) error { return nil }
 
-// What is reported for jobs and for the connection agrees.
-func TestOneStory(t *testing.T) {
+// Jobs and their connection report the same failure.
+func TestConnectionsAndJobsAgree(t *testing.T) {
 	rejection := &dli.Error{Kind: dli.KindAuth, HTTPStatus: 401}
 	for name, then := range map[string]*dli.Error{
 		"unreachable": {Kind: dli.KindUnreachable}, "throttled": {Kind: dli.KindThrottle, HTTPStatus: 429},
 	} {
-		t.Run("once rejected, then "+name, func(t *testing.T) {
+		t.Run("rejected, then "+name, func(t *testing.T) {
 			r, now := registry(answering)
 			conn := connect(t, r, now, object("a"), "t")
 			reasons := []string{}
@@ -371,7 +372,7 @@ func TestOneStory(t *testing.T) {
 			}
 			said := conn.Health(noon.Add(6 * time.Second)).Reason
 			if slices.ContainsFunc(reasons, func(r string) bool { return r != said }) {
-				t.Errorf("jobs are told %v, the connection says %s", reasons, said)
+				t.Errorf("jobs report %v, the connection reports %s", reasons, said)
 			}
 		})
 	}

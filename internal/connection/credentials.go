@@ -215,7 +215,7 @@ func fingerprint(place string, creds dli.Credentials) string {
 // a connection at a time. The error means that reading from the API server failed.
 func (c *Connection) Refresh(ctx context.Context, now time.Time) (next time.Duration, err error) {
 	c.mu.Lock()
-	due := c.broken == nil && !c.closed && !now.Before(c.credentials.due(now, c.circuit.probe))
+	due := c.broken == nil && !c.closed && !now.Before(c.credentials.due(now, c.probe))
 	c.mu.Unlock()
 	if due {
 		creds, expires, why, err := c.credentials.source.Fetch(ctx)
@@ -232,13 +232,13 @@ func (c *Connection) Refresh(ctx context.Context, now time.Time) (next time.Dura
 	defer c.mu.Unlock()
 	if c.broken != nil {
 		// Retrying does not fix it; a change of the object does.
-		return refreshInterval(c.circuit.probe), nil
+		return refreshInterval(c.probe), nil
 	}
-	longest := refreshInterval(c.circuit.probe)
+	longest := refreshInterval(c.probe)
 	if !c.health(now).Ready {
-		longest = retryInterval(c.circuit.probe)
+		longest = retryInterval(c.probe)
 	}
-	return max(min(c.credentials.due(now, c.circuit.probe).Sub(now), longest), time.Millisecond), nil
+	return max(min(c.credentials.due(now, c.probe).Sub(now), longest), time.Millisecond), nil
 }
 
 // Remember takes the rejections from the connection's object at now, seen by

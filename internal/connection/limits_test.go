@@ -29,7 +29,7 @@ func TestThrottleRate(t *testing.T) {
 		t.throttled(&Failure{RetryAfter: time.Second}, false, noon)
 		return t // until 1 s after noon
 	}
-	t.Run("is cut, then just below what was too much, then grows back", func(t *testing.T) {
+	t.Run("is reduced, then stays just below the throttled rate, then grows again", func(t *testing.T) {
 		th := throttled(100)
 		for seconds, want := range map[float64]float64{0: 70, 1: 70, 6: 82.5, 11: 95, 55: 95, 60: 98, 70: 100, 1000: 100} {
 			if got := th.rate(at(seconds)); math.Abs(got-want) > 1 {
@@ -37,13 +37,13 @@ func TestThrottleRate(t *testing.T) {
 			}
 		}
 		if may(th, at(0.9)) || !may(th, at(1)) {
-			t.Error("the pause is not kept")
+			t.Error("there is no pause")
 		}
 		if !th.adapted(at(50)) || th.adapted(at(100)) {
-			t.Error("wrongly told to be adapted")
+			t.Error("wrongly considered adapted")
 		}
 	})
-	t.Run("is cut once by all that were in flight", func(t *testing.T) {
+	t.Run("is reduced once for all requests in flight", func(t *testing.T) {
 		th := throttled(100)
 		for i := range 50 {
 			th.throttled(&Failure{RetryAfter: time.Second}, false, at(float64(i)/100))
@@ -52,9 +52,9 @@ func TestThrottleRate(t *testing.T) {
 			t.Errorf("the rate is %v", got)
 		}
 	})
-	t.Run("is cut again once something was admitted", func(t *testing.T) {
+	t.Run("is reduced again after an admitted request", func(t *testing.T) {
 		th := throttled(100)
-		th.admitted(at(0.5)) // that had left before
+		th.admitted(at(0.5)) // sent before
 		th.throttled(&Failure{RetryAfter: time.Second}, false, at(1))
 		if got := th.rate(at(2)); got != 70 {
 			t.Errorf("the rate is %v", got)
@@ -65,12 +65,12 @@ func TestThrottleRate(t *testing.T) {
 			t.Errorf("the rate is %v", got)
 		}
 	})
-	t.Run("is not cut by one job that is throttled again while others are not", func(t *testing.T) {
+	t.Run("is not reduced for one job that is throttled repeatedly while others are not", func(t *testing.T) {
 		th := throttled(100)
 		th.admitted(at(2))
 		th.throttled(&Failure{RetryAfter: time.Second}, true, at(3))
 		if !may(th, at(3)) {
-			t.Error("all rest for one")
+			t.Error("all jobs wait because of one")
 		}
 	})
 	t.Run("never falls below one request in five seconds", func(t *testing.T) {
@@ -126,6 +126,6 @@ func TestInFlight(t *testing.T) {
 	}
 	f.end(noon)
 	if !may(f, noon.Add(20*time.Second)) {
-		t.Error("a place that is given back is not used")
+		t.Error("a released slot is not used")
 	}
 }

@@ -38,25 +38,25 @@ func may(p policy, at time.Time) bool {
 func TestLockout(t *testing.T) {
 	reject := func(l *lockout, began, at time.Time) { l.end(rejected, &Failure{}, began, at) }
 
-	t.Run("lets one request try credentials that were never accepted", func(t *testing.T) {
+	t.Run("admits one request with credentials that were never accepted", func(t *testing.T) {
 		l := newLockout(DefaultProbeInterval)
 		if !may(l, noon) {
-			t.Fatal("the first request is refused")
+			t.Fatal("the first request is not admitted")
 		}
 		l.begin(noon)
 		if may(l, noon.Add(trialSlow-1)) {
-			t.Error("a second request passes before the first was answered")
+			t.Error("a second request is admitted before the response to the first")
 		}
 		l.end(accepted, nil, noon, noon)
 		for range 10 {
 			if !may(l, noon) {
-				t.Error("a request is refused after the credentials were accepted")
+				t.Error("a request is not admitted after the credentials were accepted")
 			}
 			l.begin(noon)
 		}
 	})
 
-	t.Run("lets five at most try credentials while nobody answers", func(t *testing.T) {
+	t.Run("admits at most five requests without a response", func(t *testing.T) {
 		l := newLockout(DefaultProbeInterval)
 		n := 0
 		for at := noon; at.Before(noon.Add(time.Minute)); at = at.Add(100 * time.Millisecond) {
@@ -70,7 +70,7 @@ func TestLockout(t *testing.T) {
 		}
 	})
 
-	t.Run("lets rejected credentials pass at most five times in any five minutes, and keeps trying", func(t *testing.T) {
+	t.Run("admits rejected credentials at most five times in any five minutes, and keeps trying", func(t *testing.T) {
 		l := newLockout(DefaultProbeInterval)
 		var tries []time.Time
 		for at := noon; at.Before(noon.Add(time.Hour)); at = at.Add(time.Second) {
@@ -82,15 +82,15 @@ func TestLockout(t *testing.T) {
 		}
 		for i := range tries {
 			if i >= 5 && tries[i].Sub(tries[i-5]) <= 5*time.Minute {
-				t.Errorf("six tries within five minutes: %v to %v", tries[i-5], tries[i])
+				t.Errorf("six attempts within five minutes: %v to %v", tries[i-5], tries[i])
 			}
 		}
 		if len(tries) < 50 {
-			t.Errorf("%d tries in an hour; want nearly one a minute", len(tries))
+			t.Errorf("%d attempts in an hour; want almost one per minute", len(tries))
 		}
 	})
 
-	t.Run("counts those that were in flight when a key was revoked, also at one time", func(t *testing.T) {
+	t.Run("counts requests in flight when a key was revoked, even at the same time", func(t *testing.T) {
 		l := newLockout(DefaultProbeInterval)
 		l.begin(noon)
 		l.end(accepted, nil, noon, noon)
@@ -101,29 +101,29 @@ func TestLockout(t *testing.T) {
 			reject(l, noon, noon)
 		}
 		if may(l, noon.Add(29*time.Second)) {
-			t.Error("passes before 30 s have passed")
+			t.Error("a request is admitted within 30 s")
 		}
 		at := noon.Add(30 * time.Second)
 		if !may(l, at) {
-			t.Fatal("the probe is refused")
+			t.Fatal("the probe is not admitted")
 		}
 		l.begin(at)
 		reject(l, at, at)
 		if may(l, noon.Add(5*time.Minute)) {
-			t.Error("a sixth request within five minutes passes")
+			t.Error("a sixth request within five minutes is admitted")
 		}
 	})
 
-	t.Run("rests for as long as the service locks the key", func(t *testing.T) {
+	t.Run("waits as long as the service locks the key", func(t *testing.T) {
 		l := newLockout(DefaultProbeInterval)
 		l.begin(noon)
 		l.end(rejected, &Failure{RetryAfter: 4 * time.Minute}, noon, noon)
 		if may(l, noon.Add(4*time.Minute-1)) || !may(l, noon.Add(4*time.Minute)) {
-			t.Errorf("says %+v", l.standing(noon.Add(4*time.Minute)))
+			t.Errorf("the standing is %+v", l.standing(noon.Add(4*time.Minute)))
 		}
 	})
 
-	t.Run("is not opened by what was sent before the rejection", func(t *testing.T) {
+	t.Run("is not lifted by requests sent before the rejection", func(t *testing.T) {
 		l := newLockout(DefaultProbeInterval)
 		l.begin(noon)
 		l.end(accepted, nil, noon, noon)
@@ -132,12 +132,12 @@ func TestLockout(t *testing.T) {
 		reject(l, noon.Add(1), noon.Add(time.Second))
 		l.end(accepted, nil, noon.Add(2), noon.Add(2*time.Second))
 		if !l.closed() {
-			t.Error("a stale answer opens it")
+			t.Error("a stale response lifts it")
 		}
 		l.begin(noon.Add(time.Minute))
 		l.end(accepted, nil, noon.Add(time.Minute), noon.Add(time.Minute))
 		if l.closed() || !may(l, noon.Add(time.Minute)) {
-			t.Error("a fresh answer does not open it")
+			t.Error("a new response does not lift it")
 		}
 	})
 }
@@ -157,32 +157,32 @@ func TestRecall(t *testing.T) {
 		// want is how long no request is admitted.
 		want time.Duration
 	}{
-		"nothing":                           {},
-		"one rejection":                     {told: ago(10 * time.Second), want: 20 * time.Second},
-		"one that is old":                   {told: ago(6 * time.Minute)},
-		"four leave one to another process": {told: ago(240*time.Second, 180*time.Second, 120*time.Second, 60*time.Second), want: 61 * time.Second},
-		"its own that come back":            {own: ago(250*time.Second, 200*time.Second, 150*time.Second, 100*time.Second), told: ago(250*time.Second, 200*time.Second, 150*time.Second, 100*time.Second)},
-		"its own at one time that come back": {
+		"nothing":       {},
+		"one rejection": {told: ago(10 * time.Second), want: 20 * time.Second},
+		"an old one":    {told: ago(6 * time.Minute)},
+		"four, which leave one attempt to another process": {told: ago(240*time.Second, 180*time.Second, 120*time.Second, 60*time.Second), want: 61 * time.Second},
+		"its own, read back": {own: ago(250*time.Second, 200*time.Second, 150*time.Second, 100*time.Second), told: ago(250*time.Second, 200*time.Second, 150*time.Second, 100*time.Second)},
+		"its own at the same time, read back": {
 			own: ago(100*time.Second, 100*time.Second, 100*time.Second), told: ago(100*time.Second, 100*time.Second, 100*time.Second),
 		},
-		"another process's at one time":           {told: ago(200*time.Second, 200*time.Second, 200*time.Second, 200*time.Second, 200*time.Second), want: 101 * time.Second},
-		"from before the credentials were good":   {told: ago(20 * time.Second), accepted: noon.Add(-10 * time.Second)},
-		"from a clock that has been set back":     {told: ago(-time.Hour), want: 30 * time.Second},
-		"from the future beside what is known":    {own: ago(20 * time.Second), told: ago(-time.Hour), want: 10 * time.Second},
-		"a lock":                                  {told: ago(20 * time.Second), locked: 4 * time.Minute, want: 4 * time.Minute},
-		"a lock that a clock has made very long":  {told: ago(20 * time.Second), locked: 4 * time.Hour, want: window},
-		"a lock of credentials that were good":    {told: ago(20 * time.Second), locked: time.Hour, accepted: noon},
-		"all five from a clock that was set back": {told: ago(-60*time.Second, -61*time.Second, -62*time.Second, -63*time.Second, -64*time.Second), want: window + time.Second},
+		"another process's at the same time":        {told: ago(200*time.Second, 200*time.Second, 200*time.Second, 200*time.Second, 200*time.Second), want: 101 * time.Second},
+		"from before the credentials were accepted": {told: ago(20 * time.Second), accepted: noon.Add(-10 * time.Second)},
+		"from a clock that was set back":            {told: ago(-time.Hour), want: 30 * time.Second},
+		"from the future, in addition to its own":   {own: ago(20 * time.Second), told: ago(-time.Hour), want: 10 * time.Second},
+		"a lock": {told: ago(20 * time.Second), locked: 4 * time.Minute, want: 4 * time.Minute},
+		"a lock that is too long because of a clock":     {told: ago(20 * time.Second), locked: 4 * time.Hour, want: window},
+		"a lock of credentials that were accepted later": {told: ago(20 * time.Second), locked: time.Hour, accepted: noon},
+		"all five from a clock that was set back":        {told: ago(-60*time.Second, -61*time.Second, -62*time.Second, -63*time.Second, -64*time.Second), want: window + time.Second},
 	} {
 		t.Run(name, func(t *testing.T) {
 			l := newLockout(DefaultProbeInterval)
 			l.rejected, l.acceptedAt = slices.Clone(test.own), test.accepted
-			for range 3 { // as with every event of the object
+			for range 3 { // like with every event of the object
 				l.recall(test.told, noon.Add(test.locked), noon)
 			}
 			until := l.standing(noon).until
 			if got := max(until.Sub(noon), 0); got != test.want && (!until.IsZero() || test.want != 0) {
-				t.Errorf("nobody may ask for %v, want %v", got, test.want)
+				t.Errorf("no request is admitted for %v, want %v", got, test.want)
 			}
 			if len(test.told) > 0 && len(l.rejected) > max(len(test.told), len(test.own)) {
 				t.Errorf("%d rejections are counted", len(l.rejected))
@@ -197,10 +197,10 @@ func TestRejections(t *testing.T) {
 	conn.end(conn.Begin(noon, "job", "", Probe), evidenceOf(&dli.Error{Kind: dli.KindAuth, RetryAfter: time.Minute}, "c"), noon)
 	told := conn.Rejections(noon)
 	if told == nil || len(told.Times) != 1 || !told.LockedUntil.Time.Equal(noon.Add(time.Minute)) {
-		t.Fatalf("tells %+v", told)
+		t.Fatalf("the rejections are %+v", told)
 	}
 	if again := conn.Rejections(noon.Add(2 * time.Minute)); again.LockedUntil != nil {
-		t.Errorf("a lock that has passed is told: %+v", again)
+		t.Errorf("an expired lock is reported: %+v", again)
 	}
 
 	t.Run("are known after a restart", func(t *testing.T) {
@@ -209,7 +209,7 @@ func TestRejections(t *testing.T) {
 		seeded.Status.RejectedCredentials = told
 		next := connect(t, r, now, seeded, "t")
 		if a := next.Next(noon.Add(59 * time.Second)); a.Who != Nobody || a.Why.Reason != v1alpha1.ReasonCredentialsRejected {
-			t.Errorf("says %+v", a)
+			t.Errorf("admits %+v", a)
 		}
 	})
 	t.Run("of other credentials do not count", func(t *testing.T) {
@@ -217,20 +217,20 @@ func TestRejections(t *testing.T) {
 		seeded := object("a")
 		seeded.Status.RejectedCredentials = told
 		if a := connect(t, r, now, seeded, "new").Next(noon); a.Who == Nobody {
-			t.Errorf("says %+v", a)
+			t.Errorf("admits %+v", a)
 		}
 	})
-	t.Run("are not told again once another process has seen the credentials accepted", func(t *testing.T) {
+	t.Run("are not reported again once another process has seen the credentials accepted", func(t *testing.T) {
 		conn.Remember(told, noon)
 		conn.Remember(nil, noon)
 		if again := conn.Rejections(noon); again != nil {
-			t.Errorf("tells %+v", again)
+			t.Errorf("the rejections are %+v", again)
 		}
 		conn.Remember(&v1alpha1.RejectedCredentials{Times: []metav1.MicroTime{}}, noon)
 		at := noon.Add(2 * time.Minute)
 		conn.end(conn.Begin(at, "job", "", Probe), evidenceOf(&dli.Error{Kind: dli.KindAuth}, "c"), at)
 		if again := conn.Rejections(at); again == nil {
-			t.Error("a newer one is not told")
+			t.Error("a newer one is not reported")
 		}
 	})
 }

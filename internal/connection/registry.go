@@ -306,6 +306,7 @@ func newConnection(key types.NamespacedName, object *v1alpha1.DLIConnection, r *
 		Generation:     object.Generation,
 		ReportProgress: object.Spec.ReportProgress,
 		recorder:       r.recorder,
+		probe:          r.options.ProbeInterval,
 		mu:             &r.mu,
 		circuit:        circuit{probe: r.options.ProbeInterval},
 		throttle:       throttle{configured: float64(perSecond)},

@@ -30,8 +30,8 @@ import (
 	"time"
 )
 
-// sample is the sample answer in the API document, byte for byte. It is not valid JSON: the
-// quotes in its message are not escaped.
+// sample is the sample response in the API document, byte for byte. It is invalid JSON:
+// the quotes in its message are not escaped.
 //
 //go:embed testdata/status-sample.zh-CN.txt
 var sample string
@@ -41,8 +41,8 @@ func sampleStatus() *JobStatus {
 	return finishedStatus(withMessage(`{"error_code":"DLI.0999"}`), func(s *JobStatus) { s.JobMode = "" })
 }
 
-// TestAnswers tests every answer of the contract with a real server. The numbers are the
-// contract's.
+// TestAnswers tests every response of the contract with a real server. The numbers are
+// those of the contract.
 func TestAnswers(t *testing.T) {
 	notJSON := &Error{Kind: KindInvalid, HTTPStatus: 200, Message: "HTTP 200 with an application/json body instead of one JSON value"}
 	noJob := &Error{Kind: KindInvalid, HTTPStatus: 200, Message: "the response has no job ID, or that of another job"}
@@ -62,8 +62,8 @@ func TestAnswers(t *testing.T) {
 		want    any
 	}{
 		{"1: a finished query", reply(200, finished), finishedStatus()},
-		{"2: the document's own sample", reply(200, sample), sampleStatus()},
-		{"2: the sample cut short", reply(200, sample[:len(sample)-40]), notJSON},
+		{"2: the sample of the document", reply(200, sample), sampleStatus()},
+		{"2: the sample truncated", reply(200, sample[:len(sample)-40]), notJSON},
 		{"2: the sample about another job", reply(200, strings.Replace(sample, "208b08d4", "308b08d4", 1)), notJSON},
 		{"3: a message that is escaped JSON stays text", reply(200, change(t, finished, `"message":""`, `"message":"{\"error_code\":\"DLI.0999\"}"`)),
 			finishedStatus(withMessage(`{"error_code":"DLI.0999"}`))},
@@ -82,7 +82,7 @@ func TestAnswers(t *testing.T) {
 			youngStatus(func(s *JobStatus) {
 				s.JobType, s.InputRowCount, s.BadRowCount, s.ResultCount = "INSERT", new(int64(9007199254740993)), new(int64(2)), new(int64(3000000000))
 			})},
-		{"15: a status nobody knows", reply(200, young(`"status":"SUSPENDED"`)), youngStatus(inState("SUSPENDED", StateUnrecognized))},
+		{"15: an unknown status", reply(200, young(`"status":"SUSPENDED"`)), youngStatus(inState("SUSPENDED", StateUnrecognized))},
 		{"17: no status", reply(200, change(t, finished, `"status":"FINISHED",`, ``)), noStatus},
 		{"17: a null status", reply(200, young(`"status":null`)), noStatus},
 		{"17: an empty status", reply(200, young(`"status":""`)), noStatus},
@@ -91,9 +91,9 @@ func TestAnswers(t *testing.T) {
 			&Error{Kind: KindRetry, HTTPStatus: 200, Code: "DLI.0999", Message: "DLI.0999: busy"}},
 		{"18: not successful and no code", reply(200, `{"is_success":false,"message":""}`, "X-Request-Id: r1"),
 			&Error{Kind: KindRetry, HTTPStatus: 200, Message: "DLI answered is_success: false without a reason", RequestID: "r1"}},
-		{"18: not successful for a reason that is known", reply(200, `{"is_success":false,"message":"{\"error_code\":\"APIG.0308\"} time:1 second"}`),
+		{"18: not successful for a known reason", reply(200, `{"is_success":false,"message":"{\"error_code\":\"APIG.0308\"} time:1 second"}`),
 			&Error{Kind: KindThrottle, HTTPStatus: 200, Code: "APIG.0308", Message: `{"error_code":"APIG.0308"} time:1 second`, RetryAfter: time.Second}},
-		{"19: not successful, and yet finished", reply(200, change(t, finished, `"is_success":true`, `"is_success":false`)),
+		{"19: not successful, but finished", reply(200, change(t, finished, `"is_success":true`, `"is_success":false`)),
 			&Error{Kind: KindRetry, HTTPStatus: 200, Message: "DLI answered is_success: false without a reason"}},
 		{"20: success as a string", reply(200, change(t, finished, `"is_success":true`, `"is_success":"true"`)), finishedStatus()},
 		{"21: success absent", reply(200, change(t, finished, `"is_success":true,`, ``)), finishedStatus()},
@@ -116,7 +116,7 @@ func TestAnswers(t *testing.T) {
 		{"27: the job's id in upper case", reply(200, change(t, finished, jobID, strings.ToUpper(jobID))),
 			finishedStatus(func(s *JobStatus) { s.JobID = strings.ToUpper(jobID) })},
 		{"29: a second value", reply(200, finished+`{"status":"FAILED"}`), notJSON},
-		{"29: text behind the value", reply(200, finished+`ok`), notJSON},
+		{"29: text after the value", reply(200, finished+`ok`), notJSON},
 		{"30: an empty body", reply(200, ""), &Error{Kind: KindInvalid, HTTPStatus: 200, Message: "HTTP 200 with an empty body instead of one JSON value"}},
 		{"30: no content", reply(204, ""), &Error{Kind: KindInvalid, HTTPStatus: 204, Message: "HTTP 204 with an empty body"}},
 		{"30: null", reply(200, "null"), notObject},
@@ -124,12 +124,12 @@ func TestAnswers(t *testing.T) {
 		{"30: a string", reply(200, `""`), notObject},
 		{"32: a login page", reply(200, "<html>login</html>", "Content-Type: text/html; charset=utf-8"),
 			&Error{Kind: KindInvalid, HTTPStatus: 200, Message: "HTTP 200 with a text/html body instead of one JSON value"}},
-		{"37: finished, then running: each as it is", reply(200, young(`"status":"RUNNING"`)), youngStatus(inState("RUNNING", StateRunning))},
+		{"37: running after finished", reply(200, young(`"status":"RUNNING"`)), youngStatus(inState("RUNNING", StateRunning))},
 		{"38: parameter check failed", reply(400, `{"error_msg":"The format of message is error","error_code":"DLI.0001"}`),
 			&Error{Kind: KindRejected, HTTPStatus: 400, Code: "DLI.0001", Message: "The format of message is error"}},
 		{"39: no such object", reply(400, `{"error_code":"DLI.0002","error_msg":"There is no queue named testqueue"}`),
 			&Error{Kind: KindNotFound, HTTPStatus: 400, Code: "DLI.0002", Message: "There is no queue named testqueue"}},
-		{"39: the same as an older document has it", reply(400, `{"error_code":"DLI.0008","error_msg":"There is no queue named testqueue"}`),
+		{"39: the same in an older document", reply(400, `{"error_code":"DLI.0008","error_msg":"There is no queue named testqueue"}`),
 			&Error{Kind: KindSlow, HTTPStatus: 400, Code: "DLI.0008", Message: "There is no queue named testqueue"}},
 		{"40: no such job", reply(404, `{"error_code":"DLI.0023","error_msg":"..."}`),
 			&Error{Kind: KindNotFound, HTTPStatus: 404, Code: "DLI.0023", Message: "..."}},
@@ -151,23 +151,23 @@ func TestAnswers(t *testing.T) {
 			&Error{Kind: KindAuth, HTTPStatus: 401, Code: "APIGW.0301", Message: "Incorrect IAM authentication information: decrypt token fail", RequestID: "r1"}},
 		{"49: a token that is too old", reply(401, `{"error_msg":"The token must be updated.","error_code":"APIGW.0307","request_id":"r1"}`, "X-Request-Id: r0"),
 			&Error{Kind: KindAuth, HTTPStatus: 401, Code: "APIGW.0307", Message: "The token must be updated.", RequestID: "r0"}},
-		{"50: throttled, no hint but the window", reply(429, throttledBody), throttle(time.Minute)},
+		{"50: throttled, without Retry-After", reply(429, throttledBody), throttle(time.Minute)},
 		{"50: throttled for seconds", reply(429, throttledBody, "Retry-After: 7"), throttle(7 * time.Second)},
 		{"50: throttled until a date", reply(429, throttledBody, "Retry-After: Thu, 01 Jan 2026 12:00:09 GMT"), throttle(9 * time.Second)},
-		{"50: throttled with a hint that is a word", reply(429, throttledBody, "Retry-After: abc"), throttle(time.Minute)},
+		{"50: throttled with an invalid hint", reply(429, throttledBody, "Retry-After: abc"), throttle(time.Minute)},
 		{"50: throttled with a negative hint", reply(429, throttledBody, "Retry-After: -1"), throttle(time.Minute)},
 		{"50: throttled for years", reply(429, throttledBody, "Retry-After: 99999999"), throttle(10 * time.Minute)},
 		{"53: the backend timed out", reply(504, `{"error_msg":"Backend timeout.","error_code":"APIGW.0201","request_id":"r1"}`),
 			&Error{Kind: KindRetry, HTTPStatus: 504, Code: "APIGW.0201", Message: "Backend timeout.", RequestID: "r1"}},
 		{"54: forbidden in this region", reply(403, `{"error_msg":"The IAM user is forbidden in the current region.","error_code":"APIGW.0802","request_id":"r1"}`),
 			&Error{Kind: KindPermission, HTTPStatus: 403, Code: "APIGW.0802", Message: "The IAM user is forbidden in the current region.", RequestID: "r1"}},
-		{"54: an explanation for machines is not shown", reply(403, `{"error_code":"DLI.0003","error_msg":"...","encoded_authorization_message":"AAAA","error_json_opt":{"a":"BBBB"}}`),
+		{"54: a machine-readable explanation is not shown", reply(403, `{"error_code":"DLI.0003","error_msg":"...","encoded_authorization_message":"AAAA","error_json_opt":{"a":"BBBB"}}`),
 			&Error{Kind: KindPermission, HTTPStatus: 403, Code: "DLI.0003", Message: "..."}},
 		{"55: a code that is a number", reply(401, `{"error":{"code":401,"message":"The username or password is wrong.","title":"Unauthorized"}}`),
 			&Error{Kind: KindAuth, HTTPStatus: 401, Code: "401", Message: "The username or password is wrong."}},
 		{"58: a bad gateway's page", reply(502, "<html>Bad Gateway</html>", "Content-Type: text/html"),
 			&Error{Kind: KindRetry, HTTPStatus: 502, Message: "HTTP 502 with a text/html body"}},
-		{"58: unavailable for a while", reply(503, "", "Retry-After: 3"),
+		{"58: temporarily unavailable", reply(503, "", "Retry-After: 3"),
 			&Error{Kind: KindRetry, HTTPStatus: 503, Message: "HTTP 503 with an empty body", RetryAfter: 3 * time.Second}},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
@@ -191,27 +191,27 @@ func TestBrokenAnswers(t *testing.T) {
 		handler http.HandlerFunc
 		want    func(host string) *Error
 	}{
-		{"34: cut at half, with the length of the whole", func(w http.ResponseWriter, _ *http.Request) {
+		{"34: truncated, with the full Content-Length", func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("Content-Length", fmt.Sprint(len(finished)))
 			fmt.Fprint(w, finished[:len(finished)/2])
 		}, func(host string) *Error {
 			return &Error{Kind: KindUnreachable, HTTPStatus: 200, Message: "the response from " + host + " ended early"}
 		}},
-		{"34: an error cut short may mean anything", func(w http.ResponseWriter, _ *http.Request) {
+		{"34: a truncated error", func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("Content-Length", "1000")
 			w.WriteHeader(400)
 			fmt.Fprint(w, `{"error_code":"DLI.0`)
 		}, func(host string) *Error {
 			return &Error{Kind: KindUnreachable, HTTPStatus: 400, Message: "the response from " + host + " ended early"}
 		}},
-		{"34: throttling needs no body", func(w http.ResponseWriter, _ *http.Request) {
+		{"34: truncated throttling, which needs no body", func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("Content-Length", "1000")
 			w.Header().Set("Retry-After", "7")
 			w.WriteHeader(429)
 		}, func(string) *Error {
 			return &Error{Kind: KindThrottle, HTTPStatus: 429, Message: "HTTP 429 with an empty body", RetryAfter: 7 * time.Second}
 		}},
-		{"35: 64 MiB of blanks, then an answer", func(w http.ResponseWriter, _ *http.Request) {
+		{"35: 64 MiB of blanks before the response", func(w http.ResponseWriter, _ *http.Request) {
 			blanks := []byte(strings.Repeat(" ", 1<<20))
 			for range 64 {
 				if _, err := w.Write(blanks); err != nil {
@@ -222,7 +222,7 @@ func TestBrokenAnswers(t *testing.T) {
 		}, func(string) *Error {
 			return &Error{Kind: KindInvalid, HTTPStatus: 200, Message: "the response is larger than 64 MiB"}
 		}},
-		{"59: closed before an answer", func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) },
+		{"59: closed before a response", func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) },
 			func(host string) *Error {
 				return &Error{Kind: KindUnreachable, Message: "the response from " + host + " ended early"}
 			}},
@@ -272,7 +272,7 @@ func TestCallersDeadline(t *testing.T) {
 		cancel()
 	}()
 	if status, err := client.JobStatus(cancelled, accessKey, jobID); !errors.Is(err, context.Canceled) || status != nil {
-		t.Errorf("want context.Canceled as it is, got %v, %v", status, err)
+		t.Errorf("want context.Canceled, got %v, %v", status, err)
 	}
 
 	late, cancel := context.WithDeadline(background, time.Now().Add(-time.Second))
@@ -281,7 +281,7 @@ func TestCallersDeadline(t *testing.T) {
 	check(t, status, err, &Error{Kind: KindUnreachable, Message: "no response from " + hostOf(server) + " before the caller's deadline"})
 }
 
-func TestWhereNobodyAnswers(t *testing.T) {
+func TestConnectionFailures(t *testing.T) {
 	free, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -302,7 +302,7 @@ func TestWhereNobodyAnswers(t *testing.T) {
 		want     *Error
 	}{
 		{"59: connection refused", "https://" + closed, "", &Error{Kind: KindUnreachable, Message: "connection refused by " + closed}},
-		{"59: an authority that is not trusted", ok.URL, otherAuthority, &Error{Kind: KindConfig,
+		{"59: an untrusted authority", ok.URL, otherAuthority, &Error{Kind: KindConfig,
 			Message: "the certificate of " + hostOf(ok) + " is signed by an authority that is not trusted; add the authority's certificate to the CA bundle"}},
 		{"59: a certificate for another name", strings.Replace(ok.URL, "127.0.0.1", "localhost", 1), string(pemOf(ok.Certificate())), &Error{Kind: KindConfig,
 			Message: "the certificate of " + strings.Replace(hostOf(ok), "127.0.0.1", "localhost", 1) + " is not valid for this name; use a name of the certificate in the endpoint"}},
@@ -310,7 +310,7 @@ func TestWhereNobodyAnswers(t *testing.T) {
 			Message: hostOf(plain) + " does not speak TLS; check the endpoint's port"}},
 		{"http to a port of https", strings.Replace(ok.URL, "https:", "http:", 1), "", &Error{Kind: KindConfig, HTTPStatus: 400,
 			Message: "HTTP 400 with a body of unknown type; the endpoint may require https"}},
-		{"59: a name that DNS does not know", "https://nobody.invalid", "", &Error{Kind: KindUnreachable,
+		{"59: a name that is not in DNS", "https://nobody.invalid", "", &Error{Kind: KindUnreachable,
 			Message: "the host nobody.invalid does not exist in DNS; check the endpoint"}},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
@@ -323,7 +323,7 @@ func TestWhereNobodyAnswers(t *testing.T) {
 				}
 				check(t, status, err, tc.want)
 				if first != nil && first.Error() != err.Error() {
-					t.Errorf("two messages for one cause: %q and %q", first, err)
+					t.Errorf("two messages for the same cause: %q and %q", first, err)
 				}
 				first = err
 			}
@@ -343,7 +343,7 @@ func TestWhereNobodyAnswers(t *testing.T) {
 
 	t.Run("TLS too old", func(t *testing.T) {
 		server := httptest.NewUnstartedServer(reply(200, finished))
-		server.TLS = &tls.Config{MinVersion: tls.VersionTLS10, MaxVersion: tls.VersionTLS11} //nolint:gosec // it is the point
+		server.TLS = &tls.Config{MinVersion: tls.VersionTLS10, MaxVersion: tls.VersionTLS11} //nolint:gosec // the test needs it
 		startTLS(server)
 		defer server.Close()
 		client := clientOf(t, server.URL)

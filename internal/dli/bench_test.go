@@ -35,7 +35,7 @@ func BenchmarkDecode(b *testing.B) {
 	}
 }
 
-// BenchmarkDecodeList is a full page of 100 jobs with all their members.
+// BenchmarkDecodeList decodes a full page of 100 jobs with all members.
 func BenchmarkDecodeList(b *testing.B) {
 	rows := make([]string, 100)
 	for i := range rows {
@@ -52,7 +52,7 @@ func BenchmarkDecodeList(b *testing.B) {
 	}
 }
 
-// BenchmarkShorten is the cost per byte of an answer that is too large to keep.
+// BenchmarkShorten measures the cost per byte of a response that is too large to keep.
 func BenchmarkShorten(b *testing.B) {
 	part := []byte(strings.Repeat("0", chunkBytes))
 	s := shortener{limit: jobLimits.text}
@@ -86,7 +86,7 @@ func BenchmarkSign(b *testing.B) {
 	}
 }
 
-// BenchmarkJobStatus includes the server's half of the work.
+// BenchmarkJobStatus includes the server's part of the work.
 func BenchmarkJobStatus(b *testing.B) {
 	answer := []byte(finished)
 	client, _ := serve(b, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write(answer) }))

@@ -30,7 +30,7 @@ import (
 	"unicode/utf8"
 )
 
-// long is the JSON of a string that is n times text.
+// long returns a JSON string of n bytes that repeats text.
 func long(text string, n int) string { return `"` + strings.Repeat(text, n/len(text)) + `"` }
 
 const mega = 1 << 20
@@ -41,7 +41,7 @@ func TestLargeAnswersHaveAStatus(t *testing.T) {
 	for _, tc := range []struct {
 		name      string
 		body      string
-		statement string // what it begins with, if there is one
+		statement string // its beginning, if there is one
 		message   string
 	}{
 		{"a message of 20 MiB", young(`"message":`+long("DLI.0001: x ", 20*mega), `"status":"FAILED"`), "", "DLI.0001: x DLI"},
@@ -62,7 +62,7 @@ func TestLargeAnswersHaveAStatus(t *testing.T) {
 					t.Errorf("the %s has %d bytes and begins with %.20q", text.name, len(text.got), text.got)
 				}
 				if !utf8.ValidString(text.got) || strings.Contains(text.got, "\uFFFD") {
-					t.Errorf("the %s is not cut on a rune", text.name)
+					t.Errorf("the %s is not truncated between runes", text.name)
 				}
 			}
 			check(t, got, err, youngStatus(failed, func(s *JobStatus) { s.Statement, s.Message = got.Statement, got.Message }))
@@ -70,7 +70,7 @@ func TestLargeAnswersHaveAStatus(t *testing.T) {
 	}
 }
 
-func TestLargeAnswersThatAreNone(t *testing.T) {
+func TestInvalidLargeAnswers(t *testing.T) {
 	text := long("x", 5*mega)
 	notJSON := &Error{Kind: KindInvalid, HTTPStatus: 200, Message: "HTTP 200 with an application/json body instead of one JSON value"}
 	tooLarge := func(status int, text string) *Error {
@@ -81,11 +81,11 @@ func TestLargeAnswersThatAreNone(t *testing.T) {
 		handler http.HandlerFunc
 		want    *Error
 	}{
-		{"a second value behind", reply(200, young(`"message":`+text)+finished), notJSON},
-		{"a text without an end", reply(200, young(`"message":`+text[:5*mega])), notJSON},
-		{"a line end in what is left out", reply(200, young(`"message":`+text[:5*mega]+"\n\"")), notJSON},
-		{"an escape that is none in what is left out", reply(200, young(`"message":`+text[:5*mega]+`\x"`)), notJSON},
-		{"hexadecimal digits that are none in what is left out", reply(200, young(`"message":`+text[:5*mega]+`\u12g4"`)), notJSON},
+		{"a second value", reply(200, young(`"message":`+text)+finished), notJSON},
+		{"a text that does not end", reply(200, young(`"message":`+text[:5*mega])), notJSON},
+		{"a newline in the omitted part", reply(200, young(`"message":`+text[:5*mega]+"\n\"")), notJSON},
+		{"an invalid escape in the omitted part", reply(200, young(`"message":`+text[:5*mega]+`\x"`)), notJSON},
+		{"invalid hexadecimal digits in the omitted part", reply(200, young(`"message":`+text[:5*mega]+`\u12g4"`)), notJSON},
 		{"a number split by a blank", reply(200, young(`"message":`+text, `"result_count":1 2`)), notJSON},
 		{"more than 64 MiB", reply(200, young(`"message":`+long("x", 64*mega))), tooLarge(200, "64 MiB")},
 		{"more than 4 MiB of short texts", reply(200, young(`"tags":[`+strings.Repeat(`"x",`, 2*mega)+`"x"]`)), tooLarge(200, "4 MiB even after truncating its long texts")},
@@ -100,7 +100,7 @@ func TestLargeAnswersThatAreNone(t *testing.T) {
 			check(t, status, err, tc.want)
 		})
 	}
-	t.Run("a body that breaks off behind 5 MiB", func(t *testing.T) {
+	t.Run("a body that is truncated after 5 MiB", func(t *testing.T) {
 		client, server := serve(t, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("Content-Length", fmt.Sprint(6*mega))
 			fmt.Fprint(w, young(`"message":` + text)[:5*mega])
@@ -128,7 +128,7 @@ func TestLargeAnswerMemory(t *testing.T) {
 		t.Errorf("got %v", failure)
 	}
 	if allocated := after.TotalAlloc - before.TotalAlloc; allocated > 7*mega {
-		t.Errorf("%d bytes were allocated for one answer", allocated)
+		t.Errorf("%d bytes were allocated for one response", allocated)
 	}
 	if cap(body) > maxBodyBytes+2*chunkBytes {
 		t.Errorf("the buffer grew to %d bytes", cap(body))
@@ -149,8 +149,8 @@ func TestBodySizes(t *testing.T) {
 	for _, size := range []int{0, 1, 4095, 4096, 4097, 64 << 10, maxBodyBytes - 1, maxBodyBytes} {
 		want := strings.Repeat("x", size)
 		for name, body := range map[string]io.Reader{
-			"with the end apart":   strings.NewReader(want),
-			"with the end at once": iotest.DataErrReader(strings.NewReader(want)),
+			"with io.EOF after the data": strings.NewReader(want),
+			"with io.EOF and the data":   iotest.DataErrReader(strings.NewReader(want)),
 		} {
 			got, err := readBody(nil, &http.Response{StatusCode: 200, Body: io.NopCloser(body)}, jobLimits)
 			if err != nil || string(got) != want {
@@ -170,23 +170,23 @@ func shortened(text []byte, limit, at int) []byte {
 
 func TestShortener(t *testing.T) {
 	for _, tc := range []struct{ name, text, want string }{
-		{"leaves a string of the limit", `"12345678"`, `"12345678"`},
-		{"cuts a longer one", `"123456789"`, `"12345678"`},
-		{"cuts names too", `{"123456789":1}`, `{"12345678":1}`},
-		{"cuts each for itself", `["123456789","1","123456789"]`, `["12345678","1","12345678"]`},
-		{"cuts before a rune", `"作业失败"`, `"作业"`},
-		{"cuts before an escape", `"1234567\n9"`, `"1234567"`},
-		{"cuts behind an escape", `"123456\n9"`, `"123456\n"`},
-		{"cuts before a pair of escapes", `"\ud83d\ude00"`, `""`},
-		{"cuts between an escape and text that resembles one", `"1\\ud83d9"`, `"1\\ud83d"`},
-		{"takes an escaped quote for no end", `"\"\"\"\"\""`, `"\"\"\"\""`},
-		{"takes an escaped backslash for no escape", `"\\\\\\\\\\"`, `"\\\\\\\\"`},
-		{"leaves numbers and words alone", `[1234567890123, true, null]`, `[1234567890123, true, null]`},
-		{"leaves one of several blanks", "{ \r\n\t\"a\" :  1  }", `{ "a" : 1 }`},
-		{"leaves blanks in strings", `"a   b"`, `"a   b"`},
-		{"does not join what blanks part", "1 \n 2", "1 2"},
-		{"leaves what is wrong right before the cut", `"000\u00X0"`, `"000\u00X"`},
-		{"marks what is wrong in what it cuts", "\"1234567890\n\"", "\"12345678\x00\""},
+		{"keeps a string at the limit", `"12345678"`, `"12345678"`},
+		{"truncates a longer one", `"123456789"`, `"12345678"`},
+		{"truncates names too", `{"123456789":1}`, `{"12345678":1}`},
+		{"truncates each string", `["123456789","1","123456789"]`, `["12345678","1","12345678"]`},
+		{"truncates before a rune", `"作业失败"`, `"作业"`},
+		{"truncates before an escape", `"1234567\n9"`, `"1234567"`},
+		{"truncates after an escape", `"123456\n9"`, `"123456\n"`},
+		{"truncates before a surrogate pair", `"\ud83d\ude00"`, `""`},
+		{"truncates between an escape and text that resembles one", `"1\\ud83d9"`, `"1\\ud83d"`},
+		{"does not end at an escaped quote", `"\"\"\"\"\""`, `"\"\"\"\""`},
+		{"does not treat an escaped backslash as an escape", `"\\\\\\\\\\"`, `"\\\\\\\\"`},
+		{"keeps numbers and literals", `[1234567890123, true, null]`, `[1234567890123, true, null]`},
+		{"reduces white space to one blank", "{ \r\n\t\"a\" :  1  }", `{ "a" : 1 }`},
+		{"keeps blanks in strings", `"a   b"`, `"a   b"`},
+		{"does not join separate values", "1 \n 2", "1 2"},
+		{"keeps what is invalid before the cut", `"000\u00X0"`, `"000\u00X"`},
+		{"marks what is invalid in the omitted part", "\"1234567890\n\"", "\"12345678\x00\""},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			for at := range len(tc.text) + 1 {
@@ -198,9 +198,10 @@ func TestShortener(t *testing.T) {
 	}
 }
 
-// FuzzShortener holds for any text: the copy is valid JSON if and only if the text is, it has
-// the same values except for strings, which are a prefix of the original's, and the result
-// does not depend on the parts in which the text arrives or on copying in place.
+// FuzzShortener checks for any text: the copy is valid JSON if and only if the text is;
+// it has the same values, except that strings are prefixes of the originals; and the
+// result depends neither on the parts in which the text arrives nor on copying in
+// place.
 func FuzzShortener(f *testing.F) {
 	for _, text := range []string{
 		finished, sample, `"作业失败"`, `["\ud83d\ude00\ud83d\ude00",1 ,2]`, `"12345678\x"`, "\"12345678\n\"", `"12345678\u12g4"`,

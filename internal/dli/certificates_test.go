@@ -44,7 +44,7 @@ func selfSigned(t *testing.T, address string, from, to time.Time) certificate {
 	}
 	template := &x509.Certificate{
 		SerialNumber:          big.NewInt(1),
-		Subject:               pkix.Name{CommonName: "somebody else"},
+		Subject:               pkix.Name{CommonName: "another server"},
 		NotBefore:             from,
 		NotAfter:              to,
 		IPAddresses:           []net.IP{net.ParseIP(address)},

@@ -29,25 +29,25 @@ func TestClassify(t *testing.T) {
 		code   string
 		want   Kind
 	}{
-		{"a code tells more than a status", 400, "DLI.0999", KindRetry},
+		{"a code takes precedence over the status", 400, "DLI.0999", KindRetry},
 		{"a code in lower case", 400, "dli.0015", KindAuth},
-		{"DLI's code with a status of its own", 404, "DLI.0023", KindNotFound},
+		{"a code of DLI with a matching status", 404, "DLI.0023", KindNotFound},
 		{"an expired result", 400, "DLI.0100", KindNotFound},
-		{"a job that is gone", 400, "DLI.12004", KindNotFound},
-		{"a failing server does not know what is gone", 500, "DLI.0002", KindRetry},
-		{"not found with a code nobody knows", 404, "DLI.7777", KindNotFound},
+		{"a job that no longer exists", 400, "DLI.12004", KindNotFound},
+		{"a failing server cannot know what is missing", 500, "DLI.0002", KindRetry},
+		{"not found with an unknown code", 404, "DLI.7777", KindNotFound},
 		{"not found without a code", 404, "", KindConfig},
-		{"not found with a code of somebody else's", 404, "IAM.0004", KindConfig},
-		{"the gateway does not know the API", 404, "APIGW.0101", KindConfig},
+		{"not found with a code of another service", 404, "IAM.0004", KindConfig},
+		{"an API that the gateway does not know", 404, "APIGW.0101", KindConfig},
 		{"the gateway's other prefix", 404, "APIG.0101", KindConfig},
 		{"the gateway's backend is missing", 404, "APIGW.0103", KindSlow},
-		{"the same code is the caller's fault", 414, "APIGW.0201", KindRejected},
-		{"the same code is the backend's fault", 502, "APIGW.0201", KindRetry},
+		{"the same code for a fault of the caller", 414, "APIGW.0201", KindRejected},
+		{"the same code for a fault of the backend", 502, "APIGW.0201", KindRetry},
 		{"the gateway's code by its status, 401", 401, "APIGW.0311", KindAuth},
 		{"the gateway's code by its status, 403", 403, "APIGW.0312", KindPermission},
 		{"service not open in the region", 403, "APIGW.0801", KindConfig},
-		{"throttled whatever the code", 429, "DLI.0999", KindThrottle},
-		{"throttled by code alone", 403, "APIG.0308", KindThrottle},
+		{"throttled, with any code", 429, "DLI.0999", KindThrottle},
+		{"throttled according to the code", 403, "APIG.0308", KindThrottle},
 		{"gone", 410, "", KindNotFound},
 		{"bad request", 400, "", KindRejected},
 		{"unauthorized", 401, "", KindAuth},
@@ -89,11 +89,11 @@ func TestErrorBodies(t *testing.T) {
 		{"an error that is a string", `{"error":"m"}`, &Error{Kind: KindRejected, HTTPStatus: 400, Message: "m"}},
 		{"members of other types", `{"error_code":{"a":1},"error_msg":["x"],"request_id":7}`, &Error{Kind: KindRejected, HTTPStatus: 400, Message: "HTTP 400 without an error message"}},
 		{"an array", `[]`, &Error{Kind: KindRejected, HTTPStatus: 400, Message: "HTTP 400 with a body of unknown type"}},
-		{"a message over lines, with control characters", `{"error_msg":" a\n\tb\u0000\u001b[31m\u202ec "}`, &Error{Kind: KindRejected, HTTPStatus: 400, Message: "a b[31mc"}},
-		{"a message that is endless", `{"error_msg":"` + strings.Repeat("错", 1000) + `"}`,
+		{"a message with several lines and control characters", `{"error_msg":" a\n\tb\u0000\u001b[31m\u202ec "}`, &Error{Kind: KindRejected, HTTPStatus: 400, Message: "a b[31mc"}},
+		{"a very long message", `{"error_msg":"` + strings.Repeat("错", 1000) + `"}`,
 			&Error{Kind: KindRejected, HTTPStatus: 400, Message: strings.Repeat("错", 169) + "…"}},
-		{"a code that is a page", `{"error_code":"` + strings.Repeat("x", 65) + `","error_msg":"m"}`, &Error{Kind: KindRejected, HTTPStatus: 400, Message: "m"}},
-		{"a request id that is endless", `{"error_msg":"m","request_id":"` + strings.Repeat("r", 200) + `"}`,
+		{"a very long code", `{"error_code":"` + strings.Repeat("x", 65) + `","error_msg":"m"}`, &Error{Kind: KindRejected, HTTPStatus: 400, Message: "m"}},
+		{"a very long request ID", `{"error_msg":"m","request_id":"` + strings.Repeat("r", 200) + `"}`,
 			&Error{Kind: KindRejected, HTTPStatus: 400, Message: "m", RequestID: strings.Repeat("r", 125) + "…"}},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
@@ -103,7 +103,7 @@ func TestErrorBodies(t *testing.T) {
 	}
 }
 
-func TestErrorsReadAsSentences(t *testing.T) {
+func TestErrorText(t *testing.T) {
 	e := &Error{Kind: KindAuth, HTTPStatus: 401, Code: "APIGW.0301", Message: "verify aksk signature fail", RequestID: "r1"}
 	if want := "HTTP 401: APIGW.0301: verify aksk signature fail (request r1)"; e.Error() != want {
 		t.Errorf("want %q, got %q", want, e.Error())

@@ -30,7 +30,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// recorder keeps the last request and answers that its job is running.
+// recorder keeps the last request and responds that its job is running.
 type recorder struct{ last atomic.Pointer[http.Request] }
 
 func (r *recorder) ServeHTTP(w http.ResponseWriter, request *http.Request) {
@@ -71,7 +71,7 @@ func TestRequests(t *testing.T) {
 			}
 			request := seen.last.Load()
 			if want := "/v1.0/" + projectID + "/jobs/" + jobID + "/status"; request.Method != "GET" || request.RequestURI != want || request.Host != hostOf(server) {
-				t.Errorf("asked %s %s of %s", request.Method, request.RequestURI, request.Host)
+				t.Errorf("got %s %s to %s", request.Method, request.RequestURI, request.Host)
 			}
 			if request.ContentLength != 0 || request.Header.Get("Content-Length") != "" {
 				t.Error("the request has a body")
@@ -116,16 +116,16 @@ func TestUnsendable(t *testing.T) {
 	}
 }
 
-func TestNewClientRefuses(t *testing.T) {
+func TestInvalidConfig(t *testing.T) {
 	good := Config{Endpoint: "https://dli.corp.example", ProjectID: projectID}
 	for name, spoil := range map[string]func(*Config){
-		"no endpoint":                    func(c *Config) { c.Endpoint = "" },
-		"http":                           func(c *Config) { c.Endpoint = "http://dli.corp.example" },
-		"a loopback address":             func(c *Config) { c.Endpoint = "https://127.0.0.1" },
-		"no project":                     func(c *Config) { c.ProjectID = "" },
-		"the name of a project":          func(c *Config) { c.ProjectID = "cn-north-4" },
-		"a CA bundle without any":        func(c *Config) { c.CABundle = []byte("no PEM") },
-		"a project that leads elsewhere": func(c *Config) { c.ProjectID = "../x" },
+		"no endpoint":                      func(c *Config) { c.Endpoint = "" },
+		"http":                             func(c *Config) { c.Endpoint = "http://dli.corp.example" },
+		"a loopback address":               func(c *Config) { c.Endpoint = "https://127.0.0.1" },
+		"no project":                       func(c *Config) { c.ProjectID = "" },
+		"the name of a project":            func(c *Config) { c.ProjectID = "cn-north-4" },
+		"a CA bundle without certificates": func(c *Config) { c.CABundle = []byte("no PEM") },
+		"a project with a path":            func(c *Config) { c.ProjectID = "../x" },
 	} {
 		config := good
 		spoil(&config)
@@ -155,7 +155,7 @@ func TestRedirectsAreNotFollowed(t *testing.T) {
 	}
 }
 
-func TestConnectionsAreUsedAgain(t *testing.T) {
+func TestConnectionsAreReused(t *testing.T) {
 	bodies := []http.HandlerFunc{
 		reply(200, finished),
 		reply(200, ""),
@@ -181,7 +181,7 @@ func TestConnectionsAreUsedAgain(t *testing.T) {
 	}
 }
 
-func TestManyAskAtOnce(t *testing.T) {
+func TestConcurrentRequests(t *testing.T) {
 	for _, version := range []int{1, 2} {
 		t.Run(fmt.Sprintf("HTTP/%d", version), func(t *testing.T) {
 			var seen recorder
@@ -198,7 +198,7 @@ func TestManyAskAtOnce(t *testing.T) {
 						id := fmt.Sprintf("job-%d-%d", worker, i)
 						status, err := client.JobStatus(background, accessKey, id)
 						if err != nil || status.JobID != id {
-							t.Errorf("asked for %s, got %v, %v", id, status, err)
+							t.Errorf("for %s, got %v, %v", id, status, err)
 							return
 						}
 					}
@@ -208,8 +208,8 @@ func TestManyAskAtOnce(t *testing.T) {
 			if got := seen.last.Load().ProtoMajor; got != version {
 				t.Errorf("want HTTP/%d, got HTTP/%d", version, got)
 			}
-			// A transport may open a connection too many for each request that
-			// waits while another one ends, but not one for each request.
+			// A transport may open an additional connection for a request that waits
+			// while another one ends, but not for every request.
 			if opened := client.OpenedConnections(); opened > 40 {
 				t.Errorf("want about 8 connections for 8 workers, got %d", opened)
 			}
@@ -232,12 +232,12 @@ func TestCompressedAnswers(t *testing.T) {
 		want    any
 	}{
 		{"are read", compressed(func(zip *gzip.Writer) { fmt.Fprint(zip, finished) }), finishedStatus()},
-		{"are bounded by what they unfold to", compressed(func(zip *gzip.Writer) {
+		{"are limited by their decompressed size", compressed(func(zip *gzip.Writer) {
 			for range 65 {
 				fmt.Fprint(zip, strings.Repeat(" ", 1<<20))
 			}
 		}), &Error{Kind: KindInvalid, HTTPStatus: 200, Message: "the response is larger than 64 MiB"}},
-		{"that are not compressed are refused", reply(200, finished, "Content-Encoding: gzip"),
+		{"that are not compressed are rejected", reply(200, finished, "Content-Encoding: gzip"),
 			&Error{Kind: KindInvalid, HTTPStatus: 200, Message: "the response cannot be decompressed"}},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
@@ -248,7 +248,7 @@ func TestCompressedAnswers(t *testing.T) {
 	}
 }
 
-func TestAnEndpointMayHaveAPath(t *testing.T) {
+func TestEndpointWithAPath(t *testing.T) {
 	var seen recorder
 	server := httptest.NewServer(&seen)
 	defer server.Close()
@@ -263,7 +263,7 @@ func TestAnEndpointMayHaveAPath(t *testing.T) {
 	}
 	_, signature, _ := strings.Cut(request.Header.Get("Authorization"), "Signature=")
 	if want := signatureOf(path, "", "20260101T120000Z", accessKey); signature != want {
-		t.Errorf("the path that was sent is not the path that was signed: want %s, got %s", want, signature)
+		t.Errorf("the path in the request is not the signed path: want %s, got %s", want, signature)
 	}
 }
 

@@ -26,7 +26,8 @@ import (
 	"github.com/dli-operator/dli-operator/internal/dli/dlitest"
 )
 
-// TestAWrongClock makes the simulator reject a signature whose date is off by 20 minutes.
+// In TestAWrongClock, the simulator rejects a signature whose date is off by 20
+// minutes.
 func TestAWrongClock(t *testing.T) {
 	user := dlitest.SampleUser()
 	creds := Credentials{AccessKeyID: user.AccessKeyID, SecretAccessKey: user.SecretAccessKey}
@@ -71,9 +72,9 @@ func TestClockSkew(t *testing.T) {
 		{"a signature too old, and a clock behind", -16 * time.Minute, tooOld, -16 * time.Minute},
 		{"a signature too old, and a clock ahead", 2 * time.Minute, tooOld, 2 * time.Minute},
 		{"a signature too old, and clocks that agree", time.Minute, tooOld, 0},
-		{"a date that is named", 2 * time.Minute, "Incorrect IAM authentication information: invalid x-sdk-date", 2 * time.Minute},
+		{"a message about the date", 2 * time.Minute, "Incorrect IAM authentication information: invalid x-sdk-date", 2 * time.Minute},
 		{"a signature too young", -2 * time.Minute, "the signature is not yet valid", -2 * time.Minute},
-		{"a wrong key, and clocks that hardly differ", 15 * time.Minute, wrongKey, 0},
+		{"a wrong key, and clocks that differ a little", 15 * time.Minute, wrongKey, 0},
 		{"a wrong key, and a clock far ahead", 15*time.Minute + time.Second, wrongKey, 15*time.Minute + time.Second},
 		{"a wrong key, with the signed date in the explanation", 2 * time.Minute, wrongKey + ", canonicalRequest:GET|/||x-sdk-date:20260101T110000Z||", 0},
 		{"no message", time.Hour, "", time.Hour},
@@ -95,9 +96,9 @@ func TestClockSkew(t *testing.T) {
 
 	late := answer{status: http.StatusUnauthorized, header: http.Header{"Date": {noon.Format(http.TimeFormat)}}, now: noon.Add(time.Hour), signed: true}
 	for name, spoil := range map[string]func(*answer){
-		"a token, which has no date":     func(a *answer) { a.signed = false },
-		"an answer without a date":       func(a *answer) { a.header = http.Header{} },
-		"an answer about something else": func(a *answer) { a.status = http.StatusForbidden },
+		"a token, which has no date": func(a *answer) { a.signed = false },
+		"a response without a date":  func(a *answer) { a.header = http.Header{} },
+		"another kind of error":      func(a *answer) { a.status = http.StatusForbidden },
 	} {
 		t.Run(name, func(t *testing.T) {
 			a := late
@@ -108,7 +109,7 @@ func TestClockSkew(t *testing.T) {
 		})
 	}
 
-	t.Run("an answer of success that refuses", func(t *testing.T) {
+	t.Run("a rejection with status 200", func(t *testing.T) {
 		a := late
 		a.status, a.body = http.StatusOK, []byte(`{"is_success":false,"message":"APIGW.0303: signature expired"}`)
 		if _, e := interpret(a, &secrets{}, statusOf(jobID)); e.Kind != KindAuth || e.ClockSkew != time.Hour {
@@ -117,7 +118,7 @@ func TestClockSkew(t *testing.T) {
 	})
 }
 
-func TestMessagesHoldNoPointInTime(t *testing.T) {
+func TestMessagesContainNoTimes(t *testing.T) {
 	for message, want := range map[string]string{
 		"at 20261125T120000Z":                        "at …",
 		"from 2026-11-25T12:00:00Z on":               "from … on",

@@ -33,13 +33,13 @@ func TestDecode(t *testing.T) {
 		body string
 		want any
 	}{
-		{"reads past blanks around the value", " \r\n\t" + finished + "\n\n", finishedStatus()},
-		{"does not read past a byte order mark", "\uFEFF" + finished, notJSON},
-		{"reads names that are escaped", change(t, finished, `"job_id"`, `"job\u005fid"`), finishedStatus()},
-		{"tells names apart by case", change(t, finished, `"job_id"`, `"JOB_ID":"x","job_id"`), finishedStatus()},
-		{"tells names apart by case, whichever comes last", young(`"STATUS":"FAILED","Job_Id":"x","IS_SUCCESS":false`), youngStatus()},
-		{"believes the last of two members of one name", young(`"status":"RUNNING","duration":1`, `"duration":[]`), youngStatus(inState("RUNNING", StateRunning))},
-		{"ignores members nobody reads", young(`"user_conf":{"a":[1,{"status":"FAILED"}]},"status_":"FAILED"`), youngStatus()},
+		{"ignores white space around the value", " \r\n\t" + finished + "\n\n", finishedStatus()},
+		{"does not ignore a byte order mark", "\uFEFF" + finished, notJSON},
+		{"reads escaped names", change(t, finished, `"job_id"`, `"job\u005fid"`), finishedStatus()},
+		{"distinguishes names by case", change(t, finished, `"job_id"`, `"JOB_ID":"x","job_id"`), finishedStatus()},
+		{"distinguishes names by case in any order", young(`"STATUS":"FAILED","Job_Id":"x","IS_SUCCESS":false`), youngStatus()},
+		{"uses the last of two members with the same name", young(`"status":"RUNNING","duration":1`, `"duration":[]`), youngStatus(inState("RUNNING", StateRunning))},
+		{"ignores unknown members", young(`"user_conf":{"a":[1,{"status":"FAILED"}]},"status_":"FAILED"`), youngStatus()},
 		{"reads quoted integers", young(`"result_count":"9223372036854775807","start_time":"1509335108918"`), youngStatus(func(s *JobStatus) { s.ResultCount = new(int64(9223372036854775807)) })},
 		{"drops an integer beyond int64", young(`"result_count":9223372036854775808`), youngStatus()},
 		{"drops fractions, exponents and words", young(`"result_count":4.5,"input_size":1e3,"input_row_count":"many","bad_row_count":true`), youngStatus()},
@@ -50,25 +50,25 @@ func TestDecode(t *testing.T) {
 		{"drops a duration that overflows", young(`"duration":9223372036855`), youngStatus()},
 		{"keeps the longest duration", young(`"duration":9223372036854`), youngStatus(func(s *JobStatus) { s.Duration = new(9223372036854 * time.Millisecond) })},
 		{"drops a start time after the year 9999", young(`"start_time":253402300800000`), youngStatus(func(s *JobStatus) { s.StartTime = time.Time{} })},
-		{"takes a start time of 0 for none", young(`"start_time":0`), youngStatus(func(s *JobStatus) { s.StartTime = time.Time{} })},
+		{"treats a start time of 0 as none", young(`"start_time":0`), youngStatus(func(s *JobStatus) { s.StartTime = time.Time{} })},
 		{"drops texts of other types", young(`"owner":5,"queue_name":{"a":"b"},"statement":["x"],"message":{"error_code":"DLI.0999"},"job_type":null`),
 			youngStatus(func(s *JobStatus) { s.JobType = "" })},
-		{"drops names that do not print or are endless", young(`"owner":"a\u0000b","queue_name":"` + strings.Repeat("q", 1025) + `","table_name":"\u202eevil"`), youngStatus()},
-		{"mends what is not UTF-8", young("\"owner\":\"a\xffb\",\"statement\":\"\\ud800\""), youngStatus(func(s *JobStatus) { s.Owner, s.Statement = "a\uFFFDb", "\uFFFD" })},
-		{"trims a status word and knows it in lower case", young(`"status":" finished "`), youngStatus(inState("finished", StateFinished))},
-		{"keeps a status word of 64 runes", young(`"status":"` + strings.Repeat("启", 64) + `"`), youngStatus(inState(strings.Repeat("启", 64), StateUnrecognized))},
-		{"takes a status of 65 runes for none", young(`"status":"` + strings.Repeat("A", 65) + `"`), refuse("the status in the response is not a word")},
-		{"takes a status with control characters for none", young(`"status":"FINISHED\u0007"`), refuse("the status in the response is not a word")},
-		{"takes a status of blanks for none", young(`"status":"  "`), refuse("the response has no status")},
-		{"does not accept an answer without an id", `{"is_success":true,"status":"FINISHED"}`, refuse(aboutNoJob)},
-		{"does not accept an id that is a number", young(`"job_id":5`), refuse(aboutNoJob)},
-		{"does not accept an id with more around it", young(`"job_id":" ` + jobID + `"`), refuse(aboutNoJob)},
-		{"does not accept an error in place of a status", `{"error_code":"DLI.0999","error_msg":"busy"}`, refuse(aboutNoJob)},
-		{"takes a success that is null or odd for absent", young(`"is_success":null`), youngStatus()},
-		{"takes a success of no boolean for absent", young(`"is_success":0`), youngStatus()},
-		{"takes false in quotes for false", young(`"is_success":"False","message":"no"`), &Error{Kind: KindRetry, HTTPStatus: 200, Message: "no"}},
-		{"believes is_success before the id", `{"is_success":false,"message":"DLI.12004: gone"}`, &Error{Kind: KindNotFound, HTTPStatus: 200, Code: "DLI.12004", Message: "DLI.12004: gone"}},
-		{"does not accept nesting without end", strings.Repeat(`{"a":`, 20000) + "1" + strings.Repeat("}", 20000), notJSON},
+		{"drops names that are unprintable or too long", young(`"owner":"a\u0000b","queue_name":"` + strings.Repeat("q", 1025) + `","table_name":"\u202eevil"`), youngStatus()},
+		{"repairs invalid UTF-8", young("\"owner\":\"a\xffb\",\"statement\":\"\\ud800\""), youngStatus(func(s *JobStatus) { s.Owner, s.Statement = "a\uFFFDb", "\uFFFD" })},
+		{"trims a status and recognizes it in lower case", young(`"status":" finished "`), youngStatus(inState("finished", StateFinished))},
+		{"keeps a status of 64 runes", young(`"status":"` + strings.Repeat("启", 64) + `"`), youngStatus(inState(strings.Repeat("启", 64), StateUnrecognized))},
+		{"rejects a status of 65 runes", young(`"status":"` + strings.Repeat("A", 65) + `"`), refuse("the status in the response is not a word")},
+		{"rejects a status with control characters", young(`"status":"FINISHED\u0007"`), refuse("the status in the response is not a word")},
+		{"treats a blank status as none", young(`"status":"  "`), refuse("the response has no status")},
+		{"rejects a response without an ID", `{"is_success":true,"status":"FINISHED"}`, refuse(aboutNoJob)},
+		{"rejects an ID that is a number", young(`"job_id":5`), refuse(aboutNoJob)},
+		{"rejects an ID with white space", young(`"job_id":" ` + jobID + `"`), refuse(aboutNoJob)},
+		{"rejects an error in place of a status", `{"error_code":"DLI.0999","error_msg":"busy"}`, refuse(aboutNoJob)},
+		{"treats is_success null as absent", young(`"is_success":null`), youngStatus()},
+		{"treats is_success of another type as absent", young(`"is_success":0`), youngStatus()},
+		{"accepts false in quotes", young(`"is_success":"False","message":"no"`), &Error{Kind: KindRetry, HTTPStatus: 200, Message: "no"}},
+		{"checks is_success before the ID", `{"is_success":false,"message":"DLI.12004: gone"}`, &Error{Kind: KindNotFound, HTTPStatus: 200, Code: "DLI.12004", Message: "DLI.12004: gone"}},
+		{"rejects excessive nesting", strings.Repeat(`{"a":`, 20000) + "1" + strings.Repeat("}", 20000), notJSON},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			status, err := judge(tc.body)
@@ -77,7 +77,7 @@ func TestDecode(t *testing.T) {
 	}
 }
 
-func TestRepairsOneFaultOnly(t *testing.T) {
+func TestRepairsOnlyOneFault(t *testing.T) {
 	const asPrinted = `"message": "{"error_code":"DLI.0999"}"`
 	notJSON := &Error{Kind: KindInvalid, HTTPStatus: 200, Message: "HTTP 200 with a body of unknown type instead of one JSON value"}
 	withText := func(text string) *JobStatus {
@@ -91,7 +91,7 @@ func TestRepairsOneFaultOnly(t *testing.T) {
 		body string
 		want any
 	}{
-		{"in a message with more in it", change(t, sample, asPrinted, `"message": "{"error_code":"DLI.0999","error_msg":"a {b} c"}"`),
+		{"in a message with several members", change(t, sample, asPrinted, `"message": "{"error_code":"DLI.0999","error_msg":"a {b} c"}"`),
 			withText(`{"error_code":"DLI.0999","error_msg":"a {b} c"}`)},
 		{"in a message without a value", change(t, sample, asPrinted, `"message": "{""}"`), withText(`{""}`)},
 		{"in the last member", `{"job_id":"` + jobID + `","status":"RUNNING","message":"{"a":"b"}"}`,
@@ -100,17 +100,17 @@ func TestRepairsOneFaultOnly(t *testing.T) {
 		{"but not an unescaped quote", change(t, sample, asPrinted, `"message": "say "hi""`), notJSON},
 		{"but not an unescaped array", change(t, sample, asPrinted, `"message": "["a"]"`), notJSON},
 		{"but not with text around the object", change(t, sample, asPrinted, `"message": "x {"a":"b"}"`), notJSON},
-		{"but not with text behind the object", change(t, sample, asPrinted, `"message": "{"a":"b"} x"`), notJSON},
+		{"but not with text after the object", change(t, sample, asPrinted, `"message": "{"a":"b"} x"`), notJSON},
 		{"but not without the object's end", change(t, sample, asPrinted, `"message": "{"error_code":"DLI.0999""`), notJSON},
 		{"but not without the end quote", change(t, sample, asPrinted, `"message": "{"error_code":"DLI.0999"}`), notJSON},
-		{"but not when half of it is escaped", change(t, sample, asPrinted, `"message": "{\"error_code":"DLI.0999"}"`), notJSON},
+		{"but not if half of it is escaped", change(t, sample, asPrinted, `"message": "{\"error_code":"DLI.0999"}"`), notJSON},
 		{"but not over two lines", change(t, sample, asPrinted, "\"message\": \"{\n\"error_code\":\"DLI.0999\"}\""), notJSON},
-		{"but not with another fault before", change(t, sample, `"is_success": true`, `"is_success": yes`), notJSON},
-		{"but not with another fault behind", strings.TrimSuffix(strings.TrimSpace(sample), "}") + ",}", notJSON},
-		{"but not with a second value behind", sample + "{}", notJSON},
-		{"but not when the message is in another object", `{"a":{"message":"{"b":"c"}"},"job_id":"` + jobID + `","status":"FINISHED"}`, notJSON},
-		{"but not for an answer that is not successful", change(t, sample, `"is_success": true`, `"is_success": false`), notJSON},
-		{"but not for one without a status", change(t, sample, `"status": "FINISHED",`, ``), notJSON},
+		{"but not with another fault before it", change(t, sample, `"is_success": true`, `"is_success": yes`), notJSON},
+		{"but not with another fault after it", strings.TrimSuffix(strings.TrimSpace(sample), "}") + ",}", notJSON},
+		{"but not with a second value", sample + "{}", notJSON},
+		{"but not if the message is in another object", `{"a":{"message":"{"b":"c"}"},"job_id":"` + jobID + `","status":"FINISHED"}`, notJSON},
+		{"but not in a response with is_success false", change(t, sample, `"is_success": true`, `"is_success": false`), notJSON},
+		{"but not in a response without a status", change(t, sample, `"status": "FINISHED",`, ``), notJSON},
 		{"and not twice", change(t, sample, asPrinted, asPrinted+", "+asPrinted), notJSON},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
@@ -119,7 +119,7 @@ func TestRepairsOneFaultOnly(t *testing.T) {
 		})
 	}
 
-	t.Run("and nothing of the sample cut anywhere", func(t *testing.T) {
+	t.Run("but not in a truncated response", func(t *testing.T) {
 		whole := strings.TrimSpace(sample)
 		for end := range whole {
 			if status, err := judge(whole[:end]); err == nil {

@@ -27,7 +27,7 @@ import (
 	"testing"
 )
 
-func TestAddressesThatAreRefused(t *testing.T) {
+func TestForbiddenAddresses(t *testing.T) {
 	for address, what := range map[string]string{
 		"127.0.0.1":              "a loopback",
 		"127.8.8.8":              "a loopback",
@@ -54,14 +54,14 @@ func TestAddressesThatAreRefused(t *testing.T) {
 		err := checkAddress("dli.example.com", net.JoinHostPort(address, "443"))
 		switch e, ok := AsError(err); {
 		case what == "" && err != nil:
-			t.Errorf("%s is refused: %v", address, err)
+			t.Errorf("%s is rejected: %v", address, err)
 		case what != "" && (!ok || e.Kind != KindConfig || !strings.Contains(e.Message, what)):
-			t.Errorf("want %s refused as %s address, got %v", address, what, err)
+			t.Errorf("want %s rejected as %s address, got %v", address, what, err)
 		}
 	}
 }
 
-func TestRefusedAddresses(t *testing.T) {
+func TestEndpointResolvesToAForbiddenAddress(t *testing.T) {
 	server := httptest.NewTLSServer(reply(200, finished))
 	defer server.Close()
 	_, port, err := net.SplitHostPort(hostOf(server))
@@ -80,25 +80,26 @@ func TestRefusedAddresses(t *testing.T) {
 	}
 }
 
-// TestAProxyOfTheEnvironment has a proxy on a loopback address, which is not rejected, and
-// which decides itself what it connects to.
-func TestAProxyOfTheEnvironment(t *testing.T) {
+// The proxy of TestProxyFromEnvironment has a loopback address, which is allowed for
+// proxies; it decides itself where it connects to.
+func TestProxyFromEnvironment(t *testing.T) {
 	target := httptest.NewTLSServer(reply(200, finished))
 	defer target.Close()
 	tunnel := func(w http.ResponseWriter, r *http.Request) {
 		if r.Method != http.MethodConnect || r.Host != "example.com:443" || r.Header.Get("Proxy-Authorization") == "" {
-			t.Errorf("asked for %s %s", r.Method, r.Host)
+			t.Errorf("got %s %s", r.Method, r.Host)
 		}
 		if r.Header.Get("Authorization") != "" {
-			t.Error("the proxy saw the signature")
+			t.Error("the proxy received the signature")
 		}
 		there, err := net.Dial("tcp", hostOf(target))
 		if err != nil {
 			t.Error(err)
 			return
 		}
-		// Who has the 200 may speak at once: it is sent only when nobody but this
-		// tunnel reads from the connection, and what was read before is passed on.
+		// The client may send data as soon as it has the 200, so it is sent only when
+		// this tunnel is the only reader of the connection, and what was read before is
+		// forwarded.
 		here, buffered, err := http.NewResponseController(w).Hijack()
 		if err != nil {
 			t.Error(err)
@@ -117,10 +118,10 @@ func TestAProxyOfTheEnvironment(t *testing.T) {
 		proxy http.HandlerFunc
 		want  any
 	}{
-		{"that lets us through", tunnel, finishedStatus()},
+		{"that opens a tunnel", tunnel, finishedStatus()},
 		{"that forbids", reply(403, "no"), &Error{Kind: KindConfig, Message: "the proxy HOST answered HTTP 403; check the proxy set in the operator's environment"}},
-		{"that wants a password", reply(407, "no"), &Error{Kind: KindConfig, Message: "the proxy HOST answered HTTP 407; check the proxy set in the operator's environment"}},
-		{"that finds nobody", reply(502, "no"), &Error{Kind: KindUnreachable, Message: "the proxy HOST answered HTTP 502"}},
+		{"that requires a password", reply(407, "no"), &Error{Kind: KindConfig, Message: "the proxy HOST answered HTTP 407; check the proxy set in the operator's environment"}},
+		{"that cannot connect", reply(502, "no"), &Error{Kind: KindUnreachable, Message: "the proxy HOST answered HTTP 502"}},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			proxy := httptest.NewServer(tc.proxy)
@@ -141,10 +142,10 @@ func TestAProxyOfTheEnvironment(t *testing.T) {
 		})
 	}
 
-	t.Run("does not lead to an address that is refused", func(t *testing.T) {
+	t.Run("does not allow a forbidden address", func(t *testing.T) {
 		t.Setenv("HTTPS_PROXY", "http://proxy.corp.example:3128")
 		if _, err := NewClient(Config{Endpoint: "https://169.254.169.254", ProjectID: projectID}); err == nil {
-			t.Error("the endpoint is not refused")
+			t.Error("the endpoint is not rejected")
 		}
 	})
 }

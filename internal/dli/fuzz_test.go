@@ -28,10 +28,9 @@ import (
 	"github.com/dli-operator/dli-operator/internal/text"
 )
 
-// FuzzDecode holds for any body of an HTTP 200 answer: it is a status of the job
-// that was asked for or an error, never both; texts are valid UTF-8 and bounded;
-// and what encoding/json does not accept is a status only if its message was
-// repaired.
+// FuzzDecode checks for any body of a response with HTTP 200: it is either a status of
+// the requested job or an error; texts are valid UTF-8 and limited; and what
+// encoding/json rejects is a status only if its message was repaired.
 func FuzzDecode(f *testing.F) {
 	for _, body := range []string{
 		finished, sample, young(), young(`"status":"FAILED","message":"DLI.0002: gone"`),
@@ -59,15 +58,15 @@ func FuzzDecode(f *testing.F) {
 		if !json.Valid(body) {
 			repaired, ok := repairMessage(body)
 			if !ok || !json.Valid(repaired) || !strings.HasPrefix(status.Message, "{") || !bytes.Contains(body, []byte(`"`+status.Message+`"`)) {
-				t.Errorf("not JSON, and yet %v", status)
+				t.Errorf("not JSON, but %v", status)
 			}
 		}
 	})
 }
 
-// FuzzList holds for any body of an HTTP 200 answer: it is a list of no more jobs
-// than were asked for or an error, never both, and every row is as a status is.
-// How far a job has come is from 0 to 1.
+// FuzzList checks for any body of a response with HTTP 200: it is either a list of no
+// more jobs than requested or an error, and every row is a valid status. Progress is
+// from 0 to 1.
 func FuzzList(f *testing.F) {
 	for _, body := range []string{
 		page(7, fullRow("a"), row("b")), page(0), `{"job_count":"1","jobs":null}`, page(1, `{"job_id":"a","status":"`+strings.Repeat("A", 65)+`"}`),
@@ -99,7 +98,7 @@ func FuzzList(f *testing.F) {
 			t.Errorf("the progress %v", *far.Fraction)
 		}
 		if !json.Valid(body) && (failure == nil || failureFar == nil) {
-			t.Error("not JSON, and yet a result")
+			t.Error("not JSON, but a result")
 		}
 	})
 }
@@ -107,11 +106,11 @@ func FuzzList(f *testing.F) {
 func checkList(t *testing.T, list *JobList, rows int) {
 	t.Helper()
 	if len(list.Jobs) > rows || list.Total < 0 {
-		t.Errorf("%d rows of %d, with %d asked for", len(list.Jobs), list.Total, rows)
+		t.Errorf("%d rows of %d, with %d requested", len(list.Jobs), list.Total, rows)
 	}
 	for _, row := range list.Jobs {
 		if !jobIDForm.MatchString(row.JobID) {
-			t.Errorf("a row of the job %q", row.JobID)
+			t.Errorf("a row with the job %q", row.JobID)
 		}
 		checkStatus(t, &JobStatus{
 			JobID: jobID, Status: row.Status, StartTime: row.StartTime, Duration: row.Duration,
@@ -127,10 +126,10 @@ func checkList(t *testing.T, list *JobList, rows int) {
 func checkStatus(t *testing.T, status *JobStatus) {
 	t.Helper()
 	if !strings.EqualFold(status.JobID, jobID) {
-		t.Errorf("a status of the job %q", status.JobID)
+		t.Errorf("a status with the job %q", status.JobID)
 	}
 	if status.Status == "" || utf8.RuneCountInString(status.Status) > maxStatusRunes {
-		t.Errorf("the status word %q", status.Status)
+		t.Errorf("the status %q", status.Status)
 	}
 	for _, name := range []string{
 		status.Status, status.JobType, status.JobMode, status.QueueName, status.Owner,
@@ -141,7 +140,7 @@ func checkStatus(t *testing.T, status *JobStatus) {
 		}
 	}
 	if !utf8.ValidString(status.Statement) || !utf8.ValidString(status.Message) {
-		t.Error("a text that is not UTF-8")
+		t.Error("invalid UTF-8")
 	}
 	for _, count := range []*int64{status.InputRowCount, status.BadRowCount, status.ResultCount, status.InputBytes} {
 		if count != nil && *count < 0 {
@@ -172,15 +171,14 @@ func checkError(t *testing.T, e *Error) {
 		t.Errorf("the error %+v", *e)
 	}
 	if !utf8.ValidString(e.Message + e.Code + e.RequestID) {
-		t.Error("a text that is not UTF-8")
+		t.Error("invalid UTF-8")
 	}
 	if e.Kind == "" || e.RetryAfter < 0 || e.RetryAfter > maxRetryAfter {
 		t.Errorf("the error %+v", *e)
 	}
 }
 
-// FuzzSchema holds for any detail: columns are bounded and no longer than what
-// they were read from.
+// FuzzSchema checks for any detail: columns are limited, and no longer than the detail.
 func FuzzSchema(f *testing.F) {
 	for _, dataType := range []string{
 		`"integer"`, `"decimal(38,18)"`, `{"type":"array","elementType":"long"}`, nested(70),
@@ -198,18 +196,18 @@ func FuzzSchema(f *testing.F) {
 		for _, column := range columns {
 			size += len(column.Name) + len(column.Type)
 		}
-		// A byte that is not UTF-8 becomes a mark of three.
+		// An invalid byte becomes a replacement character of three bytes.
 		if len(columns) > len(detail) || size > 3*len(detail) {
 			t.Errorf("%d columns of %d bytes out of %d bytes", len(columns), size, len(detail))
 		}
 		if columns != nil && !json.Valid(detail) {
-			t.Error("columns of what is not JSON")
+			t.Error("columns, but not JSON")
 		}
 	})
 }
 
-// FuzzError holds for any answer but HTTP 200: the error is bounded, and the
-// unreadable parts of known bodies stay out of it.
+// FuzzError checks for any response other than HTTP 200: the error is limited, and
+// contains no unreadable parts of known bodies.
 func FuzzError(f *testing.F) {
 	for _, body := range []string{
 		`{"error_code":"DLI.0002","error_msg":"There is no queue named testqueue"}`,
@@ -235,13 +233,13 @@ func FuzzError(f *testing.F) {
 			t.Errorf("HTTP %d became %d", status, e.HTTPStatus)
 		}
 		if e.Kind == KindNotFound && status >= 500 {
-			t.Error("a failing server told that a job is gone")
+			t.Error("a failing server reported that a job does not exist")
 		}
 	})
 }
 
-// FuzzRetryAfter holds for any header and message: the wait is between nothing
-// and the bound, and a header of plain digits counts.
+// FuzzRetryAfter checks for any header and message: the wait is between zero and the
+// limit, and a header of digits takes precedence.
 func FuzzRetryAfter(f *testing.F) {
 	for _, header := range []string{"7", "0", "-1", "abc", "99999999", "Thu, 01 Jan 2026 12:00:09 GMT", "1e3", " 7 "} {
 		f.Add(header, "limit:60,time:1 minute")

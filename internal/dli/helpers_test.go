@@ -40,19 +40,19 @@ const (
 
 var (
 	accessKey = Credentials{AccessKeyID: "AKEXAMPLE", SecretAccessKey: "SKEXAMPLE"}
-	// noon is the time of the clock of every test's client.
+	// noon is the time of the clock of the tests' clients.
 	noon = time.Date(2026, 1, 1, 12, 0, 0, 0, time.UTC)
 )
 
-// finished is the answer about a job that succeeded; all fields of the document have the
-// values of its sample.
+// finished is the response for a job that succeeded; the fields of the API document
+// have the values of its sample.
 const finished = `{"is_success":true,"message":"","job_id":"` + jobID + `","job_type":"QUERY","job_mode":"async",` +
 	`"queue_name":"default","owner":"test","start_time":1509335108918,"duration":2523,"status":"FINISHED","input_size":22,` +
 	`"result_count":4,"database_name":"dbtest","table_name":"tbtest","detail":"{\"type\":\"struct\",\"fields\":[` +
 	`{\"name\":\"id\",\"type\":\"integer\",\"nullable\":true,\"metadata\":{}},` +
 	`{\"name\":\"name\",\"type\":\"string\",\"nullable\":true,\"metadata\":{}}]}","statement":"select * from t1"}`
 
-// finishedStatus is the status of finished, with a test's changes.
+// finishedStatus returns the status of finished, with a test's changes.
 func finishedStatus(changes ...func(*JobStatus)) *JobStatus {
 	status := &JobStatus{
 		JobID:        jobID,
@@ -77,8 +77,8 @@ func finishedStatus(changes ...func(*JobStatus)) *JobStatus {
 	return status
 }
 
-// young is a minimal answer with additional members, each as "name":value; later ones take
-// precedence.
+// young returns a minimal response with additional members, each as "name":value; later
+// ones take precedence.
 func young(members ...string) string {
 	body := `{"is_success":true,"message":"","job_id":"` + jobID + `","status":"LAUNCHING","job_type":"QUERY","start_time":1509335108918`
 	for _, member := range members {
@@ -87,7 +87,7 @@ func young(members ...string) string {
 	return body + "}"
 }
 
-// youngStatus is the status of young, with a test's changes.
+// youngStatus returns the status of young, with a test's changes.
 func youngStatus(changes ...func(*JobStatus)) *JobStatus {
 	status := &JobStatus{
 		JobID:     jobID,
@@ -119,7 +119,7 @@ func change(t *testing.T, body, from, to string) string {
 	return strings.Replace(body, from, to, 1)
 }
 
-// reply answers every request in the same way, at noon.
+// reply sends the same response to every request, at noon.
 func reply(status int, body string, headers ...string) http.HandlerFunc {
 	return func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Date", noon.Format(http.TimeFormat))
@@ -149,7 +149,7 @@ func clientOf(t testing.TB, endpoint string, changes ...func(*Config)) *Client {
 		Endpoint:      endpoint,
 		ProjectID:     projectID,
 		AllowInsecure: true,
-		// Large answers are slow on a busy machine and with the race detector.
+		// Large responses are slow on a busy machine and with the race detector.
 		Timeout: time.Minute,
 		Now:     func() time.Time { return noon },
 	}
@@ -164,7 +164,7 @@ func clientOf(t testing.TB, endpoint string, changes ...func(*Config)) *Client {
 	return client
 }
 
-// check compares an answer with the expected one: a *JobStatus, or an *Error without its
+// check compares a result with the expected one: a *JobStatus, or an *Error without its
 // cause. It ignores dates, which come from the machine's clock.
 func check(t *testing.T, status *JobStatus, err error, want any) {
 	t.Helper()
@@ -176,11 +176,11 @@ func check(t *testing.T, status *JobStatus, err error, want any) {
 		got = err
 	}
 	if diff := cmp.Diff(want, got, cmpopts.IgnoreFields(Error{}, "Err"), cmpopts.IgnoreFields(JobStatus{}, "Date")); diff != "" {
-		t.Errorf("not the answer that is wanted (-want +got):\n%s", diff)
+		t.Errorf("unexpected result (-want +got):\n%s", diff)
 	}
 }
 
-// judge interprets a body as an answer with HTTP 200.
+// judge interprets a body as a response with HTTP 200.
 func judge(body string) (*JobStatus, error) {
 	status, failure := interpret(answer{status: http.StatusOK, header: http.Header{}, body: []byte(body), now: noon}, &secrets{}, statusOf(jobID))
 	if failure != nil {
@@ -189,7 +189,7 @@ func judge(body string) (*JobStatus, error) {
 	return status, nil
 }
 
-// questionAbout is the question about a job's status.
+// questionAbout returns the request for a job's status.
 func questionAbout(t testing.TB, client *Client, jobID string) question {
 	t.Helper()
 	q, err := client.statusQuestion(jobID)

@@ -24,8 +24,8 @@ import (
 	"testing"
 )
 
-// TestMembersLikeEncodingJSON compares with the package whose
-// rules the tags follow: for names of the right case there is no difference.
+// TestMembersLikeEncodingJSON compares with encoding/json, whose rules the tags follow:
+// for names in the right case, there is no difference.
 func TestMembersLikeEncodingJSON(t *testing.T) {
 	for _, body := range []any{statusBody{}, errorBody{}, identityBody{}} {
 		for name, one := range map[string]string{
@@ -52,7 +52,7 @@ func TestMembersLikeEncodingJSON(t *testing.T) {
 	}
 }
 
-func TestEveryMemberHasItsOwnName(t *testing.T) {
+func TestMemberNamesAreUnique(t *testing.T) {
 	for _, body := range []any{statusBody{}, errorBody{}, iamError{}, identityBody{}, identityCredentials{}} {
 		kind := reflect.TypeOf(body)
 		fields := fieldsOf(kind)

@@ -27,8 +27,7 @@ import (
 	"github.com/google/go-cmp/cmp/cmpopts"
 )
 
-// row is a job on a page, running and with little said of it, changed by the
-// members given.
+// row returns a running job on a page, with few members, and with those given.
 func row(id string, members ...string) string {
 	body := `{"job_id":"` + id + `","status":"RUNNING"`
 	for _, member := range members {
@@ -37,12 +36,12 @@ func row(id string, members ...string) string {
 	return body + "}"
 }
 
-// page is an answer with rows.
+// page returns a response with rows.
 func page(total int, rows ...string) string {
 	return fmt.Sprintf(`{"is_success":true,"message":"","job_count":%d,"jobs":[%s]}`, total, strings.Join(rows, ","))
 }
 
-// fullRow has every member that the API document names.
+// fullRow returns a row with every member in the API document.
 func fullRow(id string) string {
 	return row(id, `"job_type":"INSERT","queue_name":"default","owner":"test","start_time":1509335108918,"duration":2523`,
 		`"input_row_count":9007199254740993,"bad_row_count":2,"input_size":22,"result_count":3000000000`,
@@ -70,8 +69,7 @@ func running(ids ...string) (rows []JobRow) {
 
 func listing(total int, rows ...JobRow) *JobList { return &JobList{Total: total, Jobs: rows} }
 
-// checkResult compares what a call returned with what is wanted, an *Error for
-// an error.
+// checkResult compares the result of a call with the expected one, or with an *Error.
 func checkResult[T any](t *testing.T, got *T, err error, want any) {
 	t.Helper()
 	var result any = got
@@ -82,7 +80,7 @@ func checkResult[T any](t *testing.T, got *T, err error, want any) {
 		result = err
 	}
 	if diff := cmp.Diff(want, result, cmpopts.IgnoreFields(Error{}, "Err"), cmpopts.IgnoreFields(JobList{}, "Date"), cmpopts.EquateEmpty()); diff != "" {
-		t.Errorf("not the answer that is wanted (-want +got):\n%s", diff)
+		t.Errorf("unexpected result (-want +got):\n%s", diff)
 	}
 }
 
@@ -99,23 +97,23 @@ func TestLists(t *testing.T) {
 		name, body string
 		want       *JobList
 	}{
-		{"a row with all that the document names", page(7, fullRow("a")), listing(7, fullJobRow("a"))},
-		{"a row with the least there can be", page(1, row("a")), listing(1, running("a")...)},
+		{"a row with all documented members", page(7, fullRow("a")), listing(7, fullJobRow("a"))},
+		{"a minimal row", page(1, row("a")), listing(1, running("a")...)},
 		{"no jobs", page(0), listing(0)},
-		{"no jobs and no list of them", `{"job_count":0}`, listing(0)},
-		{"null behind the last page", `{"job_count":7,"jobs":null}`, listing(7)},
+		{"no jobs and no list", `{"job_count":0}`, listing(0)},
+		{"null after the last page", `{"job_count":7,"jobs":null}`, listing(7)},
 		{"a count in quotes and no is_success", `{"job_count":"1","jobs":[` + row("a") + `]}`, listing(1, running("a")...)},
-		{"members of other types, each dropped alone", page(1, row("a", `"start_time":"x","duration":-1,"end_time":{},"result_count":1.5,"owner":7,"queue_name":null`)), listing(1, running("a")...)},
-		{"a word that nobody knows", page(1, row("a", `"status":"SUSPENDED"`)), listing(1, JobRow{JobID: "a", Status: "SUSPENDED"})},
-		{"a word in another case", page(1, row("a", `"status":" finished "`)), listing(1, JobRow{JobID: "a", Status: "finished", State: StateFinished})},
-		{"no time of an end that is to come", page(1, row("a", `"end_time":0`)), listing(1, running("a")...)},
+		{"members of other types, which are dropped", page(1, row("a", `"start_time":"x","duration":-1,"end_time":{},"result_count":1.5,"owner":7,"queue_name":null`)), listing(1, running("a")...)},
+		{"an unknown status", page(1, row("a", `"status":"SUSPENDED"`)), listing(1, JobRow{JobID: "a", Status: "SUSPENDED"})},
+		{"a status in another case", page(1, row("a", `"status":" finished "`)), listing(1, JobRow{JobID: "a", Status: "finished", State: StateFinished})},
+		{"no end time yet", page(1, row("a", `"end_time":0`)), listing(1, running("a")...)},
 		{"the same job twice", page(2, row("a"), row("a")), listing(2, running("a", "a")...)},
-		{"more rows than were asked for", page(9, row("a"), row("b"), row("c"), row("d")), listing(9, running("a", "b", "c")...)},
-		{"more rows than are counted", page(0, row("a")), listing(0, running("a")...)},
+		{"more rows than requested", page(9, row("a"), row("b"), row("c"), row("d")), listing(9, running("a", "b", "c")...)},
+		{"more rows than the count", page(0, row("a")), listing(0, running("a")...)},
 		{"rows without an id or a status", page(9, `{"status":"RUNNING"}`, row(""), row("a/b"), row(strings.Repeat("a", 65)),
 			`{"job_id":"a"}`, row("b", `"status":null`), row("c", `"status":""`), row("d", `"status":5`), row("e", `"status":"`+strings.Repeat("A", 65)+`"`), row("z")), listing(9, running("z")...)},
-		{"rows that are no objects", page(9, `null`, `"a"`, `7`, `[`+row("a")+`]`, `{}`, row("z")), listing(9, running("z")...)},
-		{"a name of the longest kind, and one longer", page(1, row("a", `"queue_name":"`+strings.Repeat("q", 1024)+`","owner":"`+strings.Repeat("o", 1025)+`"`)),
+		{"rows that are not objects", page(9, `null`, `"a"`, `7`, `[`+row("a")+`]`, `{}`, row("z")), listing(9, running("z")...)},
+		{"a name of the maximum length, and a longer one", page(1, row("a", `"queue_name":"`+strings.Repeat("q", 1024)+`","owner":"`+strings.Repeat("o", 1025)+`"`)),
 			listing(1, JobRow{JobID: "a", Status: "RUNNING", State: StateRunning, QueueName: strings.Repeat("q", 1024)})},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
@@ -125,7 +123,7 @@ func TestLists(t *testing.T) {
 	}
 }
 
-func TestListsThatAreNone(t *testing.T) {
+func TestInvalidLists(t *testing.T) {
 	wrong := func(message string) *Error {
 		return &Error{Kind: KindInvalid, HTTPStatus: 200, Message: message}
 	}
@@ -135,18 +133,18 @@ func TestListsThatAreNone(t *testing.T) {
 	}{
 		{"no count", `{"is_success":true,"jobs":[` + row("a") + `]}`, wrong("the answer does not say how many jobs there are")},
 		{"a negative count", page(-1, row("a")), wrong("the answer does not say how many jobs there are")},
-		{"more jobs than there can be", page(3000000000, row("a")), wrong("the answer does not say how many jobs there are")},
+		{"a count that is too large", page(3000000000, row("a")), wrong("the answer does not say how many jobs there are")},
 		{"no list", `{"job_count":1}`, wrong("the answer has no list of jobs")},
 		{"an object for a list", `{"job_count":1,"jobs":{}}`, wrong("the answer has no list of jobs")},
 		{"a list by itself", `[` + row("a") + `]`, wrong("the response is not a JSON object")},
 		{"null", `null`, wrong("the response is not a JSON object")},
 		{"a status", finished, wrong("the answer does not say how many jobs there are")},
 		{"two lists", page(0) + page(0), wrong("HTTP 200 with a body of unknown type instead of one JSON value")},
-		{"a list cut short", strings.TrimSuffix(page(1, row("a")), "]}"), wrong("HTTP 200 with a body of unknown type instead of one JSON value")},
+		{"a truncated list", strings.TrimSuffix(page(1, row("a")), "]}"), wrong("HTTP 200 with a body of unknown type instead of one JSON value")},
 		{"nothing", ``, wrong("HTTP 200 with an empty body instead of one JSON value")},
-		{"the question refused", `{"is_success":false,"message":"DLI.0999: busy","job_count":1,"jobs":[` + row("a") + `]}`,
+		{"an unsuccessful request", `{"is_success":false,"message":"DLI.0999: busy","job_count":1,"jobs":[` + row("a") + `]}`,
 			&Error{Kind: KindRetry, HTTPStatus: 200, Code: "DLI.0999", Message: "DLI.0999: busy"}},
-		{"the question refused in quotes", `{"is_success":"false"}`,
+		{"an unsuccessful request, in quotes", `{"is_success":"false"}`,
 			&Error{Kind: KindRetry, HTTPStatus: 200, Message: "DLI answered is_success: false without a reason"}},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
@@ -156,8 +154,8 @@ func TestListsThatAreNone(t *testing.T) {
 	}
 }
 
-// TestListErrors has one answer of each class: that they are told apart as those
-// to a status is the same code.
+// TestListErrors has one response of each class: the code that distinguishes them is
+// shared with the status call.
 func TestListErrors(t *testing.T) {
 	for _, tc := range []struct {
 		status int
@@ -178,7 +176,7 @@ func TestListErrors(t *testing.T) {
 			checkResult(t, list, err, tc.want)
 		})
 	}
-	t.Run("an answer with a request id keeps it", func(t *testing.T) {
+	t.Run("the request ID of a response is kept", func(t *testing.T) {
 		client, _ := serve(t, reply(200, `{}`, "X-Request-Id: r7"))
 		list, err := client.ListJobs(background, accessKey, ListOptions{})
 		checkResult(t, list, err, &Error{Kind: KindInvalid, HTTPStatus: 200, Message: "the answer does not say how many jobs there are", RequestID: "r7"})
@@ -195,10 +193,10 @@ func TestListOptions(t *testing.T) {
 		{"the last page of the smallest size", ListOptions{Status: "RUNNING", Page: 100, PageSize: 1}, "current-page=100&job-status=RUNNING&job-type=ALL&order=start_time_asc&page-size=1"},
 		{"every status", ListOptions{Page: 2, PageSize: 50}, "current-page=2&job-type=ALL&order=start_time_asc&page-size=50"},
 		{"no page", ListOptions{Page: -1, PageSize: 1}, ""},
-		{"a page behind the last one", ListOptions{Page: 101, PageSize: 1}, ""},
+		{"a page after the last one", ListOptions{Page: 101, PageSize: 1}, ""},
 		{"no size", ListOptions{Page: 1, PageSize: -1}, ""},
-		{"a page too large", ListOptions{Page: 1, PageSize: 101}, ""},
-		{"two words", ListOptions{Page: 1, PageSize: 1, Status: "RUNNING,SCALING"}, ""},
+		{"a page that is too large", ListOptions{Page: 1, PageSize: 101}, ""},
+		{"two statuses", ListOptions{Page: 1, PageSize: 1, Status: "RUNNING,SCALING"}, ""},
 		{"another parameter", ListOptions{Page: 1, PageSize: 1, Status: "RUNNING&owner=x"}, ""},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
@@ -208,7 +206,7 @@ func TestListOptions(t *testing.T) {
 			}
 		})
 	}
-	t.Run("what is refused is not sent", func(t *testing.T) {
+	t.Run("invalid options are not sent", func(t *testing.T) {
 		var seen recorder
 		client, _ := serve(t, &seen)
 		list, err := client.ListJobs(background, accessKey, ListOptions{Page: 101})
@@ -226,7 +224,7 @@ func TestListsHideCredentials(t *testing.T) {
 	checkResult(t, list, err, listing(2, JobRow{JobID: "a", Status: redacted, Owner: redacted, QueueName: "q-" + redacted}))
 }
 
-func TestAListHasADate(t *testing.T) {
+func TestListDate(t *testing.T) {
 	client, _ := serve(t, reply(200, page(0)))
 	list, err := client.ListJobs(background, accessKey, ListOptions{})
 	if err != nil || !list.Date.Equal(noon) {

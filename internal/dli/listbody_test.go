@@ -25,8 +25,8 @@ import (
 	"testing"
 )
 
-// largePage is a page of that many rows, each with a text of n bytes, as a stream
-// that is never in memory as a whole.
+// largePage returns a page of rows, each with a text of n bytes, as a stream that is
+// never entirely in memory.
 func largePage(rows, n int) io.Reader {
 	parts := []io.Reader{strings.NewReader(fmt.Sprintf(`{"is_success":true,"job_count":%d,"jobs":[`, rows))}
 	for i := range rows {
@@ -39,7 +39,7 @@ func largePage(rows, n int) io.Reader {
 	return io.MultiReader(append(parts, strings.NewReader("]}"))...)
 }
 
-func TestAPageOfLargeJobsTakesLittleMemory(t *testing.T) {
+func TestLargePageMemory(t *testing.T) {
 	for _, n := range []int{30 << 10, mega} {
 		response := &http.Response{StatusCode: 200, Body: io.NopCloser(largePage(100, n))}
 		var before, after runtime.MemStats
@@ -59,17 +59,17 @@ func TestAPageOfLargeJobsTakesLittleMemory(t *testing.T) {
 	}
 }
 
-func TestPagesThatAreTooLarge(t *testing.T) {
-	// A machine that looks for races takes a minute for a page of the real bound.
+func TestOversizedPages(t *testing.T) {
+	// With the race detector, a page of the real limit takes a minute.
 	within := limits{stream: 8 * mega, text: pageLimits.text}
 	for _, tc := range []struct {
 		name string
 		body io.Reader
 		want string
 	}{
-		{"more bytes than are read", largePage(100, mega), "the response is larger than 8 MiB"},
+		{"too many bytes", largePage(100, mega), "the response is larger than 8 MiB"},
 		{"more than 4 MiB of rows", largePage(80000, 1), "the response is larger than 4 MiB even after truncating its long texts"},
-		{"blanks without end", io.MultiReader(strings.NewReader("{"), blanks{}), "the response is larger than 8 MiB"},
+		{"endless blanks", io.MultiReader(strings.NewReader("{"), blanks{}), "the response is larger than 8 MiB"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			body, err := readBody(nil, &http.Response{StatusCode: 200, Body: io.NopCloser(tc.body)}, within)
@@ -84,7 +84,7 @@ func TestPagesThatAreTooLarge(t *testing.T) {
 	}
 }
 
-// blanks is the blank, without end.
+// blanks is an endless stream of blanks.
 type blanks struct{}
 
 func (blanks) Read(buffer []byte) (int, error) {
@@ -94,8 +94,8 @@ func (blanks) Read(buffer []byte) (int, error) {
 	return len(buffer), nil
 }
 
-// TestNamesThatAreCutAreNone: a name cut short would name something else.
-func TestNamesThatAreCutAreNone(t *testing.T) {
+// A truncated name would name something else.
+func TestTruncatedNamesAreDropped(t *testing.T) {
 	for name, text := range map[string]string{
 		"plain":   strings.Repeat("q", pageLimits.text+1),
 		"escaped": strings.Repeat(`\u0071`, pageLimits.text/6+1),

@@ -33,7 +33,7 @@ import (
 
 const podCredentials = `{"credentials":{"accessKeyId":"AKEXAMPLE","secretAccessKey":"SKEXAMPLE","securityToken":"STEXAMPLE","expiration":"2026-01-01T13:00:00Z"}}`
 
-// identity returns a pod's identity whose token is in a file, at noon.
+// identity returns a pod identity whose token is in a file, at noon.
 func identity(t *testing.T, uri, token string) *PodIdentity {
 	t.Helper()
 	file := filepath.Join(t.TempDir(), "token")
@@ -54,7 +54,7 @@ func TestPodIdentityFetch(t *testing.T) {
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		body, err := io.ReadAll(r.Body)
 		if err != nil || string(body) != "{}" || r.Method != "POST" || r.URL.Path != "/v1/credentials" || r.Header.Get("Authorization") != "POD-TOKEN" {
-			t.Errorf("asked %s %s with %q", r.Method, r.URL, body)
+			t.Errorf("got %s %s with %q", r.Method, r.URL, body)
 		}
 		_, _ = io.WriteString(w, podCredentials)
 	}))
@@ -71,7 +71,7 @@ func TestPodIdentityFetch(t *testing.T) {
 	}
 }
 
-func TestPodIdentityOddAnswers(t *testing.T) {
+func TestPodIdentityFailures(t *testing.T) {
 	for _, tc := range []struct {
 		name    string
 		handler http.HandlerFunc
@@ -83,7 +83,7 @@ func TestPodIdentityOddAnswers(t *testing.T) {
 		{"a redirect", reply(302, "", "Location: /"), KindConfig},
 		{"nothing", reply(200, ""), KindInvalid},
 		{"no credentials", reply(200, "{}"), KindInvalid},
-		{"credentials that are null", reply(200, `{"credentials":null}`), KindInvalid},
+		{"null credentials", reply(200, `{"credentials":null}`), KindInvalid},
 		{"no key", reply(200, strings.Replace(podCredentials, "AKEXAMPLE", "", 1)), KindInvalid},
 		{"no secret key", reply(200, strings.Replace(podCredentials, `"SKEXAMPLE"`, "null", 1)), KindInvalid},
 		{"no security token", reply(200, strings.Replace(podCredentials, "STEXAMPLE", "", 1)), KindInvalid},
@@ -91,8 +91,8 @@ func TestPodIdentityOddAnswers(t *testing.T) {
 		{"expired", reply(200, strings.Replace(podCredentials, "T13", "T11", 1)), KindInvalid},
 		{"no expiry", reply(200, strings.Replace(podCredentials, "expiration", "x", 1)), KindInvalid},
 		{"two values", reply(200, podCredentials+podCredentials), KindInvalid},
-		{"without end", reply(200, podCredentials+strings.Repeat(" ", maxPodIdentityBytes)), KindInvalid},
-		{"cut short", reply(200, podCredentials, "Content-Length: 1000"), KindUnreachable},
+		{"an endless response", reply(200, podCredentials+strings.Repeat(" ", maxPodIdentityBytes)), KindInvalid},
+		{"a truncated response", reply(200, podCredentials, "Content-Length: 1000"), KindUnreachable},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			server := httptest.NewServer(tc.handler)
@@ -122,7 +122,7 @@ func TestPodIdentityContext(t *testing.T) {
 		cancel()
 	}()
 	if _, _, err := identity(t, server.URL, "POD-TOKEN").Fetch(ctx); !errors.Is(err, context.Canceled) {
-		t.Errorf("want context.Canceled as it is, got %v", err)
+		t.Errorf("want context.Canceled, got %v", err)
 	}
 }
 
@@ -154,6 +154,6 @@ func TestPodIdentityUnusable(t *testing.T) {
 		t.Fatal(err)
 	}
 	if _, _, err := p.Fetch(background); err == nil {
-		t.Error("a file that is not there was read")
+		t.Error("a missing file was read")
 	}
 }

@@ -22,7 +22,7 @@ import (
 	"testing"
 )
 
-// progress is an answer of how far a job has come.
+// progress returns a response with the progress of a job.
 func progress(members string) string {
 	return `{"is_success":true,"message":"","job_id":"` + jobID + `","status":"RUNNING"` + members + `}`
 }
@@ -39,7 +39,7 @@ func TestProgress(t *testing.T) {
 		name, body string
 		want       any
 	}{
-		{"a third, with all that the document names", progress(`,"sub_job_id":0,"progress":0.33,"sub_jobs":[{"id":0,"name":"x"}]`), far(0.33)},
+		{"a third, with all documented members", progress(`,"sub_job_id":0,"progress":0.33,"sub_jobs":[{"id":0,"name":"x"}]`), far(0.33)},
 		{"nothing yet", progress(`,"progress":0`), far(0)},
 		{"all", progress(`,"progress":1`), far(1)},
 		{"a number in quotes", progress(`,"progress":"0.5"`), far(0.5)},
@@ -47,18 +47,18 @@ func TestProgress(t *testing.T) {
 		{"absent", progress(``), unknown},
 		{"null", progress(`,"progress":null`), unknown},
 		{"per cent", progress(`,"progress":33`), unknown},
-		{"less than nothing", progress(`,"progress":-0.1`), unknown},
-		{"no number", progress(`,"progress":"NaN"`), unknown},
-		{"without end", progress(`,"progress":"Infinity"`), unknown},
-		{"more than a float holds", progress(`,"progress":1e999`), unknown},
+		{"a negative number", progress(`,"progress":-0.1`), unknown},
+		{"NaN", progress(`,"progress":"NaN"`), unknown},
+		{"infinity", progress(`,"progress":"Infinity"`), unknown},
+		{"more than a float64", progress(`,"progress":1e999`), unknown},
 		{"another type", progress(`,"progress":[0.5]`), unknown},
 		{"no status", progress(`,"status":null`), &Progress{JobID: jobID}},
-		{"a status that is no word", progress(`,"status":"` + strings.Repeat("A", 65) + `"`), &Progress{JobID: jobID}},
+		{"an invalid status", progress(`,"status":"` + strings.Repeat("A", 65) + `"`), &Progress{JobID: jobID}},
 		{"another job", progress(`,"job_id":"other"`), wrong(otherJob)},
 		{"no job", `{"progress":1}`, wrong(otherJob)},
-		{"no object", `[]`, wrong("the response is not a JSON object")},
-		{"no JSON", `<html>`, wrong("HTTP 200 with a body of unknown type instead of one JSON value")},
-		{"a refusal", `{"is_success":false,"message":"DLI.0999: the queue is busy"}`,
+		{"not an object", `[]`, wrong("the response is not a JSON object")},
+		{"not JSON", `<html>`, wrong("HTTP 200 with a body of unknown type instead of one JSON value")},
+		{"an unsuccessful request", `{"is_success":false,"message":"DLI.0999: the queue is busy"}`,
 			&Error{Kind: KindRetry, HTTPStatus: 200, Code: "DLI.0999", Message: "DLI.0999: the queue is busy"}},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
@@ -70,12 +70,12 @@ func TestProgress(t *testing.T) {
 			checkResult(t, got, err, tc.want)
 		})
 	}
-	t.Run("a queue that cannot tell is an error to try again after", func(t *testing.T) {
+	t.Run("a queue without progress is a temporary error", func(t *testing.T) {
 		client, _ := serve(t, reply(400, `{"error_code":"DLI.0999","error_msg":"queue backend version too old"}`))
 		got, err := client.JobProgress(background, accessKey, jobID)
 		checkResult(t, got, err, &Error{Kind: KindRetry, HTTPStatus: 400, Code: "DLI.0999", Message: "queue backend version too old"})
 	})
-	t.Run("an id that no path can hold is not sent", func(t *testing.T) {
+	t.Run("an ID that is invalid in a path is not sent", func(t *testing.T) {
 		var seen recorder
 		client, _ := serve(t, &seen)
 		if _, err := client.JobProgress(background, accessKey, "a/b"); err == nil || seen.last.Load() != nil {

@@ -25,7 +25,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// field is a schema of one column of the given type, in JSON.
+// field returns the schema of one column of a type, in JSON.
 func field(dataType string) string {
 	return `{"type":"struct","fields":[{"name":"c","type":` + dataType + `,"nullable":true,"metadata":{}}]}`
 }
@@ -34,7 +34,7 @@ func nested(depth int) string {
 	return strings.Repeat(`{"type":"array","elementType":`, depth-1) + `"int"` + strings.Repeat(`}`, depth-1)
 }
 
-func TestTypesAreNamedAsInSQL(t *testing.T) {
+func TestSQLTypeNames(t *testing.T) {
 	for _, tc := range []struct{ json, sql string }{
 		{`"integer"`, "int"},
 		{`"long"`, "bigint"},
@@ -63,29 +63,29 @@ func TestTypesAreNamedAsInSQL(t *testing.T) {
 	}
 }
 
-func TestWhatIsNoSchemaIsDropped(t *testing.T) {
+func TestInvalidSchemas(t *testing.T) {
 	for name, detail := range map[string]string{
-		"nothing":                    ``,
-		"prose":                      `Spark`,
-		"an empty object":            `{}`,
-		"no fields":                  `{"type":"struct"}`,
-		"empty fields":               `{"type":"struct","fields":[]}`,
-		"fields that are no array":   `{"type":"struct","fields":{}}`,
-		"not a struct":               `{"type":"array","elementType":"integer"}`,
-		"a field that is a string":   `{"type":"struct","fields":["a"]}`,
-		"a field without a name":     `{"type":"struct","fields":[{"type":"integer"}]}`,
-		"a name that is no string":   `{"type":"struct","fields":[{"name":1,"type":"integer"}]}`,
-		"a field without a type":     `{"type":"struct","fields":[{"name":"a"}]}`,
-		"a type that is null":        field(`null`),
-		"a type that is empty":       field(`""`),
-		"a type of no kind":          field(`{"type":"tuple"}`),
-		"an array of nothing":        field(`{"type":"array"}`),
-		"a map without values":       field(`{"type":"map","keyType":"string"}`),
-		"a struct without fields":    field(`{"type":"struct"}`),
-		"one level too deep":         field(nested(maxTypeDepth + 1)),
-		"more than JSON can nest":    field(nested(100000)),
-		"two values":                 field(`"integer"`) + "{}",
-		"more than anybody can read": field(`"` + strings.Repeat("x", maxDetailBytes) + `"`),
+		"nothing":                      ``,
+		"prose":                        `Spark`,
+		"an empty object":              `{}`,
+		"no fields":                    `{"type":"struct"}`,
+		"empty fields":                 `{"type":"struct","fields":[]}`,
+		"fields that are not an array": `{"type":"struct","fields":{}}`,
+		"not a struct":                 `{"type":"array","elementType":"integer"}`,
+		"a field that is a string":     `{"type":"struct","fields":["a"]}`,
+		"a field without a name":       `{"type":"struct","fields":[{"type":"integer"}]}`,
+		"a name that is not a string":  `{"type":"struct","fields":[{"name":1,"type":"integer"}]}`,
+		"a field without a type":       `{"type":"struct","fields":[{"name":"a"}]}`,
+		"a type that is null":          field(`null`),
+		"a type that is empty":         field(`""`),
+		"an unknown type":              field(`{"type":"tuple"}`),
+		"an array without a type":      field(`{"type":"array"}`),
+		"a map without values":         field(`{"type":"map","keyType":"string"}`),
+		"a struct without fields":      field(`{"type":"struct"}`),
+		"one level too deep":           field(nested(maxTypeDepth + 1)),
+		"more than JSON may nest":      field(nested(100000)),
+		"two values":                   field(`"integer"`) + "{}",
+		"too many bytes":               field(`"` + strings.Repeat("x", maxDetailBytes) + `"`),
 	} {
 		if columns := parseSchema([]byte(detail), &secrets{}); columns != nil {
 			t.Errorf("%s: read as %v", name, columns)

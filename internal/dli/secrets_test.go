@@ -23,8 +23,8 @@ import (
 	"testing"
 )
 
-// TestEchoedSecrets has an endpoint that echoes the whole request in every text of its
-// answers.
+// The endpoint of TestEchoedSecrets echoes the whole request in every text of its
+// responses.
 func TestEchoedSecrets(t *testing.T) {
 	key := Credentials{AccessKeyID: "AK-0123456789", SecretAccessKey: "SK-0123456789", SecurityToken: "ST-0123456789"}
 	token := Credentials{Token: "MIIT-0123456789"}
@@ -45,7 +45,7 @@ func TestEchoedSecrets(t *testing.T) {
 			echo := strings.NewReplacer("0", `\u0030`).Replace(quote(echoOf(r)))
 			fmt.Fprintf(w, `{"job_id":%q,"status":"RUNNING","owner":%s,"message":%[2]s}`, jobID, echo)
 		},
-		"a refusal": func(w http.ResponseWriter, r *http.Request) {
+		"an unsuccessful response": func(w http.ResponseWriter, r *http.Request) {
 			fmt.Fprintf(w, `{"is_success":false,"message":%s}`, quote(echoOf(r)))
 		},
 		"an error": func(w http.ResponseWriter, r *http.Request) {
@@ -58,15 +58,15 @@ func TestEchoedSecrets(t *testing.T) {
 			w.WriteHeader(401)
 			fmt.Fprintf(w, `{"error_msg":"SK-01234\u000056789 MIIT-01234\u000056789"}`)
 		},
-		"a refusal with control characters in between": func(w http.ResponseWriter, _ *http.Request) {
+		"an unsuccessful response with control characters in between": func(w http.ResponseWriter, _ *http.Request) {
 			fmt.Fprintf(w, `{"is_success":false,"message":"SK-01234\u000056789 MIIT-01234\u000056789"}`)
 		},
-		"a page": func(w http.ResponseWriter, r *http.Request) {
+		"an HTML page": func(w http.ResponseWriter, r *http.Request) {
 			w.Header().Set("Content-Type", "text/"+key.SecretAccessKey)
 			w.WriteHeader(500)
 			fmt.Fprint(w, echoOf(r))
 		},
-		"what is not HTTP": func(w http.ResponseWriter, r *http.Request) {
+		"a response that is not HTTP": func(w http.ResponseWriter, r *http.Request) {
 			conn, _, err := http.NewResponseController(w).Hijack()
 			if err == nil {
 				fmt.Fprintf(conn, "HTTP/1.1 %s\r\n\r\n", echoOf(r))
@@ -95,7 +95,7 @@ func TestEchoedSecrets(t *testing.T) {
 	}
 }
 
-func TestShortSecretsAreLeftAlone(t *testing.T) {
+func TestShortSecretsAreNotRedacted(t *testing.T) {
 	hide := secretsOf(Credentials{AccessKeyID: "test", SecretAccessKey: "default"}, "")
 	if got := hide.in("test of default"); got != "test of default" {
 		t.Errorf("got %q", got)
@@ -110,6 +110,6 @@ func TestSecretInPieces(t *testing.T) {
 		t.Fatal(failure)
 	}
 	if shown := status.Message + status.Statement; strings.Contains(shown, "SKEXAMPLE") || strings.Count(shown, "[redacted]") != 2 {
-		t.Errorf("the answer shows %q", shown)
+		t.Errorf("the response shows %q", shown)
 	}
 }

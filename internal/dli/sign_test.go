@@ -89,7 +89,7 @@ func TestUnusableCredentials(t *testing.T) {
 		{"a security token alone", Credentials{SecurityToken: "ST"}, "lacks accessKeyID"},
 		{"an access key and a token", Credentials{AccessKeyID: "AK", SecretAccessKey: "SK", Token: "T"}, "holds both an access key and a token"},
 		{"a security token and a token", Credentials{SecurityToken: "ST", Token: "T"}, "holds both an access key and a token"},
-		{"a line end", Credentials{AccessKeyID: "AK\n", SecretAccessKey: "SK"}, "has invalid characters in accessKeyID"},
+		{"a newline", Credentials{AccessKeyID: "AK\n", SecretAccessKey: "SK"}, "has invalid characters in accessKeyID"},
 		{"a blank", Credentials{AccessKeyID: "AK", SecretAccessKey: "S K"}, "has invalid characters in secretAccessKey"},
 		{"a letter outside ASCII", Credentials{AccessKeyID: "AK", SecretAccessKey: "SK", SecurityToken: "钥"}, "has invalid characters in securityToken"},
 		{"a header in a token", Credentials{Token: "T\r\nX-Evil: 1"}, "has invalid characters in token"},

@@ -31,10 +31,10 @@ import (
 	"github.com/dli-operator/dli-operator/internal/dli/dlitest"
 )
 
-// The simulator checks requests with its own implementation of the contract: what it accepts
-// is correct in path, query, headers and signature.
+// The simulator checks requests with its own implementation of the contract: if it
+// accepts them, their path, query, headers and signature are correct.
 
-// simulate starts a simulator, and a client of it whose clock is the simulator's.
+// simulate starts a simulator, and returns it with a client that uses the same clock.
 func simulate(t testing.TB, options ...dlitest.Option) (*dlitest.Server, *Client) {
 	t.Helper()
 	clock := dlitest.WithClock(func() time.Time { return noon })
@@ -54,7 +54,7 @@ func set(server *dlitest.Server, job dlitest.Job, before time.Duration) {
 
 const listPath = "/v1.0/" + projectID + "/jobs"
 
-func TestOtherRequestsAreThoseOfTheContract(t *testing.T) {
+func TestListAndProgressRequests(t *testing.T) {
 	var last atomic.Pointer[http.Request]
 	client, _ := serve(t, http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { last.Store(r) }))
 	temporary := Credentials{AccessKeyID: "AKEXAMPLE", SecretAccessKey: "SKEXAMPLE", SecurityToken: "STEXAMPLE"}
@@ -70,7 +70,7 @@ func TestOtherRequestsAreThoseOfTheContract(t *testing.T) {
 			listPath, "current-page=3&job-status=RUNNING&job-type=ALL&order=start_time_asc&page-size=50"},
 		{"the first page of all jobs", func(creds Credentials) { list(creds, ListOptions{}) },
 			listPath, "current-page=1&job-type=ALL&order=start_time_asc&page-size=100"},
-		{"how far a job has come", func(creds Credentials) { _, _ = client.JobProgress(background, creds, jobID) },
+		{"the progress of a job", func(creds Credentials) { _, _ = client.JobProgress(background, creds, jobID) },
 			"/v1/" + projectID + "/jobs/" + jobID + "/progress", ""},
 	} {
 		for name, creds := range map[string]Credentials{"an access key": accessKey, "a temporary access key": temporary, "a token": {Token: "TOKENEXAMPLE"}} {
@@ -78,7 +78,7 @@ func TestOtherRequestsAreThoseOfTheContract(t *testing.T) {
 				tc.ask(creds)
 				request := last.Load()
 				if request.Method != "GET" || request.URL.EscapedPath() != tc.path || request.URL.RawQuery != tc.query || request.ContentLength != 0 {
-					t.Errorf("asked %s %s with %d bytes", request.Method, request.RequestURI, request.ContentLength)
+					t.Errorf("got %s %s with %d bytes", request.Method, request.RequestURI, request.ContentLength)
 				}
 				for header, want := range map[string]string{
 					"X-Auth-Token": creds.Token, "X-Security-Token": creds.SecurityToken, "X-Project-Id": projectID,
@@ -97,14 +97,14 @@ func TestOtherRequestsAreThoseOfTheContract(t *testing.T) {
 	}
 }
 
-func TestTheSimulatorAcceptsTheSignatureOfAQuery(t *testing.T) {
+func TestQuerySignature(t *testing.T) {
 	server, client := simulate(t)
 	for name, query := range map[string]url.Values{
-		"none":                 nil,
-		"one of a list":        {"current-page": {"1"}, "page-size": {"100"}, "job-status": {"RUNNING"}},
-		"blanks and signs":     {"owner": {"a b+c/d?e&f=g~h*i'j(k)"}, "z%": {"100%"}},
-		"letters of all kinds": {"queue_name": {"作业 é"}},
-		"a name that is there more than once, and one that is empty": {"b": {"2", "1", "10"}, "a": {""}, "B": {"3"}},
+		"none":                                nil,
+		"the query of a list":                 {"current-page": {"1"}, "page-size": {"100"}, "job-status": {"RUNNING"}},
+		"blanks and punctuation":              {"owner": {"a b+c/d?e&f=g~h*i'j(k)"}, "z%": {"100%"}},
+		"letters of any script":               {"queue_name": {"作业 é"}},
+		"a repeated name, and an empty value": {"b": {"2", "1", "10"}, "a": {""}, "B": {"3"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			r, _, err := client.newRequest(background, accessKey, question{path: listPath, query: query})
@@ -121,7 +121,7 @@ func TestTheSimulatorAcceptsTheSignatureOfAQuery(t *testing.T) {
 			}
 		})
 	}
-	t.Run("and no other query for it", func(t *testing.T) {
+	t.Run("but not for another query", func(t *testing.T) {
 		between := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			r.URL.RawQuery = strings.Replace(r.URL.RawQuery, "RUNNING", "FINISHED", 1)
 			server.ServeHTTP(w, r)
@@ -134,7 +134,7 @@ func TestTheSimulatorAcceptsTheSignatureOfAQuery(t *testing.T) {
 	})
 }
 
-func TestASweepOfTheSimulator(t *testing.T) {
+func TestListSimulatedJobs(t *testing.T) {
 	server, client := simulate(t)
 	const active = 250
 	for i := range active {
@@ -165,11 +165,11 @@ func TestASweepOfTheSimulator(t *testing.T) {
 				}
 			}
 			if diff := cmp.Diff([]int{100, 100, 50, 0}, sizes); diff != "" || len(seen) != active {
-				t.Errorf("%d jobs on pages (-want +got):\n%s", len(seen), diff)
+				t.Errorf("%d jobs on all pages (-want +got):\n%s", len(seen), diff)
 			}
 		})
 	}
-	t.Run("rows say what the status says", func(t *testing.T) {
+	t.Run("rows agree with the status", func(t *testing.T) {
 		list, err := client.ListJobs(background, accessKey, ListOptions{})
 		if err != nil || list.Total != active+3 {
 			t.Fatalf("got %v, %v", list, err)
@@ -183,7 +183,7 @@ func TestASweepOfTheSimulator(t *testing.T) {
 				t.Errorf("(-status +row):\n%s", diff)
 			}
 			if ended := row.State == StateFinished || row.State == StateFailed; ended == row.EndTime.IsZero() || ended && !row.EndTime.Equal(row.StartTime.Add(*row.Duration)) {
-				t.Errorf("%s, %s: got the end %v", row.JobID, row.Status, row.EndTime)
+				t.Errorf("%s, %s: got end time %v", row.JobID, row.Status, row.EndTime)
 			}
 		}
 	})
@@ -191,11 +191,11 @@ func TestASweepOfTheSimulator(t *testing.T) {
 		t.Errorf("want one connection for all calls, got %d", opened)
 	}
 	if got := server.Stats().ByCall; got[dlitest.CallList] != 9 || got[dlitest.CallStatus] == 0 {
-		t.Errorf("got the requests %v", got)
+		t.Errorf("got requests %v", got)
 	}
 }
 
-// rowOf is what a row says of a job with that status.
+// rowOf returns the row of a job with that status.
 func rowOf(status *JobStatus, end time.Time) JobRow {
 	return JobRow{
 		JobID: status.JobID, Status: status.Status, State: status.State,
@@ -205,7 +205,7 @@ func rowOf(status *JobStatus, end time.Time) JobRow {
 	}
 }
 
-func TestWhatListsOfTheSimulatorFailWith(t *testing.T) {
+func TestSimulatedListFailures(t *testing.T) {
 	denied := dlitest.SampleUser()
 	denied.Denied = []string{"dli:jobs:list"}
 	for _, tc := range []struct {
@@ -213,23 +213,23 @@ func TestWhatListsOfTheSimulatorFailWith(t *testing.T) {
 		spoil func(*dlitest.Server)
 		want  Kind
 	}{
-		{"a right that was not given", func(s *dlitest.Server) { s.SetUsers(denied) }, KindPermission},
-		{"a key that was revoked", func(s *dlitest.Server) { s.SetUsers() }, KindAuth},
-		{"an edition without the call", func(s *dlitest.Server) {
+		{"a missing permission", func(s *dlitest.Server) { s.SetUsers(denied) }, KindPermission},
+		{"a revoked key", func(s *dlitest.Server) { s.SetUsers() }, KindAuth},
+		{"an edition without this API", func(s *dlitest.Server) {
 			s.SetCallFault(dlitest.CallList, dlitest.GatewayError(404, "APIGW.0101", "not published", "r"))
 		}, KindConfig},
-		{"an edition that takes no large page", func(s *dlitest.Server) {
+		{"an edition that rejects large pages", func(s *dlitest.Server) {
 			s.SetListQuirks(dlitest.ListQuirks{MaxPageSize: 50, RefuseLargePages: true})
 		}, KindRejected},
 		{"a service that is down", func(s *dlitest.Server) { s.SetFault(&dlitest.Response{Status: 503}) }, KindRetry},
-		{"an answer that breaks off", func(s *dlitest.Server) {
+		{"a truncated response", func(s *dlitest.Server) {
 			s.SetCallFault(dlitest.CallList, &dlitest.Response{Body: `{"job_count":`, Cut: true})
 		}, KindUnreachable},
 		{"a reset", func(s *dlitest.Server) { s.SetCallFault(dlitest.CallList, &dlitest.Response{Reset: true}) }, KindUnreachable},
 		{"a redirect", func(s *dlitest.Server) {
 			s.SetCallFault(dlitest.CallList, &dlitest.Response{Status: 302, Header: http.Header{"Location": {"/"}}})
 		}, KindConfig},
-		{"a page of a portal", func(s *dlitest.Server) {
+		{"an HTML page", func(s *dlitest.Server) {
 			s.SetCallFault(dlitest.CallList, &dlitest.Response{Body: "<html>login</html>"})
 		}, KindInvalid},
 	} {
@@ -251,7 +251,7 @@ func TestWhatListsOfTheSimulatorFailWith(t *testing.T) {
 			t.Errorf("got %v", err)
 		}
 	})
-	t.Run("no answer in time", func(t *testing.T) {
+	t.Run("no response in time", func(t *testing.T) {
 		server, _ := simulate(t)
 		server.SetCallFault(dlitest.CallList, &dlitest.Response{Hang: true})
 		client := clientOf(t, server.URL(), func(c *Config) { c.Timeout = 50 * time.Millisecond })
@@ -262,7 +262,7 @@ func TestWhatListsOfTheSimulatorFailWith(t *testing.T) {
 	})
 }
 
-func TestProgressOfTheSimulator(t *testing.T) {
+func TestSimulatedProgress(t *testing.T) {
 	server, client := simulate(t)
 	set(server, dlitest.Query("half").Running(time.Hour).Finishes(1), 30*time.Minute)
 	set(server, dlitest.Query("failed").Fails("x"), time.Minute)
@@ -276,7 +276,7 @@ func TestProgressOfTheSimulator(t *testing.T) {
 	}
 }
 
-func TestListsOfAnEndpointWithAPath(t *testing.T) {
+func TestListsWithAPath(t *testing.T) {
 	var last atomic.Pointer[http.Request]
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		last.Store(r)
@@ -290,12 +290,12 @@ func TestListsOfAnEndpointWithAPath(t *testing.T) {
 	request := last.Load()
 	_, signature, _ := strings.Cut(request.Header.Get("Authorization"), "Signature=")
 	if request.URL.Path != "/gateway"+listPath || signature != signatureOf(request.URL.Path, request.URL.RawQuery, "20260101T120000Z", accessKey) {
-		t.Errorf("what was sent is not what was signed: %s", request.RequestURI)
+		t.Errorf("the request is not the signed one: %s", request.RequestURI)
 	}
 }
 
-// BenchmarkListJobs is a full page of the simulator's 10,000 running jobs, with
-// the simulator's half of the work.
+// BenchmarkListJobs requests a full page of the simulator's 10,000 running jobs,
+// including the simulator's part of the work.
 func BenchmarkListJobs(b *testing.B) {
 	server, client := simulate(b)
 	for i := range 10_000 {

@@ -32,14 +32,14 @@ import (
 	"github.com/dli-operator/dli-operator/internal/dli"
 )
 
-// quick answers immediately.
+// quick responds immediately.
 type quick struct{ script }
 
 func (quick) JobStatus(context.Context, dli.Credentials, string) (*dli.JobStatus, error) {
 	return running.status, nil
 }
 
-// benchmark is a poller whose loop the benchmark turns, and n jobs for it.
+// benchmark returns a poller whose loop is driven by the benchmark, and n jobs for it.
 func benchmark(b *testing.B, n int, secret bool) (*Poller, *clocktesting.FakeClock, []Target) {
 	b.Helper()
 	c := newCluster()
@@ -81,14 +81,14 @@ func (p *Poller) look(ctx context.Context) {
 	p.requests.Wait()
 }
 
-// BenchmarkPoll polls 50,000 jobs, each once per operation: the cost without the request
-// itself.
+// BenchmarkPoll polls 50,000 jobs, once each per operation, to measure the cost without
+// the request itself.
 func BenchmarkPoll(b *testing.B) {
 	const n = 50_000
 	p, clock, targets := benchmark(b, n, true)
 	var before, after runtime.MemStats
 	runtime.GC()
-	runtime.GC() // the first finishes the sweep of an earlier one
+	runtime.GC() // the first one finishes an earlier sweep
 	runtime.ReadMemStats(&before)
 	for _, t := range targets {
 		p.Watch(t)
@@ -111,8 +111,8 @@ func BenchmarkPoll(b *testing.B) {
 	b.ReportMetric(float64(after.HeapAlloc-before.HeapAlloc)/n, "B/job")
 }
 
-// BenchmarkWait is the cost of one more job at a connection that admits none and for which
-// 50,000 jobs are already waiting.
+// BenchmarkWait measures the cost of one more job on a connection that admits none and
+// has 50,000 waiting jobs.
 func BenchmarkWait(b *testing.B) {
 	const n = 50_000
 	p, _, targets := benchmark(b, 2*n, false)

@@ -32,14 +32,15 @@ import (
 	"github.com/dli-operator/dli-operator/api/v1alpha1"
 )
 
-// cluster holds the connections in the API server. Several operators may share one.
+// cluster simulates the API server with its connections. Several operators may share
+// it.
 type cluster struct {
 	mu          sync.Mutex
 	connections map[types.NamespacedName]*v1alpha1.DLIConnection
 	// secret is the only Secret, and reads are the times when it was read.
 	secret map[string][]byte
 	reads  []time.Time
-	// writes counts those of statuses.
+	// writes counts the writes of statuses.
 	writes int
 	// changed wakes the reconcilers of a connection.
 	changed map[types.NamespacedName][]chan struct{}
@@ -118,7 +119,7 @@ func (c *cluster) tell(key types.NamespacedName) {
 	}
 }
 
-// write stores the rejected credentials.
+// write stores the rejected credentials in the status.
 func (c *cluster) write(key types.NamespacedName, rejections *v1alpha1.RejectedCredentials) {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -43,7 +43,7 @@ func TestLockout(t *testing.T) {
 		}
 		slices.SortFunc(asks, func(a, b asked) int { return a.at.Compare(b.at) })
 		if got := most(asks, 5*time.Minute); got > 5 {
-			t.Errorf("%d requests within five minutes carry the key", got)
+			t.Errorf("%d requests with the key within five minutes", got)
 		}
 		t.Logf("%d requests, at most %d in five minutes", len(asks), most(asks, 5*time.Minute))
 	}
@@ -57,19 +57,19 @@ func TestLockout(t *testing.T) {
 				o.run(3 * time.Hour)
 				check(t, o)
 				if len(o.asks) < 3*50 {
-					t.Errorf("%d requests in three hours, want nearly one a minute", len(o.asks))
+					t.Errorf("%d requests in three hours, want almost one per minute", len(o.asks))
 				}
 				if h := o.health("a"); h.Reason != v1alpha1.ReasonCredentialsRejected {
-					t.Errorf("the connection says %+v", h)
+					t.Errorf("the connection reports %+v", h)
 				}
 				if n > 1 && len(o.stored) != n {
-					t.Errorf("%d jobs were told", len(o.stored))
+					t.Errorf("%d jobs report it", len(o.stored))
 				}
 			})
 		})
 	}
 
-	t.Run("though the endpoint stumbles", func(t *testing.T) {
+	t.Run("even if the endpoint fails sometimes", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			o := newOperator(t, newCluster(), 0)
 			n := 0
@@ -86,7 +86,7 @@ func TestLockout(t *testing.T) {
 		})
 	})
 
-	t.Run("though answers are slow", func(t *testing.T) {
+	t.Run("even if responses are slow", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			o := newOperator(t, newCluster(), 0)
 			o.says(always(dli.Error{Kind: dli.KindAuth, HTTPStatus: 401}, 9*time.Second))
@@ -96,7 +96,7 @@ func TestLockout(t *testing.T) {
 		})
 	})
 
-	t.Run("over restarts", func(t *testing.T) {
+	t.Run("across restarts", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			c := newCluster()
 			var all []*operator
@@ -123,7 +123,7 @@ func TestLockout(t *testing.T) {
 					if ask.at.Before(good) {
 						said = rejecting(ask)
 					}
-					said.took += time.Duration(rand.Int64N(int64(usual))) // two never answer at one time
+					said.took += time.Duration(rand.Int64N(int64(usual))) // never two at the same time
 					return said
 				})
 				o.watch("a", 5*time.Second, names("job", 20)...)
@@ -131,7 +131,7 @@ func TestLockout(t *testing.T) {
 			a.run(time.Hour)
 			check(t, a, b)
 			if n, m := len(a.since(time.Time{})), len(b.since(time.Time{})); n == 0 || m == 0 {
-				t.Errorf("one asked %d times and the other %d times", n, m)
+				t.Errorf("one sent %d requests and the other %d", n, m)
 			}
 			c.mu.Lock()
 			c.writes = 0
@@ -139,11 +139,11 @@ func TestLockout(t *testing.T) {
 			a.run(6 * time.Minute)
 			for _, o := range []*operator{a, b} {
 				if h := o.health("a"); !h.Ready {
-					t.Errorf("once the key is good, the connection says %+v", h)
+					t.Errorf("once the key is accepted, the connection reports %+v", h)
 				}
 			}
 			if c.writes > 4 {
-				t.Errorf("%d writes: they undo each other's", c.writes)
+				t.Errorf("%d writes: they overwrite each other", c.writes)
 			}
 		})
 	})
@@ -161,14 +161,14 @@ func TestLockout(t *testing.T) {
 			check(t, o)
 			for _, connection := range []string{"a", "b"} {
 				if !slices.ContainsFunc(o.asks, func(a asked) bool { return a.project == connection }) {
-					t.Errorf("connection %s has never asked", connection)
+					t.Errorf("connection %s sent no request", connection)
 				}
 			}
 		})
 	})
 
 	t.Run("that is revoked with requests in flight", func(t *testing.T) {
-		for range 3 { // in another order each time
+		for range 3 { // in a different order each time
 			synctest.Test(t, func(t *testing.T) {
 				o := newOperator(t, newCluster(), 0)
 				revoked := time.Now().Add(time.Minute)
@@ -193,7 +193,7 @@ func TestLockout(t *testing.T) {
 
 func TestCredentials(t *testing.T) {
 	t.Parallel()
-	t.Run("that are new are used at once, without a stampede", func(t *testing.T) {
+	t.Run("that are new are used immediately, without a stampede", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			o := newOperator(t, newCluster(), 0)
 			o.says(func(a asked) answer {
@@ -216,15 +216,15 @@ func TestCredentials(t *testing.T) {
 				t.Errorf("it took %v until all jobs were polled", took)
 			}
 			if got := most(o.since(rotated), time.Second); got > 40 {
-				t.Errorf("%d requests within a second, want at most rate and burst, 40", got)
+				t.Errorf("%d requests within a second, want at most rate plus burst, 40", got)
 			}
 			if h := o.health("a"); h.Reason != v1alpha1.ReasonConnected {
-				t.Errorf("the connection says %+v", h)
+				t.Errorf("the connection reports %+v", h)
 			}
 		})
 	})
 
-	t.Run("that are rotated are read within a minute, and nobody notices", func(t *testing.T) {
+	t.Run("that are rotated are read within a minute, without a failure", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			o := newOperator(t, newCluster(), 0)
 			o.watch("a", 5*time.Second, names("job", 1000)...)
@@ -251,7 +251,7 @@ func TestCredentials(t *testing.T) {
 		})
 	})
 
-	t.Run("that another connection tries first are used once they are good", func(t *testing.T) {
+	t.Run("that another connection tries first are used once they are accepted", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			c := newCluster()
 			c.edit("b", nil)
@@ -266,7 +266,7 @@ func TestCredentials(t *testing.T) {
 			o.watch("b", 5*time.Second, "second")
 			o.run(10 * time.Second)
 			if first := o.firstAfter(came); first > 2*time.Second {
-				t.Errorf("the other connection has asked after %v", first)
+				t.Errorf("the other connection sent its first request after %v", first)
 			}
 		})
 	})

@@ -32,7 +32,7 @@ import (
 	"github.com/dli-operator/dli-operator/internal/dli"
 )
 
-// life is what a job really does.
+// life is the actual life of a job.
 type life struct {
 	id                  string
 	start, running, end time.Time
@@ -50,32 +50,32 @@ func (l *life) stateAt(at time.Time) dli.State {
 	return dli.StateFinished
 }
 
-// lies are how a list differs from what is.
+// lies describe how lists are wrong.
 type lies struct {
 	lag            time.Duration
-	missing        float64 // of the rows, each time others
-	uncounted      bool    // in job_count
-	hidden         int     // so many jobs are never shown
+	missing        float64 // fraction of the rows, different ones each time
+	uncounted      bool    // whether job_count excludes them
+	hidden         int     // jobs that are never listed
 	ignoresStatus  bool
 	wrongStatus    float64 // of the rows
-	smallPages     int     // the largest there are
+	smallPages     int     // the maximum page size
 	refusesLarge   bool
 	errors         float64
 	err            *dli.Error
 	frozen         time.Time
 	claimsTooMany  bool
-	reversedStates bool // RUNNING is told as LAUNCHING and the other way
+	reversedStates bool // RUNNING is reported as LAUNCHING and vice versa
 }
 
-// project is DLI with the jobs of a project.
+// project is a DLI with the jobs of a project.
 type project struct {
 	mu    sync.Mutex
 	dice  *rand.Rand
 	jobs  []*life // by start
 	lies  lies
 	byID  map[string]*life
-	total int // of other active jobs, which are listed first
-	// whole is the latest honest list.
+	total int // number of other active jobs, which are listed first
+	// whole is the latest correct list.
 	whole struct {
 		status string
 		at     time.Time
@@ -169,7 +169,8 @@ func (p *project) list(options dli.ListOptions) listAnswer {
 	return listAnswer{took: usual, list: list}
 }
 
-// truth is a page of an honest list. Those of one moment are cut from one.
+// truth returns a page of a correct list. Pages of the same moment come from the same
+// list.
 func (p *project) truth(options dli.ListOptions, now time.Time) listAnswer {
 	if p.whole.status != options.Status || !p.whole.at.Equal(now) {
 		p.whole.status, p.whole.at, p.whole.rows = options.Status, now, p.whole.rows[:0]
@@ -193,8 +194,8 @@ func (p *project) truth(options dli.ListOptions, now time.Time) listAnswer {
 	return listAnswer{took: usual, list: list}
 }
 
-// watchProject starts an operator that watches the jobs of a project, each when it
-// starts.
+// watchProject starts an operator that watches the jobs of a project, each from its
+// start.
 func watchProject(t *testing.T, p *project, schedule Schedule, rate int32) *operator {
 	t.Helper()
 	c := newCluster()
@@ -225,8 +226,8 @@ func watchProject(t *testing.T, p *project, schedule Schedule, rate int32) *oper
 	return o
 }
 
-// lives are n jobs of which some have run for long, and some start within a time;
-// a share of all ends within it.
+// lives returns n jobs. Some have been running for long, others start within a time; a
+// fraction of all end within it.
 func lives(dice *rand.Rand, n int, within time.Duration, old, ends float64) []*life {
 	all, now := make([]*life, n), time.Now()
 	random := func(d time.Duration) time.Duration { return time.Duration(dice.Float64() * float64(d)) }
@@ -249,8 +250,8 @@ func lives(dice *rand.Rand, n int, within time.Duration, old, ends float64) []*l
 	return all
 }
 
-// checkProject checks what was stored of the jobs of a project, of which bound says
-// how late their ends may be, and returns how late they were.
+// checkProject checks what was stored about the jobs of a project, and returns how late
+// their ends were noticed. bound returns the limit for an end.
 func checkProject(o *operator, p *project, bound func(end time.Time) time.Duration) (late []time.Duration) {
 	o.Helper()
 	wrong := 0
@@ -262,7 +263,7 @@ func checkProject(o *operator, p *project, bound func(end time.Time) time.Durati
 			}
 			switch ended := hasEnded(s.Status.State); {
 			case ended && (s.Listed || s.At.Before(l.end)):
-				o.Errorf("%s: an end that the status call did not tell", l.id)
+				o.Errorf("%s: an end that the status call did not report", l.id)
 			case ended && seen.IsZero():
 				seen = s.at
 			}
@@ -272,7 +273,7 @@ func checkProject(o *operator, p *project, bound func(end time.Time) time.Durati
 		case l.end.Add(limit).After(time.Now()):
 		case seen.IsZero() || seen.Sub(l.end) > limit:
 			if wrong++; wrong < 10 {
-				o.Errorf("%s: the end was seen after %v (0: never), at most %v was allowed", l.id, max(0, seen.Sub(l.end)), limit)
+				o.Errorf("%s: the end was noticed after %v (0: never), want at most %v", l.id, max(0, seen.Sub(l.end)), limit)
 			}
 		default:
 			late = append(late, seen.Sub(l.end))
@@ -282,7 +283,7 @@ func checkProject(o *operator, p *project, bound func(end time.Time) time.Durati
 	return late
 }
 
-// longest is the longest time that an active job was not asked for by itself.
+// longest returns the longest time that an active job was not polled individually.
 func longest(o *operator, p *project, since time.Time) (gap time.Duration) {
 	last := map[string]time.Time{}
 	for _, a := range o.since(time.Time{}) {
@@ -301,29 +302,29 @@ func longest(o *operator, p *project, since time.Time) (gap time.Duration) {
 
 const singleBound = 67 * time.Second
 
-// Whatever lists say, ends come from the status call, and in time.
+// Whatever lists contain, ends come from the status call, and on time.
 func TestListLies(t *testing.T) {
 	t.Parallel()
 	forbidden := &dli.Error{Kind: dli.KindPermission, HTTPStatus: 403}
 	for what, lie := range map[string]lies{
-		"tells the truth":               {},
+		"is correct":                    {},
 		"lags a little":                 {lag: 8 * time.Second},
 		"lags":                          {lag: 25 * time.Second},
-		"lags much":                     {lag: 10 * time.Minute},
-		"lacks a few rows":              {missing: 0.02},
+		"lags a lot":                    {lag: 10 * time.Minute},
+		"lacks some rows":               {missing: 0.02},
 		"lacks many rows":               {missing: 0.4, uncounted: true},
 		"counts rows that it lacks":     {missing: 0.4},
 		"hides some jobs":               {hidden: 150},
-		"ignores the status":            {ignoresStatus: true},
-		"has rows of another status":    {wrongStatus: 0.03},
+		"ignores the status filter":     {ignoresStatus: true},
+		"has rows with a wrong status":  {wrongStatus: 0.03},
 		"swaps states":                  {reversedStates: true},
 		"has small pages":               {smallPages: 50},
-		"refuses large pages":           {smallPages: 50, refusesLarge: true},
+		"rejects large pages":           {smallPages: 50, refusesLarge: true},
 		"fails":                         {errors: 1, err: &dli.Error{Kind: dli.KindRetry, HTTPStatus: 500, Code: "DLI.10001"}},
-		"fails at times":                {errors: 0.05, err: &dli.Error{Kind: dli.KindRetry, HTTPStatus: 502}},
+		"fails sometimes":               {errors: 0.05, err: &dli.Error{Kind: dli.KindRetry, HTTPStatus: 502}},
 		"is throttled":                  {errors: 0.02, err: &dli.Error{Kind: dli.KindThrottle, HTTPStatus: 429, RetryAfter: time.Second}},
 		"is forbidden":                  {errors: 1, err: forbidden},
-		"counts jobs that there aren't": {claimsTooMany: true},
+		"counts jobs that do not exist": {claimsTooMany: true},
 	} {
 		seed := rand.Uint64()
 		t.Run(fmt.Sprintf("%s seed %d", what, seed), func(t *testing.T) {
@@ -350,10 +351,10 @@ func TestListLies(t *testing.T) {
 					return singleBound + min(lie.lag, 2*maxLag)
 				})
 				if gap := longest(o, p, lying); gap > schedule.ListTrust+10*time.Second {
-					t.Errorf("a job was not asked for in %v", gap)
+					t.Errorf("a job was not polled for %v", gap)
 				}
 				n := len(late)
-				t.Logf("%d ends, p50 %v, p99 %v, last %v; %d single requests and %d lists, %d of them while it lied; %s",
+				t.Logf("%d ends, p50 %v, p99 %v, last %v; %d single requests and %d lists, %d of them while lists were wrong; %s",
 					n, late[n/2], late[n*99/100], late[n-1], len(o.asks), len(o.lists), between(o.lists, lying, truth), o.health("a").Message)
 				o.stop()
 			})
@@ -370,7 +371,7 @@ func between(times []time.Time, from, to time.Time) (n int) {
 	return n
 }
 
-// Lists take a fifth of the requests, and show ends sooner.
+// Lists need a fifth of the requests, and show ends earlier.
 func TestListCost(t *testing.T) {
 	t.Parallel()
 	requests := map[time.Duration]int{}
@@ -404,8 +405,8 @@ func TestListCost(t *testing.T) {
 	}
 }
 
-// Few jobs among many are not listed.
-func TestListUnpaid(t *testing.T) {
+// A few jobs among many are not listed.
+func TestFewJobsAreNotListed(t *testing.T) {
 	t.Parallel()
 	for age, most := range map[time.Duration]int{10 * time.Hour: 0, time.Minute: 12} {
 		synctest.Test(t, func(t *testing.T) {
@@ -427,7 +428,7 @@ func TestListUnpaid(t *testing.T) {
 	}
 }
 
-// A connection says that its user may not list jobs, and asks again in an hour.
+// A connection reports that its user may not list jobs, and tries again in an hour.
 func TestListForbidden(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -448,8 +449,7 @@ func TestListForbidden(t *testing.T) {
 	})
 }
 
-// Figures of rows are news as those of answers are, and never because rows have
-// fewer.
+// Figures in rows count like those in responses, but missing ones do not.
 func TestListNews(t *testing.T) {
 	var told told
 	answer := &dli.JobStatus{Status: "RUNNING", State: dli.StateRunning, Statement: "select", InputBytes: ptr.To[int64](1), ResultCount: ptr.To[int64](0)}
@@ -460,17 +460,17 @@ func TestListNews(t *testing.T) {
 		news func() bool
 		want bool
 	}{
-		{"an answer", func() bool { return told.answered(answer, at, time.Minute) }, true},
-		{"a row that has fewer figures", func() bool { return told.listed(row, at, time.Minute) }, false},
-		{"the answer again", func() bool { return told.answered(answer, at, time.Minute) }, false},
-		{"the row again", func() bool { return told.listed(row, at, time.Minute) }, false},
-		{"a row that has moved", func() bool { row.InputBytes = ptr.To[int64](2); return told.listed(row, at, time.Minute) }, true},
+		{"a response", func() bool { return told.answered(answer, at, time.Minute) }, true},
+		{"a row with fewer figures", func() bool { return told.listed(row, at, time.Minute) }, false},
+		{"the same response", func() bool { return told.answered(answer, at, time.Minute) }, false},
+		{"the same row", func() bool { return told.listed(row, at, time.Minute) }, false},
+		{"a row with changed figures", func() bool { row.InputBytes = ptr.To[int64](2); return told.listed(row, at, time.Minute) }, true},
 		{"that row again", func() bool { return told.listed(row, at, time.Minute) }, false},
-		{"a row that moves too soon", func() bool {
+		{"a row that changes too early", func() bool {
 			row.InputBytes = ptr.To[int64](3)
 			return told.listed(row, at.Add(-4*time.Minute+30*time.Second), time.Minute)
 		}, false},
-		{"the answer once more", func() bool { return told.answered(answer, at, time.Minute) }, false},
+		{"the same response again", func() bool { return told.answered(answer, at, time.Minute) }, false},
 	} {
 		at = at.Add(2 * time.Minute)
 		if got := test.news(); got != test.want {

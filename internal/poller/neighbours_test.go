@@ -30,29 +30,30 @@ import (
 	"github.com/dli-operator/dli-operator/internal/dli"
 )
 
-// badAnswers are answers that DLI, or a gateway in front of it, may give for some jobs only.
+// badAnswers are responses that DLI, or a gateway in front of it, may send for some
+// jobs only.
 var badAnswers = map[string]answer{
-	"a code of its own":        {took: usual, err: &dli.Error{Kind: dli.KindRetry, HTTPStatus: 500, Code: "DLI.10001"}},
+	"an error code":            {took: usual, err: &dli.Error{Kind: dli.KindRetry, HTTPStatus: 500, Code: "DLI.10001"}},
 	"garbage":                  {took: usual, err: &dli.Error{Kind: dli.KindInvalid, HTTPStatus: 200}},
-	"a request that is bad":    {took: usual, err: &dli.Error{Kind: dli.KindRejected, HTTPStatus: 400, Code: "DLI.0001"}},
+	"a bad request":            {took: usual, err: &dli.Error{Kind: dli.KindRejected, HTTPStatus: 400, Code: "DLI.0001"}},
 	"no permission":            {took: usual, err: &dli.Error{Kind: dli.KindPermission, HTTPStatus: 403}},
 	"no such job":              {took: usual, err: &dli.Error{Kind: dli.KindNotFound, HTTPStatus: 404, Code: "DLI.0023"}},
 	"a bad gateway":            {took: usual, err: &dli.Error{Kind: dli.KindRetry, HTTPStatus: 502}},
 	"a gateway that times out": {took: 5 * time.Second, err: &dli.Error{Kind: dli.KindRetry, HTTPStatus: 504}},
 	"nothing":                  {took: timeout},
 	"a reset":                  {took: usual, err: &dli.Error{Kind: dli.KindUnreachable, Err: syscall.ECONNRESET}},
-	"half an answer":           {took: 8 * time.Second, err: &dli.Error{Kind: dli.KindUnreachable, Err: io.ErrUnexpectedEOF}},
-	"too many":                 {took: usual, err: &dli.Error{Kind: dli.KindThrottle, HTTPStatus: http.StatusTooManyRequests, RetryAfter: time.Second}},
+	"a truncated response":     {took: 8 * time.Second, err: &dli.Error{Kind: dli.KindUnreachable, Err: io.ErrUnexpectedEOF}},
+	"too many requests":        {took: usual, err: &dli.Error{Kind: dli.KindThrottle, HTTPStatus: http.StatusTooManyRequests, RetryAfter: time.Second}},
 }
 
-// Some jobs cannot be read, for any reason. The others are read in time.
+// Some jobs cannot be read, for any reason. The others are polled in time.
 func TestNeighbours(t *testing.T) {
 	t.Parallel()
 	const n, interval = 20, 5 * time.Second
 	for what, bad := range badAnswers {
 		for _, k := range []int{1, 5, n - 1} {
 			for order, watch := range map[string]func(o *operator, bad, good []string){
-				"that came before": func(o *operator, bad, good []string) {
+				"that came first": func(o *operator, bad, good []string) {
 					o.watch("a", interval, bad...)
 					o.run(3 * time.Second)
 					o.watch("a", interval, good...)
@@ -62,7 +63,7 @@ func TestNeighbours(t *testing.T) {
 					o.run(time.Minute)
 					o.watch("a", interval, bad...)
 				},
-				"that were well before": func(o *operator, bad, good []string) {
+				"that succeeded before": func(o *operator, bad, good []string) {
 					o.watch("a", interval, bad...)
 					o.watch("a", interval, good...)
 					o.run(time.Minute)
@@ -72,11 +73,12 @@ func TestNeighbours(t *testing.T) {
 					synctest.Test(t, func(t *testing.T) {
 						o := newOperator(t, newCluster(), 0)
 						began := time.Now()
-						// The good jobs end one after the other, the first at once.
+						// The good jobs end one after the other, the first one
+						// immediately.
 						var ends map[string]time.Time
 						o.answer = func(a asked) answer {
 							switch end, known := ends[a.job]; {
-							case order == "that were well before" && ends == nil:
+							case order == "that succeeded before" && ends == nil:
 								return running
 							case strings.HasPrefix(a.job, "bad"):
 								return bad
@@ -111,14 +113,14 @@ func checkEnds(o *operator, ends map[string]time.Time, within time.Duration) {
 		all := o.storedOf(job)
 		i := slices.IndexFunc(all, func(s stored) bool { return s.Status != nil && s.Status.State == dli.StateFinished })
 		if i < 0 {
-			o.Errorf("the end of %s was never seen", job)
+			o.Errorf("the end of %s was not noticed", job)
 			continue
 		}
 		late := all[i].at.Sub(end)
 		worst = max(worst, late)
 		if late > within {
-			o.Errorf("the end of %s was seen after %v, want at most %v", job, late, within)
+			o.Errorf("the end of %s was noticed after %v, want at most %v", job, late, within)
 		}
 	}
-	o.Logf("the latest of %d ends was seen after %v", len(ends), worst)
+	o.Logf("the last of %d ends was noticed after %v", len(ends), worst)
 }

@@ -35,19 +35,19 @@ import (
 	"github.com/dli-operator/dli-operator/internal/dli"
 )
 
-// asked is one request to DLI.
+// asked is a request to DLI.
 type asked struct {
 	project, job string
 	creds        dli.Credentials
 	at           time.Time
 	// nth counts the requests for the job, from 1.
 	nth int
-	// rejected says that it was answered with a rejection of the credentials, and
-	// throttled with "too many".
+	// rejected is set if the credentials were rejected, throttled if the request was
+	// throttled.
 	rejected, throttled bool
 }
 
-// answer is DLI's answer, and how long it takes.
+// answer is a response of DLI, and how long it takes.
 type answer struct {
 	took   time.Duration
 	status *dli.JobStatus
@@ -60,24 +60,25 @@ type stored struct {
 	at time.Time
 }
 
-// operator runs a registry and a poller in a synctest bubble, where an hour takes a moment.
-// It uses them like the reconcilers.
+// operator runs a registry and a poller in a synctest bubble, where an hour passes in a
+// moment, and uses them like the reconcilers do.
 type operator struct {
 	*testing.T
 	*cluster
-	ctx      context.Context //nolint:containedctx // it is that of a run, which a test may end
+	ctx      context.Context //nolint:containedctx // of a run, which a test may end
 	stop     context.CancelFunc
 	registry *connection.Registry
 	poller   *Poller
 
 	mu sync.Mutex
-	// answer is DLI.
+	// answer returns DLI's response.
 	answer func(asked) answer
-	// list is DLI's answer to a question for a list, and lists when each came.
+	// list returns DLI's response to a list request, and lists has the times of these
+	// requests.
 	list  func(dli.ListOptions) listAnswer
 	lists []time.Time
-	// percent is DLI's answer to how far a job has come, and percents when each was
-	// asked for.
+	// percent returns DLI's response to a progress request, and percents has the times
+	// of these requests.
 	percent  func() (float64, answer)
 	percents []time.Time
 	asks     []asked
@@ -92,8 +93,8 @@ type operator struct {
 	deliver   chan struct{}
 }
 
-// newOperator starts an operator with one connection, "a". maxRequests limits its requests; 0
-// for no limit.
+// newOperator starts an operator with a connection named a. maxRequests limits its
+// requests; 0 for no limit.
 func newOperator(t *testing.T, c *cluster, maxRequests int) *operator {
 	t.Helper()
 	schedule := DefaultSchedule()
@@ -146,7 +147,7 @@ func newScheduled(t *testing.T, c *cluster, maxRequests int, schedule Schedule) 
 	return o
 }
 
-// reconcile does for a connection what its reconciler does.
+// reconcile does what the reconciler of a connection does.
 func (o *operator) reconcile(name string) {
 	key := key(name)
 	changed := make(chan struct{}, 1)
@@ -242,13 +243,13 @@ func (o *operator) refind(name string) {
 	}
 }
 
-// leave deletes a job.
+// leave stops watching a job, as if its DLIJob were deleted.
 func (o *operator) leave(job string) {
 	delete(o.targets, key(job))
 	o.poller.Forget(key(job))
 }
 
-// says changes DLI's answer from now on.
+// says changes DLI's response from now on.
 func (o *operator) says(answer func(asked) answer) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -258,10 +259,10 @@ func (o *operator) says(answer func(asked) answer) {
 // run advances the time.
 func (o *operator) run(d time.Duration) {
 	<-time.After(d)
-	synctest.Wait() // what happened in it may be looked at
+	synctest.Wait() // until everything due has happened
 }
 
-// health is the connection's health.
+// health returns a connection's health.
 func (o *operator) health(name string) connection.Health {
 	conn, _ := o.find(name)
 	return conn.Health(time.Now())
@@ -275,17 +276,17 @@ func (o *operator) since(from time.Time) []asked {
 	return slices.Clone(o.asks[i:])
 }
 
-// firstAfter is how long after a time the first job was polled.
+// firstAfter returns how long after a time the first job was polled.
 func (o *operator) firstAfter(from time.Time) time.Duration {
 	o.Helper()
 	asks := o.since(from)
 	if len(asks) == 0 {
-		o.Fatal("nobody was asked for since")
+		o.Fatal("no job was polled since")
 	}
 	return asks[0].at.Sub(from)
 }
 
-// allAfter is how long after a time every job had been polled.
+// allAfter returns how long after a time every job had been polled.
 func (o *operator) allAfter(from time.Time) time.Duration {
 	o.Helper()
 	var last time.Duration
@@ -300,7 +301,7 @@ func (o *operator) allAfter(from time.Time) time.Duration {
 		}
 	}
 	if len(left) > 0 {
-		o.Errorf("%d jobs were not asked for since", len(left))
+		o.Errorf("%d jobs were not polled since", len(left))
 	}
 	return last
 }
@@ -312,7 +313,7 @@ func (o *operator) storedOf(job string) []stored {
 	return slices.Clone(o.stored[job])
 }
 
-// most is the maximum number of requests that started within any window.
+// most returns the maximum number of requests that started within any window.
 func most(asks []asked, window time.Duration) (count int) {
 	from := 0
 	for i := range asks {
@@ -333,18 +334,19 @@ func names(prefix string, n int) []string {
 	return names
 }
 
-// key names a job or a connection.
+// key returns the key of a job or a connection.
 func key(name string) types.NamespacedName {
 	return types.NamespacedName{Namespace: "team", Name: name}
 }
 
-// script is a client with a test's answers, and a recorder that drops everything.
+// script is a client with the responses of a test, and a recorder that discards
+// everything.
 type script struct {
 	operator *operator
 	project  string
 }
 
-// timeout is how long a client waits for an answer.
+// timeout is how long a client waits for a response.
 const timeout = 10 * time.Second
 
 func (s script) JobStatus(ctx context.Context, creds dli.Credentials, job string) (*dli.JobStatus, error) {
@@ -365,12 +367,12 @@ func (s script) JobStatus(ctx context.Context, creds dli.Credentials, job string
 		o.flying--
 	}()
 	if said.took >= timeout {
-		said = answer{took: timeout, err: &dli.Error{Kind: dli.KindUnreachable, Message: "no answer in time", Err: context.DeadlineExceeded}}
+		said = answer{took: timeout, err: &dli.Error{Kind: dli.KindUnreachable, Message: "no response in time", Err: context.DeadlineExceeded}}
 	}
 	return arrives(ctx, said.took, said.status, said.err)
 }
 
-// listAnswer is what DLI says to a question for a list, and how long it takes to.
+// listAnswer is a response to a list request, and how long it takes.
 type listAnswer struct {
 	took time.Duration
 	list *dli.JobList
@@ -395,8 +397,8 @@ func (s script) JobProgress(ctx context.Context, _ dli.Credentials, job string) 
 	return arrives(ctx, said.took, &dli.Progress{JobID: job, Fraction: &fraction}, said.err)
 }
 
-// arrives returns a response or an error of DLI after the time that DLI takes, or the
-// error of ctx if that is done first.
+// arrives returns a response or an error after the time that DLI takes, or the error of
+// ctx if it is done earlier.
 func arrives[T any](ctx context.Context, took time.Duration, response *T, failed *dli.Error) (*T, error) {
 	wait := time.NewTimer(took)
 	defer wait.Stop()
@@ -417,7 +419,7 @@ func (script) Requested(string, connection.Call, time.Duration, *dli.Error) {}
 func (script) ListDiffered()                                                {}
 func (script) PollLateness(time.Duration)                                   {}
 
-// The answers of DLI.
+// Responses of DLI.
 
 const usual = 50 * time.Millisecond
 
@@ -428,7 +430,7 @@ var (
 	finished = answer{took: usual, status: &dli.JobStatus{Status: "FINISHED", State: dli.StateFinished}}
 )
 
-// always answers every request with an error.
+// always responds to every request with an error.
 func always(err dli.Error, took time.Duration) func(asked) answer {
 	return func(asked) answer { return answer{took: took, err: &err} }
 }

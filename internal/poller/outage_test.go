@@ -28,16 +28,16 @@ import (
 	"github.com/dli-operator/dli-operator/internal/dli"
 )
 
-// A failing endpoint costs little, and recovers without a thundering herd.
+// A failing endpoint causes few requests, and recovers without a thundering herd.
 func TestOutage(t *testing.T) {
 	t.Parallel()
 	for name, dead := range map[string]struct {
 		answer func(asked) answer
-		// settled is when the probes have come to be the probe interval apart.
+		// settled is when probes have reached the probe interval.
 		settled time.Duration
 	}{
 		"refuses connections": {always(dli.Error{Kind: dli.KindUnreachable}, time.Millisecond), 6 * time.Second},
-		"never answers":       {always(dli.Error{}, timeout), 2 * time.Minute},
+		"never responds":      {always(dli.Error{}, timeout), 2 * time.Minute},
 		"answers HTTP 502":    {always(dli.Error{Kind: dli.KindRetry, HTTPStatus: 502}, usual), 2 * time.Minute},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -56,13 +56,13 @@ func TestOutage(t *testing.T) {
 					t.Errorf("%d requests within 29 s", got)
 				}
 				if len(probes) < 36 {
-					t.Errorf("%d probes in twenty minutes, want nearly 40", len(probes))
+					t.Errorf("%d probes in twenty minutes, want almost 40", len(probes))
 				}
 				if different := jobsOf(probes); different < len(probes) {
 					t.Errorf("%d probes of %d jobs", len(probes), different)
 				}
 				if h := o.health("a"); h.Reason != v1alpha1.ReasonCircuitOpen {
-					t.Errorf("the connection says %+v", h)
+					t.Errorf("the connection reports %+v", h)
 				}
 				t.Logf("%d requests in the first %v, %d in twenty minutes more", first, dead.settled, len(probes))
 				checkHealing(o)
@@ -70,7 +70,7 @@ func TestOutage(t *testing.T) {
 		})
 	}
 
-	t.Run("speaks in codes", func(t *testing.T) {
+	t.Run("responds with error codes", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			o := newOperator(t, newCluster(), 0)
 			o.watch("a", 5*time.Second, names("job", 1000)...)
@@ -78,7 +78,7 @@ func TestOutage(t *testing.T) {
 			o.says(always(dli.Error{Kind: dli.KindRetry, HTTPStatus: 500, Code: "DLI.10001"}, usual))
 			began := time.Now()
 			o.run(20 * time.Minute)
-			// Every job backs off alone: after 1, 2, 4 ... 300 s.
+			// Every job backs off individually: after 1, 2, 4 ... 300 s.
 			if got := len(o.since(began)); got > 13*1000 {
 				t.Errorf("%d requests in twenty minutes for 1000 jobs", got)
 			}
@@ -87,7 +87,7 @@ func TestOutage(t *testing.T) {
 		})
 	})
 
-	t.Run("is over though the jobs are gone that were to probe", func(t *testing.T) {
+	t.Run("ends even if the probing jobs were deleted", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			o := newOperator(t, newCluster(), 0)
 			o.watch("a", 5*time.Second, names("job", 200)...)
@@ -100,17 +100,17 @@ func TestOutage(t *testing.T) {
 			back := time.Now()
 			o.run(2 * time.Minute)
 			if first := o.firstAfter(back); first > 31*time.Second {
-				t.Errorf("the endpoint was first asked after %v", first)
+				t.Errorf("the first request was sent after %v", first)
 			}
 			if took := o.allAfter(back); took > time.Minute {
-				t.Errorf("all were asked for after %v", took)
+				t.Errorf("all jobs were polled after %v", took)
 			}
 		})
 	})
 }
 
-// checkHealing lets DLI answer again, and checks that all jobs are read soon, but not faster
-// than the rate limit allows.
+// checkHealing lets DLI respond again, and checks that all jobs are polled soon, but
+// within the rate limit.
 func checkHealing(o *operator) {
 	o.Helper()
 	back := time.Now()
@@ -118,18 +118,18 @@ func checkHealing(o *operator) {
 	o.run(3 * time.Minute)
 	first := o.firstAfter(back)
 	if first > 31*time.Second {
-		o.Errorf("the first request came %v after the endpoint had come back", first)
+		o.Errorf("the first request was sent %v after the recovery", first)
 	}
 	all := o.allAfter(back.Add(first))
 	if all > time.Minute {
-		o.Errorf("it took %v until all jobs were read", all)
+		o.Errorf("it took %v until all jobs were polled", all)
 	}
 	peak := most(o.since(back), time.Second)
 	if peak > 40 {
-		o.Errorf("%d requests within a second, want at most rate and burst, 40", peak)
+		o.Errorf("%d requests within a second, want at most rate plus burst, 40", peak)
 	}
 	if h := o.health("a"); h.Reason != v1alpha1.ReasonConnected {
-		o.Errorf("the connection says %+v", h)
+		o.Errorf("the connection reports %+v", h)
 	}
 	o.Logf("first request %v after recovery, all jobs %v later, at most %d in a second", first, all, peak)
 }
@@ -169,7 +169,7 @@ func TestRateIsShared(t *testing.T) {
 		})
 	})
 
-	t.Run("among those who stay", func(t *testing.T) {
+	t.Run("among the jobs that remain", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			o := newOperator(t, newCluster(), 0)
 			jobs := names("job", 20000)
@@ -185,13 +185,13 @@ func TestRateIsShared(t *testing.T) {
 			o.run(time.Minute)
 			fresh := o.since(left)
 			if i := slices.IndexFunc(fresh, func(a asked) bool { return a.job == "new" }); i < 0 || fresh[i].at.Sub(left) > 2*time.Second {
-				t.Errorf("a new job waited for those that had left")
+				t.Errorf("a new job waited for deleted ones")
 			}
 			if took := o.allAfter(left); took > 10*time.Second {
 				t.Errorf("it took %v until the others were polled", took)
 			}
 			if got := most(fresh, time.Second); got > 40 {
-				t.Errorf("%d requests within a second, want at most rate and burst, 40", got)
+				t.Errorf("%d requests within a second, want at most rate plus burst, 40", got)
 			}
 		})
 	})
@@ -199,7 +199,7 @@ func TestRateIsShared(t *testing.T) {
 
 func TestRequestsInFlight(t *testing.T) {
 	t.Parallel()
-	t.Run("are bounded where the endpoint is slow", func(t *testing.T) {
+	t.Run("are limited if the endpoint is slow", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			o := newOperator(t, newCluster(), 0)
 			o.watch("a", 5*time.Second, names("job", 500)...)
@@ -209,18 +209,18 @@ func TestRequestsInFlight(t *testing.T) {
 			o.says(func(asked) answer { return slow })
 			o.run(5 * time.Minute)
 			if o.flew != 16 {
-				t.Errorf("%d requests in flight, want four times the four that a quick endpoint needs", o.flew)
+				t.Errorf("%d requests in flight, want four times the four that a fast endpoint needs", o.flew)
 			}
 			o.says(well)
 			quick := time.Now()
 			o.run(time.Minute)
 			if took := o.allAfter(quick); took > time.Minute {
-				t.Errorf("it took %v until all jobs were polled once the endpoint was quick again", took)
+				t.Errorf("it took %v until all jobs were polled after the endpoint was fast again", took)
 			}
 		})
 	})
 
-	t.Run("leave some to other connections", func(t *testing.T) {
+	t.Run("leave capacity for other connections", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			c := newCluster()
 			fast := func(spec *v1alpha1.DLIConnectionSpec) {
@@ -242,7 +242,7 @@ func TestRequestsInFlight(t *testing.T) {
 				if i > 0 {
 					o.reconcile(name)
 				}
-				o.watch(name, time.Hour, name) // that is answered, and proves the credentials
+				o.watch(name, time.Hour, name) // succeeds, and so proves the credentials
 				o.run(time.Second)
 				o.mu.Lock()
 				before := o.flying
@@ -253,12 +253,12 @@ func TestRequestsInFlight(t *testing.T) {
 				taken = append(taken, o.flying-before)
 			}
 			if want := []int{10, 5, 3, 1, 1}; !slices.Equal(taken, want) {
-				t.Errorf("connections that hang, one after the other, take %v of 20 requests, want %v", taken, want)
+				t.Errorf("hanging connections, one after the other, take %v of 20 requests, want %v", taken, want)
 			}
 		})
 	})
 
-	t.Run("of a connection that waits for another's begin when those end", func(t *testing.T) {
+	t.Run("start when those of another connection end", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			c := newCluster()
 			c.edit("b", nil)
@@ -299,10 +299,10 @@ func TestStall(t *testing.T) {
 		o.ctx, o.stop = context.WithCancel(t.Context())
 		go func() { _ = o.poller.Start(o.ctx) }()
 		o.reconcile("a")
-		o.refind("a") // those that were being asked for are given up
+		o.refind("a") // requests in flight are aborted
 		o.run(2 * time.Minute)
 		if got := most(o.since(resumed), time.Second); got > 40 {
-			t.Errorf("%d requests within a second, want at most rate and burst, 40", got)
+			t.Errorf("%d requests within a second, want at most rate plus burst, 40", got)
 		}
 		if took := o.allAfter(resumed); took > time.Minute {
 			t.Errorf("it took %v until all jobs were polled", took)

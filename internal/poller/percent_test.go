@@ -25,8 +25,8 @@ import (
 	"github.com/dli-operator/dli-operator/internal/dli"
 )
 
-// The progress of a running job is read once per refresh interval if wanted, and nothing
-// depends on it.
+// The progress of a running job is requested once per refresh interval if wanted.
+// Failures of these requests have no effect.
 func TestPercent(t *testing.T) {
 	t.Parallel()
 	launching := answer{took: usual, status: &dli.JobStatus{Status: "LAUNCHING", State: dli.StateLaunching}}
@@ -39,17 +39,17 @@ func TestPercent(t *testing.T) {
 		percent     answer
 		rate        int32 // requests per second
 		jobs        int
-		least, most int // times asked in ten minutes
+		least, most int // requests in ten minutes
 		want        int32
 	}{
 		{name: "of a running job", says: running, fraction: 0.294, rate: 20, jobs: 3, least: 21, most: 33, want: 29},
-		{name: "of one that is done but for a moment", says: running, fraction: 1, rate: 20, jobs: 1, least: 7, most: 11, want: 100},
+		{name: "of a job that is almost done", says: running, fraction: 1, rate: 20, jobs: 1, least: 7, most: 11, want: 100},
 		{name: "not wanted", off: true, says: running, fraction: 0.5, rate: 20, jobs: 3, want: -1},
-		{name: "of a job that waits", says: launching, fraction: 0.5, rate: 20, jobs: 3, want: -1},
+		{name: "of a launching job", says: launching, fraction: 0.5, rate: 20, jobs: 3, want: -1},
 		{name: "of a job that has ended", says: finished, fraction: 0.5, rate: 20, jobs: 3, want: -1},
-		{name: "from a queue that cannot say", says: running, percent: answer{took: usual, err: busy}, rate: 20, jobs: 8, least: 56, most: 88, want: -1},
-		{name: "from one that hangs", says: running, percent: answer{took: timeout, err: busy}, rate: 20, jobs: 3, least: 21, most: 33, want: -1},
-		{name: "where polls have to wait", says: running, fraction: 0.5, rate: 1, jobs: 300, want: -1},
+		{name: "from a queue without progress", says: running, percent: answer{took: usual, err: busy}, rate: 20, jobs: 8, least: 56, most: 88, want: -1},
+		{name: "from a queue that hangs", says: running, percent: answer{took: timeout, err: busy}, rate: 20, jobs: 3, least: 21, most: 33, want: -1},
+		{name: "while polls have to wait", says: running, fraction: 0.5, rate: 1, jobs: 300, want: -1},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
@@ -68,7 +68,7 @@ func TestPercent(t *testing.T) {
 				}
 				o.run(10 * time.Minute)
 				if n := len(o.percents); n < test.least || n > test.most {
-					t.Errorf("asked %d times, want %d to %d", n, test.least, test.most)
+					t.Errorf("%d requests, want %d to %d", n, test.least, test.most)
 				}
 				if polls := len(o.since(time.Time{})); test.least > 0 && polls < 10*test.jobs {
 					t.Errorf("%d polls", polls)
@@ -87,7 +87,7 @@ func TestPercent(t *testing.T) {
 				}
 				o.change(jobs[0], func(t *Target) { t.ReportProgress = false })
 				if percent := o.poller.Watch(o.targets[key(jobs[0])]).Percent; percent != nil {
-					t.Errorf("%d %% when it is not wanted any more", *percent)
+					t.Errorf("%d %% when it is no longer wanted", *percent)
 				}
 				o.stop()
 			})

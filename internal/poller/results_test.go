@@ -28,7 +28,7 @@ import (
 )
 
 func TestResults(t *testing.T) {
-	t.Run("nothing new is delivered once", func(t *testing.T) {
+	t.Run("an unchanged status is delivered once", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			o := newOperator(t, newCluster(), 0)
 			o.watch("a", time.Second, "job")
@@ -39,7 +39,7 @@ func TestResults(t *testing.T) {
 		})
 	})
 
-	t.Run("figures that move are delivered once in a refresh", func(t *testing.T) {
+	t.Run("changing figures are delivered once per refresh interval", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			o := newOperator(t, newCluster(), 0)
 			began := time.Now()
@@ -65,7 +65,7 @@ func TestResults(t *testing.T) {
 		})
 	})
 
-	t.Run("one failure of a job that was well is no news, two are", func(t *testing.T) {
+	t.Run("the second failure of a healthy job is delivered, the first is not", func(t *testing.T) {
 		for failures, want := range []int{1, 1, 3} {
 			synctest.Test(t, func(t *testing.T) {
 				o := newOperator(t, newCluster(), 0)
@@ -78,13 +78,13 @@ func TestResults(t *testing.T) {
 				o.watch("a", time.Second, "job")
 				o.run(time.Minute)
 				if got := len(o.storedOf("job")); got != want {
-					t.Errorf("%d failures are %d deliveries, want %d", failures, got, want)
+					t.Errorf("%d failures caused %d deliveries, want %d", failures, got, want)
 				}
 			})
 		}
 	})
 
-	t.Run("the newest one stays until it is stored", func(t *testing.T) {
+	t.Run("the newest result is kept until it is stored", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			o := newOperator(t, newCluster(), 0)
 			o.writable = false
@@ -106,15 +106,15 @@ func TestResults(t *testing.T) {
 			if o.poller.Newest(key("job")) != newest {
 				t.Error("a newer result is dropped when an older one was stored")
 			}
-			o.watch("a", 5*time.Second, "job") // as after a conflict
+			o.watch("a", 5*time.Second, "job") // like after a conflict
 			o.run(time.Hour)
 			if len(o.asks) != 2 {
-				t.Error("a job that has ended is asked for again before that is stored")
+				t.Error("a job that has ended is polled again before its outcome is stored")
 			}
 		})
 	})
 
-	t.Run("an end outlasts failures until it is stored", func(t *testing.T) {
+	t.Run("an outcome is kept despite failures until it is stored", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			o := newOperator(t, newCluster(), 0)
 			o.writable = false
@@ -138,7 +138,7 @@ func TestResults(t *testing.T) {
 		})
 	})
 
-	t.Run("hold no more of a long answer than is stored", func(t *testing.T) {
+	t.Run("keep no more of a long response than is stored", func(t *testing.T) {
 		a := &dli.JobStatus{
 			Statement: strings.Repeat("s", 1<<20),
 			Message:   strings.Repeat("\x01", 1<<20) + strings.Repeat("m", 1<<20) + " DLI.0005",
@@ -156,7 +156,7 @@ func TestResults(t *testing.T) {
 		}
 	})
 
-	t.Run("a confirmation of a missing job goes on after a restart", func(t *testing.T) {
+	t.Run("the confirmation of a missing job continues after a restart", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			o := newOperator(t, newCluster(), 0)
 			o.says(always(dli.Error{Kind: dli.KindNotFound, HTTPStatus: 404, Code: "DLI.0023"}, usual))

@@ -35,14 +35,14 @@ func TestInterval(t *testing.T) {
 		jitter         float64
 		want           time.Duration
 	}{
-		"a job that just started waits the minimum":    {running: time.Second, state: dli.StateRunning, want: 5 * time.Second},
-		"a tenth of the time that it has been running": {running: 3 * time.Minute, state: dli.StateRunning, want: 18 * time.Second},
-		"a long job waits the maximum":                 {running: 24 * time.Hour, state: dli.StateRunning, want: time.Minute},
-		"jitter moves it by a tenth":                   {running: 3 * time.Minute, state: dli.StateRunning, jitter: -1, want: 16200 * time.Millisecond},
-		"an unrecognized state is polled slowly":       {running: time.Second, want: time.Minute},
-		"a start in the future waits the minimum":      {running: -time.Hour, state: dli.StateRunning, want: 5 * time.Second},
-		"a start long ago does not overflow":           {running: math.MaxInt64, state: dli.StateRunning, want: time.Minute},
-		"a fixed interval is kept to the second":       {fixed: time.Hour, running: time.Second, state: dli.StateRunning, jitter: 1, want: time.Hour},
+		"a job that just started waits the minimum": {running: time.Second, state: dli.StateRunning, want: 5 * time.Second},
+		"a tenth of the running time":               {running: 3 * time.Minute, state: dli.StateRunning, want: 18 * time.Second},
+		"a long job waits the maximum":              {running: 24 * time.Hour, state: dli.StateRunning, want: time.Minute},
+		"jitter changes it by up to a tenth":        {running: 3 * time.Minute, state: dli.StateRunning, jitter: -1, want: 16200 * time.Millisecond},
+		"an unrecognized state is polled slowly":    {running: time.Second, want: time.Minute},
+		"a start in the future waits the minimum":   {running: -time.Hour, state: dli.StateRunning, want: 5 * time.Second},
+		"a start long ago does not overflow":        {running: math.MaxInt64, state: dli.StateRunning, want: time.Minute},
+		"a fixed interval is kept to the second":    {fixed: time.Hour, running: time.Second, state: dli.StateRunning, jitter: 1, want: time.Hour},
 	} {
 		t.Run(name, func(t *testing.T) {
 			if got := DefaultSchedule().interval(test.fixed, test.state, test.running, test.jitter); got != test.want {
@@ -51,7 +51,7 @@ func TestInterval(t *testing.T) {
 		})
 	}
 
-	t.Run("a job that is launched is as old as its DLIJob", func(t *testing.T) {
+	t.Run("a launching job is as old as its DLIJob", func(t *testing.T) {
 		p := New(Config{Schedule: DefaultSchedule(), Jitter: func() float64 { return 0 }})
 		j := &job{state: dli.StateLaunching, progress: Progress{Seen: noon.Add(-time.Hour), Began: noon}}
 		if got := p.interval(j, noon); got != time.Minute {
@@ -60,8 +60,8 @@ func TestInterval(t *testing.T) {
 	})
 }
 
-// The schedule's guarantee: the end of a job that runs for T is seen at most a tenth of T
-// late, or 5 s, with about ln(T) polls.
+// The schedule guarantees that the end of a job that runs for T is noticed at most T/10
+// or 5 s late, with about ln(T) polls.
 func TestAdaptiveInterval(t *testing.T) {
 	s := DefaultSchedule()
 	for _, length := range []time.Duration{time.Second, 7 * time.Second, time.Minute, 9 * time.Minute} {
@@ -71,9 +71,10 @@ func TestAdaptiveInterval(t *testing.T) {
 			polls++
 		}
 		if late, allowed := at-length, max(length/10, 5*time.Second); late > allowed {
-			t.Errorf("the end of a job of %v is seen %v late, want at most %v", length, late, allowed)
+			t.Errorf("the end of a job of %v is noticed %v late, want at most %v", length, late, allowed)
 		}
-		// The polls of the first 50 s are the minimum apart; then each is a tenth on.
+		// In the first 50 s, polls are the minimum apart; after that, each interval is
+		// a tenth of the running time.
 		if most := 11 + math.Log(max(1, length.Seconds()/50))/math.Log(1.1); float64(polls) > most {
 			t.Errorf("a job of %v took %d polls, want at most %.0f", length, polls, most)
 		}
@@ -82,17 +83,17 @@ func TestAdaptiveInterval(t *testing.T) {
 
 func TestRunningTime(t *testing.T) {
 	ran := 90 * time.Second
-	start := noon.Add(10 * time.Minute) // by a clock of DLI's that is ahead
+	start := noon.Add(10 * time.Minute) // DLI's clock is ahead
 	for name, test := range map[string]struct {
 		answer dli.JobStatus
 		want   time.Duration
 		known  bool
 	}{
-		"is unknown":                       {},
-		"is what DLI says":                 {dli.JobStatus{Duration: &ran}, ran, true},
-		"is measured by DLI's clock alone": {dli.JobStatus{StartTime: start, Date: start.Add(time.Minute)}, time.Minute, true},
-		"is the longer of both":            {dli.JobStatus{StartTime: start, Date: start.Add(time.Minute), Duration: &ran}, ran, true},
-		"is not negative":                  {dli.JobStatus{StartTime: start}, 0, true},
+		"is unknown":                        {},
+		"is what DLI reports":               {dli.JobStatus{Duration: &ran}, ran, true},
+		"is measured with DLI's clock only": {dli.JobStatus{StartTime: start, Date: start.Add(time.Minute)}, time.Minute, true},
+		"is the longer of both":             {dli.JobStatus{StartTime: start, Date: start.Add(time.Minute), Duration: &ran}, ran, true},
+		"is not negative":                   {dli.JobStatus{StartTime: start}, 0, true},
 	} {
 		if got, known := runningAt(&test.answer, noon); got != test.want || known != test.known {
 			t.Errorf("%s: got %v %v", name, got, known)
@@ -114,16 +115,16 @@ func TestRetry(t *testing.T) {
 		jitter  float64
 		want    time.Duration
 	}{
-		"a server error is retried after a second":         {failure: of("ServerError", dli.KindRetry), run: Run{Failures: 1}, want: time.Second},
-		"then after twice that":                            {failure: of("ServerError", dli.KindRetry), run: Run{Failures: 2}, want: 2 * time.Second},
-		"an invalid answer backs off in the same way":      {failure: of("InvalidResponse", dli.KindInvalid), run: Run{Failures: 4}, want: 8 * time.Second},
-		"to five minutes at most":                          {failure: of("InvalidResponse", dli.KindInvalid), run: Run{Failures: math.MaxInt}, want: 5 * time.Minute},
-		"what takes a while is given a while":              {failure: of("ServerError", dli.KindSlow), run: Run{Failures: 1}, want: 30 * time.Second},
-		"what is the endpoint's is soon seen to be over":   {failure: &connection.Failure{Reason: "EndpointUnreachable", Endpoint: true}, run: Run{Failures: 50}, jitter: 1, want: 26400 * time.Millisecond},
-		"the service's hint is a lower bound":              {failure: &connection.Failure{Reason: "ServerError", Kind: dli.KindRetry, RetryAfter: 42 * time.Second}, run: Run{Failures: 1}, want: 42 * time.Second},
-		"what somebody must act upon is looked at in time": {failure: of("PermissionDenied", dli.KindPermission), run: Run{Failures: 50}, jitter: 1, want: 26400 * time.Millisecond},
-		"the first NotFound":                               {failure: of("JobNotFound", dli.KindNotFound), run: gone(1, 0), want: 30 * time.Second},
-		"the NotFound that can confirm":                    {failure: of("JobNotFound", dli.KindNotFound), run: gone(4, 110*time.Second), want: 10 * time.Second},
+		"a server error is retried after a second":            {failure: of("ServerError", dli.KindRetry), run: Run{Failures: 1}, want: time.Second},
+		"then after twice the time":                           {failure: of("ServerError", dli.KindRetry), run: Run{Failures: 2}, want: 2 * time.Second},
+		"an invalid response backs off in the same way":       {failure: of("InvalidResponse", dli.KindInvalid), run: Run{Failures: 4}, want: 8 * time.Second},
+		"up to five minutes":                                  {failure: of("InvalidResponse", dli.KindInvalid), run: Run{Failures: math.MaxInt}, want: 5 * time.Minute},
+		"a longer problem is retried later":                   {failure: of("ServerError", dli.KindSlow), run: Run{Failures: 1}, want: 30 * time.Second},
+		"an endpoint failure is retried soon":                 {failure: &connection.Failure{Reason: "EndpointUnreachable", Endpoint: true}, run: Run{Failures: 50}, jitter: 1, want: 26400 * time.Millisecond},
+		"the service's hint is a lower bound":                 {failure: &connection.Failure{Reason: "ServerError", Kind: dli.KindRetry, RetryAfter: 42 * time.Second}, run: Run{Failures: 1}, want: 42 * time.Second},
+		"a failure that requires user action is retried soon": {failure: of("PermissionDenied", dli.KindPermission), run: Run{Failures: 50}, jitter: 1, want: 26400 * time.Millisecond},
+		"the first NotFound":                                  {failure: of("JobNotFound", dli.KindNotFound), run: gone(1, 0), want: 30 * time.Second},
+		"the NotFound that may confirm":                       {failure: of("JobNotFound", dli.KindNotFound), run: gone(4, 110*time.Second), want: 10 * time.Second},
 	} {
 		t.Run(name, func(t *testing.T) {
 			if got := s.retry(test.failure, test.run, noon, test.jitter); got != test.want {
@@ -137,7 +138,7 @@ func TestFirstPoll(t *testing.T) {
 	s := DefaultSchedule()
 	after := func(ago time.Duration) time.Duration { return s.firstPoll(noon.Add(-ago), time.Minute, noon) }
 	if wait := s.firstPoll(time.Time{}, time.Minute, noon); wait != 0 {
-		t.Errorf("a new job waits %v, want none", wait)
+		t.Errorf("a new job waits %v, want 0", wait)
 	}
 	if wait := after(20 * time.Second); wait != 40*time.Second {
 		t.Errorf("a job that is due in 40 s waits %v", wait)
@@ -152,10 +153,10 @@ func TestFirstPoll(t *testing.T) {
 
 func TestOnTick(t *testing.T) {
 	for name, test := range map[string]struct{ now, wait, want time.Duration }{
-		"a short wait is kept":               {now: 7 * time.Millisecond, wait: 999 * time.Millisecond, want: 999 * time.Millisecond},
-		"a wait that ends on a tick is kept": {now: 0, wait: 5 * time.Second, want: 5 * time.Second},
-		"any other one ends on the next":     {now: 7 * time.Millisecond, wait: 5 * time.Second, want: 5*time.Second + 13*time.Millisecond},
-		"none is none":                       {now: 7 * time.Millisecond, wait: 0, want: 0},
+		"a short wait is kept":                {now: 7 * time.Millisecond, wait: 999 * time.Millisecond, want: 999 * time.Millisecond},
+		"a wait that ends on a tick is kept":  {now: 0, wait: 5 * time.Second, want: 5 * time.Second},
+		"any other one ends on the next tick": {now: 7 * time.Millisecond, wait: 5 * time.Second, want: 5*time.Second + 13*time.Millisecond},
+		"no wait is kept":                     {now: 7 * time.Millisecond, wait: 0, want: 0},
 	} {
 		now := noon.Add(test.now)
 		if got := onTick(now, test.wait).Sub(now); got != test.want {
@@ -169,12 +170,12 @@ func TestScheduleValidate(t *testing.T) {
 		t.Error(err)
 	}
 	for name, change := range map[string]func(*Schedule){
-		"no minimum":               func(s *Schedule) { s.PollIntervalMin = 0 },
-		"maximum below minimum":    func(s *Schedule) { s.PollIntervalMax = time.Second },
-		"no factor":                func(s *Schedule) { s.PollIntervalFactor = 0 },
-		"factor above one":         func(s *Schedule) { s.PollIntervalFactor = 2 },
-		"factor that is no number": func(s *Schedule) { s.PollIntervalFactor = math.NaN() },
-		"negative refresh":         func(s *Schedule) { s.StatusRefreshInterval = -1 },
+		"no minimum":            func(s *Schedule) { s.PollIntervalMin = 0 },
+		"maximum below minimum": func(s *Schedule) { s.PollIntervalMax = time.Second },
+		"no factor":             func(s *Schedule) { s.PollIntervalFactor = 0 },
+		"factor above one":      func(s *Schedule) { s.PollIntervalFactor = 2 },
+		"factor NaN":            func(s *Schedule) { s.PollIntervalFactor = math.NaN() },
+		"negative refresh":      func(s *Schedule) { s.StatusRefreshInterval = -1 },
 	} {
 		s := DefaultSchedule()
 		change(&s)
@@ -191,7 +192,7 @@ func TestNotFoundIsConfirmed(t *testing.T) {
 		between *connection.Failure
 		want    bool
 	}{
-		"one answer":             {answers: []time.Duration{0}},
+		"one response":           {answers: []time.Duration{0}},
 		"three in a second":      {answers: []time.Duration{0, 1, 2}},
 		"two over an hour":       {answers: []time.Duration{0, time.Hour}},
 		"three over two minutes": {answers: []time.Duration{0, time.Minute, 2 * time.Minute}, want: true},

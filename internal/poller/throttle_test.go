@@ -28,7 +28,7 @@ import (
 	"github.com/dli-operator/dli-operator/internal/dli"
 )
 
-// windows is a DLI that accepts this many requests per second.
+// windows is a DLI that admits a number of requests per second.
 type windows struct {
 	limit      int
 	hint       time.Duration
@@ -54,7 +54,7 @@ func TestThrottle(t *testing.T) {
 	t.Parallel()
 	for _, n := range []int{500, 5000} {
 		for _, hint := range []time.Duration{time.Second, 0} {
-			t.Run(fmt.Sprintf("%d jobs use most of what DLI admits, with a hint of %v", n, hint), func(t *testing.T) {
+			t.Run(fmt.Sprintf("%d jobs use most of the rate that DLI admits, with a hint of %v", n, hint), func(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {
 					o := newOperator(t, newCluster(), 0)
 					dli := &windows{limit: 10, hint: hint}
@@ -68,18 +68,18 @@ func TestThrottle(t *testing.T) {
 					asked, had = dli.asked-asked, dli.had-had
 					used, refused := float64(had)/(300*10), 1-float64(had)/float64(asked)
 					if used < 0.8 || refused > 0.1 {
-						t.Errorf("%.1f %% of what is admitted is used, %.1f %% of the requests are refused", 100*used, 100*refused)
+						t.Errorf("%.1f %% of the admitted rate is used, %.1f %% of the requests are throttled", 100*used, 100*refused)
 					}
-					t.Logf("%.1f %% of what is admitted is used, %.1f %% of the requests are refused", 100*used, 100*refused)
+					t.Logf("%.1f %% of the admitted rate is used, %.1f %% of the requests are throttled", 100*used, 100*refused)
 				})
 			})
 		}
 	}
 
 	for name, test := range map[string]struct{ told, rests time.Duration }{
-		"rests as long as it is told":                     {7 * time.Second, 7 * time.Second},
-		"rests for 5 s without a hint":                    {0, 5 * time.Second},
-		"rests for ten minutes at most, whatever is told": {24 * time.Hour, 10 * time.Minute},
+		"waits as long as the hint says": {7 * time.Second, 7 * time.Second},
+		"waits for 5 s without a hint":   {0, 5 * time.Second},
+		"waits for at most ten minutes":  {24 * time.Hour, 10 * time.Minute},
 	} {
 		t.Run(name+", and returns to its rate", func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -95,7 +95,7 @@ func TestThrottle(t *testing.T) {
 				during := o.since(throttled)
 				resumed := slices.IndexFunc(during, func(a asked) bool { return a.at.Sub(throttled) > time.Second })
 				if rest := during[resumed].at.Sub(during[resumed-1].at); rest < test.rests || rest > test.rests+time.Second {
-					t.Errorf("rested for %v, want %v", rest, test.rests)
+					t.Errorf("waited for %v, want %v", rest, test.rests)
 				}
 				if resumed > 5 {
 					t.Errorf("%d requests while it was throttled", resumed)
@@ -105,16 +105,16 @@ func TestThrottle(t *testing.T) {
 					t.Errorf("%d requests in the last minute, want the full rate, 1200", got)
 				}
 				if got := most(during, time.Second); got > 40 {
-					t.Errorf("%d requests within a second, want at most rate and burst, 40", got)
+					t.Errorf("%d requests within a second, want at most rate plus burst, 40", got)
 				}
 				if h := o.health("a"); h.Reason != v1alpha1.ReasonConnected {
-					t.Errorf("the connection says %+v", h)
+					t.Errorf("the connection reports %+v", h)
 				}
 			})
 		})
 	}
 
-	t.Run("says so once, however often it happens", func(t *testing.T) {
+	t.Run("is reported once, however often it happens", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			o := newOperator(t, newCluster(), 0)
 			o.says((&windows{limit: 10, hint: time.Second}).answer)

@@ -41,11 +41,11 @@ func TestEdits(t *testing.T) {
 		change func(o *operator)
 		within time.Duration
 	}{
-		"a shorter interval":       {func(o *operator) { o.change("job", func(t *Target) { t.Interval = 2 * time.Second }) }, 2 * time.Second},
-		"a request for a poll":     {func(o *operator) { o.change("job", func(t *Target) { t.Request = "now" }) }, time.Second},
-		"a status that is changed": {func(o *operator) { o.poller.PollNow(key("job")) }, time.Second},
+		"a shorter interval": {func(o *operator) { o.change("job", func(t *Target) { t.Interval = 2 * time.Second }) }, 2 * time.Second},
+		"a requested poll":   {func(o *operator) { o.change("job", func(t *Target) { t.Request = "now" }) }, time.Second},
+		"a changed status":   {func(o *operator) { o.poller.PollNow(key("job")) }, time.Second},
 	} {
-		t.Run(name+" takes effect at once", func(t *testing.T) {
+		t.Run(name+" takes effect immediately", func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				o := newOperator(t, newCluster(), 0)
 				o.watch("a", time.Hour, "job")
@@ -60,7 +60,7 @@ func TestEdits(t *testing.T) {
 		})
 	}
 
-	t.Run("a shorter interval takes effect at once after a restart, too", func(t *testing.T) {
+	t.Run("a shorter interval also takes effect immediately after a restart", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			o := newOperator(t, newCluster(), 0)
 			o.change("job", func(target *Target) {
@@ -71,12 +71,12 @@ func TestEdits(t *testing.T) {
 			o.change("job", func(t *Target) { t.Interval = 2 * time.Second })
 			o.run(time.Second)
 			if len(o.asks) == 0 {
-				t.Error("not asked for")
+				t.Error("not polled")
 			}
 		})
 	})
 
-	t.Run("a request for a poll that comes while one fails is not made to wait", func(t *testing.T) {
+	t.Run("a poll that is requested during a failing one is not delayed", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			o := newOperator(t, newCluster(), 0)
 			o.says(always(dli.Error{Kind: dli.KindPermission, HTTPStatus: 403}, time.Second))
@@ -85,25 +85,25 @@ func TestEdits(t *testing.T) {
 			o.change("job", func(t *Target) { t.Request = "now" })
 			o.run(time.Second)
 			if asks := o.asksOf("job"); len(asks) != 2 {
-				t.Errorf("asked for at %v, want twice", asks)
+				t.Errorf("polled at %v, want twice", asks)
 			}
 		})
 	})
 
-	t.Run("one request is one poll, though it cannot be stored", func(t *testing.T) {
+	t.Run("one request causes one poll, even if the result cannot be stored", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			o := newOperator(t, newCluster(), 0)
 			o.writable = false
 			o.watch("a", time.Hour, "job")
 			o.run(time.Minute)
-			for range 100 { // as a reconcile that fails does
+			for range 100 { // like a reconcile that fails
 				o.change("job", func(t *Target) { t.Request = "now" })
 				o.run(300 * time.Millisecond)
 			}
 			o.change("job", func(t *Target) { t.Request = "again" })
 			o.run(time.Minute)
 			if n := len(o.asksOf("job")); n != 3 {
-				t.Errorf("asked for %d times, want 3", n)
+				t.Errorf("polled %d times, want 3", n)
 			}
 			if result := o.poller.Newest(key("job")); result == nil || result.Request != "again" {
 				t.Errorf("the result is %+v", result)
@@ -111,7 +111,7 @@ func TestEdits(t *testing.T) {
 		})
 	})
 
-	t.Run("a job that has ended is asked for once on request, and again if that fails", func(t *testing.T) {
+	t.Run("a completed job is polled once on request, and again if that fails", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			o := newOperator(t, newCluster(), 0)
 			o.says(func(a asked) answer {
@@ -126,12 +126,12 @@ func TestEdits(t *testing.T) {
 			})
 			o.run(time.Hour)
 			if n := len(o.asksOf("job")); n != 3 {
-				t.Errorf("asked for %d times, want 3", n)
+				t.Errorf("polled %d times, want 3", n)
 			}
 		})
 	})
 
-	t.Run("an edit of a connection keeps what DLI has said", func(t *testing.T) {
+	t.Run("an edit of a connection keeps its throttling", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			o := newOperator(t, newCluster(), 0)
 			o.says(always(dli.Error{Kind: dli.KindThrottle, HTTPStatus: 429, RetryAfter: 5 * time.Minute}, usual))
@@ -142,14 +142,14 @@ func TestEdits(t *testing.T) {
 			o.refind("a")
 			o.run(4 * time.Minute)
 			if n := len(o.since(edited)); n > 0 {
-				t.Errorf("%d requests though DLI has asked to wait", n)
+				t.Errorf("%d requests despite Retry-After", n)
 			}
 			o.run(2 * time.Minute)
 			o.firstAfter(edited)
 		})
 	})
 
-	t.Run("an edit of a connection moves those who wait, fail or are asked for", func(t *testing.T) {
+	t.Run("an edit of a connection applies to jobs that wait, fail or are being polled", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			c := newCluster()
 			c.edit("a", func(spec *v1alpha1.DLIConnectionSpec) { spec.ProjectID = "wrong" })
@@ -171,7 +171,7 @@ func TestEdits(t *testing.T) {
 			}
 			for _, job := range names("job", 50) {
 				if all := o.storedOf(job); len(all) == 0 || all[len(all)-1].Status == nil {
-					t.Errorf("%s is still told to fail", job)
+					t.Errorf("%s still reports a failure", job)
 				}
 			}
 			if len(o.poller.lines) != 1 {
@@ -180,7 +180,7 @@ func TestEdits(t *testing.T) {
 		})
 	})
 
-	t.Run("an answer counts though the connection is edited meanwhile", func(t *testing.T) {
+	t.Run("a response counts even if the connection is edited in the meantime", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			o := newOperator(t, newCluster(), 0)
 			slow := finished
@@ -196,12 +196,12 @@ func TestEdits(t *testing.T) {
 				o.refind("a")
 			}
 			if n := len(o.asksOf("job")); n != 1 || len(o.storedOf("job")) != 1 {
-				t.Errorf("asked for %d times", n)
+				t.Errorf("polled %d times", n)
 			}
 		})
 	})
 
-	t.Run("a connection that is deleted and created again goes on", func(t *testing.T) {
+	t.Run("polling continues after a connection is recreated", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			c := newCluster()
 			o := newOperator(t, c, 0)
@@ -219,7 +219,7 @@ func TestEdits(t *testing.T) {
 				t.Errorf("%d requests without a connection", n)
 			}
 			if r := o.poller.Newest(key("job0")); r == nil || r.Failure == nil || r.Failure.Reason != v1alpha1.ReasonConnectionNotFound {
-				t.Errorf("the job is told %+v", r)
+				t.Errorf("the job reports %+v", r)
 			}
 			back := time.Now()
 			o.edit("a", nil)
@@ -227,7 +227,7 @@ func TestEdits(t *testing.T) {
 			o.refind("a")
 			o.run(20 * time.Second)
 			if took := o.allAfter(back); took > 6*time.Second {
-				t.Errorf("all were asked for after %v", took)
+				t.Errorf("all jobs were polled after %v", took)
 			}
 		})
 	})
@@ -241,19 +241,19 @@ func TestForget(t *testing.T) {
 		o.says(func(asked) answer { return slow })
 		o.watch("a", 5*time.Second, "job")
 		o.run(time.Second)
-		o.leave("job") // while it is asked for
+		o.leave("job") // during a poll
 		o.watch("a", 5*time.Second, "job")
 		o.run(time.Second)
 		o.leave("job")
 		o.run(time.Minute)
 		if n := len(o.asks); n != 2 {
-			t.Errorf("asked for %d times, want 2", n)
+			t.Errorf("polled %d times, want 2", n)
 		}
 		if len(o.stored) > 0 {
-			t.Error("an answer about a job that nobody watches is stored")
+			t.Error("a response for a job that is no longer watched is stored")
 		}
 		if len(o.poller.jobs)+len(o.poller.lines)+len(o.poller.later)+o.poller.inFlight > 0 {
-			t.Errorf("something is kept: %+v", o.poller)
+			t.Errorf("something was not forgotten: %+v", o.poller)
 		}
 	})
 }

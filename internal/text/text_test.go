@@ -23,16 +23,16 @@ import (
 
 func TestOneLine(t *testing.T) {
 	for _, tc := range []struct{ name, text, want string }{
-		{"leaves a line as it is", "no such table: t1", "no such table: t1"},
-		{"leaves letters of any script", "作业失败, é", "作业失败, é"},
-		{"makes one space of a run of blanks", "a\r\n\t b\u00a0\u3000c  d", "a b c d"},
-		{"drops blanks at either end", "\n a ", "a"},
+		{"keeps a plain line", "no such table: t1", "no such table: t1"},
+		{"keeps letters of any script", "作业失败, é", "作业失败, é"},
+		{"reduces white space to one space", "a\r\n\t b\u00a0\u3000c  d", "a b c d"},
+		{"trims white space", "\n a ", "a"},
 		{"drops control characters", "\x1b[31mred\x00", "[31mred"},
-		{"makes one space of blanks around what it drops", "a \x00 b", "a b"},
-		{"drops marks that turn the direction of writing", "a\u202ecba", "acba"},
-		{"marks what is not UTF-8", "a\xff\xfeb", "a\uFFFDb"},
-		{"leaves nothing of blanks", " \n ", ""},
-		{"leaves nothing of nothing", "", ""},
+		{"reduces white space around what it drops", "a \x00 b", "a b"},
+		{"drops bidirectional marks", "a\u202ecba", "acba"},
+		{"replaces invalid UTF-8", "a\xff\xfeb", "a\uFFFDb"},
+		{"returns nothing for blanks", " \n ", ""},
+		{"returns nothing for nothing", "", ""},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			if got := OneLine(tc.text); got != tc.want {
@@ -44,13 +44,13 @@ func TestOneLine(t *testing.T) {
 
 func TestPrintable(t *testing.T) {
 	for _, tc := range []struct{ name, text, want string }{
-		{"leaves lines and tabs", "select *\n\tfrom t1  \n", "select *\n\tfrom t1  \n"},
-		{"leaves letters of any script", "作业失败", "作业失败"},
+		{"keeps lines and tabs", "select *\n\tfrom t1  \n", "select *\n\tfrom t1  \n"},
+		{"keeps letters of any script", "作业失败", "作业失败"},
 		{"drops carriage returns", "a\r\nb", "a\nb"},
 		{"drops control characters", "a\x00\x1b[31m\x7f\u0085b", "a[31mb"},
-		{"drops what is not UTF-8", "a\xffb\uFFFDc", "ab\uFFFDc"},
+		{"drops invalid UTF-8", "a\xffb\uFFFDc", "ab\uFFFDc"},
 		{"drops a rune cut in half", "作\xe4\xbd", "作"},
-		{"leaves nothing of nothing", "", ""},
+		{"returns nothing for nothing", "", ""},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			if got := Printable(tc.text); got != tc.want {
@@ -66,17 +66,17 @@ func TestTruncateAndEllipsize(t *testing.T) {
 		limit               int
 		truncate, ellipsize string
 	}{
-		{"a text that is short enough stays", "abcdef", 7, "abcdef", "abcdef"},
-		{"a text that just fits stays", "abcdef", 6, "abcdef", "abcdef"},
-		{"a text one byte too long is cut", "abcdef", 5, "abcde", "ab…"},
+		{"a short text is kept", "abcdef", 7, "abcdef", "abcdef"},
+		{"a text that just fits is kept", "abcdef", 6, "abcdef", "abcdef"},
+		{"a text that is one byte too long is truncated", "abcdef", 5, "abcde", "ab…"},
 		{"no rune is cut in half", "作业失败", 11, "作业失", "作业…"},
-		{"a cut between runes takes none away", "作业失败", 9, "作业失", "作业…"},
-		{"the mark itself is within the limit", "abcdef", 3, "abc", "…"},
-		{"a limit without room for the mark leaves none", "abcdef", 2, "ab", "ab"},
-		{"a limit without room for a rune leaves nothing", "作业", 2, "", ""},
-		{"a limit of nothing leaves nothing", "abc", 0, "", ""},
-		{"a limit below nothing leaves nothing", "abc", -1, "", ""},
-		{"continuation bytes alone are cut away", "\x80\x80\x80", 2, "", ""},
+		{"truncating between runes drops none", "作业失败", 9, "作业失", "作业…"},
+		{"the ellipsis counts toward the limit", "abcdef", 3, "abc", "…"},
+		{"without room for the ellipsis, there is none", "abcdef", 2, "ab", "ab"},
+		{"without room for a rune, nothing is left", "作业", 2, "", ""},
+		{"with a limit of zero, nothing is left", "abc", 0, "", ""},
+		{"with a negative limit, nothing is left", "abc", -1, "", ""},
+		{"lone continuation bytes are dropped", "\x80\x80\x80", 2, "", ""},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			if got := Truncate(tc.text, tc.limit); got != tc.truncate {
@@ -99,12 +99,12 @@ func TestIsPlain(t *testing.T) {
 		{"letters of any script", "队列", 6, true},
 		{"nothing", "", 0, true},
 		{"more bytes than the limit", "队列", 5, false},
-		{"a line end", "a\nb", 64, false},
-		{"a space of another kind", "a\u00a0b", 64, false},
+		{"a newline", "a\nb", 64, false},
+		{"another kind of space", "a\u00a0b", 64, false},
 		{"a control character", "a\x07", 64, false},
-		{"a mark that turns the direction of writing", "\u202eevil", 64, false},
-		{"what is not UTF-8", "a\xff", 64, false},
-		{"a text without end", strings.Repeat("a", 1<<20), 64, false},
+		{"a bidirectional mark", "\u202eevil", 64, false},
+		{"invalid UTF-8", "a\xff", 64, false},
+		{"a very long text", strings.Repeat("a", 1<<20), 64, false},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			if got := IsPlain(tc.text, tc.limit); got != tc.want {

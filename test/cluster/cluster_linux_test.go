@@ -123,7 +123,7 @@ func enable(t *testing.T, hierarchy, pods string) {
 		mkdir(t, fmt.Sprintf("%s/node-%d", pods, n))
 	}
 	if hierarchy == cgroups {
-		for controller := range strings.FieldsSeq(read(t, pods+"/cgroup.controllers")) {
+		for controller := range strings.FieldsSeq(testenv.Read(t, pods+"/cgroup.controllers")) {
 			write(t, pods+"/cgroup.subtree_control", "+"+controller)
 		}
 	}

@@ -33,6 +33,7 @@ import (
 
 	"github.com/dli-operator/dli-operator/api/v1alpha1"
 	"github.com/dli-operator/dli-operator/internal/dli/dlitest"
+	"github.com/dli-operator/dli-operator/test/testenv"
 )
 
 const (
@@ -73,7 +74,7 @@ func (c *cluster) testKustomize(t *testing.T) {
 func (c *cluster) testSecurity(t *testing.T) {
 	for _, pod := range c.pods(t) {
 		dir := fmt.Sprintf("/proc/%d/", manager(t, pod))
-		status := read(t, dir+"status")
+		status := testenv.Read(t, dir+"status")
 		for field, want := range map[string]string{
 			"Uid": "65532\t65532\t65532\t65532", "Gid": "65532\t65532\t65532\t65532",
 			"NoNewPrivs": "1", "Seccomp": "2",
@@ -84,8 +85,8 @@ func (c *cluster) testSecurity(t *testing.T) {
 				t.Errorf("%s of %s is not %s:\n%s", field, pod.Name, want, status)
 			}
 		}
-		if !regexp.MustCompile(`(?m)^\d+ \d+ \S+ \S+ / ro,`).MatchString(read(t, dir+"mountinfo")) {
-			t.Errorf("%s can write to its root:\n%s", pod.Name, read(t, dir+"mountinfo"))
+		if !regexp.MustCompile(`(?m)^\d+ \d+ \S+ \S+ / ro,`).MatchString(testenv.Read(t, dir+"mountinfo")) {
+			t.Errorf("%s can write to its root:\n%s", pod.Name, testenv.Read(t, dir+"mountinfo"))
 		}
 	}
 }

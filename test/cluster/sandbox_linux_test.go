@@ -230,9 +230,9 @@ func traces(t *testing.T) map[string][]string {
 	t.Helper()
 	found := map[string][]string{}
 	for path := range sysctls {
-		found[path] = []string{read(t, "/proc/sys/"+path)}
+		found[path] = []string{testenv.Read(t, "/proc/sys/"+path)}
 	}
-	for line := range strings.Lines(read(t, "/proc/self/mountinfo")) {
+	for line := range strings.Lines(testenv.Read(t, "/proc/self/mountinfo")) {
 		found["mounts"] = append(found["mounts"], line)
 	}
 	interfaces, err := net.Interfaces()
@@ -272,15 +272,6 @@ func processes(t *testing.T, namespace string) (commands []string) {
 		}
 	}
 	return commands
-}
-
-func read(t *testing.T, path string) string {
-	t.Helper()
-	text, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return string(text)
 }
 
 // run returns what a program prints; the test ends if it fails.

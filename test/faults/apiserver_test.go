@@ -31,12 +31,12 @@ import (
 	"github.com/dli-operator/dli-operator/test/testenv"
 )
 
-// DLI is asked at the right times whatever the API server does, and no answer is
-// lost by it.
+// A slow or unavailable API server neither delays polls nor loses responses.
 func TestTheAPIServer(t *testing.T) {
 	const running, ending, interval, watched = 200, 100, 2, 24 * time.Second
 	w := newWorld(t)
-	// So few writers cannot write all ends at once; and figures need none.
+	// With so few workers, the outcomes queue up; refreshed figures would only add to
+	// the queue.
 	w.options.MaxConcurrentReconciles = 10
 	w.options.Schedule.StatusRefreshInterval = time.Hour
 	change(w, w.connection("default", ""), func(c *v1alpha1.DLIConnection) {
@@ -60,7 +60,7 @@ func TestTheAPIServer(t *testing.T) {
 	if !testenv.Within(2*time.Minute, func() bool {
 		return !slices.ContainsFunc(all, func(id string) bool { return w.dli.Requests(id) < 2 })
 	}) {
-		t.Fatal("not all jobs are polled")
+		t.Fatal("not all jobs were polled")
 	}
 	requests := func() (n int) {
 		for _, id := range polled {
@@ -94,27 +94,27 @@ func TestTheAPIServer(t *testing.T) {
 			}
 			return n == len(ids)
 		}) {
-			t.Errorf("%d ends of %d are stored", n, len(ids))
+			t.Errorf("%d of %d outcomes were stored", n, len(ids))
 		}
 	}
-	t.Run("takes 2 s for each write", func(t *testing.T) {
+	t.Run("a write takes 2 s", func(t *testing.T) {
 		proxy.Delay(2 * time.Second)
 		finish(endingOf["slow"])
 		written := func(testenv.Write) bool { return true }
 		proxy.Reset()
 		if !testenv.Within(wait, func() bool { return proxy.Count(written) > 0 }) {
-			t.Fatal("no end is being written")
+			t.Fatal("no outcome is being written")
 		}
 		w.runs("new")
 		w.watch("new", every(interval))
 		if !testenv.Within(5*time.Second, func() bool { return w.dli.Requests("new") > 0 }) {
-			t.Errorf("a new DLIJob is not polled while all writers have work")
+			t.Errorf("a new DLIJob is not polled while all workers are busy")
 		}
 		check(t)
 		areStored(t, endingOf["slow"])
 		proxy.Delay(0)
 	})
-	t.Run("is gone for a while", func(t *testing.T) {
+	t.Run("it is unavailable for a while", func(t *testing.T) {
 		if err := proxy.Stop(); err != nil {
 			t.Fatal(err)
 		}
@@ -127,8 +127,7 @@ func TestTheAPIServer(t *testing.T) {
 	})
 }
 
-// While a status cannot be written, the poll that somebody has asked for is made
-// once.
+// A requested poll is made only once, even if its result cannot be written.
 func TestAPollRequestWhileWritesFail(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -143,21 +142,21 @@ func TestAPollRequestWhileWritesFail(t *testing.T) {
 	w.awaitRequests("job", asked+1)
 	refused := func(write testenv.Write) bool { return write.Status == http.StatusInternalServerError }
 	if !testenv.Within(wait, func() bool { return proxy.Count(refused) >= 3 }) {
-		t.Errorf("%d writes were tried while they fail", proxy.Count(refused))
+		t.Errorf("only %d writes were attempted while they fail", proxy.Count(refused))
 	}
 	if n := w.dli.Requests("job") - asked; n != 1 {
-		t.Errorf("DLI was asked %d times for one poll-requested-at, while %d writes failed", n, proxy.Count(refused))
+		t.Errorf("one poll-requested-at caused %d polls while %d writes failed", n, proxy.Count(refused))
 	}
 	proxy.Refuse(0, "dlijobs/status")
 	w.await(job, wait, "written", func(job *v1alpha1.DLIJob) bool {
 		return job.Status.LastHandledPollRequest == job.Annotations[v1alpha1.PollRequestedAtAnnotation]
 	})
 	if n := w.dli.Requests("job") - asked; n != 1 {
-		t.Errorf("DLI was asked %d times in all for one poll-requested-at", n)
+		t.Errorf("one poll-requested-at caused %d polls in total", n)
 	}
 }
 
-// Nobody is told of the end of a job whose DLIJob is gone.
+// There is no Event about the end of a job whose DLIJob was deleted.
 func TestADeletedJobHasNoEvents(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -177,15 +176,16 @@ func TestADeletedJobHasNoEvents(t *testing.T) {
 		return apierrors.IsNotFound(w.Get(t.Context(), client.ObjectKeyFromObject(job), &v1alpha1.DLIJob{})) &&
 			w.dli.Stats().InFlight == 0
 	}) {
-		t.Fatal("DLI has not answered, or the DLIJob is not gone")
+		t.Fatal("the job was not polled, or the DLIJob still exists")
 	}
-	// What was to be told of the first is told before what is told of another.
+	// Events are sent in order, so those of the first DLIJob would arrive before those
+	// of the second.
 	w.finishes("witness")
 	w.awaitReason(w.watch("witness"), v1alpha1.ReasonJobFinished)
 	if !testenv.Within(wait, func() bool { return slices.Contains(w.events("witness"), "Normal JobFinished") }) {
-		t.Fatal("no event of the witness came")
+		t.Fatal("the second DLIJob has no Event")
 	}
 	if told := w.events("deleted"); slices.Contains(told, "Normal JobFinished") {
-		t.Errorf("events of the deleted DLIJob are %q", told)
+		t.Errorf("the deleted DLIJob has Events: %q", told)
 	}
 }

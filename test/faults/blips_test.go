@@ -17,7 +17,6 @@ limitations under the License.
 package faults
 
 import (
-	"fmt"
 	"slices"
 	"testing"
 	"time"
@@ -26,58 +25,50 @@ import (
 	"github.com/dli-operator/dli-operator/internal/dli/dlitest"
 )
 
-// A single failure of a job that was well is no news.
-func TestPassingFailures(t *testing.T) {
+// A single failed poll of a healthy job is not reported.
+func TestTransientFailures(t *testing.T) {
 	t.Parallel()
 	const jobs, batches, batch = 100, 12, 4
 	w := newWorld(t)
 	w.options.Schedule.PollIntervalMin, w.options.Schedule.PollIntervalMax = 2*time.Second, 2*time.Second
-	// Only news is written, and each job is polled by itself.
+	// Figures are not refreshed, and each job is polled individually.
 	w.options.Schedule.StatusRefreshInterval, w.options.Schedule.ListInterval = time.Hour, 0
 	change(w, w.connection("default", ""), func(c *v1alpha1.DLIConnection) {
 		c.Spec.RateLimit = v1alpha1.RateLimit{RequestsPerSecond: 1000, Burst: 1000}
 	})
 	seen := w.record()
 	w.start()
-	var watched []*v1alpha1.DLIJob
-	for i := range jobs {
-		id := fmt.Sprintf("job-%d", i)
-		w.runs(id)
-		watched = append(watched, w.watch(id))
-	}
-	for _, job := range watched {
-		w.awaitReason(job, v1alpha1.ReasonJobRunning)
-	}
-	// What was written last has been seen, too.
+	watched := w.watchRunning(jobs)
+	// By then, the watch has delivered the last write.
 	w.awaitRequests(watched[0].Name, w.dli.Requests(watched[0].Name)+2)
 	written := seen.len()
 	for i := range batches {
-		// Jobs that are not polled one after the other: that would be an outage.
+		// Failures of jobs that are polled in succession would look like an outage.
 		var failing []*v1alpha1.DLIJob
 		for n := range batch {
 			failing = append(failing, watched[i+n*jobs/batch])
 		}
 		w.failOnce(failing)
 	}
-	t.Logf("%d passing failures, %d writes, %d before", batch*batches, seen.len()-written, written)
+	t.Logf("%d transient failures caused %d writes, after %d before them", batch*batches, seen.len()-written, written)
 	if n := seen.len() - written; n > 2 {
-		t.Errorf("%d passing failures were %d writes", batch*batches, n)
+		t.Errorf("%d transient failures caused %d writes", batch*batches, n)
 	}
 	extra := 0
 	for _, job := range watched {
 		if told := w.events(job.Name); !slices.Equal(told, []string{"Normal JobRunning"}) {
 			if extra++; extra == 1 {
-				t.Errorf("events of %s are %q", job.Name, told)
+				t.Errorf("Events of %s are %q", job.Name, told)
 			}
 		}
 	}
 	if extra > 0 {
-		t.Errorf("%d jobs have other events than that they run", extra)
+		t.Errorf("%d jobs have Events other than JobRunning", extra)
 	}
 }
 
-// failOnce has the next poll of each job fail, and returns once all were asked
-// for again.
+// failOnce makes the next poll of each job fail, and returns once all were polled
+// again.
 func (w *world) failOnce(jobs []*v1alpha1.DLIJob) {
 	w.Helper()
 	asked := map[string]int{}

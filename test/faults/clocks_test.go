@@ -29,7 +29,7 @@ import (
 	"github.com/dli-operator/dli-operator/test/testenv"
 )
 
-// DLI's clock differs from the operator's, by less than signatures bear.
+// DLI's clock differs from the operator's, but by less than signatures tolerate.
 func TestDLIsClockDiffers(t *testing.T) {
 	t.Parallel()
 	for name, by := range map[string]time.Duration{"ahead": 10 * time.Minute, "behind": -10 * time.Minute} {
@@ -46,7 +46,7 @@ func TestDLIsClockDiffers(t *testing.T) {
 				return condition(job.Status.Conditions, v1alpha1.ReadyCondition).Reason == v1alpha1.ReasonDeadlineExceeded
 			})
 			if took := time.Since(began); took < 15*time.Second || took > 30*time.Second {
-				t.Errorf("the deadline of 20 s fired after %v", took)
+				t.Errorf("the deadline of 20 s was exceeded after %v", took)
 			}
 			simulated, _ := w.dli.Job("job")
 			want := simulated.Start.Truncate(time.Second)
@@ -66,15 +66,15 @@ func TestDLIsClockDiffers(t *testing.T) {
 	}
 }
 
-// A clock that is too far off for signatures is not told as a wrong key, and what
-// moves in its message is not written again and again.
+// A clock that is too far off for signatures is not reported as wrong credentials, and
+// the times in the message do not cause repeated writes.
 func TestAWrongClock(t *testing.T) {
 	t.Parallel()
 	var drift atomic.Int64
 	now := func() time.Time { return time.Now().Add(20*time.Minute + time.Duration(drift.Load())*time.Second) }
 	w := newWorld(t, dlitest.WithClock(now))
 	w.options.Connections.ProbeInterval = 2 * time.Second
-	// The service tells its time, and with each answer another one.
+	// The response contains the current time, so each one differs.
 	gateway := httptest.NewServer(http.HandlerFunc(func(answer http.ResponseWriter, r *http.Request) {
 		drift.Add(2)
 		answer.Header().Set("Date", now().UTC().Format(http.TimeFormat))
@@ -87,27 +87,27 @@ func TestAWrongClock(t *testing.T) {
 	w.start()
 	job := w.watch("job", of("clocked"))
 	clock, amount := regexp.MustCompile(`(?i)clock`), regexp.MustCompile(`\b(20|21) ?m`)
-	told := w.await(job, wait, "told of the clock", func(job *v1alpha1.DLIJob) bool {
+	told := w.await(job, wait, "failed because of the clock", func(job *v1alpha1.DLIJob) bool {
 		message := condition(job.Status.Conditions, v1alpha1.SyncedCondition).Message
 		return clock.MatchString(message) && amount.MatchString(message)
 	})
 	synced := condition(told.Status.Conditions, v1alpha1.SyncedCondition)
 	if matched := regexp.MustCompile(`(?i)put valid`).MatchString(synced.Message); matched {
-		t.Errorf("it is told as a wrong key: %s", synced.Message)
+		t.Errorf("it is reported as wrong credentials: %s", synced.Message)
 	}
 	if !testenv.Within(wait, func() bool {
 		message := w.ready("clocked").Message
 		return clock.MatchString(message) && amount.MatchString(message)
 	}) {
-		t.Errorf("the DLIConnection does not tell it: %+v", w.ready("clocked"))
+		t.Errorf("the DLIConnection does not report it: %+v", w.ready("clocked"))
 	}
 	asked, written, before := w.dli.Requests("job"), seen.len(), w.ready("clocked")
 	throughout(20*time.Second, time.Second, func() {})
 	t.Logf("%d probes in 20 s", w.dli.Requests("job")-asked)
 	if n := seen.len() - written; n > 1 {
-		t.Errorf("the DLIJob was written %d times more", n)
+		t.Errorf("the DLIJob was written %d more times", n)
 	}
 	if after := w.ready("clocked"); after != before {
-		t.Errorf("the DLIConnection says %+v\nand said %+v", after, before)
+		t.Errorf("the DLIConnection changed to %+v\nfrom %+v", after, before)
 	}
 }

@@ -28,10 +28,10 @@ import (
 	"github.com/dli-operator/dli-operator/test/testenv"
 )
 
-// A conflict costs no answer, and no question to DLI.
+// A conflict neither loses a response nor causes another request.
 func TestConflicts(t *testing.T) {
 	t.Parallel()
-	t.Run("labels change while DLI answers", func(t *testing.T) {
+	t.Run("labels change during polls", func(t *testing.T) {
 		t.Parallel()
 		w := newWorld(t, dlitest.WithLatency(3*time.Second))
 		w.finishes("job")
@@ -42,13 +42,13 @@ func TestConflicts(t *testing.T) {
 			metav1.SetMetaDataLabel(&job.ObjectMeta, "changed", strconv.FormatInt(time.Now().UnixNano(), 10))
 		}, func() bool { done = w.reload(job); return done.IsCompleted() })
 		if !done.IsCompleted() || w.dli.Requests("job") != 1 {
-			t.Errorf("after %d answers FINISHED: %s", w.dli.Requests("job"), says(done))
+			t.Errorf("after %d responses with FINISHED: %s", w.dli.Requests("job"), says(done))
 		}
-		if errs := w.log.errors(); len(errs) > 0 {
+		if errs := errorsIn(w.log.String()); len(errs) > 0 {
 			t.Errorf("%d errors were logged, the first is %s", len(errs), errs[0])
 		}
 	})
-	t.Run("polls are asked for faster than DLI answers", func(t *testing.T) {
+	t.Run("polls are requested faster than DLI responds", func(t *testing.T) {
 		t.Parallel()
 		w := newWorld(t, dlitest.WithLatency(1500*time.Millisecond))
 		w.runs("job")
@@ -56,22 +56,22 @@ func TestConflicts(t *testing.T) {
 		w.start()
 		running := func() bool { return w.reload(job).Status.JobStatus == "RUNNING" }
 		if !w.whileChanging(job, 900*time.Millisecond, 20*time.Second, pollNow, running) {
-			t.Errorf("after %d answers RUNNING: %s", w.dli.Requests("job"), says(w.reload(job)))
+			t.Errorf("after %d responses with RUNNING: %s", w.dli.Requests("job"), says(w.reload(job)))
 		}
 		w.finishes("job")
 		asked := w.dli.Requests("job")
 		completed := func() bool { return w.reload(job).IsCompleted() }
 		if !w.whileChanging(job, 900*time.Millisecond, 20*time.Second, pollNow, completed) {
-			t.Errorf("after %d answers FINISHED: %s", w.dli.Requests("job")-asked, says(w.reload(job)))
+			t.Errorf("after %d responses with FINISHED: %s", w.dli.Requests("job")-asked, says(w.reload(job)))
 		}
-		if errs := w.log.errors(); len(errs) > 0 {
+		if errs := errorsIn(w.log.String()); len(errs) > 0 {
 			t.Errorf("%d errors were logged, the first is %s", len(errs), errs[0])
 		}
 	})
 }
 
-// whileChanging changes a DLIJob again and again until a condition holds, and
-// reports whether it did in time.
+// whileChanging keeps changing a DLIJob until a condition holds, and reports whether it
+// did in time.
 func (w *world) whileChanging(job *v1alpha1.DLIJob, period, limit time.Duration, do func(*v1alpha1.DLIJob), is func() bool) bool {
 	w.Helper()
 	next := time.Now()

@@ -25,7 +25,7 @@ import (
 	"github.com/dli-operator/dli-operator/test/testenv"
 )
 
-// An edit takes effect at once, and undoes nothing that it does not touch.
+// An edit takes effect immediately, and leaves everything else unchanged.
 func TestEdits(t *testing.T) {
 	t.Parallel()
 	t.Run("a shorter interval", func(t *testing.T) {
@@ -38,10 +38,10 @@ func TestEdits(t *testing.T) {
 		asked := w.dli.Requests("job")
 		change(w, job, every(2))
 		if !testenv.Within(20*time.Second, func() bool { return w.dli.Requests("job") >= asked+4 }) {
-			t.Errorf("DLI was asked %d times in 20 s at an interval of 2 s", w.dli.Requests("job")-asked)
+			t.Errorf("the job was polled %d times in 20 s, at an interval of 2 s", w.dli.Requests("job")-asked)
 		}
 	})
-	t.Run("a connection that waits for what Retry-After says", func(t *testing.T) {
+	t.Run("a connection that waits because of Retry-After", func(t *testing.T) {
 		t.Parallel()
 		w := newWorld(t, dlitest.WithRequestLog())
 		throttled := dlitest.GatewayError(429, "APIGW.0308", "The throttling threshold has been reached", "r1")
@@ -56,7 +56,7 @@ func TestEdits(t *testing.T) {
 		w.awaitRequests("job", 2)
 		log := w.dli.Log("job")
 		if waited := log[1].Sub(log[0]); waited < 29*time.Second {
-			t.Errorf("DLI was asked again after %v, though it said to wait for 30 s", waited)
+			t.Errorf("the job was polled again after %v, despite Retry-After: 30", waited)
 		}
 	})
 }

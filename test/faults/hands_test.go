@@ -29,16 +29,15 @@ import (
 	"github.com/dli-operator/dli-operator/test/testenv"
 )
 
-// A status that somebody else has changed is put right: at once, not when the
-// job happens to be polled.
-func TestOtherHands(t *testing.T) {
+// A status that something else changed is restored immediately, not at the next poll.
+func TestForgedStatus(t *testing.T) {
 	t.Parallel()
 	for name, do := range map[string]func(*v1alpha1.DLIJobStatus){
-		"a status emptied":     func(s *v1alpha1.DLIJobStatus) { *s = v1alpha1.DLIJobStatus{} },
-		"one field changed":    func(s *v1alpha1.DLIJobStatus) { s.QueueName = "another" },
-		"a condition removed":  func(s *v1alpha1.DLIJobStatus) { meta.RemoveStatusCondition(&s.Conditions, v1alpha1.SyncedCondition) },
-		"a condition reversed": func(s *v1alpha1.DLIJobStatus) { set(s, v1alpha1.ReadyCondition, metav1.ConditionTrue) },
-		"an outcome forged": func(s *v1alpha1.DLIJobStatus) {
+		"an emptied status":    func(s *v1alpha1.DLIJobStatus) { *s = v1alpha1.DLIJobStatus{} },
+		"a changed field":      func(s *v1alpha1.DLIJobStatus) { s.QueueName = "another" },
+		"a removed condition":  func(s *v1alpha1.DLIJobStatus) { meta.RemoveStatusCondition(&s.Conditions, v1alpha1.SyncedCondition) },
+		"a reversed condition": func(s *v1alpha1.DLIJobStatus) { set(s, v1alpha1.ReadyCondition, metav1.ConditionTrue) },
+		"a forged outcome": func(s *v1alpha1.DLIJobStatus) {
 			s.Outcome, s.JobStatus = v1alpha1.OutcomeSucceeded, "FINISHED"
 			now := metav1.Now()
 			s.CompletionTime = &now
@@ -55,16 +54,16 @@ func TestOtherHands(t *testing.T) {
 			job := w.watch("job", every(3600))
 			w.start()
 			before := w.awaitReason(job, v1alpha1.ReasonJobRunning)
-			w.isPutRight(before, do)
+			w.isRestored(before, do)
 		})
 	}
 	for name, do := range map[string]func(*v1alpha1.DLIJobStatus){
-		"an outcome changed, of a job that DLI has forgotten": func(s *v1alpha1.DLIJobStatus) {
+		"a changed outcome of a job that DLI no longer has": func(s *v1alpha1.DLIJobStatus) {
 			s.Outcome = v1alpha1.OutcomeFailed
 			set(s, v1alpha1.SucceededCondition, metav1.ConditionFalse)
 			set(s, v1alpha1.ReadyCondition, metav1.ConditionFalse)
 		},
-		"an outcome removed, of a job that DLI has forgotten": func(s *v1alpha1.DLIJobStatus) { *s = v1alpha1.DLIJobStatus{} },
+		"a removed outcome of a job that DLI no longer has": func(s *v1alpha1.DLIJobStatus) { *s = v1alpha1.DLIJobStatus{} },
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -74,20 +73,20 @@ func TestOtherHands(t *testing.T) {
 			w.start()
 			before := w.awaitReason(job, v1alpha1.ReasonJobFinished)
 			w.dli.RemoveJob("job")
-			w.isPutRight(before, do)
+			w.isRestored(before, do)
 		})
 	}
 }
 
 func set(s *v1alpha1.DLIJobStatus, name string, status metav1.ConditionStatus) {
-	meta.SetStatusCondition(&s.Conditions, metav1.Condition{Type: name, Status: status, Reason: "Forged", Message: "by another hand"})
+	meta.SetStatusCondition(&s.Conditions, metav1.Condition{Type: name, Status: status, Reason: "Forged", Message: "forged"})
 }
 
-// isPutRight changes a status, and checks that it becomes what it was.
-func (w *world) isPutRight(before *v1alpha1.DLIJob, do func(*v1alpha1.DLIJobStatus)) {
+// isRestored changes a status, and checks that it is restored.
+func (w *world) isRestored(before *v1alpha1.DLIJob, do func(*v1alpha1.DLIJobStatus)) {
 	w.Helper()
 	changeStatus(w, before.DeepCopy(), func(job *v1alpha1.DLIJob) { do(&job.Status) })
-	// Figures may have moved meanwhile, and conditions have changed, twice.
+	// Figures may have changed in the meantime, and the conditions have changed twice.
 	figures := cmp.Options{
 		cmpopts.IgnoreFields(metav1.Condition{}, "LastTransitionTime", "Message"),
 		cmpopts.IgnoreFields(v1alpha1.DLIJobStatus{}, "LastPollTime", "Duration", "DurationMilliseconds"),
@@ -98,6 +97,6 @@ func (w *world) isPutRight(before *v1alpha1.DLIJob, do func(*v1alpha1.DLIJobStat
 		now = w.reload(before)
 		return cmp.Equal(before.Status, now.Status, figures)
 	}) {
-		w.Errorf("the status is not put right after 15 s: it was %s\nand is %s", says(before), says(now))
+		w.Errorf("the status is not restored after 15 s: it was %s\nand is %s", says(before), says(now))
 	}
 }

@@ -17,7 +17,6 @@ limitations under the License.
 package faults
 
 import (
-	"bytes"
 	"context"
 	"slices"
 	"strings"
@@ -34,11 +33,11 @@ import (
 	"github.com/dli-operator/dli-operator/test/testenv"
 )
 
-// wait is far beyond what anything takes that ought to happen within seconds.
+// wait is far longer than anything that should happen within seconds.
 const wait = 60 * time.Second
 
-// throughout does something again and again for a time: what must not happen is
-// only known after it.
+// throughout keeps doing something for a time. A test for something that must not
+// happen has to wait that long.
 func throughout(limit, period time.Duration, do func()) {
 	next := time.Now()
 	testenv.Within(limit, func() bool {
@@ -50,13 +49,13 @@ func throughout(limit, period time.Duration, do func()) {
 	})
 }
 
-// change changes an object on the API server, again if somebody else did.
+// change changes an object on the API server, and retries on conflict.
 func change[T client.Object](w *world, object T, do func(T)) {
 	w.Helper()
 	w.changing(object, func() error { do(object); return w.Update(w.Context(), object) })
 }
 
-// changeStatus does the same with its status, as kubectl edit --subresource does.
+// changeStatus changes the status of an object, like kubectl edit --subresource=status.
 func changeStatus[T client.Object](w *world, object T, do func(T)) {
 	w.Helper()
 	w.changing(object, func() error { do(object); return w.Status().Update(w.Context(), object) })
@@ -75,12 +74,12 @@ func (w *world) changing(object client.Object, do func() error) {
 	}
 }
 
-// pollNow asks for a poll.
+// pollNow requests a poll.
 func pollNow(job *v1alpha1.DLIJob) {
 	metav1.SetMetaDataAnnotation(&job.ObjectMeta, v1alpha1.PollRequestedAtAnnotation, time.Now().Format(time.RFC3339Nano))
 }
 
-// history is what a watch of the namespace's DLIJobs has told.
+// history records what a watch of the namespace's DLIJobs returned.
 type history struct {
 	mu     sync.Mutex
 	states []state
@@ -91,7 +90,7 @@ type state struct {
 	job  *v1alpha1.DLIJob
 }
 
-// record starts watching. A watch that the API server ends goes on where it was.
+// record starts a watch, and continues it if the API server ends it.
 func (w *world) record() *history {
 	w.Helper()
 	list := &v1alpha1.DLIJobList{}
@@ -118,14 +117,14 @@ func (w *world) record() *history {
 	return h
 }
 
-// of is what was told of one DLIJob.
+// of returns the recorded states of a DLIJob.
 func (h *history) of(name string) []state {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	return slices.DeleteFunc(slices.Clone(h.states), func(s state) bool { return s.job.Name != name })
 }
 
-// completed is when a DLIJob was first seen completed; false before that.
+// completed returns when a DLIJob was first seen completed; false if it was not.
 func (h *history) completed(name string) (time.Time, bool) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -137,29 +136,16 @@ func (h *history) completed(name string) (time.Time, bool) {
 	return time.Time{}, false
 }
 
-// len is how much was told so far.
+// len returns how many states were recorded so far.
 func (h *history) len() int {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	return len(h.states)
 }
 
-type logBuffer struct {
-	mu   sync.Mutex
-	text bytes.Buffer
-}
-
-func (b *logBuffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.text.Write(p)
-}
-
-// errors are the lines that were logged as errors.
-func (b *logBuffer) errors() (lines []string) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	for line := range strings.Lines(b.text.String()) {
+// errorsIn returns the lines that were logged as errors.
+func errorsIn(log string) (lines []string) {
+	for line := range strings.Lines(log) {
 		if strings.Contains(line, `"level":"error"`) {
 			lines = append(lines, line)
 		}

@@ -23,11 +23,10 @@ import (
 	"github.com/dli-operator/dli-operator/api/v1alpha1"
 )
 
-// A poll is late when it comes after it was due, and was not due before somebody
-// wanted it.
+// Lateness counts from when a poll became due, not from before it was wanted.
 func TestLateness(t *testing.T) {
 	t.Parallel()
-	t.Run("of a job that was suspended", func(t *testing.T) {
+	t.Run("after a suspension", func(t *testing.T) {
 		t.Parallel()
 		w := newWorld(t)
 		w.runs("job")
@@ -41,7 +40,7 @@ func TestLateness(t *testing.T) {
 		w.awaitReason(job, v1alpha1.ReasonJobRunning)
 		o.isPunctual(t, 2)
 	})
-	t.Run("of a poll on request after the end", func(t *testing.T) {
+	t.Run("of a requested poll after the end", func(t *testing.T) {
 		t.Parallel()
 		w := newWorld(t)
 		w.finishes("job")
@@ -57,7 +56,7 @@ func TestLateness(t *testing.T) {
 	})
 }
 
-// isPunctual checks the sum of lateness over at least that many polls.
+// isPunctual checks the total lateness of at least that many polls.
 func (o *operator) isPunctual(t *testing.T, polls uint64) {
 	t.Helper()
 	families, err := o.metrics.Gather()
@@ -74,7 +73,7 @@ func (o *operator) isPunctual(t *testing.T, polls uint64) {
 			sum += m.GetHistogram().GetSampleSum()
 		}
 		if n < polls || sum > 4 {
-			t.Errorf("%d polls were %.1f s late in all", n, sum)
+			t.Errorf("%d polls were %.1f s late in total", n, sum)
 		}
 		return
 	}

@@ -26,9 +26,9 @@ import (
 	"github.com/dli-operator/dli-operator/api/v1alpha1"
 )
 
-// An operator that was frozen for longer than its lease finds a status that it
-// has not written: the new leader's, which it must not put right.
-func TestAnOperatorThatDoesNotLeadAnyMoreWritesNothing(t *testing.T) {
+// An operator that was frozen for longer than its lease sees a status that it did not
+// write: the new leader wrote it, so it must not restore its own.
+func TestAFormerLeaderWritesNothing(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	often(w)
@@ -47,14 +47,14 @@ func TestAnOperatorThatDoesNotLeadAnyMoreWritesNothing(t *testing.T) {
 			t.Fatalf("it wrote: %s", says(got))
 		}
 	})
-	// It was the leader all the time, and only the renewal of its lease was slow.
+	// It led all along, and only the renewal of its lease was slow.
 	leads.Store(true)
-	w.await(job, wait, "put right", func(job *v1alpha1.DLIJob) bool { return job.Status.Outcome == "" })
+	w.await(job, wait, "restored", func(job *v1alpha1.DLIJob) bool { return job.Status.Outcome == "" })
 }
 
-// The last write of a leader that was frozen or cut off can reach the API server
-// when another one leads already. The outcome that it brings was shown, so it
-// stands, whatever DLI says now.
+// The last write of a leader that was frozen or cut off can reach the API server after
+// another replica has become the leader. The outcome was visible, so it stays, no
+// matter what DLI reports now.
 func TestTheLateWriteOfAFormerLeaderStands(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -69,7 +69,7 @@ func TestTheLateWriteOfAFormerLeaderStands(t *testing.T) {
 	})
 	throughout(4*time.Second, 50*time.Millisecond, func() {
 		if got := w.reload(job); got.Status.Outcome != v1alpha1.OutcomeSucceeded {
-			t.Fatalf("it was taken back: %s", says(got))
+			t.Fatalf("the outcome was removed: %s", says(got))
 		}
 	})
 	if got := condition(w.reload(job).Status.Conditions, v1alpha1.ReadyCondition); got.Reason != v1alpha1.ReasonJobFinished {

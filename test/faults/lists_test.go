@@ -32,12 +32,13 @@ import (
 	"github.com/dli-operator/dli-operator/test/testenv"
 )
 
-// What lists say is a hint: whatever it is, every outcome comes from the status
-// call, and in time.
+// Lists are only hints: whatever they contain, every outcome comes from the status
+// call, and on time.
 func TestLists(t *testing.T) {
 	t.Parallel()
 	const watched, ending, interval, longest = 300, 30, 5 * time.Second, 66 * time.Second
-	// slack is for other tests at the same time; make bench measures how late ends are.
+	// slack allows for tests that run at the same time; make bench measures how late
+	// ends are noticed.
 	const honest, slack = 2*interval + time.Second, 20 * time.Second
 	seed := rand.Uint64()
 	for _, test := range []struct {
@@ -45,13 +46,13 @@ func TestLists(t *testing.T) {
 		quirks dlitest.ListQuirks
 		within time.Duration
 	}{
-		{"that tell the truth", dlitest.ListQuirks{}, honest},
-		{"with pages of 50", dlitest.ListQuirks{MaxPageSize: 50}, honest},
-		{"that refuse pages of 100", dlitest.ListQuirks{MaxPageSize: 50, RefuseLargePages: true}, honest},
+		{"that are correct", dlitest.ListQuirks{}, honest},
+		{"with pages of at most 50", dlitest.ListQuirks{MaxPageSize: 50}, honest},
+		{"that reject pages of 100", dlitest.ListQuirks{MaxPageSize: 50, RefuseLargePages: true}, honest},
 		{"that lag", dlitest.ListQuirks{Lag: 20 * time.Second}, 20*time.Second + honest},
-		{"that ignore the status", dlitest.ListQuirks{IgnoreStatus: true}, longest},
+		{"that ignore the status filter", dlitest.ListQuirks{IgnoreStatus: true}, longest},
 		{"that lack rows", dlitest.ListQuirks{Missing: 0.3}, longest},
-		{"that have rows of another status", dlitest.ListQuirks{WrongStatus: 0.2}, longest},
+		{"that have rows with a wrong status", dlitest.ListQuirks{WrongStatus: 0.2}, longest},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
@@ -72,7 +73,7 @@ func TestLists(t *testing.T) {
 				w.watch(id(i))
 			}
 			w.start()
-			// Lists that are wrong are soon given up.
+			// Incorrect lists are soon no longer used.
 			if !testenv.Within(wait, func() bool {
 				for i := range watched {
 					if w.dli.Requests(id(i)) == 0 {
@@ -81,7 +82,7 @@ func TestLists(t *testing.T) {
 				}
 				return w.dli.Stats().ByCall[dlitest.CallList] >= 2
 			}) {
-				t.Fatalf("seed %d: there are no lists: %+v", seed, w.dli.Stats())
+				t.Fatalf("seed %d: no lists were requested: %+v", seed, w.dli.Stats())
 			}
 			singles := w.dli.Stats().ByCall[dlitest.CallStatus]
 			ended := time.Now()
@@ -101,19 +102,19 @@ func TestLists(t *testing.T) {
 			n, last := 0, time.Duration(0)
 			testenv.Within(test.within+slack, func() bool { n, last = completed(); return n >= ending })
 			if n != ending || last > test.within+slack {
-				t.Errorf("seed %d: %d ends of %d are stored, the last after %v", seed, n, ending, last)
+				t.Errorf("seed %d: %d of %d outcomes were stored, the last after %v", seed, n, ending, last)
 			}
 			singles = w.dli.Stats().ByCall[dlitest.CallStatus] - singles
-			t.Logf("seed %d: the last of %d ends was stored after %v, with %d single requests", seed, n, last, singles)
+			t.Logf("seed %d: the last of %d outcomes was stored after %v, with %d requests for single jobs", seed, n, last, singles)
 			if test.quirks == (dlitest.ListQuirks{Seed: seed}) && singles > 3*ending {
-				t.Errorf("%d single requests for %d ends", singles, ending)
+				t.Errorf("%d requests for single jobs, for %d outcomes", singles, ending)
 			}
 		})
 	}
 }
 
-// A user who may not list has each job polled by itself, and somebody is told.
-func TestListsThatAreNotAllowed(t *testing.T) {
+// If the user may not list, each job is polled individually, and an Event says so.
+func TestListingIsNotAllowed(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	user := dlitest.SampleUser()
@@ -130,7 +131,7 @@ func TestListsThatAreNotAllowed(t *testing.T) {
 	if !testenv.Within(wait, func() bool {
 		return strings.Contains(w.ready("default").Message, "dli:jobs:list")
 	}) {
-		t.Fatalf("the DLIConnection says %+v", w.ready("default"))
+		t.Fatalf("the DLIConnection is %+v", w.ready("default"))
 	}
 	if ready := w.ready("default"); ready.Reason != v1alpha1.ReasonConnected {
 		t.Errorf("the DLIConnection is %s/%s", ready.Status, ready.Reason)
@@ -155,14 +156,13 @@ func TestListsThatAreNotAllowed(t *testing.T) {
 		t.Errorf("%+v", e)
 	}
 	if n := w.dli.Stats().ByCall[dlitest.CallList]; n > 3 {
-		t.Errorf("%d lists", n)
+		t.Errorf("%d lists were requested", n)
 	}
 	w.finishes("job")
 	w.awaitReason(job, v1alpha1.ReasonJobFinished)
 }
 
-// How much of a running job is done is shown where it is asked for, and nowhere
-// else; the end takes it away.
+// Progress is shown only where it is requested, and removed when the job ends.
 func TestProgress(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -173,17 +173,17 @@ func TestProgress(t *testing.T) {
 	w.start()
 	job = w.await(job, wait, "measured", func(job *v1alpha1.DLIJob) bool { return job.Status.Progress != nil })
 	if percent := *job.Status.Progress; percent < 0 || percent > 10 {
-		t.Errorf("%d %% of an hour is over", percent)
+		t.Errorf("%d %% of an hour", percent)
 	}
 	if hidden = w.awaitReason(hidden, v1alpha1.ReasonJobRunning); hidden.Status.Progress != nil {
-		t.Errorf("%d %% of a job that is not to be measured", *hidden.Status.Progress)
+		t.Errorf("%d %% for a job without reportProgress", *hidden.Status.Progress)
 	}
 	if n := w.dli.Stats().ByCall[dlitest.CallProgress]; n != 1 {
-		t.Errorf("DLI was asked %d times for the progress of one job", n)
+		t.Errorf("the progress of one job was requested %d times", n)
 	}
 	w.finishes("shown")
 	job = w.awaitReason(job, v1alpha1.ReasonJobFinished)
 	if job.Status.Progress != nil {
-		t.Errorf("%d %% of a job that has ended", *job.Status.Progress)
+		t.Errorf("%d %% for a job that has ended", *job.Status.Progress)
 	}
 }

@@ -28,11 +28,11 @@ import (
 	"github.com/dli-operator/dli-operator/test/testenv"
 )
 
-// A job is polled every 5 s with a tenth of jitter, and its end may be seen 30 s
-// after that; the rest is for a busy machine.
+// A job is polled every 5 s with 10 % jitter, and its outcome may be stored 30 s after
+// that; the rest is for a busy machine.
 const latestEnd = 5500*time.Millisecond + 30*time.Second + 5*time.Second
 
-// badAnswers are what DLI may say of one job, whatever it says of others.
+// badAnswers returns responses that DLI may send for some jobs while others are fine.
 func badAnswers() map[string]*dlitest.Response {
 	page := func(status int) *dlitest.Response {
 		return &dlitest.Response{Status: status, Body: "<html><body>Not now.</body></html>"}
@@ -59,10 +59,10 @@ func badAnswers() map[string]*dlitest.Response {
 	}
 }
 
-// jobsOfAConnection is how many jobs share one in TestBadJobs.
+// jobsOfAConnection is the number of jobs that share a connection in TestBadJobs.
 const jobsOfAConnection = 12
 
-// Whatever DLI answers about some jobs, the ends of all others are seen.
+// Whatever DLI responds for some jobs, the outcomes of all others are stored.
 func TestBadJobs(t *testing.T) {
 	t.Parallel()
 	for kind, answer := range badAnswers() {
@@ -71,7 +71,8 @@ func TestBadJobs(t *testing.T) {
 				continue
 			}
 			if kind == "429" && bad > 1 {
-				// It is said of the caller, so of several jobs it is true.
+				// It applies to the user, so several of them really do throttle the
+				// connection.
 				continue
 			}
 			t.Run(fmt.Sprintf("%s/%d first", kind, bad), func(t *testing.T) {
@@ -99,7 +100,7 @@ func badBesideGood(t *testing.T, answer *dlitest.Response, bad int, first bool) 
 		w.watch(id)
 	}
 	if first {
-		// However the operator asks for them, each was asked for, and some again.
+		// All of them were requested, and some several times.
 		testenv.Within(15*time.Second, func() bool {
 			n, least := 0, 2
 			for i := range bad {
@@ -119,7 +120,7 @@ func badBesideGood(t *testing.T, answer *dlitest.Response, bad int, first bool) 
 	w.seesEnds(seen, good, latestEnd)
 }
 
-// seesEnds checks that the end of each job is stored that soon.
+// seesEnds checks that the outcome of each job is stored within a limit after its end.
 func (w *world) seesEnds(seen *history, jobs []string, limit time.Duration) {
 	w.Helper()
 	var late []string
@@ -127,7 +128,7 @@ func (w *world) seesEnds(seen *history, jobs []string, limit time.Duration) {
 		job, _ := w.dli.Job(id)
 		ended, ok := job.EndsAt()
 		if !ok {
-			w.Fatalf("job %s never ends", id)
+			w.Fatalf("job %s does not end", id)
 		}
 		var stored time.Time
 		testenv.Within(time.Until(ended)+limit, func() (ok bool) { stored, ok = seen.completed(id); return ok })
@@ -137,12 +138,12 @@ func (w *world) seesEnds(seen *history, jobs []string, limit time.Duration) {
 	}
 	if len(late) > 0 {
 		states := seen.of(late[0])
-		w.Errorf("the ends of %d jobs of %d were not stored %v after them; DLI was asked %d times for %s: %s",
+		w.Errorf("%d of %d outcomes were not stored within %v; DLI received %d requests for %s: %s",
 			len(late), len(jobs), limit, w.dli.Requests(late[0]), late[0], says(states[len(states)-1].job))
 	}
 }
 
-// Whatever becomes of some connections, the jobs of all others are looked after.
+// Whatever happens to some connections, the jobs of all others are polled.
 func TestBadConnections(t *testing.T) {
 	t.Parallel()
 	const connections, jobsOfEach = 10, 15
@@ -162,11 +163,7 @@ func TestBadConnections(t *testing.T) {
 				w.start()
 				endpoint := "http://127.0.0.1:1"
 				if fault != nil {
-					failing, err := dlitest.NewServer()
-					if err != nil {
-						t.Fatal(err)
-					}
-					t.Cleanup(failing.Close)
+					failing := testenv.DLI(t)
 					failing.SetFault(fault)
 					endpoint = failing.URL()
 				}
@@ -179,7 +176,7 @@ func TestBadConnections(t *testing.T) {
 				}
 				last := &v1alpha1.DLIJob{}
 				last.Namespace, last.Name = w.namespace, fmt.Sprintf("bad-%d-%d", bad-1, jobsOfEach-1)
-				w.await(last, wait, "told that it cannot be read", func(job *v1alpha1.DLIJob) bool {
+				w.await(last, wait, "reported as not readable", func(job *v1alpha1.DLIJob) bool {
 					return len(job.Status.Conditions) > 0
 				})
 				var good []string

@@ -17,7 +17,6 @@ limitations under the License.
 package faults
 
 import (
-	"fmt"
 	"testing"
 	"time"
 
@@ -28,8 +27,8 @@ import (
 	"github.com/dli-operator/dli-operator/test/testenv"
 )
 
-// While DLI fails for all jobs of a connection it is not asked in vain, and when
-// it is well again all of them are read soon, without a stampede.
+// While DLI fails for all jobs of a connection, few requests are sent. When it
+// recovers, all jobs are polled soon, without a stampede.
 func TestAnOutage(t *testing.T) {
 	if testing.Short() {
 		t.Skip("takes two minutes")
@@ -38,32 +37,24 @@ func TestAnOutage(t *testing.T) {
 	const jobs, requestsPerSecond, lasts = 200, 20, 65 * time.Second
 	for name, test := range map[string]struct {
 		fault *dlitest.Response
-		// most is how many requests it may cost.
+		// most is the maximum number of requests during the outage.
 		most int64
 	}{
-		// What is on its way when it begins, a probe every 30 s, and a look at up to 100
-		// jobs that were well, since a single job could cause these failures.
+		// Requests in flight at the start, a probe every 30 s, and a poll of each of up
+		// to 100 other jobs, because a single job could cause these failures.
 		"a gateway without backend": {&dlitest.Response{Status: 502, Body: "<html></html>"}, 140},
 		"connections reset":         {&dlitest.Response{Reset: true}, 140},
-		"no answers":                {&dlitest.Response{Hang: true}, 140},
-		// Each job asks after 1, 2, 4 ... s.
+		"no responses":              {&dlitest.Response{Hang: true}, 140},
+		// Each job is polled after 1, 2, 4 ... s.
 		"errors with a code": {dlitest.DLIError(500, "DLI.10001", "Internal error"), 8 * jobs},
-		"a key rejected": {dlitest.GatewayError(401, "APIGW.0301",
+		"a rejected key": {dlitest.GatewayError(401, "APIGW.0301",
 			"Incorrect IAM authentication information: verify aksk signature fail", "r1"), 5},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			w := newWorld(t)
 			w.start()
-			var watched []*v1alpha1.DLIJob
-			for i := range jobs {
-				id := fmt.Sprintf("job-%d", i)
-				w.runs(id)
-				watched = append(watched, w.watch(id))
-			}
-			for _, job := range watched {
-				w.awaitReason(job, v1alpha1.ReasonJobRunning)
-			}
+			watched := w.watchRunning(jobs)
 
 			w.dli.SetFault(test.fault)
 			before := w.dli.Stats()
@@ -89,16 +80,16 @@ func TestAnOutage(t *testing.T) {
 				}
 				return left == 0
 			}) {
-				t.Errorf("%d jobs were not read %v after the outage", left, time.Since(healed))
+				t.Errorf("%d jobs were not polled within %v after the outage", left, time.Since(healed))
 			}
 			for _, job := range watched {
-				w.await(job, wait, "well", func(job *v1alpha1.DLIJob) bool {
+				w.await(job, wait, "synced", func(job *v1alpha1.DLIJob) bool {
 					return condition(job.Status.Conditions, v1alpha1.SyncedCondition).Status == metav1.ConditionTrue
 				})
 			}
-			// The burst of a connection that was idle comes on top of its rate.
+			// A connection that was idle may send its burst in addition to its rate.
 			if peak := w.dli.Stats().PeakPerSecond; peak > 2*requestsPerSecond+5 {
-				t.Errorf("%d requests came in one second, of a connection with %d per second", peak, requestsPerSecond)
+				t.Errorf("%d requests in one second, on a connection with %d per second", peak, requestsPerSecond)
 			}
 		})
 	}

@@ -29,9 +29,8 @@ import (
 	"github.com/dli-operator/dli-operator/test/testenv"
 )
 
-// What takes patience comes to its end, however often the operator restarts
-// meanwhile.
-func TestPatienceOverRestarts(t *testing.T) {
+// Timeouts elapse no matter how often the operator restarts.
+func TestTimeoutsSurviveRestarts(t *testing.T) {
 	t.Parallel()
 	t.Run("a job that does not exist", func(t *testing.T) {
 		t.Parallel()
@@ -39,9 +38,9 @@ func TestPatienceOverRestarts(t *testing.T) {
 		often(w)
 		w.options.Schedule.NotFoundAfter = 12 * time.Second
 		job := w.watch("missing")
-		// Long enough for three answers, and too short for the twelve seconds.
+		// Long enough for three polls, but shorter than the twelve seconds.
 		if !w.restarting(10*time.Second, 80*time.Second, func() bool { return w.reload(job).Status.Outcome == v1alpha1.OutcomeNotFound }) {
-			t.Errorf("after %d answers that it does not exist: %s", w.dli.Requests("missing"), says(w.reload(job)))
+			t.Errorf("after %d responses that it does not exist: %s", w.dli.Requests("missing"), says(w.reload(job)))
 		}
 	})
 	t.Run("a connection that does not exist", func(t *testing.T) {
@@ -57,9 +56,9 @@ func TestPatienceOverRestarts(t *testing.T) {
 	})
 }
 
-// Six rejected signatures in a row lock a key for everybody; five in five minutes
-// are the most that the operator risks.
-func TestARejectedKeyOverRestarts(t *testing.T) {
+// Six rejected signatures in a row lock a key for everyone; the operator tries at most
+// five times in five minutes.
+func TestLockoutSurvivesRestarts(t *testing.T) {
 	t.Parallel()
 	watched := 100 * time.Second
 	if testing.Short() {
@@ -77,7 +76,7 @@ func TestARejectedKeyOverRestarts(t *testing.T) {
 		}
 		return w
 	}
-	t.Run("of one operator", func(t *testing.T) {
+	t.Run("one operator", func(t *testing.T) {
 		t.Parallel()
 		w := newWorld(t)
 		w.runs("job")
@@ -86,7 +85,7 @@ func TestARejectedKeyOverRestarts(t *testing.T) {
 			t.Errorf("%d requests with a wrong key", rejected(w))
 		}
 		if rejected(w) == 0 {
-			t.Fatal("DLI was never asked")
+			t.Fatal("DLI received no request")
 		}
 		w.start()
 		right := w.secret("credentials", dlitest.SampleUser())
@@ -95,7 +94,7 @@ func TestARejectedKeyOverRestarts(t *testing.T) {
 		}
 		w.awaitReason(job, v1alpha1.ReasonJobRunning)
 	})
-	t.Run("of two that share the jobs", func(t *testing.T) {
+	t.Run("two operators that share the jobs", func(t *testing.T) {
 		t.Parallel()
 		w := newWorld(t)
 		var shards []*world

@@ -25,20 +25,20 @@ import (
 	"github.com/dli-operator/dli-operator/test/testenv"
 )
 
-// After a restore of etcd objects have lower resource versions than those that
-// the operator has seen and written.
+// After a restore of etcd, objects have lower resource versions than those that the
+// operator has seen and written.
 func TestARestoreOfEtcd(t *testing.T) {
 	t.Parallel()
-	t.Run("watched on", func(t *testing.T) {
+	t.Run("with a watch that continues", func(t *testing.T) {
 		t.Parallel()
-		// The cache keeps what it had, which is ahead of the API server.
+		// The cache keeps its content, which is ahead of the API server.
 		w := newRestorable(t)
 		w.restore(func() {})
 		w.goesOn()
 	})
-	t.Run("listed again", func(t *testing.T) {
+	t.Run("with a new list", func(t *testing.T) {
 		t.Parallel()
-		// The cache is set back too, behind what the operator has written.
+		// The cache is reset as well, to before the last write of the operator.
 		w := newRestorable(t)
 		w.restore(func() { w.proxy.RefuseWatches(http.StatusGone) })
 		throughout(5*time.Second, time.Second, func() {})
@@ -50,7 +50,7 @@ func TestARestoreOfEtcd(t *testing.T) {
 	})
 }
 
-// restorable is a world on a control plane of its own, with two jobs that run.
+// restorable is a world with its own control plane and two running jobs.
 type restorable struct {
 	*world
 	plane           *testenv.ControlPlane
@@ -77,8 +77,8 @@ func newRestorable(t *testing.T, changes ...func(*world)) *restorable {
 	return w
 }
 
-// restore sets etcd back to before both jobs were last written; while it is away
-// something else happens, too.
+// restore resets etcd to before the last write of both jobs; meanwhile runs while it is
+// unavailable.
 func (w *restorable) restore(meanwhile func()) {
 	w.Helper()
 	snapshot, err := w.plane.Snapshot()
@@ -95,7 +95,7 @@ func (w *restorable) restore(meanwhile func()) {
 	}
 }
 
-// goesOn checks that both jobs are polled and written.
+// goesOn checks that both jobs are still polled and written.
 func (w *restorable) goesOn() {
 	w.Helper()
 	w.finishes("ending")
@@ -105,21 +105,20 @@ func (w *restorable) goesOn() {
 	w.await(w.running, wait, "written again", func(job *v1alpha1.DLIJob) bool { return job.Status.LastPollTime.After(last.Time) })
 }
 
-// What was created after the restore, while those who watch go on from a version
-// that is yet to come, is seen by a process that starts anew: the operator is told
-// to.
+// Objects created after the restore are invisible to watches that continue from a later
+// version. Only a new process sees them, so the operator must be told to restart.
 func TestARestoreOfEtcdIsNoticed(t *testing.T) {
 	t.Parallel()
 	noticed := make(chan struct{}, 100)
 	w := newRestorable(t, func(w *world) { w.options.Rewound = func() { noticed <- struct{}{} } })
 	if len(noticed) > 0 {
-		t.Error("it was noticed before it came")
+		t.Error("it was noticed before it happened")
 	}
 	w.restore(func() {})
 	if !testenv.Within(wait, func() bool { return len(noticed) > 0 }) {
 		t.Fatal("it was not noticed")
 	}
-	// A process that knows what was before must not undo what is now.
+	// A process that remembers the state before the restore must not write it back.
 	changeStatus(w.world, w.running, func(job *v1alpha1.DLIJob) { job.Status.Outcome = v1alpha1.OutcomeFailed })
 	throughout(7*time.Second, time.Second, func() {
 		if got := w.reload(w.running); got.Status.Outcome == "" {

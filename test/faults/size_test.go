@@ -27,10 +27,10 @@ import (
 	"github.com/dli-operator/dli-operator/internal/dli/dlitest"
 )
 
-// Whatever DLI answers can be read and stored.
+// Responses of any size can be read and stored.
 func TestLargeAnswers(t *testing.T) {
 	t.Parallel()
-	t.Run("columns that grow as JSON", func(t *testing.T) {
+	t.Run("columns that grow when encoded as JSON", func(t *testing.T) {
 		t.Parallel()
 		w := newWorld(t)
 		job := dlitest.Query("job").Finishes(4)
@@ -48,13 +48,13 @@ func TestLargeAnswers(t *testing.T) {
 			t.Fatal(err)
 		}
 		if len(text) > 256<<10 {
-			t.Errorf("the object has %d bytes as JSON", len(text))
+			t.Errorf("the object takes %d bytes as JSON", len(text))
 		}
 		if kept := len(done.Status.Columns) + int(done.Status.ColumnsOmitted); kept != 256 {
 			t.Errorf("%d columns are kept or counted, want 256", kept)
 		}
 	})
-	t.Run("a reason of 6 MiB", func(t *testing.T) {
+	t.Run("an error of 6 MiB", func(t *testing.T) {
 		t.Parallel()
 		w := newWorld(t)
 		w.dli.SetJob(dlitest.Query("job").Fails("DLI.0002: no such file: " + strings.Repeat("x", 6<<20)))

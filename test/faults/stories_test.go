@@ -25,12 +25,12 @@ import (
 	"github.com/dli-operator/dli-operator/test/testenv"
 )
 
-// A DLIConnection and its jobs tell one story of what is wrong.
-func TestOneStory(t *testing.T) {
+// A DLIConnection and its jobs report the same failure.
+func TestConnectionsAndJobsAgree(t *testing.T) {
 	t.Parallel()
 	for name, test := range map[string]struct {
 		second *dlitest.Response
-		// times is after how many such answers they are compared.
+		// times is the number of such responses after which they are compared.
 		times int
 		probe time.Duration
 	}{
@@ -49,16 +49,16 @@ func TestOneStory(t *testing.T) {
 			w.awaitReason(job, v1alpha1.ReasonJobRunning)
 			w.dli.SetFault(dlitest.GatewayError(401, "APIGW.0301", "Incorrect IAM authentication information: verify aksk signature fail", "r1"))
 			if !testenv.Within(wait, func() bool { return w.dli.Stats().ByCode[401] > 0 }) {
-				t.Fatal("DLI never answered 401")
+				t.Fatal("DLI never responded with 401")
 			}
 			w.dli.SetFault(test.second)
-			// Or as many as the operator risks.
+			// The operator may have reached its limit of attempts.
 			asked := w.dli.Requests("job")
 			testenv.Within(40*time.Second, func() bool { return w.dli.Requests("job") >= asked+test.times })
 			told := func() (connection, reason string) {
 				return w.ready("default").Reason, condition(w.reload(job).Status.Conditions, v1alpha1.SyncedCondition).Reason
 			}
-			// Both are written, one after the other: what counts is what stays.
+			// They are written one after the other, so wait until both are stable.
 			agreed := time.Now()
 			if !testenv.Within(wait, func() bool {
 				if connection, reason := told(); !agree(connection, reason) {
@@ -67,14 +67,14 @@ func TestOneStory(t *testing.T) {
 				return time.Now().After(agreed.Add(2 * time.Second))
 			}) {
 				connection, reason := told()
-				t.Errorf("the DLIConnection says %s, its job says %s", connection, reason)
+				t.Errorf("the DLIConnection reports %s, its job %s", connection, reason)
 			}
 		})
 	}
 }
 
-// agree reports whether the reason of a DLIConnection and that of a job which
-// uses it say the same. An open circuit has a name of its own.
+// agree reports whether a DLIConnection and a job that uses it have matching reasons.
+// For an open circuit, they differ.
 func agree(connection, job string) bool {
 	return connection == job || connection == v1alpha1.ReasonCircuitOpen && job == v1alpha1.ReasonEndpointUnreachable
 }

@@ -14,13 +14,12 @@ See the License for the specific language governing permissions and
 limitations under the License.
 */
 
-// Package faults tests what the operator makes of all that fails around it: DLI,
-// its gateway and its clock, the API server and its etcd, other writers, and its
-// own restarts. It looks from outside, at the API and at what DLI was asked.
+// Package faults tests how the operator handles failures of everything around it: DLI,
+// its gateway and its clock, the API server and etcd, other writers, and its own
+// restarts. It observes from outside: the API and the requests to DLI.
 //
-// Intervals are those of an operator without flags where a test says nothing
-// else. With -short the longest tests take a part of their cases or are left
-// out.
+// Intervals are the defaults unless a test says otherwise. With -short, the longest
+// tests are reduced or skipped.
 package faults
 
 import (
@@ -54,8 +53,7 @@ import (
 	"github.com/dli-operator/dli-operator/test/testenv"
 )
 
-// One control plane serves all tests that do not stop it; each works in a
-// namespace of its own.
+// All tests that do not stop the control plane share one; each uses its own namespace.
 var (
 	controlPlane = &testenv.ControlPlane{CRDs: crds}
 	scheme       = testenv.Scheme()
@@ -67,7 +65,7 @@ func TestMain(m *testing.M) { os.Exit(runTests(m)) }
 
 func runTests(m *testing.M) int {
 	flag.Parse()
-	// The tests wait more than they work.
+	// The tests spend most of their time waiting.
 	must(flag.Set("test.parallel", "20"))
 	ctrl.SetLogger(logr.Discard())
 	if err := controlPlane.Start(); err != nil {
@@ -85,24 +83,24 @@ func must(err error) {
 	}
 }
 
-// world is a namespace with a DLI of its own. Its client goes straight to the
-// API server, whatever the operator's config does.
+// world is a namespace with its own DLI. Its client bypasses the proxy that operators
+// may use.
 type world struct {
 	*testing.T
 	client.WithWatch
 	dli       *dlitest.Server
 	namespace string
 
-	// config and options are those of the operators that start from now on, and
-	// selector chooses their DLIJobs.
+	// config and options are for operators that are started later; selector selects
+	// their DLIJobs.
 	config   *rest.Config
 	options  controllers.Options
 	selector labels.Selector
-	// log takes what the operators log.
-	log *logBuffer
+	// log receives the operators' logs.
+	log *testenv.Buffer
 }
 
-// newWorld makes a namespace with a connection named default to a simulated DLI.
+// newWorld creates a namespace with a connection named default to a simulated DLI.
 func newWorld(t *testing.T, simulation ...dlitest.Option) *world {
 	t.Helper()
 	return newWorldOn(t, controlPlane, simulation...)
@@ -110,16 +108,8 @@ func newWorld(t *testing.T, simulation ...dlitest.Option) *world {
 
 func newWorldOn(t *testing.T, on *testenv.ControlPlane, simulation ...dlitest.Option) *world {
 	t.Helper()
-	server, err := dlitest.NewServer(simulation...)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(server.Close)
-	c, err := client.NewWithWatch(on.Config(), client.Options{Scheme: scheme})
-	if err != nil {
-		t.Fatal(err)
-	}
-	w := &world{T: t, WithWatch: c, dli: server, config: on.Config(), log: &logBuffer{}}
+	server := testenv.DLI(t, simulation...)
+	w := &world{T: t, WithWatch: testenv.Client(t, on.Config()), dli: server, config: on.Config(), log: &testenv.Buffer{}}
 	w.options.Schedule = poller.DefaultSchedule()
 	w.options.Connections.AllowInsecure = true
 	w.options.Connections.UserAgent = "dli-operator/test"
@@ -133,13 +123,12 @@ func newWorldOn(t *testing.T, on *testenv.ControlPlane, simulation ...dlitest.Op
 	return w
 }
 
-// often has jobs polled every second, for tests of what happens between polls.
+// often polls jobs every second, for tests of what happens between polls.
 func often(w *world) {
 	w.options.Schedule.PollIntervalMin, w.options.Schedule.PollIntervalMax = time.Second, time.Second
 }
 
-// behindProxy has the operators that start from now on reach the API server by
-// a proxy.
+// behindProxy makes operators that are started later use a proxy to the API server.
 func (w *world) behindProxy() *testenv.Proxy {
 	w.Helper()
 	proxy, err := testenv.NewProxy(w.config)
@@ -151,7 +140,7 @@ func (w *world) behindProxy() *testenv.Proxy {
 	return proxy
 }
 
-// operator is one that runs.
+// operator is a running operator.
 type operator struct {
 	metrics *prometheus.Registry
 	stop    func()
@@ -193,8 +182,8 @@ func (w *world) start() *operator {
 	return o
 }
 
-// restarting has an operator run that is stopped and started again after each
-// period, until a condition holds, and reports whether that came within limit.
+// restarting runs an operator and restarts it after each period, until a condition
+// holds, and reports whether it did within limit.
 func (w *world) restarting(period, limit time.Duration, is func() bool) bool {
 	w.Helper()
 	for began := time.Now(); time.Since(began) < limit; {
@@ -232,7 +221,7 @@ func (w *world) connection(name, endpoint string) *v1alpha1.DLIConnection {
 	}
 }
 
-// watch creates a DLIJob of the same name as the job that it watches.
+// watch creates a DLIJob for a job, with the same name.
 func (w *world) watch(jobID string, changes ...func(*v1alpha1.DLIJob)) *v1alpha1.DLIJob {
 	w.Helper()
 	job := &v1alpha1.DLIJob{
@@ -246,23 +235,38 @@ func (w *world) watch(jobID string, changes ...func(*v1alpha1.DLIJob)) *v1alpha1
 	return job
 }
 
-// every sets the interval of a DLIJob.
+// every sets the poll interval of a DLIJob.
 func every(seconds int32) func(*v1alpha1.DLIJob) {
 	return func(job *v1alpha1.DLIJob) { job.Spec.PollIntervalSeconds = &seconds }
 }
 
-// of names the connection of a DLIJob.
+// of sets the connection of a DLIJob.
 func of(connection string) func(*v1alpha1.DLIJob) {
 	return func(job *v1alpha1.DLIJob) {
 		job.Spec.ConnectionRef = &v1alpha1.ConnectionReference{Name: connection}
 	}
 }
 
-// runs has DLI run a job for as long as the test takes.
+// runs starts a job that runs for the whole test.
 func (w *world) runs(jobID string) { w.dli.SetJob(dlitest.Query(jobID).Running(time.Hour)) }
 
-// finishes ends a job of DLI now.
+// finishes ends a job now.
 func (w *world) finishes(jobID string) { w.dli.SetJob(dlitest.Query(jobID).Finishes(4)) }
+
+// watchRunning starts n jobs, creates a DLIJob for each, and waits until all are
+// reported as running.
+func (w *world) watchRunning(n int) (jobs []*v1alpha1.DLIJob) {
+	w.Helper()
+	for i := range n {
+		id := fmt.Sprintf("job-%d", i)
+		w.runs(id)
+		jobs = append(jobs, w.watch(id))
+	}
+	for _, job := range jobs {
+		w.awaitReason(job, v1alpha1.ReasonJobRunning)
+	}
+	return jobs
+}
 
 func (w *world) reload(job *v1alpha1.DLIJob) *v1alpha1.DLIJob {
 	w.Helper()
@@ -273,12 +277,12 @@ func (w *world) reload(job *v1alpha1.DLIJob) *v1alpha1.DLIJob {
 	return current
 }
 
-// await waits until a DLIJob is as asked for, and returns it.
+// await waits until a DLIJob meets a condition, and returns it.
 func (w *world) await(job *v1alpha1.DLIJob, limit time.Duration, what string, is func(*v1alpha1.DLIJob) bool) *v1alpha1.DLIJob {
 	w.Helper()
 	var current *v1alpha1.DLIJob
 	if !testenv.Within(limit, func() bool { current = w.reload(job); return is(current) }) {
-		w.Fatalf("DLIJob %s is not %s after %v; DLI was asked %d times: %s",
+		w.Fatalf("DLIJob %s is not %s after %v and %d polls: %s",
 			job.Name, what, limit, w.dli.Requests(job.Spec.JobID), says(current))
 	}
 	return current
@@ -292,7 +296,7 @@ func (w *world) awaitReason(job *v1alpha1.DLIJob, reason string) *v1alpha1.DLIJo
 	})
 }
 
-// says is the part of a status that failures tell.
+// says summarizes a status for failure messages.
 func says(job *v1alpha1.DLIJob) string {
 	text := fmt.Sprintf("jobStatus=%q outcome=%q startTime=%v", job.Status.JobStatus, job.Status.Outcome, job.Status.StartTime)
 	for _, c := range job.Status.Conditions {
@@ -310,7 +314,7 @@ func condition(conditions []metav1.Condition, name string) metav1.Condition {
 	return metav1.Condition{}
 }
 
-// ready is the Ready condition of a DLIConnection.
+// ready returns a DLIConnection's Ready condition.
 func (w *world) ready(name string) metav1.Condition {
 	w.Helper()
 	connection := &v1alpha1.DLIConnection{}
@@ -320,15 +324,15 @@ func (w *world) ready(name string) metav1.Condition {
 	return condition(connection.Status.Conditions, v1alpha1.ReadyCondition)
 }
 
-// awaitRequests waits until DLI was asked for a job that often.
+// awaitRequests waits until a job was polled n times.
 func (w *world) awaitRequests(jobID string, n int) {
 	w.Helper()
 	if !testenv.Within(wait, func() bool { return w.dli.Requests(jobID) >= n }) {
-		w.Fatalf("DLI was asked %d times for %s, want %d", w.dli.Requests(jobID), jobID, n)
+		w.Fatalf("DLI received %d requests for %s, want %d", w.dli.Requests(jobID), jobID, n)
 	}
 }
 
-// events lists the Events about a DLIJob, as type and reason.
+// events returns the Events about a DLIJob, as type and reason.
 func (w *world) events(name string) (told []string) {
 	w.Helper()
 	list := &eventsv1.EventList{}

@@ -28,9 +28,9 @@ import (
 	"github.com/dli-operator/dli-operator/internal/dli/dlitest"
 )
 
-// A connection that may ask more often than DLI admits finds out how often, and
-// uses it, whatever DLI says of when to come again.
-func TestThrottledBelowItsRate(t *testing.T) {
+// A connection whose rate limit is higher than what DLI admits finds out the admitted
+// rate and uses it, whatever hints DLI gives.
+func TestAdaptiveRateLimit(t *testing.T) {
 	if testing.Short() {
 		t.Skip("takes three minutes")
 	}
@@ -55,7 +55,7 @@ func TestThrottledBelowItsRate(t *testing.T) {
 	})
 }
 
-// gateway admits so many requests in each second of the clock.
+// gateway admits a number of requests in each second of the clock.
 type gateway struct {
 	limit   int64
 	service http.Handler
@@ -86,7 +86,6 @@ func (g *gateway) admits() bool {
 	return true
 }
 
-// ServeHTTP answers one request.
 func (g *gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if g.admits() {
 		g.service.ServeHTTP(w, r)
@@ -97,11 +96,11 @@ func (g *gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	_, _ = w.Write([]byte(`{"error_msg":"The throttling threshold has been reached","error_code":"APIGW.0308","request_id":"r1"}`))
 }
 
-// usesWhatIsAdmitted has 500 jobs watched, and looks at two minutes after the
-// first.
+// usesWhatIsAdmitted watches 500 jobs and measures two minutes, after one minute of
+// warm-up.
 func (w *world) usesWhatIsAdmitted(perSecond int, counts func() (answered, throttled int64)) {
 	w.Helper()
-	w.options.Schedule.ListInterval = 0 // which would need fewer requests
+	w.options.Schedule.ListInterval = 0 // lists would need fewer requests
 	for i := range 500 {
 		id := fmt.Sprintf("job-%d", i)
 		w.runs(id)
@@ -115,9 +114,9 @@ func (w *world) usesWhatIsAdmitted(perSecond int, counts func() (answered, throt
 	answeredAfter, throttledAfter := counts()
 	could := float64(perSecond) * time.Since(began).Seconds()
 	answered, throttled := float64(answeredAfter-answeredBefore), float64(throttledAfter-throttledBefore)
-	w.Logf("%.0f answers of %.0f that DLI admits, and %.0f × 429", answered, could, throttled)
+	w.Logf("%.0f responses of %.0f that DLI admits, and %.0f × 429", answered, could, throttled)
 	if answered < 0.8*could {
-		w.Errorf("%.0f answers, want 80 %% of the %.0f that DLI admits", answered, could)
+		w.Errorf("%.0f responses, want 80 %% of the %.0f that DLI admits", answered, could)
 	}
 	if throttled > 0.1*(answered+throttled) {
 		w.Errorf("%.0f × 429 of %.0f requests, want at most a tenth", throttled, answered+throttled)

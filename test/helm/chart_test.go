@@ -14,19 +14,14 @@ See the License for the specific language governing permissions and
 limitations under the License.
 */
 
-// Package helm tests the chart of config/helm with the real Helm: what it
-// renders is what config/default installs, a real API server takes it, and
-// values that cannot be are refused. The files of a release are tested here too:
-// a chart is one of them.
+// Package helm tests the chart of config/helm with the real Helm: it renders the same
+// objects as config/default, a real API server accepts them, and invalid values are
+// rejected. It also tests the files of a release, which include the chart.
 package helm
 
 import (
-	"bytes"
 	"errors"
-	"fmt"
 	"io"
-	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -34,6 +29,8 @@ import (
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/util/yaml"
+
+	"github.com/dli-operator/dli-operator/test/testenv"
 )
 
 const (
@@ -42,7 +39,7 @@ const (
 	namespace = "dli-operator-system"
 )
 
-// everything turns on all that is off by default.
+// everything enables what is off by default.
 const everything = `
 metrics:
   serviceMonitor: {enabled: true}
@@ -51,17 +48,17 @@ metrics:
 networkPolicy: {enabled: true}
 `
 
-// namespaced is what config/namespaced installs.
+// namespaced renders the same objects as config/namespaced.
 const namespaced = `
 crds: {install: false}
 watchNamespaces: [team-a, team-b]
 rbac: {namespaced: true}
 `
 
-// render returns what a release of the chart consists of. values is YAML.
+// render returns the objects of a release of the chart. values is YAML.
 func render(t *testing.T, release, values string) ([]*unstructured.Unstructured, error) {
 	t.Helper()
-	text, err := run(t, helm(t), nil, values, "template", release, chart, "--namespace="+namespace, "--values=-")
+	text, err := testenv.Exec(t, nil, values, helm(t), "template", release, chart, "--namespace="+namespace, "--values=-")
 	if err != nil {
 		return nil, err
 	}
@@ -93,7 +90,7 @@ func parse(t *testing.T, text string) (objects []*unstructured.Unstructured) {
 	}
 }
 
-// find returns an object of a kind, by the end of its name; nil if there is none.
+// find returns the object of a kind whose name ends with suffix; nil if there is none.
 func find(objects []*unstructured.Unstructured, kind, suffix string) *unstructured.Unstructured {
 	i := slices.IndexFunc(objects, func(o *unstructured.Unstructured) bool {
 		return o.GetKind() == kind && strings.HasSuffix(o.GetName(), suffix)
@@ -104,26 +101,12 @@ func find(objects []*unstructured.Unstructured, kind, suffix string) *unstructur
 	return objects[i]
 }
 
-// helm is the path of a real one.
+// helm returns the path of the helm command.
 func helm(t *testing.T) string {
 	t.Helper()
-	out, err := run(t, "../../hack/build.sh", nil, "", "helm")
+	out, err := testenv.Exec(t, nil, "", "../../hack/build.sh", "helm")
 	if err != nil {
 		t.Fatal(err)
 	}
 	return filepath.Join(strings.TrimSpace(out), "helm")
-}
-
-// run returns what a program prints. Its error has what it complains about.
-func run(t *testing.T, program string, env []string, input string, args ...string) (string, error) {
-	t.Helper()
-	command := exec.CommandContext(t.Context(), program, args...)
-	command.Env = append(os.Environ(), env...)
-	command.Stdin = strings.NewReader(input)
-	var out, complaints bytes.Buffer
-	command.Stdout, command.Stderr = &out, &complaints
-	if err := command.Run(); err != nil {
-		return out.String(), fmt.Errorf("%s %s: %w\n%s", program, strings.Join(args, " "), err, complaints.String())
-	}
-	return out.String(), nil
 }

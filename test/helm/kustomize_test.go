@@ -30,7 +30,7 @@ import (
 	"github.com/dli-operator/dli-operator/test/testenv"
 )
 
-// Who chooses the one or the other way to install must get the same operator.
+// Both ways of installing must result in the same operator.
 func TestChartLikeKustomize(t *testing.T) {
 	t.Run("by default", func(t *testing.T) {
 		same(t, kustomize(t, filepath.Join(config, "default")), mustRender(t, "dli-operator", ""))
@@ -38,7 +38,7 @@ func TestChartLikeKustomize(t *testing.T) {
 	t.Run("with all optional components", func(t *testing.T) {
 		same(t, kustomize(t, withComponents(t)), mustRender(t, "dli-operator", everything))
 	})
-	t.Run("with the rights of some namespaces only", func(t *testing.T) {
+	t.Run("with permissions for some namespaces only", func(t *testing.T) {
 		same(t, kustomize(t, filepath.Join(config, "namespaced")), mustRender(t, "dli-operator", namespaced))
 	})
 }
@@ -55,15 +55,10 @@ func TestHelmLogsNothing(t *testing.T) {
 
 func kustomize(t *testing.T, dir string) []*unstructured.Unstructured {
 	t.Helper()
-	text, err := testenv.TryKubectl(t, "", "", "kustomize", dir)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return parse(t, text)
+	return parse(t, testenv.Kubectl(t, "", "", "kustomize", dir))
 }
 
-// withComponents returns a copy of config/default that takes the components
-// which are commented out in it.
+// withComponents returns a copy of config/default with the optional components enabled.
 func withComponents(t *testing.T) string {
 	t.Helper()
 	copied := t.TempDir()
@@ -73,12 +68,8 @@ func withComponents(t *testing.T) string {
 		}
 	}
 	file := filepath.Join(copied, "default", "kustomization.yaml")
-	text, err := os.ReadFile(file)
-	if err != nil {
-		t.Fatal(err)
-	}
-	text = regexp.MustCompile(`(?m)^#(components:|- )`).ReplaceAll(text, []byte("$1"))
-	if err := os.WriteFile(file, text, 0o600); err != nil {
+	text := regexp.MustCompile(`(?m)^#(components:|- )`).ReplaceAllString(testenv.Read(t, file), "$1")
+	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	return filepath.Dir(file)
@@ -87,17 +78,18 @@ func withComponents(t *testing.T) string {
 func same(t *testing.T, kustomized, charted []*unstructured.Unstructured) {
 	t.Helper()
 	want, got := normalized(kustomized), normalized(charted)
-	// Helm leaves the namespace to helm install --create-namespace.
+	// The chart leaves the namespace to helm install --create-namespace.
 	delete(want, "Namespace dli-operator-system")
 	if len(want) < 9 {
-		t.Fatalf("kustomize renders %d objects only", len(want))
+		t.Fatalf("kustomize renders only %d objects", len(want))
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("kustomize (-) and the chart (+) differ:\n%s", diff)
 	}
 }
 
-// normalized leaves out of objects what marks them as Helm's.
+// normalized returns the objects by name, without the labels and annotations that Helm
+// adds.
 func normalized(objects []*unstructured.Unstructured) map[string]any {
 	byName := map[string]any{}
 	for _, o := range objects {
@@ -114,8 +106,8 @@ func normalized(objects []*unstructured.Unstructured) map[string]any {
 		annotations := o.GetAnnotations()
 		delete(annotations, "helm.sh/resource-policy")
 		o.SetAnnotations(annotations)
-		// Several releases in one namespace must not take each other's pods for
-		// theirs.
+		// Helm adds it to the selectors too, so that releases in one namespace do not
+		// select each other's pods.
 		withoutKey(o.Object, "app.kubernetes.io/instance")
 		if metadata := o.Object["metadata"].(map[string]any); len(o.GetLabels()) == 0 {
 			delete(metadata, "labels")
@@ -125,7 +117,7 @@ func normalized(objects []*unstructured.Unstructured) map[string]any {
 	return byName
 }
 
-// withoutKey removes a key wherever it is.
+// withoutKey removes a key at all levels.
 func withoutKey(value any, key string) {
 	switch value := value.(type) {
 	case map[string]any:

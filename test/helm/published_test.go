@@ -29,6 +29,8 @@ import (
 	"testing"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+
+	"github.com/dli-operator/dli-operator/test/testenv"
 )
 
 const (
@@ -37,50 +39,46 @@ const (
 	repository = "ghcr.io/dli-operator/dli-operator"
 )
 
-// What make release makes, and what its users do with it. That two runs give the
-// same bytes is what verify.sh proves.
+// This tests the files of make release and what users do with them. verify.sh checks
+// that two runs produce the same bytes.
 func TestAPublishedRelease(t *testing.T) {
 	if testing.Short() {
 		t.Skip("it builds the managers of two platforms")
 	}
 	dir := filepath.Join(t.TempDir(), "dist")
-	if out, err := run(t, "../../hack/release/verify.sh", nil, "", published, dir); err != nil {
+	if out, err := testenv.Exec(t, nil, "", "../../hack/release/verify.sh", published, dir); err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
 	chart := filepath.Join(dir, "dli-operator-"+strings.TrimPrefix(published, "v")+".tgz")
 
-	t.Run("has the files that it should, and their checksums", func(t *testing.T) { checkFiles(t, dir) })
-	t.Run("has the files that the READMEs install", func(t *testing.T) { checkLinks(t, dir) })
-	t.Run("installs the image of its version", func(t *testing.T) {
-		text, err := os.ReadFile(filepath.Join(dir, "install.yaml"))
-		if err != nil {
-			t.Fatal(err)
-		}
-		checkObjects(t, parse(t, string(text)))
-		rendered, err := run(t, helm(t), nil, "", "template", "dli-operator", chart, "--namespace="+namespace)
+	t.Run("has the expected files and their checksums", func(t *testing.T) { checkFiles(t, dir) })
+	t.Run("has the files that the READMEs link to", func(t *testing.T) { checkLinks(t, dir) })
+	t.Run("installs the image of the release", func(t *testing.T) {
+		checkObjects(t, parse(t, testenv.Read(t, filepath.Join(dir, "install.yaml"))))
+		rendered, err := testenv.Exec(t, nil, "", helm(t), "template", "dli-operator", chart, "--namespace="+namespace)
 		if err != nil {
 			t.Fatal(err)
 		}
 		checkObjects(t, parse(t, rendered))
 	})
-	t.Run("has a chart that the linter of Helm is content with", func(t *testing.T) {
-		if out, err := run(t, helm(t), nil, "", "lint", "--strict", chart); err != nil {
+	t.Run("has a chart that passes helm lint", func(t *testing.T) {
+		if out, err := testenv.Exec(t, nil, "", helm(t), "lint", "--strict", chart); err != nil {
 			t.Errorf("%v\n%s", err, out)
 		}
 	})
-	t.Run("has an image that is called as it is installed", func(t *testing.T) {
+	t.Run("has an image with the name in the manifests", func(t *testing.T) {
 		index := fileOf(t, filepath.Join(dir, "dli-operator-"+published+"-image.tar"), "index.json")
 		if want := `"` + repository + ":" + published + `"`; !strings.Contains(string(index), want) {
 			t.Errorf("the archive does not name %s: %s", want, index)
 		}
 	})
-	t.Run("lists what the manager is made of", func(t *testing.T) { checkComponents(t, dir) })
-	t.Run("is installed, upgraded, rolled back and removed, and the jobs stay", func(t *testing.T) {
+	t.Run("has an SBOM of the manager", func(t *testing.T) { checkComponents(t, dir) })
+	t.Run("is installed, upgraded, rolled back and removed without losing jobs", func(t *testing.T) {
 		old := filepath.Join(t.TempDir(), "dist")
-		if out, err := run(t, "../../hack/release/release.sh", nil, "", previous, old); err != nil {
+		if out, err := testenv.Exec(t, nil, "", "../../hack/release/release.sh", previous, old); err != nil {
 			t.Fatalf("%v\n%s", err, out)
 		}
-		live(t, filepath.Join(old, "dli-operator-"+strings.TrimPrefix(previous, "v")+".tgz"), chart, filepath.Join(dir, "install.yaml"))
+		upgradeAndRemove(t, filepath.Join(old, "dli-operator-"+strings.TrimPrefix(previous, "v")+".tgz"), chart, filepath.Join(dir, "install.yaml"))
 	})
 }
 
@@ -106,47 +104,37 @@ func checkFiles(t *testing.T, dir string) {
 	if !slices.Equal(names, want) {
 		t.Errorf("the files are %q, want %q", names, want)
 	}
-	sums, err := os.ReadFile(filepath.Join(dir, "checksums.txt"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	if n := strings.Count(string(sums), "\n"); n != len(want)-1 {
+	if n := strings.Count(testenv.Read(t, filepath.Join(dir, "checksums.txt")), "\n"); n != len(want)-1 {
 		t.Errorf("%d files have a checksum, want %d", n, len(want)-1)
 	}
-	if out, err := run(t, "bash", nil, "", "-c", `cd "$0" && { sha256sum --check checksums.txt || shasum -a 256 --check checksums.txt; }`, dir); err != nil {
+	if out, err := testenv.Exec(t, nil, "", "bash", "-c", `cd "$0" && { sha256sum --check checksums.txt || shasum -a 256 --check checksums.txt; }`, dir); err != nil {
 		t.Errorf("%v\n%s", err, out)
 	}
-	notes, err := os.ReadFile(filepath.Join(dir, "release-notes.md"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	if !strings.HasPrefix(string(notes), "# "+published+"\n\n### ") || strings.Contains(string(notes), "\n## ") {
+	notes := testenv.Read(t, filepath.Join(dir, "release-notes.md"))
+	if !strings.HasPrefix(notes, "# "+published+"\n\n### ") || strings.Contains(notes, "\n## ") {
 		t.Errorf("the notes are not one section of the changelog:\n%s", notes)
 	}
 }
 
-// checkLinks looks for what the READMEs take from a release page.
+// checkLinks checks the links of the READMEs to release files.
 func checkLinks(t *testing.T, dir string) {
 	t.Helper()
 	for _, page := range []string{"../../README.md", "../../docs/README.zh-CN.md"} {
-		text, err := os.ReadFile(page)
-		if err != nil {
-			t.Fatal(err)
-		}
-		links := regexp.MustCompile(`/releases/download/(v[^/]+)/(\S+)`).FindAllStringSubmatch(string(text), -1)
+		links := regexp.MustCompile(`/releases/download/(v[^/]+)/(\S+)`).FindAllStringSubmatch(testenv.Read(t, page), -1)
 		if len(links) < 2 {
-			t.Errorf("%s takes %d files from a release", page, len(links))
+			t.Errorf("%s links to only %d release files", page, len(links))
 		}
 		for _, link := range links {
 			name := strings.ReplaceAll(link[2], strings.TrimPrefix(link[1], "v"), strings.TrimPrefix(published, "v"))
 			if _, err := os.Stat(filepath.Join(dir, name)); err != nil {
-				t.Errorf("%s takes %s from a release, which has no such file", page, link[2])
+				t.Errorf("%s links to %s, which is not in the release", page, link[2])
 			}
 		}
 	}
 }
 
-// checkObjects finds the image of the release, and no other, in what is installed.
+// checkObjects checks that the objects include the Deployment, with the image of the
+// release.
 func checkObjects(t *testing.T, objects []*unstructured.Unstructured) {
 	t.Helper()
 	for _, kind := range []string{"CustomResourceDefinition", "ClusterRole", "ClusterRoleBinding", "ServiceAccount", "Deployment"} {
@@ -154,16 +142,12 @@ func checkObjects(t *testing.T, objects []*unstructured.Unstructured) {
 			t.Errorf("there is no %s", kind)
 		}
 	}
-	containers, _, err := unstructured.NestedSlice(find(objects, "Deployment", "").Object, "spec", "template", "spec", "containers")
-	if err != nil || len(containers) != 1 {
-		t.Fatalf("want one container, got %v, %v", containers, err)
-	}
-	if got := containers[0].(map[string]any)["image"]; got != repository+":"+published {
+	if got := container(t, objects)["image"]; got != repository+":"+published {
 		t.Errorf("the image is %v", got)
 	}
 }
 
-// fileOf returns a file of an archive.
+// fileOf returns a file of a tar archive.
 func fileOf(t *testing.T, path, name string) []byte {
 	t.Helper()
 	file, err := os.Open(path)
@@ -194,10 +178,7 @@ func fileOf(t *testing.T, path, name string) []byte {
 func checkComponents(t *testing.T, dir string) {
 	t.Helper()
 	for _, platform := range []string{"linux-amd64", "linux-arm64"} {
-		text, err := os.ReadFile(filepath.Join(dir, "dli-operator-"+published+"-"+platform+".cdx.json"))
-		if err != nil {
-			t.Fatal(err)
-		}
+		text := testenv.Read(t, filepath.Join(dir, "dli-operator-"+published+"-"+platform+".cdx.json"))
 		var bom struct {
 			BOMFormat string
 			Metadata  struct {
@@ -205,11 +186,11 @@ func checkComponents(t *testing.T, dir string) {
 			}
 			Components []struct{ Name, Version string }
 		}
-		if err := json.Unmarshal(text, &bom); err != nil {
+		if err := json.Unmarshal([]byte(text), &bom); err != nil {
 			t.Fatal(err)
 		}
 		if bom.BOMFormat != "CycloneDX" || bom.Metadata.Component.Name != "github.com/dli-operator/dli-operator" || bom.Metadata.Component.Version != published {
-			t.Errorf("%s: the SBOM is of %+v", platform, bom.Metadata)
+			t.Errorf("%s: the SBOM describes %+v", platform, bom.Metadata)
 		}
 		listed := map[string]bool{}
 		for _, component := range bom.Components {
@@ -217,14 +198,14 @@ func checkComponents(t *testing.T, dir string) {
 		}
 		for _, want := range []string{"std", "k8s.io/client-go", "sigs.k8s.io/controller-runtime", "github.com/huaweicloud/huaweicloud-sdk-go-v3"} {
 			if !listed[want] {
-				t.Errorf("%s: the SBOM does not list %s with its version", platform, want)
+				t.Errorf("%s: the SBOM does not list %s with a version", platform, want)
 			}
 		}
 	}
 }
 
-// live does with a real API server what the users of two releases do.
-func live(t *testing.T, old, current, manifest string) {
+// upgradeAndRemove goes through the life of two releases on a real API server.
+func upgradeAndRemove(t *testing.T, old, current, manifest string) {
 	t.Helper()
 	c := newCluster(t, "")
 	image := func() string {
@@ -233,7 +214,7 @@ func live(t *testing.T, old, current, manifest string) {
 	}
 	expect := func(step, version string) {
 		if got := image(); got != repository+":"+version {
-			t.Errorf("%s: the image is %s, want that of %s", step, got, version)
+			t.Errorf("%s: the image is %s, want version %s", step, got, version)
 		}
 		c.kubectl("", "get", "dlijob", "report")
 	}
@@ -249,43 +230,39 @@ func live(t *testing.T, old, current, manifest string) {
 	c.helm("", "uninstall", "dli-operator", "--namespace="+namespace)
 	c.kubectl("", "get", "dlijob", "report")
 
-	// The other way to install takes over what Helm has left.
+	// kubectl apply takes over the CRDs that helm uninstall keeps.
 	c.kubectl("", "apply", "--server-side", "--force-conflicts", "-f", manifest)
 	expect("kubectl apply", published)
-	if out, err := run(t, "bash", []string{"KUBECONFIG=" + c.kubeconfig, "PATH=" + os.Getenv("KUBEBUILDER_ASSETS") + ":" + os.Getenv("PATH")}, "", "-euo", "pipefail", "-c", removal(t)); err != nil {
+	if out, err := testenv.Exec(t, []string{"KUBECONFIG=" + c.kubeconfig, "PATH=" + os.Getenv("KUBEBUILDER_ASSETS") + ":" + os.Getenv("PATH")}, "", "bash", "-euo", "pipefail", "-c", removal(t)); err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
 	c.kubectl("", "get", "dlijob", "report")
 	if left := c.kubectl("", "get", "clusterroles,clusterrolebindings", "--output=name"); strings.Contains(left, "dli") {
-		t.Errorf("these are left: %s", left)
+		t.Errorf("not removed: %s", left)
 	}
-	// What has gone already need not go again.
+	// Most objects are gone already; this removes the CRDs.
 	c.kubectl("", "delete", "-f", manifest, "--ignore-not-found", "--wait=false")
 	c.kubectl("", "wait", "--for=delete", "crd/dlijobs.dli.huaweicloud.com", "crd/dliconnections.dli.huaweicloud.com")
 }
 
-// removal is what the documentation says removes everything but the CRDs.
+// removal returns the documented commands that remove everything but the CRDs.
 func removal(t *testing.T) string {
 	t.Helper()
-	page, err := os.ReadFile("../../docs/operations.md")
-	if err != nil {
-		t.Fatal(err)
-	}
-	found := regexp.MustCompile("(?ms)^```shell\n(kubectl delete namespace .*?)^```$").FindSubmatch(page)
+	found := regexp.MustCompile("(?ms)^```shell\n(kubectl delete namespace .*?)^```$").FindStringSubmatch(testenv.Read(t, "../../docs/operations.md"))
 	if found == nil {
 		t.Fatal("docs/operations.md does not say how to keep the CRDs")
 	}
-	return string(found[1])
+	return found[1]
 }
 
-func TestAReleaseHasAVersion(t *testing.T) {
+func TestInvalidReleaseVersions(t *testing.T) {
 	for _, version := range []string{"latest", "dev", "0.2.0", "v0.2", "v01.2.0", "v0.2.0+build", "v0.2.0 ", ""} {
 		dir := filepath.Join(t.TempDir(), "dist")
-		if _, err := run(t, "../../hack/release/release.sh", nil, "", version, dir); err == nil {
-			t.Errorf("%q is taken for a version", version)
+		if _, err := testenv.Exec(t, nil, "", "../../hack/release/release.sh", version, dir); err == nil {
+			t.Errorf("%q is accepted as a version", version)
 		}
 		if _, err := os.Stat(dir); err == nil {
-			t.Errorf("%q: there are files", version)
+			t.Errorf("%q: files were written", version)
 		}
 	}
 }

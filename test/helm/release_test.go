@@ -24,9 +24,8 @@ import (
 	"github.com/dli-operator/dli-operator/test/testenv"
 )
 
-// A cluster from the first release to the last, with the real Helm and a real
-// API server. There are no nodes, so nothing runs.
-func TestTheLifeOfReleases(t *testing.T) {
+// This runs on a real API server. There are no nodes, so no pods run.
+func TestReleases(t *testing.T) {
 	c := newCluster(t, "testdata/prometheus-operator.yaml")
 
 	c.install("dli-operator", "")
@@ -35,35 +34,26 @@ func TestTheLifeOfReleases(t *testing.T) {
 	c.install("second", everyValue)
 	c.install("third", custom+"crds: {install: false}")
 
-	t.Run("the operator has its rights and no more", func(t *testing.T) {
-		as := "--as=system:serviceaccount:" + namespace + ":dli-operator-controller-manager"
-		for question, want := range map[string]string{
-			"get secrets": "yes", "list secrets": "no", "patch dlijobs/status": "yes", "patch dlijobs": "no",
+	t.Run("the operator has the permissions it needs and no others", func(t *testing.T) {
+		c.checkRights(t, "dli-operator-controller-manager", map[string]string{
+			"get secrets": "yes", "list secrets": "no", "patch dlijobs --subresource=status": "yes", "patch dlijobs": "no",
 			"create tokenreviews.authentication.k8s.io": "yes", "create leases.coordination.k8s.io": "yes",
-		} {
-			verb, resource, _ := strings.Cut(question, " ")
-			resource, subresource, _ := strings.Cut(resource, "/")
-			// It exits with an error to say no.
-			got, _ := testenv.TryKubectl(t, c.kubeconfig, "", "auth", "can-i", verb, resource, "--subresource="+subresource, "-n", namespace, as)
-			if strings.TrimSpace(got) != want {
-				t.Errorf("may %s: %q, want %s", question, got, want)
-			}
-		}
+		})
 	})
 
-	t.Run("a namespaced one has the rights of its namespaces and no more", c.installNamespaced)
+	t.Run("a namespaced operator has permissions in its namespaces only", c.installNamespaced)
 
 	for _, release := range []string{"namespaced", "third", "second", "dli-operator"} {
 		c.helm("", "uninstall", release, "--namespace="+namespace)
 	}
 	if left := c.kubectl("", "get", "deployments,clusterroles,roles,rolebindings,serviceaccounts", "-A", "-o", "name", "-l", "app.kubernetes.io/name=dli-operator"); left != "" {
-		t.Errorf("helm uninstall leaves %s", left)
+		t.Errorf("helm uninstall keeps %s", left)
 	}
 	if left := c.kubectl("", "get", "dlijobs", "-o", "name"); !strings.Contains(left, "report") {
-		t.Error("helm uninstall takes the DLIJobs along")
+		t.Error("helm uninstall deletes the DLIJobs")
 	}
 	if going := c.kubectl("", "get", "crd", "dlijobs.dli.huaweicloud.com", "-o", "jsonpath={.metadata.deletionTimestamp}"); going != "" {
-		t.Error("helm uninstall takes the CRDs along, and with them the DLIJobs")
+		t.Error("helm uninstall deletes the CRDs, and so the DLIJobs")
 	}
 	c.install("dli-operator", "")
 }
@@ -74,17 +64,21 @@ func (c cluster) installNamespaced(t *testing.T) {
 		c.kubectl("", "create", "namespace", name)
 	}
 	c.install("namespaced", namespaced+"defaultConnection: shared/dli")
-	as := "--as=system:serviceaccount:" + namespace + ":namespaced-dli-operator-controller-manager"
-	for question, want := range map[string]string{
+	c.checkRights(t, "namespaced-dli-operator-controller-manager", map[string]string{
 		"list dlijobs -n team-a": "yes", "get secrets -n team-b": "yes", "create events.events.k8s.io -n team-a": "yes",
-		"create leases.coordination.k8s.io -n " + namespace: "yes",
-		"watch dliconnections -n shared":                    "yes", "get secrets -n shared": "yes", "list dlijobs -n shared": "no",
+		"create leases.coordination.k8s.io": "yes", "watch dliconnections -n shared": "yes", "get secrets -n shared": "yes", "list dlijobs -n shared": "no",
 		"list dlijobs -A": "no", "list dliconnections -A": "no", "get secrets -n default": "no", "list secrets -n team-a": "no",
 		"list namespaces": "no", "create tokenreviews.authentication.k8s.io": "no",
-	} {
-		// It exits with an error to say no.
-		got, _ := testenv.TryKubectl(t, c.kubeconfig, "", append([]string{"auth", "can-i", as}, strings.Fields(question)...)...)
-		if strings.TrimSpace(got) != want {
+	})
+}
+
+// checkRights asks the API server what a ServiceAccount may do in the release's
+// namespace, or in the one that the question names.
+func (c cluster) checkRights(t *testing.T, account string, answers map[string]string) {
+	t.Helper()
+	for question, want := range answers {
+		args := append([]string{"-n", namespace, "--as=system:serviceaccount:" + namespace + ":" + account}, strings.Fields(question)...)
+		if got := testenv.CanI(t, c.kubeconfig, args...); got != want {
 			t.Errorf("may %s: %q, want %s", question, got, want)
 		}
 	}
@@ -97,20 +91,19 @@ metadata: {name: report}
 spec: {jobID: "1"}
 `
 
-// cluster is what Helm works on.
 type cluster struct {
 	*testing.T
 	kubeconfig string
 }
 
-// newCluster starts a control plane with the custom resources of a file.
+// newCluster starts a control plane with the CRDs of a file.
 func newCluster(t *testing.T, crds string) cluster {
 	t.Helper()
 	return cluster{t, testenv.KubeConfig(t, testenv.Run(t, crds).Config(), "")}
 }
 
-// install installs or upgrades a release. Fields that the API server does not
-// know are errors.
+// install installs or upgrades a release. Fields that are unknown to the API server are
+// errors.
 func (c cluster) install(release, values string) {
 	c.Helper()
 	c.helm(values, "upgrade", "--install", release, chart, "--namespace="+namespace, "--create-namespace", "--values=-")
@@ -121,7 +114,7 @@ func (c cluster) install(release, values string) {
 
 func (c cluster) helm(input string, args ...string) string {
 	c.Helper()
-	out, err := run(c.T, helm(c.T), []string{"KUBECONFIG=" + c.kubeconfig, "HOME=" + filepath.Dir(c.kubeconfig)}, input, args...)
+	out, err := testenv.Exec(c.T, []string{"KUBECONFIG=" + c.kubeconfig, "HOME=" + filepath.Dir(c.kubeconfig)}, input, helm(c.T), args...)
 	if err != nil {
 		c.Fatal(err)
 	}
@@ -133,7 +126,7 @@ func (c cluster) kubectl(input string, args ...string) string {
 	return testenv.Kubectl(c.T, c.kubeconfig, input, args...)
 }
 
-// everyValue has something in every list and map.
+// everyValue sets every list and map.
 const everyValue = `
 image: {repository: "registry.example.com:5000/dli-operator", digest: "sha256:` + digest + `", pullPolicy: Always}
 imagePullSecrets: [{name: registry}]

@@ -17,15 +17,16 @@ limitations under the License.
 package helm
 
 import (
-	"os"
 	"slices"
 	"strings"
 	"testing"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+
+	"github.com/dli-operator/dli-operator/test/testenv"
 )
 
-func TestRefusedValues(t *testing.T) {
+func TestInvalidValues(t *testing.T) {
 	for values, says := range map[string]string{
 		"replica: 1":    "replica",
 		"replicas: -1":  "/replicas",
@@ -64,7 +65,7 @@ func TestRefusedValues(t *testing.T) {
 		"fullnameOverride: DLI":                                   "/fullnameOverride",
 	} {
 		if _, err := render(t, "dli-operator", values); err == nil || !strings.Contains(err.Error(), says) {
-			t.Errorf("%s: the error is %v, want one that says %s", values, err, says)
+			t.Errorf("%s: error is %v, want one with %q", values, err, says)
 		}
 	}
 }
@@ -100,32 +101,34 @@ func TestValuesBecomeFlags(t *testing.T) {
 		t.Errorf("the flags are %q, want %q", got, want)
 	}
 
-	source, err := os.ReadFile("../../main.go")
-	if err != nil {
-		t.Fatal(err)
-	}
+	source := testenv.Read(t, "../../main.go")
 	for _, arg := range got {
 		name, _, _ := strings.Cut(strings.TrimPrefix(arg, "--"), "=")
-		if known := strings.Contains(string(source), `, "`+name+`", `); !known && !strings.HasPrefix(name, "zap-") {
+		if known := strings.Contains(source, `, "`+name+`", `); !known && !strings.HasPrefix(name, "zap-") {
 			t.Errorf("the operator has no flag --%s", name)
 		}
 	}
 }
 
-func arguments(t *testing.T, objects []*unstructured.Unstructured) []string {
+func container(t *testing.T, objects []*unstructured.Unstructured) map[string]any {
 	t.Helper()
 	containers, _, err := unstructured.NestedSlice(find(objects, "Deployment", "").Object, "spec", "template", "spec", "containers")
 	if err != nil || len(containers) != 1 {
 		t.Fatalf("want one container, got %v, %v", containers, err)
 	}
-	args, _, err := unstructured.NestedStringSlice(containers[0].(map[string]any), "args")
+	return containers[0].(map[string]any)
+}
+
+func arguments(t *testing.T, objects []*unstructured.Unstructured) []string {
+	t.Helper()
+	args, _, err := unstructured.NestedStringSlice(container(t, objects), "args")
 	if err != nil {
 		t.Fatal(err)
 	}
 	return args
 }
 
-func TestTurnedOff(t *testing.T) {
+func TestDisabledObjects(t *testing.T) {
 	all := mustRender(t, "dli-operator", everything)
 	for values, absent := range map[string][][2]string{
 		"crds: {install: false}":                      {{"CustomResourceDefinition", ""}},
@@ -136,20 +139,20 @@ func TestTurnedOff(t *testing.T) {
 		"podDisruptionBudget: {enabled: false}":       {{"PodDisruptionBudget", ""}},
 		"serviceAccount: {create: false, name: mine}": {{"ServiceAccount", ""}},
 	} {
-		// One replica, because without leader election there must not be more.
+		// Without leader election, only one replica is allowed.
 		objects := mustRender(t, "dli-operator", values+"\nreplicas: 1")
 		for _, what := range absent {
 			if find(all, what[0], what[1]) == nil {
-				t.Fatalf("there never is a %s %s", what[0], what[1])
+				t.Fatalf("%s %s is never rendered", what[0], what[1])
 			}
 			if found := find(objects, what[0], what[1]); found != nil {
-				t.Errorf("%s: there is a %s %s", values, what[0], found.GetName())
+				t.Errorf("%s: renders %s %s", values, what[0], found.GetName())
 			}
 		}
 	}
 }
 
-// Who has no rights outside of some namespaces can install nothing there.
+// Users with access to some namespaces only cannot install cluster-scoped objects.
 func TestNamespacedRelease(t *testing.T) {
 	for _, more := range []string{
 		"networkPolicy: {enabled: true}\nmetrics: {rules: {enabled: true}, dashboard: {enabled: true}}",
@@ -158,7 +161,7 @@ func TestNamespacedRelease(t *testing.T) {
 	} {
 		for _, o := range mustRender(t, "dli-operator", namespaced+more) {
 			if o.GetNamespace() == "" {
-				t.Errorf("%s: there is a %s %s", more, o.GetKind(), o.GetName())
+				t.Errorf("%s: renders %s %s", more, o.GetKind(), o.GetName())
 			}
 		}
 	}
@@ -173,7 +176,7 @@ func TestTwoReleases(t *testing.T) {
 	}
 	for _, o := range second {
 		if names[o.GetKind()+" "+o.GetName()] {
-			t.Errorf("both have the %s %s", o.GetKind(), o.GetName())
+			t.Errorf("both releases have the %s %s", o.GetKind(), o.GetName())
 		}
 	}
 	selector := func(objects []*unstructured.Unstructured) string {
@@ -181,7 +184,7 @@ func TestTwoReleases(t *testing.T) {
 		return found
 	}
 	if selector(first) == selector(second) {
-		t.Errorf("both take pods of instance %s for theirs", selector(first))
+		t.Errorf("both releases select pods of instance %s", selector(first))
 	}
 }
 
@@ -195,8 +198,8 @@ func TestUninstall(t *testing.T) {
 	}
 }
 
-func TestTheLinterOfHelmIsContent(t *testing.T) {
-	if out, err := run(t, helm(t), nil, "", "lint", "--strict", chart); err != nil {
+func TestHelmLint(t *testing.T) {
+	if out, err := testenv.Exec(t, nil, "", helm(t), "lint", "--strict", chart); err != nil {
 		t.Errorf("%v\n%s", err, out)
 	}
 }

@@ -27,17 +27,18 @@ import (
 
 	"github.com/dli-operator/dli-operator/api/v1alpha1"
 	"github.com/dli-operator/dli-operator/internal/dli/dlitest"
+	"github.com/dli-operator/dli-operator/test/testenv"
 )
 
-// config/default grants the operator exactly what it needs: kubectl applies it to a real API
-// server, and the operator then runs as its ServiceAccount with the arguments of its
-// Deployment.
+// config/default grants the operator exactly the permissions that it needs: kubectl
+// applies it to a real API server, and the operator then runs as its ServiceAccount
+// with the arguments of its Deployment.
 func TestInstalledAsDocumented(t *testing.T) {
 	c := newCluster(t, "default")
 	pod := c.deployed()[manager]
 	c.startPod(pod)
 
-	dli := newDLI(t)
+	dli := testenv.DLI(t, dlitest.WithRequestLog())
 	const id = "208b08d4-0dc2-4dd7-8879-ddd4c020d7aa"
 	dli.SetJob(dlitest.Query(id).Finishes(4))
 	c.connect(dli, "default")
@@ -46,14 +47,14 @@ func TestInstalledAsDocumented(t *testing.T) {
 		Spec:       v1alpha1.DLIJobSpec{JobID: id, TTLSecondsAfterFinished: new(int32(1))},
 	}
 	c.create(job)
-	c.eventually("the job has ended, was told of, and is deleted by its TTL", func() bool {
+	c.eventually("the DLIJob is deleted after its TTL", func() bool {
 		return apierrors.IsNotFound(c.Get(t.Context(), client.ObjectKeyFromObject(job), job))
 	})
 	if events := c.kubectl("get", "events.events.k8s.io", "-n", "default"); !strings.Contains(events, "JobFinished") {
-		t.Errorf("no event tells of the end:\n%s", events)
+		t.Errorf("there is no Event about the end:\n%s", events)
 	}
 	if leases := c.leases(); !slices.Contains(leases, "dli-operator") {
-		t.Errorf("nobody holds the lease: %v", leases)
+		t.Errorf("the operator does not hold the lease: %v", leases)
 	}
 
 	t.Run("config/sharded adds two more operators", func(t *testing.T) {
@@ -76,10 +77,10 @@ func TestInstalledAsDocumented(t *testing.T) {
 		if len(selectors) != 3 {
 			t.Errorf("want three operators with a selector each, got %v", selectors)
 		}
-		c.eventually("each of three more operators holds a lease", func() bool { return len(c.leases()) == 4 })
+		c.eventually("each of the three new operators holds a lease", func() bool { return len(c.leases()) == 4 })
 	})
 
-	t.Run("the ServiceAccount can do no more than that", func(t *testing.T) {
+	t.Run("the ServiceAccount has no other permissions", func(t *testing.T) {
 		for _, forbidden := range [][]string{
 			{"list", "secrets"}, {"watch", "secrets"}, {"create", "secrets"}, {"delete", "secrets"}, {"update", "secrets"},
 			{"create", "dlijobs"}, {"update", "dlijobs"}, {"patch", "dlijobs"}, {"patch", "dliconnections"}, {"delete", "dliconnections"},

@@ -17,7 +17,6 @@ limitations under the License.
 package install
 
 import (
-	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -33,16 +32,16 @@ import (
 	"github.com/dli-operator/dli-operator/test/testenv"
 )
 
-// soon is how long the operator may take to report a missing permission.
+// soon limits how long the operator takes to report a missing permission.
 const soon = 20 * time.Second
 
-// A user with access to some namespaces only installs config/namespaced in them, and the
-// operator works there and cannot read other namespaces.
+// A user with access to only some namespaces installs config/namespaced. The operator
+// works there and cannot read other namespaces.
 func TestInstalledNamespaced(t *testing.T) {
 	c := newCluster(t, "crd")
 	for _, name := range []string{namespace, "team-a", "team-b"} {
 		c.kubectl("create", "namespace", name)
-		c.giveAway(name, "owner")
+		c.makeOwner(name, "owner")
 	}
 	c.kubectl("apply", "-k", config+"/namespaced", "--as=owner")
 
@@ -50,25 +49,25 @@ func TestInstalledNamespaced(t *testing.T) {
 	operator := c.startPod(pod)
 	c.eventually("the operator is ready", operator.ready)
 
-	w := namespacedWorld{*c, newDLI(t)}
+	w := namespacedWorld{*c, testenv.DLI(t, dlitest.WithRequestLog())}
 	w.populate()
 
 	for _, watched := range []string{"team-a/own", "team-b/own", "team-a/opened"} {
 		w.eventuallyIs(watched, v1alpha1.ReasonJobFinished)
 	}
 	if events := c.kubectl("get", "events.events.k8s.io", "-n", "team-a"); !strings.Contains(events, "JobFinished") {
-		t.Errorf("no event tells of the end:\n%s", events)
+		t.Errorf("there is no Event about the end:\n%s", events)
 	}
 	if leases := c.leases(); !slices.Contains(leases, "dli-operator") {
-		t.Errorf("nobody holds the lease: %v", leases)
+		t.Errorf("the operator does not hold the lease: %v", leases)
 	}
-	t.Run("what it may not read it says", w.saysWhatItMayNotRead)
-	t.Run("other namespaces are not touched", w.leavesOthersAlone)
-	t.Run("the ServiceAccount can do no more than that", func(t *testing.T) {
+	t.Run("it reports which permission is missing", w.saysWhatItMayNotRead)
+	t.Run("other namespaces are not watched", w.leavesOthersAlone)
+	t.Run("the ServiceAccount has no other permissions", func(t *testing.T) {
 		c.mayNotReadTheCluster(t, "--as="+userOf(pod))
 	})
 	operator.Stop(time.Minute)
-	t.Run("a right that is given counts from the next start on", func(t *testing.T) {
+	t.Run("a permission granted later is used after a restart", func(t *testing.T) {
 		w.T = t
 		w.kubectl("create", "clusterrole", "namespace-reader", "--verb=get,list,watch", "--resource=namespaces")
 		w.kubectl("create", "clusterrolebinding", "namespace-reader", "--clusterrole=namespace-reader",
@@ -83,18 +82,18 @@ func TestInstalledNamespaced(t *testing.T) {
 		"a namespace without a Role":                         {"--watch-namespaces=team-a,default", "list and watch dlijobs.dli.huaweicloud.com in namespace default", "--watch-namespaces"},
 		"a default connection in a namespace without a Role": {"--default-connection=default/default", "list and watch dliconnections.dli.huaweicloud.com in namespace default", "--default-connection"},
 	} {
-		t.Run("a right that is missing is named, soon: "+name, func(t *testing.T) {
+		t.Run("it exits with the missing permission: "+name, func(t *testing.T) {
 			c.exitsSaying(t, account, []string{"--watch-namespaces=team-a", test.arg}, test.says, test.wayOut)
 		})
 	}
-	t.Run("where nobody may ask what is allowed, what is forbidden tells", func(t *testing.T) {
+	t.Run("it exits with the missing permission even if it cannot check its permissions", func(t *testing.T) {
 		c.kubectl("delete", "clusterrolebinding", "system:basic-user")
 		c.exitsSaying(t, account, []string{"--watch-namespaces=team-a"}, "cannot check the operator's permissions", "lacks a permission: ")
 	})
 }
 
-// giveAway gives a user full access to a namespace.
-func (c *cluster) giveAway(namespace, user string) {
+// makeOwner gives a user full access to a namespace.
+func (c *cluster) makeOwner(namespace, user string) {
 	c.Helper()
 	everything := []string{"*"}
 	m := metav1.ObjectMeta{Namespace: namespace, Name: user}
@@ -110,7 +109,7 @@ func (c *cluster) giveAway(namespace, user string) {
 	}
 }
 
-// namespacedWorld has jobs in team-a and team-b, which are watched, and in the
+// namespacedWorld has DLIJobs in team-a and team-b, which are watched, and in the
 // default namespace, which is not.
 type namespacedWorld struct {
 	cluster
@@ -147,7 +146,7 @@ func (w namespacedWorld) populate() {
 	}
 }
 
-// watch creates a DLIJob for a job that will end.
+// watch creates a DLIJob for a job that finishes.
 func (w namespacedWorld) watch(key string, ref *v1alpha1.ConnectionReference) {
 	w.Helper()
 	namespace, name, _ := strings.Cut(key, "/")
@@ -159,7 +158,7 @@ func (w namespacedWorld) watch(key string, ref *v1alpha1.ConnectionReference) {
 	})
 }
 
-// eventuallyIs waits for a reason of a job's Ready condition, and returns its
+// eventuallyIs waits until a job's Ready condition has a reason, and returns its
 // message.
 func (w namespacedWorld) eventuallyIs(key, reason string) (message string) {
 	w.Helper()
@@ -184,19 +183,19 @@ func (w namespacedWorld) saysWhatItMayNotRead(t *testing.T) {
 	const needed = "get, list and watch on namespaces with a ClusterRole"
 	granted := w.eventuallyIs("team-a/granted", v1alpha1.ReasonConnectionNotAllowed)
 	if !strings.Contains(granted, needed) {
-		t.Errorf("a grant by selector does not work, and the job does not say why: %s", granted)
+		t.Errorf("the job does not say why the selector has no effect: %s", granted)
 	}
 	for job, connection := range map[string]string{"refused": "closed", "missing": "absent"} {
 		got := w.eventuallyIs("team-a/"+job, v1alpha1.ReasonConnectionNotAllowed)
 		if want := strings.ReplaceAll(granted, "selected", connection); got != want {
-			t.Errorf("a connection that is %s can be told from one that is granted by selector:\n%s\n%s", job, got, want)
+			t.Errorf("a connection that is %s can be distinguished from one with a selector:\n%s\n%s", job, got, want)
 		}
 	}
 	if unread := w.eventuallyIs("team-a/unread", v1alpha1.ReasonConnectionNotAllowed); !strings.Contains(unread, "does not read DLIConnections in namespace default") {
-		t.Errorf("a connection that is not read: %s", unread)
+		t.Errorf("the message for a connection in another namespace is %s", unread)
 	}
 	selected := &v1alpha1.DLIConnection{}
-	w.eventually("the connection says that its selector selects nothing", func() bool {
+	w.eventually("the connection reports that its selector has no effect", func() bool {
 		if err := w.Get(t.Context(), client.ObjectKey{Namespace: "team-b", Name: "selected"}, selected); err != nil {
 			t.Fatal(err)
 		}
@@ -211,7 +210,7 @@ func (w namespacedWorld) leavesOthersAlone(t *testing.T) {
 		t.Fatal(err)
 	}
 	if polls := w.dli.Log(job.Spec.JobID); len(polls) > 0 || len(job.Status.Conditions) > 0 {
-		t.Errorf("a job of another namespace was polled %d times and has the conditions %v", len(polls), job.Status.Conditions)
+		t.Errorf("a job in another namespace was polled %d times and has conditions %v", len(polls), job.Status.Conditions)
 	}
 }
 
@@ -230,32 +229,29 @@ func (c *cluster) mayNotReadTheCluster(t *testing.T, as string) {
 	rights := c.kubectl("auth", "can-i", "--list", "-n", "default", as)
 	for _, resource := range []string{"dli", "secrets", "events", "leases", "namespaces"} {
 		if strings.Contains(rights, resource) {
-			t.Errorf("has rights in the default namespace:\n%s", rights)
+			t.Errorf("has permissions in the default namespace:\n%s", rights)
 		}
 	}
 }
 
-// exitsSaying fails the test unless an operator with these arguments exits soon with an
-// error that says so, and was never ready.
+// exitsSaying fails the test unless an operator with these arguments soon exits with an
+// error that contains these texts, without having been ready.
 func (c cluster) exitsSaying(t *testing.T, kubeconfig string, args []string, says ...string) {
 	t.Helper()
 	c.T = t
 	o := c.start(kubeconfig, args...)
 	if !testenv.Within(soon, func() bool {
 		if o.ready() {
-			t.Error("says that it is ready")
+			t.Error("it became ready")
 		}
 		return o.Alive() != nil
 	}) {
-		t.Fatal("does not end")
+		t.Fatal("it does not exit")
 	}
-	said, err := os.ReadFile(o.Log)
-	if err != nil {
-		t.Fatal(err)
-	}
+	said := testenv.Read(t, o.Log)
 	for _, text := range says {
-		if o.ExitCode() == 0 || !strings.Contains(string(said), text) {
-			t.Errorf("ended with status %d, and does not say %q:\n%s", o.ExitCode(), text, said)
+		if o.ExitCode() == 0 || !strings.Contains(said, text) {
+			t.Errorf("exit code %d, and the log does not contain %q:\n%s", o.ExitCode(), text, said)
 		}
 	}
 }

@@ -42,28 +42,28 @@ func TestReadiness(t *testing.T) {
 	slow := slowAPIServer(t, c.plane.Config(), "/dliconnections")
 	behind := testenv.KubeConfig(t, &rest.Config{Host: slow.URL}, "")
 	standby, other := c.start(behind, "--leader-elect"), c.start(behind, "--leader-elect")
-	c.eventually("both ask for DLIConnections", func() bool { return slow.waiting.Load() == 2 })
+	c.eventually("both list DLIConnections", func() bool { return slow.waiting.Load() == 2 })
 	for _, waiting := range []*operator{standby, other} {
-		c.eventually("the operator lives", func() bool { return waiting.answers("/healthz") })
+		c.eventually("the operator is alive", func() bool { return waiting.answers("/healthz") })
 		if waiting.ready() {
-			t.Error("ready before it has seen the DLIConnections")
+			t.Error("ready before it has listed the DLIConnections")
 		}
 	}
 
 	began := time.Now()
 	other.Stop(time.Minute)
 	if took := time.Since(began); took > 10*time.Second {
-		t.Errorf("an operator whose caches are not filled takes %v to stop", took)
+		t.Errorf("an operator with unsynced caches takes %v to stop", took)
 	}
 
 	slow.release()
 	c.eventually("the standby is ready", standby.ready)
 }
 
-// slowServer is an API server that holds some requests until it is released.
+// slowServer is an API server that delays some requests until release is called.
 type slowServer struct {
 	*httptest.Server
-	// waiting counts the requests that wait.
+	// waiting counts the delayed requests.
 	waiting atomic.Int32
 	release func()
 }
@@ -82,7 +82,7 @@ func slowAPIServer(t *testing.T, config *rest.Config, path string) *slowServer {
 		Transport:     transport,
 		FlushInterval: -1, // watches
 		Rewrite:       func(r *httputil.ProxyRequest) { r.SetURL(target) },
-		ErrorHandler:  func(http.ResponseWriter, *http.Request, error) {}, // operators that are gone
+		ErrorHandler:  func(http.ResponseWriter, *http.Request, error) {}, // the operator has stopped
 	}
 	released := make(chan struct{})
 	slow := &slowServer{release: sync.OnceFunc(func() { close(released) })}

@@ -25,23 +25,24 @@ import (
 
 	"github.com/dli-operator/dli-operator/api/v1alpha1"
 	"github.com/dli-operator/dli-operator/internal/dli/dlitest"
+	"github.com/dli-operator/dli-operator/test/testenv"
 )
 
 const (
 	shardLabel = "dli.huaweicloud.com/shard"
-	// lease is how long a dead leader keeps its lease: client-go's default.
+	// lease is how long the lease of a dead leader lasts: the default of client-go.
 	lease = 15 * time.Second
-	// settled is more than a poll interval, and less than a lease.
+	// settled is longer than a poll interval and shorter than a lease.
 	settled = 5 * time.Second
 )
 
-// Two shards, of real processes, of which one has a standby: jobs move between
-// the shards, a leader is killed, and no job is lost or polled by two for
-// longer than a lease.
+// Two shards run as processes, one of them with a standby. Jobs move between the
+// shards, a leader is killed, and no job is lost, or polled by two operators for longer
+// than a lease.
 func TestShardsShareTheJobs(t *testing.T) {
 	c := newCluster(t, "crd")
 	c.kubectl("create", "namespace", namespace)
-	dli := newDLI(t)
+	dli := testenv.DLI(t, dlitest.WithRequestLog())
 	c.connect(dli, "default")
 
 	jobs := make([]*v1alpha1.DLIJob, 20)
@@ -79,7 +80,7 @@ func TestShardsShareTheJobs(t *testing.T) {
 		to := map[bool]string{true: "0", false: "1"}[i%2 == 0]
 		c.kubectl("label", "dlijob/"+job.Name, "--overwrite", shardLabel+"="+to)
 	}
-	polled("after it has moved", moved.Add(settled))
+	polled("after it moved", moved.Add(settled))
 	oncePerInterval(t, dli, jobs, moved.Add(settled))
 
 	killed := time.Now()
@@ -88,8 +89,8 @@ func TestShardsShareTheJobs(t *testing.T) {
 	oncePerInterval(t, dli, jobs, killed.Add(lease+settled))
 }
 
-// oncePerInterval fails the test if a job was polled more often than its interval of a second
-// allows: two operators would poll twice.
+// oncePerInterval fails the test if a job was polled more often than its interval of
+// one second allows, as two operators would.
 func oncePerInterval(t *testing.T, dli *dlitest.Server, jobs []*v1alpha1.DLIJob, since time.Time) {
 	t.Helper()
 	for _, job := range jobs {

@@ -14,7 +14,7 @@ See the License for the specific language governing permissions and
 limitations under the License.
 */
 
-// Package install tests the built operator as the manifests of config install it: their
+// Package install tests the built operator as the manifests in config install it: their
 // arguments, ServiceAccounts and probes, and several operators in one cluster.
 package install
 
@@ -26,13 +26,11 @@ import (
 	"testing"
 	"time"
 
-	"github.com/go-logr/logr"
 	appsv1 "k8s.io/api/apps/v1"
 	authenticationv1 "k8s.io/api/authentication/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/rest"
-	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/dli-operator/dli-operator/api/v1alpha1"
@@ -45,15 +43,14 @@ const (
 	namespace = "dli-operator-system"
 )
 
-// binary is the operator.
+// binary is the path of the operator.
 var binary string
 
 func TestMain(m *testing.M) {
-	ctrl.SetLogger(logr.Discard())
 	os.Exit(testenv.RunWithOperator(m, &binary))
 }
 
-// cluster is a control plane for one test, and a client with full access to it.
+// cluster is a control plane for one test, with a client that has full access.
 type cluster struct {
 	*testing.T
 	client.Client
@@ -61,16 +58,12 @@ type cluster struct {
 	kubeconfig string
 }
 
-// newCluster applies a kustomization of config.
+// newCluster starts a control plane and applies a kustomization of config.
 func newCluster(t *testing.T, kustomization string) *cluster {
 	t.Helper()
 	plane := testenv.Run(t, "")
-	c := &cluster{T: t, plane: plane, kubeconfig: testenv.KubeConfig(t, plane.Config(), "")}
+	c := &cluster{T: t, Client: testenv.Client(t, plane.Config()), plane: plane, kubeconfig: testenv.KubeConfig(t, plane.Config(), "")}
 	c.kubectl("apply", "-k", filepath.Join(config, kustomization))
-	var err error
-	if c.Client, err = client.New(plane.Config(), client.Options{Scheme: testenv.Scheme()}); err != nil {
-		t.Fatal(err)
-	}
 	return c
 }
 
@@ -79,18 +72,16 @@ func (c *cluster) kubectl(args ...string) string {
 	return testenv.Kubectl(c.T, c.kubeconfig, "", args...)
 }
 
-// canI returns the output of kubectl auth can-i, which also says no with its exit code.
 func (c *cluster) canI(args ...string) string {
 	c.Helper()
-	out, _ := testenv.TryKubectl(c.T, c.kubeconfig, "", append([]string{"auth", "can-i"}, args...)...)
-	return strings.TrimSpace(out)
+	return testenv.CanI(c.T, c.kubeconfig, args...)
 }
 
-// eventually fails the test if something is not so within a minute.
+// eventually fails the test if a condition is not met within a minute.
 func (c *cluster) eventually(what string, is func() bool) {
 	c.Helper()
 	if !testenv.Within(time.Minute, is) {
-		c.Fatalf("not so within a minute: %s", what)
+		c.Fatalf("not within a minute: %s", what)
 	}
 }
 
@@ -115,7 +106,7 @@ func (c *cluster) deployed() map[string]corev1.PodSpec {
 	return pods
 }
 
-// manager is the Deployment in every kustomization.
+// manager is the name of the Deployment in every kustomization.
 const manager = "dli-operator-controller-manager"
 
 // startPod starts the operator with the arguments and the ServiceAccount of a pod.
@@ -137,7 +128,7 @@ func (c *cluster) account(pod corev1.PodSpec) (kubeconfig string) {
 	return testenv.KubeConfig(c.T, user, "")
 }
 
-// userOf is the user of the pod at the API server.
+// userOf returns the pod's user name at the API server.
 func userOf(pod corev1.PodSpec) string {
 	return "system:serviceaccount:" + namespace + ":" + pod.ServiceAccountName
 }
@@ -162,13 +153,12 @@ func (c *cluster) start(kubeconfig string, args ...string) *operator {
 		c.Fatal(err)
 	}
 	return &operator{probes: probes, Process: testenv.Start(c.T, kubeconfig, binary, append(args,
-		// In place of the pod's own addresses and namespace, and for a simulator that
-		// speaks http on loopback.
+		// These replace the pod's addresses and namespace, and allow a simulator with
+		// http on loopback.
 		"--health-probe-bind-address="+probes, "--metrics-bind-address=127.0.0.1:0",
 		"--leader-election-namespace="+namespace, "--allow-insecure-endpoints")...)}
 }
 
-// ready reports whether the operator reports ready.
 func (o *operator) ready() bool { return o.answers("/readyz") }
 
 // answers reports whether a probe succeeds.
@@ -181,18 +171,7 @@ func (o *operator) answers(probe string) bool {
 	return answer.StatusCode == http.StatusOK
 }
 
-// newDLI starts a simulator.
-func newDLI(t *testing.T) *dlitest.Server {
-	t.Helper()
-	dli, err := dlitest.NewServer(dlitest.WithRequestLog())
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(dli.Close)
-	return dli
-}
-
-// connect creates the connection for the jobs of a namespace.
+// connect creates the default DLIConnection of a namespace.
 func (c *cluster) connect(dli *dlitest.Server, namespace string) {
 	c.Helper()
 	user := dlitest.SampleUser()

@@ -31,14 +31,15 @@ import (
 
 	"github.com/dli-operator/dli-operator/api/v1alpha1"
 	"github.com/dli-operator/dli-operator/internal/dli/dlitest"
+	"github.com/dli-operator/dli-operator/test/testenv"
 )
 
-// olderCRDs are those of an earlier version, without the fields that have been
-// added to the status since.
+// olderCRDs are the CRDs of an earlier version, without the status fields that were
+// added since.
 const olderCRDs = "testdata/crds-9e3bb8c"
 
-// The operator works with definitions that do not know its newest fields: what
-// these are for does not survive a restart, and that is all.
+// The operator works with CRDs that lack its newest fields. Only what these fields
+// store is lost in a restart.
 func TestOlderCRDs(t *testing.T) {
 	w := newWorld(t, olderCRDs)
 	o := w.start("--not-found-after=6s", "--stall-after=3s", "--poll-interval-min=1s", "--poll-interval-max=1s")
@@ -51,27 +52,27 @@ func TestOlderCRDs(t *testing.T) {
 	if found.Status.Outcome != v1alpha1.OutcomeNotFound {
 		t.Errorf("got outcome %s", found.Status.Outcome)
 	}
-	// Each is polled once a second, and the confirmation takes six.
+	// It is polled once per second, and confirmation takes six.
 	if n := w.dli.Requests("missing"); n > 12 {
-		t.Errorf("DLI was asked %d times for a job that does not exist", n)
+		t.Errorf("a job that does not exist was polled %d times", n)
 	}
 
-	// Stored by the older definition, read with this one.
+	// Stored with the older CRD, read with the current one.
 	before := w.reload(ends)
 	_ = o.terminate(t)
 	w.apply(crdsOf(t, crds))
 	w.start()
 	w.dli.SetJob(dlitest.Query("runs").Finishes(2))
 	w.await(runs, "finished", (*v1alpha1.DLIJob).IsCompleted)
-	// The field that the older definition lacks is added, and nothing else changes.
+	// The field that the older CRD lacks is added, and nothing else changes.
 	after := w.await(ends, "in a phase", func(job *v1alpha1.DLIJob) bool { return job.Status.Phase != "" })
 	before.Status.Phase = v1alpha1.PhaseSucceeded
 	if diff := cmp.Diff(before.Status, after.Status); diff != "" {
-		t.Errorf("a job that had completed has changed: %s", diff)
+		t.Errorf("a completed job changed: %s", diff)
 	}
 }
 
-// The operator leaves alone what newer definitions have and it does not know.
+// The operator preserves unknown fields of newer CRDs.
 func TestNewerCRDs(t *testing.T) {
 	newer := t.TempDir()
 	for _, crd := range crdsOf(t, crds) {
@@ -109,7 +110,7 @@ func TestNewerCRDs(t *testing.T) {
 	}
 }
 
-// crdsOf reads the definitions of a directory.
+// crdsOf returns the CRDs in a directory.
 func crdsOf(t *testing.T, dir string) (all []*unstructured.Unstructured) {
 	t.Helper()
 	files, err := filepath.Glob(filepath.Join(dir, "*.yaml"))
@@ -117,12 +118,8 @@ func crdsOf(t *testing.T, dir string) (all []*unstructured.Unstructured) {
 		t.Fatalf("found %v, %v", files, err)
 	}
 	for _, file := range files {
-		text, err := os.ReadFile(file)
-		if err != nil {
-			t.Fatal(err)
-		}
 		crd := &unstructured.Unstructured{}
-		if err := yaml.Unmarshal([]byte(strings.TrimPrefix(string(text), "---\n")), &crd.Object); err != nil {
+		if err := yaml.Unmarshal([]byte(strings.TrimPrefix(testenv.Read(t, file), "---\n")), &crd.Object); err != nil {
 			t.Fatal(err)
 		}
 		all = append(all, crd)
@@ -130,7 +127,7 @@ func crdsOf(t *testing.T, dir string) (all []*unstructured.Unstructured) {
 	return all
 }
 
-// apply replaces the definitions.
+// apply replaces the CRDs.
 func (w *world) apply(all []*unstructured.Unstructured) {
 	w.Helper()
 	for _, crd := range all {

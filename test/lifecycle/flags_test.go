@@ -23,15 +23,15 @@ import (
 	"testing"
 )
 
-// The termination message of a container has the last lines of its log.
-func TestAnInvalidFlagIsNamedLast(t *testing.T) {
+// The termination message of a container consists of the last lines of its log.
+func TestInvalidFlagsAreLoggedLast(t *testing.T) {
 	for flag, says := range map[string]string{
 		"--poll-interval-min=soon": `invalid value "soon" for flag -poll-interval-min`,
 		"--poll-interval-minimum":  "not defined: -poll-interval-minimum",
 	} {
 		out, err := exec.CommandContext(t.Context(), binary, flag).CombinedOutput()
 		if exit := (*exec.ExitError)(nil); !errors.As(err, &exit) || exit.ExitCode() != 2 {
-			t.Errorf("%s ends with %v, want status 2", flag, err)
+			t.Errorf("%s exits with %v, want exit code 2", flag, err)
 		}
 		if !strings.Contains(string(out), says) || strings.Count(string(out), "\n") != 1 {
 			t.Errorf("%s: want one line with %q:\n%s", flag, says, out)

@@ -35,7 +35,7 @@ import (
 
 const crds = "../../config/crd/bases"
 
-// holder is who holds the lease; "" for nobody.
+// holder returns the holder of the lease; "" if there is none.
 func (w *world) holder() string {
 	w.Helper()
 	lease := &coordinationv1.Lease{}
@@ -46,13 +46,13 @@ func (w *world) holder() string {
 	return *lease.Spec.HolderIdentity
 }
 
-// An operator that is told to end does so soon, loses nothing, and the other one
-// goes on at once.
+// An operator stops soon after SIGTERM and loses nothing, and the standby takes over
+// immediately.
 func TestShutdown(t *testing.T) {
 	w := newWorld(t, crds)
 	leading := w.start("--leader-elect", "--leader-election-namespace="+namespace)
 	if !testenv.Within(time.Minute, func() bool { return w.holder() != "" }) {
-		t.Fatal("nobody leads")
+		t.Fatal("there is no leader")
 	}
 	leader := w.holder()
 	if !testenv.Within(time.Minute, func() bool {
@@ -60,7 +60,7 @@ func TestShutdown(t *testing.T) {
 		err := w.List(t.Context(), told, client.InNamespace(namespace))
 		return err == nil && slices.ContainsFunc(told.Items, func(e corev1.Event) bool { return e.Reason == "LeaderElection" })
 	}) {
-		t.Error("no event tells of the new leader")
+		t.Error("there is no Event about the leader")
 	}
 	w.start("--leader-elect", "--leader-election-namespace="+namespace)
 	var jobs []*v1alpha1.DLIJob
@@ -72,8 +72,8 @@ func TestShutdown(t *testing.T) {
 	for _, job := range jobs {
 		w.await(job, "running", isRunning)
 	}
-	// A request that is never answered must not keep the operator. It has credentials
-	// of its own: those that are new to a process are tried by one request at a time.
+	// A request without a response must not delay the shutdown. It uses its own
+	// credentials, because new credentials are tried with one request at a time.
 	w.dli.SetResponse("hangs", &dlitest.Response{Hang: true})
 	w.create(&corev1.Secret{
 		ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: "token"},
@@ -85,7 +85,7 @@ func TestShutdown(t *testing.T) {
 	})
 	testenv.Within(time.Minute, func() bool { return w.dli.Requests("hangs") > 0 })
 
-	// Half of the jobs end, and their outcomes are on their way to the API server.
+	// Half of the jobs end, and their outcomes are being written.
 	leading.proxy.Delay(time.Second, "dlijobs/status")
 	leading.proxy.Reset()
 	ending := jobs[:10]
@@ -101,7 +101,7 @@ func TestShutdown(t *testing.T) {
 		}
 		return true
 	}) {
-		t.Fatal("the jobs that ended are not asked about")
+		t.Fatal("the jobs that ended were not polled")
 	}
 	began := time.Now()
 	took := leading.terminate(t)
@@ -119,18 +119,18 @@ func TestShutdown(t *testing.T) {
 		}
 		return !first.IsZero()
 	})
-	t.Logf("ended after %v, %d writes that took 1 s were stored and %d lost; the other asks DLI %v after the signal", took.Round(time.Millisecond), stored, lost, first.Sub(began).Round(time.Millisecond))
+	t.Logf("stopped after %v, %d writes of 1 s each were stored and %d lost; the standby polled %v after the signal", took.Round(time.Millisecond), stored, lost, first.Sub(began).Round(time.Millisecond))
 	if took > 5*time.Second {
-		t.Errorf("the operator ended after %v, want 5 s", took)
+		t.Errorf("the operator stopped after %v, want at most 5 s", took)
 	}
 	if !released {
-		t.Error("the lease is not released")
+		t.Error("the lease was not released")
 	}
 	if lost > 0 || stored == 0 {
 		t.Errorf("%d writes in flight were lost, and %d stored", lost, stored)
 	}
 	if !taken || first.Sub(began) > 5*time.Second {
-		t.Errorf("the other operator asks %v after the signal, want 5 s", first.Sub(began))
+		t.Errorf("the standby polled %v after the signal, want at most 5 s", first.Sub(began))
 	}
 	for _, job := range ending {
 		w.await(job, "finished", (*v1alpha1.DLIJob).IsCompleted)

@@ -14,9 +14,8 @@ See the License for the specific language governing permissions and
 limitations under the License.
 */
 
-// Package lifecycle tests the built operator as a process: how it ends, how
-// another replica takes over, and what it makes of custom resource definitions
-// that are older or newer than itself.
+// Package lifecycle tests the built operator as a process: how it stops, how another
+// replica takes over, and how it handles CRDs that are older or newer than itself.
 package lifecycle
 
 import (
@@ -25,11 +24,9 @@ import (
 	"testing"
 	"time"
 
-	"github.com/go-logr/logr"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/dli-operator/dli-operator/api/v1alpha1"
@@ -37,15 +34,14 @@ import (
 	"github.com/dli-operator/dli-operator/test/testenv"
 )
 
-// binary is the operator.
+// binary is the path of the operator.
 var binary string
 
 func TestMain(m *testing.M) {
-	ctrl.SetLogger(logr.Discard())
 	os.Exit(testenv.RunWithOperator(m, &binary))
 }
 
-// world is a control plane and a DLI of the test's own.
+// world is a control plane and a DLI for one test.
 type world struct {
 	*testing.T
 	client.Client
@@ -58,16 +54,7 @@ const namespace = "default"
 func newWorld(t *testing.T, crds string) *world {
 	t.Helper()
 	plane := testenv.Run(t, crds)
-	dli, err := dlitest.NewServer(dlitest.WithRequestLog())
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(dli.Close)
-	c, err := client.New(plane.Config(), client.Options{Scheme: testenv.Scheme()})
-	if err != nil {
-		t.Fatal(err)
-	}
-	w := &world{T: t, Client: c, plane: plane, dli: dli}
+	w := &world{T: t, Client: testenv.Client(t, plane.Config()), plane: plane, dli: testenv.DLI(t, dlitest.WithRequestLog())}
 	user := dlitest.SampleUser()
 	w.create(&corev1.Secret{
 		ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: "credentials"},
@@ -96,7 +83,7 @@ func (w *world) create(object client.Object) {
 	}
 }
 
-// watch creates a DLIJob of the same name as the job, polled every second.
+// watch creates a DLIJob for a job, with the same name, that is polled every second.
 func (w *world) watch(id string, changes ...func(*v1alpha1.DLIJob)) *v1alpha1.DLIJob {
 	w.Helper()
 	job := &v1alpha1.DLIJob{
@@ -119,7 +106,7 @@ func (w *world) reload(job *v1alpha1.DLIJob) *v1alpha1.DLIJob {
 	return current
 }
 
-// await waits until a DLIJob is as asked for, and returns it.
+// await waits until a DLIJob meets a condition, and returns it.
 func (w *world) await(job *v1alpha1.DLIJob, what string, is func(*v1alpha1.DLIJob) bool) *v1alpha1.DLIJob {
 	w.Helper()
 	var current *v1alpha1.DLIJob
@@ -134,13 +121,13 @@ func isRunning(job *v1alpha1.DLIJob) bool {
 	return c != nil && c.Reason == v1alpha1.ReasonJobRunning
 }
 
-// operator is a process, and what stands between it and the API server.
+// operator is a running operator, which reaches the API server through a proxy.
 type operator struct {
 	*testenv.Process
 	proxy *testenv.Proxy
 }
 
-// start starts an operator, which ends with the test.
+// start starts an operator that runs until the test ends.
 func (w *world) start(args ...string) *operator {
 	w.Helper()
 	proxy, err := testenv.NewProxy(w.plane.Config())
@@ -153,14 +140,14 @@ func (w *world) start(args ...string) *operator {
 	}, args...)...)}
 }
 
-// terminate asks the operator to end, and returns how long that took.
+// terminate stops the operator, and returns how long that took.
 func (o *operator) terminate(t *testing.T) time.Duration {
 	t.Helper()
 	began := time.Now()
 	o.Stop(time.Minute)
 	took := time.Since(began)
 	if code := o.ExitCode(); code != 0 {
-		t.Errorf("the operator ends with status %d", code)
+		t.Errorf("the operator exited with code %d", code)
 	}
 	return took
 }

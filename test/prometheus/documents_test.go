@@ -25,33 +25,33 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/dli-operator/dli-operator/controllers"
+	"github.com/dli-operator/dli-operator/test/testenv"
 )
 
-// described is a metric as docs/metrics.md describes it.
+// described is a metric in docs/metrics.md.
 type described struct {
 	kind   string
 	labels []string
 }
 
-// documented returns the metrics that docs/metrics.md describes, by name.
+// documented returns the metrics in docs/metrics.md by name.
 func documented(t *testing.T) map[string]described {
 	t.Helper()
 	heading := regexp.MustCompile("(?m)^### (dli_operator_\\w+)\n\n(Counter|Gauge|Histogram)(?:, by ((?:`\\w+`(?:, | and )?)+))?\\. ")
 	metrics := map[string]described{}
-	page := read(t, root, "docs", "metrics.md")
+	page := testenv.Read(t, root+"/docs/metrics.md")
 	for _, found := range heading.FindAllStringSubmatch(page, -1) {
 		labels := regexp.MustCompile(`\w+`).FindAllString(strings.ReplaceAll(found[3], " and ", " "), -1)
 		slices.Sort(labels)
 		metrics[found[1]] = described{strings.ToLower(found[2]), labels}
 	}
 	if n := strings.Count(page, "\n### dli_operator_"); n != len(metrics) {
-		t.Errorf("docs/metrics.md has %d metrics, of which %d have type and labels", n, len(metrics))
+		t.Errorf("docs/metrics.md has %d metrics, but only %d have a type and labels", n, len(metrics))
 	}
 	return metrics
 }
 
-// registered returns the labels of the metrics that the operator registers, by
-// name.
+// registered returns the labels of the metrics that the operator registers, by name.
 func registered(t *testing.T) map[string][]string {
 	t.Helper()
 	r := &registry{}
@@ -75,7 +75,7 @@ func registered(t *testing.T) map[string][]string {
 	return metrics
 }
 
-// registry remembers what is registered.
+// registry records the collectors.
 type registry struct {
 	prometheus.Registerer
 	descriptions []string
@@ -97,46 +97,46 @@ func TestEveryMetricIsDocumented(t *testing.T) {
 		if got, ok := documented[name]; !ok {
 			t.Errorf("docs/metrics.md lacks %s", name)
 		} else if !slices.Equal(got.labels, labels) {
-			t.Errorf("%s has the labels %v, and docs/metrics.md says %v", name, labels, got.labels)
+			t.Errorf("%s has the labels %v, but docs/metrics.md says %v", name, labels, got.labels)
 		}
 	}
 	for name := range documented {
 		if _, ok := registered[name]; !ok {
-			t.Errorf("docs/metrics.md has %s, which the operator does not", name)
+			t.Errorf("docs/metrics.md has %s, but the operator does not", name)
 		}
 	}
 }
 
-// Queries about metrics that do not exist are answered with nothing, which looks
-// like all being well.
+// A query for a metric that does not exist returns nothing, which looks like all is
+// well.
 func TestQueries(t *testing.T) {
 	registered := registered(t)
 	for _, file := range []string{"config/prometheus/rules.yaml", "config/prometheus/rules_test.yaml", "config/prometheus/dashboard.json", "docs/metrics.md"} {
-		names := regexp.MustCompile(`\bdli_operator_\w+`).FindAllString(read(t, root, file), -1)
+		names := regexp.MustCompile(`\bdli_operator_\w+`).FindAllString(testenv.Read(t, root+"/"+file), -1)
 		if len(names) == 0 {
-			t.Errorf("%s names no metrics", file)
+			t.Errorf("%s uses no metrics", file)
 		}
 		for _, name := range names {
 			for _, suffix := range []string{"_bucket", "_count", "_sum"} {
 				name = strings.TrimSuffix(name, suffix)
 			}
 			if _, ok := registered[name]; !ok {
-				t.Errorf("%s names %s, which the operator does not have", file, name)
+				t.Errorf("%s uses %s, which the operator does not have", file, name)
 			}
 		}
 	}
 }
 
-// examples returns the queries of docs/metrics.md.
+// examples returns the example queries in docs/metrics.md.
 func examples(t *testing.T) []string {
 	t.Helper()
-	page := read(t, root, "docs", "metrics.md")
+	page := testenv.Read(t, root+"/docs/metrics.md")
 	var queries []string
 	for _, found := range regexp.MustCompile("(?s)```promql\n(.*?)```").FindAllStringSubmatch(page, -1) {
 		queries = append(queries, found[1])
 	}
 	if len(queries) < len(documented(t)) {
-		t.Errorf("docs/metrics.md has %d examples only", len(queries))
+		t.Errorf("docs/metrics.md has only %d examples", len(queries))
 	}
 	return queries
 }

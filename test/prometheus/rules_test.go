@@ -23,6 +23,8 @@ import (
 	"testing"
 
 	"sigs.k8s.io/yaml"
+
+	"github.com/dli-operator/dli-operator/test/testenv"
 )
 
 // rule is an alert of config/prometheus/rules.yaml.
@@ -32,13 +34,13 @@ type rule struct {
 	Annotations map[string]string `json:"annotations"`
 }
 
-// rules returns the alerts, and writes them to a file as Prometheus reads it.
+// rules returns the alerts, and writes them to a file for Prometheus.
 func rules(t *testing.T) (alerts []rule, file string) {
 	t.Helper()
 	var object struct {
 		Spec map[string]any `json:"spec"`
 	}
-	if err := yaml.Unmarshal([]byte(read(t, config, "prometheus", "rules.yaml")), &object); err != nil {
+	if err := yaml.Unmarshal([]byte(testenv.Read(t, config+"/prometheus/rules.yaml")), &object); err != nil {
 		t.Fatal(err)
 	}
 	groups, err := yaml.Marshal(object.Spec)
@@ -59,24 +61,24 @@ func rules(t *testing.T) (alerts []rule, file string) {
 	return alerts, write(t, "groups.yaml", groups)
 }
 
-func TestAlertsComeWhenTheyMust(t *testing.T) {
+func TestAlertsFire(t *testing.T) {
 	_, groups := rules(t)
 	promtool := tool(t, "promtool")
-	if _, err := run(t, promtool, "check", "rules", "--lint=all", "--lint-fatal", groups); err != nil {
-		t.Error(err)
+	if out, err := testenv.Exec(t, nil, "", promtool, "check", "rules", "--lint=all", "--lint-fatal", groups); err != nil {
+		t.Errorf("%v\n%s", err, out)
 	}
 	cases := filepath.Join(filepath.Dir(groups), "rules_test.yaml")
-	if err := os.WriteFile(cases, []byte(read(t, config, "prometheus", "rules_test.yaml")), 0o600); err != nil {
+	if err := os.WriteFile(cases, []byte(testenv.Read(t, config+"/prometheus/rules_test.yaml")), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := run(t, promtool, "test", "rules", cases); err != nil {
-		t.Error(err)
+	if out, err := testenv.Exec(t, nil, "", promtool, "test", "rules", cases); err != nil {
+		t.Errorf("%v\n%s", err, out)
 	}
 }
 
-func TestAlertsTellPeopleWhatToDo(t *testing.T) {
+func TestAlertsHaveRunbooks(t *testing.T) {
 	alerts, _ := rules(t)
-	cases, page := read(t, config, "prometheus", "rules_test.yaml"), read(t, root, "docs", "metrics.md")
+	cases, page := testenv.Read(t, config+"/prometheus/rules_test.yaml"), testenv.Read(t, root+"/docs/metrics.md")
 	for _, alert := range alerts {
 		if severity := alert.Labels["severity"]; severity != "critical" && severity != "warning" {
 			t.Errorf("%s: severity is %q", alert.Alert, severity)
@@ -93,10 +95,10 @@ func TestAlertsTellPeopleWhatToDo(t *testing.T) {
 			t.Errorf("docs/metrics.md does not say what to do about %s", alert.Alert)
 		}
 		if !strings.Contains(cases, alert.Alert) {
-			t.Errorf("rules_test.yaml does not try %s", alert.Alert)
+			t.Errorf("rules_test.yaml does not test %s", alert.Alert)
 		}
 	}
 	if headings := strings.Count(page, "\n### DLI"); headings != len(alerts) {
-		t.Errorf("docs/metrics.md explains %d alerts, and there are %d", headings, len(alerts))
+		t.Errorf("docs/metrics.md explains %d alerts, but there are %d", headings, len(alerts))
 	}
 }

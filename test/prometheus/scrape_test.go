@@ -34,69 +34,66 @@ import (
 	"github.com/dli-operator/dli-operator/test/testenv"
 )
 
-// Two replicas watch jobs in different states: one works, one waits for its
-// lease. A real Prometheus scrapes both, the one in the clear and the other as
-// the ServiceMonitor says.
+// Two replicas watch jobs in different states: one is the leader, the other waits for
+// the lease. A real Prometheus scrapes the first over http, and the second as the
+// ServiceMonitor configures it.
 func TestScraped(t *testing.T) {
 	c := newCluster(t)
-	server, err := dlitest.NewServer(dlitest.WithStartOnRequest())
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(server.Close)
+	server := testenv.DLI(t, dlitest.WithStartOnRequest())
 	server.SetJob(dlitest.Query("running").Running(time.Hour))
 	server.SetJob(dlitest.Query("ending").Running(time.Hour))
 	c.kubectl(strings.ReplaceAll(objects, "ENDPOINT", server.URL()), "create", "-f", "-")
 
 	binary := buildOperator(t)
 	working := c.operator(binary, "--metrics-secure=false")
-	eventually(t, "the first operator works", func() error {
+	eventually(t, "the first operator polls", func() error {
 		return contains(working, `leader_election_master_status{name="dli-operator"} 1`)
 	})
 	waiting := c.operator(binary)
 	c.kubectl("", "create", "serviceaccount", "scraper")
 	c.kubectl("", "create", "serviceaccount", "stranger")
 	c.kubectl("", "create", "clusterrolebinding", "scraper", "--clusterrole=dli-operator-metrics-reader", "--serviceaccount=default:scraper")
-	eventually(t, "the binding is known", func() error {
+	eventually(t, "the binding is in effect", func() error {
 		_, err := testenv.TryKubectl(t, c.kubeconfig, "", "auth", "can-i", "get", "/metrics", "--as=system:serviceaccount:default:scraper")
 		return err
 	})
 	scraper := c.token("default", "scraper")
 
-	t.Run("only who is authorized reads the metrics", func(t *testing.T) {
+	t.Run("only authorized users can read the metrics", func(t *testing.T) {
 		for name, test := range map[string]struct {
 			token string
 			want  int
 		}{
 			"nobody": {"", http.StatusUnauthorized},
-			// So controller-runtime says that the API server calls the token invalid.
-			"a forged token":                  {scraper[:len(scraper)-4] + "AAAA", http.StatusInternalServerError},
-			"an account without rights":       {c.token("default", "stranger"), http.StatusForbidden},
-			"the operator itself":             {c.token(namespace, "dli-operator-controller-manager"), http.StatusForbidden},
-			"an account bound metrics-reader": {scraper, http.StatusOK},
+			// This is how controller-runtime reports a token that the API server
+			// rejects.
+			"a forged token":                 {scraper[:len(scraper)-4] + "AAAA", http.StatusInternalServerError},
+			"an account without permission":  {c.token("default", "stranger"), http.StatusForbidden},
+			"the operator itself":            {c.token(namespace, "dli-operator-controller-manager"), http.StatusForbidden},
+			"an account with metrics-reader": {scraper, http.StatusOK},
 		} {
 			t.Run(name, func(t *testing.T) {
 				var status int
 				var body string
-				eventually(t, "it is served", func() (err error) {
+				eventually(t, "there is a response", func() (err error) {
 					status, body, err = get("https://"+waiting+"/metrics", test.token)
 					return err
 				})
 				if status != test.want {
-					t.Errorf("the answer is %d, want %d", status, test.want)
+					t.Errorf("the status is %d, want %d", status, test.want)
 				}
 				if shown := strings.Contains(body, `dli_operator_build_info{version="v1.2.3"} 1`); shown != (status == http.StatusOK) {
-					t.Errorf("answer %d shows the version: %v", status, shown)
+					t.Errorf("response %d has the version: %v", status, shown)
 				}
 			})
 		}
 		if status, _, err := get("http://"+waiting+"/metrics", scraper); err == nil && status == http.StatusOK {
-			t.Error("the metrics are served in the clear, too")
+			t.Error("the metrics are also served over http")
 		}
 	})
 
-	t.Run("types are as documented", func(t *testing.T) {
-		eventually(t, "every metric is there", func() error {
+	t.Run("the types are as documented", func(t *testing.T) {
+		eventually(t, "every metric is exposed", func() error {
 			_, text, err := get("http://"+working+"/metrics", "")
 			if err != nil {
 				return err
@@ -123,22 +120,22 @@ func TestScraped(t *testing.T) {
 			}
 		}
 	})
-	t.Run("what both replicas see is counted once", func(t *testing.T) {
+	t.Run("DLIJobs are counted once, not per replica", func(t *testing.T) {
 		if got := p.value(t, dashboard(t)["DLIJobs"][0]); got != "3" {
-			t.Errorf("there are three DLIJobs, and the dashboard shows %s", got)
+			t.Errorf("there are three DLIJobs, but the dashboard shows %s", got)
 		}
 		if got := p.value(t, dashboard(t)["Jobs that cannot be read"][0]); got != "1" {
-			t.Errorf("one DLIJob cannot be read, and the dashboard shows %s", got)
+			t.Errorf("one DLIJob cannot be read, but the dashboard shows %s", got)
 		}
 	})
-	t.Run("the examples of docs/metrics.md are answered", func(t *testing.T) {
+	t.Run("the examples of docs/metrics.md return data", func(t *testing.T) {
 		for _, query := range examples(t) {
 			if _, err := p.query(query); err != nil {
 				t.Errorf("%s: %v", query, err)
 			}
 		}
 	})
-	t.Run("the alerts are evaluated, and those that must are pending", func(t *testing.T) {
+	t.Run("the alerts are evaluated, and the expected ones are pending", func(t *testing.T) {
 		pending := []string{"DLIConnectionDown"}
 		eventually(t, strings.Join(pending, ", "), func() error {
 			rules, err := p.rules()
@@ -155,13 +152,13 @@ func TestScraped(t *testing.T) {
 				}
 			}
 			if !slices.Equal(is, pending) {
-				return fmt.Errorf("pending are %v", is)
+				return fmt.Errorf("the pending alerts are %v", is)
 			}
 			return nil
 		})
 	})
 
-	t.Run("what authors of DLIJobs write makes no series", func(t *testing.T) {
+	t.Run("the content of DLIJobs creates no series", func(t *testing.T) {
 		const hostile = "hostile"
 		var jobs strings.Builder
 		for i := range 50 {
@@ -177,17 +174,17 @@ func TestScraped(t *testing.T) {
 			t.Fatal(err)
 		}
 		if strings.Contains(text, hostile) {
-			t.Errorf("the metrics have words of theirs:\n%s", regexp.MustCompile(".*"+hostile+".*").FindString(text))
+			t.Errorf("the metrics contain their content:\n%s", regexp.MustCompile(".*"+hostile+".*").FindString(text))
 		}
 		for _, found := range regexp.MustCompile(`connection="(.*?)"`).FindAllStringSubmatch(text, -1) {
 			if !slices.Contains([]string{"", "default/default", "default/broken"}, found[1]) {
-				t.Errorf("there is a series of connection %q", found[1])
+				t.Errorf("there is a series for connection %q", found[1])
 			}
 		}
 	})
 }
 
-// objects are jobs that run, end and cannot be read.
+// objects has jobs that run, end and cannot be read.
 const objects = `
 apiVersion: v1
 kind: Secret
@@ -228,10 +225,10 @@ func contains(address, line string) error {
 	return err
 }
 
-// get reads a page with a bearer token, whoever signed the certificate.
+// get requests a page with a bearer token, and accepts any certificate.
 func get(url, token string) (status int, body string, err error) {
 	client := http.Client{Timeout: 20 * time.Second, Transport: &http.Transport{
-		TLSClientConfig:   &tls.Config{InsecureSkipVerify: true}, //nolint:gosec // the operator signs its certificate itself
+		TLSClientConfig:   &tls.Config{InsecureSkipVerify: true}, //nolint:gosec // the certificate is self-signed
 		DisableKeepAlives: true,
 	}}
 	request, err := http.NewRequest(http.MethodGet, url, nil)
@@ -250,8 +247,8 @@ func get(url, token string) (status int, body string, err error) {
 	return response.StatusCode, string(text), err
 }
 
-// dashboard returns the queries of the dashboard, by the title of their panel.
-// Grafana's variables have a value.
+// dashboard returns the queries of the dashboard by panel title, with values for
+// Grafana's variables.
 func dashboard(t *testing.T) map[string][]string {
 	t.Helper()
 	var page struct {
@@ -264,7 +261,7 @@ func dashboard(t *testing.T) map[string][]string {
 			} `json:"targets"`
 		} `json:"panels"`
 	}
-	if err := json.Unmarshal([]byte(read(t, config, "prometheus", "dashboard.json")), &page); err != nil {
+	if err := json.Unmarshal([]byte(testenv.Read(t, config+"/prometheus/dashboard.json")), &page); err != nil {
 		t.Fatal(err)
 	}
 	queries := map[string][]string{}
@@ -277,7 +274,7 @@ func dashboard(t *testing.T) map[string][]string {
 		for _, target := range panel.Targets {
 			query := strings.NewReplacer("$__rate_interval", "5m", "$connection", ".*").Replace(target.Expr)
 			if strings.Contains(query, "$") {
-				t.Errorf("%s has a variable that is not known: %s", panel.Title, query)
+				t.Errorf("%s has an unknown variable: %s", panel.Title, query)
 			}
 			queries[panel.Title] = append(queries[panel.Title], query)
 		}
@@ -286,12 +283,12 @@ func dashboard(t *testing.T) map[string][]string {
 		}
 	}
 	if len(queries) < 10 {
-		t.Fatalf("found %d panels only", len(queries))
+		t.Fatalf("found only %d panels", len(queries))
 	}
 	return queries
 }
 
-// server is a real Prometheus.
+// server is a running Prometheus.
 type server struct{ url string }
 
 func startPrometheus(t *testing.T, working, waiting, token string) server {
@@ -324,7 +321,7 @@ scrape_configs:
 	return s
 }
 
-// ask reads an answer of Prometheus's API.
+// ask calls Prometheus's API.
 func (s server) ask(path string, into any) error {
 	_, text, err := get(s.url+path, "")
 	if err != nil {
@@ -344,7 +341,7 @@ func (s server) ask(path string, into any) error {
 	return json.Unmarshal(answer.Data, into)
 }
 
-// query returns the values of a query's answer.
+// query returns the values of a query's result.
 func (s server) query(query string) ([]string, error) {
 	var data struct {
 		Result []struct {
@@ -367,7 +364,7 @@ func (s server) hasData(query string) error {
 		return err
 	}
 	if !slices.ContainsFunc(values, func(value string) bool { return value != "NaN" }) {
-		return fmt.Errorf("the answer is %v", values)
+		return fmt.Errorf("the values are %v", values)
 	}
 	return nil
 }
@@ -381,7 +378,7 @@ func (s server) value(t *testing.T, query string) string {
 	return values[0]
 }
 
-// loaded is a rule as Prometheus reports it.
+// loaded is a rule in Prometheus's API.
 type loaded struct {
 	Name      string `json:"name"`
 	State     string `json:"state"`

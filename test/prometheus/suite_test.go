@@ -14,15 +14,12 @@ See the License for the specific language governing permissions and
 limitations under the License.
 */
 
-// Package prometheus tests what Prometheus makes of the operator: a real one
-// scrapes it, answers the queries of the dashboard and loads the alerts.
+// Package prometheus tests the operator with a real Prometheus, which scrapes it,
+// evaluates the queries of the dashboard and loads the alerts.
 package prometheus
 
 import (
-	"bytes"
-	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -37,7 +34,7 @@ const (
 	root      = "../.."
 	config    = root + "/config"
 	namespace = "dli-operator-system"
-	// deadline is far beyond what any wait takes on a busy machine.
+	// deadline is far longer than any wait takes on a busy machine.
 	deadline = 2 * time.Minute
 )
 
@@ -45,7 +42,7 @@ func eventually(t *testing.T, what string, is func() error) {
 	t.Helper()
 	var err error
 	if !testenv.Within(deadline, func() bool { err = is(); return err == nil }) {
-		t.Fatalf("not so within %v: %s: %v", deadline, what, err)
+		t.Fatalf("not within %v: %s: %v", deadline, what, err)
 	}
 }
 
@@ -70,14 +67,14 @@ func (c *cluster) kubectl(input string, args ...string) string {
 	return testenv.Kubectl(c.T, c.kubeconfig, input, args...)
 }
 
-// token is one of a ServiceAccount.
+// token returns a token of a ServiceAccount.
 func (c *cluster) token(namespace, account string) string {
 	c.Helper()
 	return strings.TrimSpace(c.kubectl("", "create", "token", account, "-n", namespace))
 }
 
-// operator starts the operator as its ServiceAccount, as its Deployment does,
-// and returns the address of its metrics.
+// operator starts the operator with its ServiceAccount, like its Deployment does, and
+// returns the address of its metrics.
 func (c *cluster) operator(binary string, args ...string) string {
 	c.Helper()
 	account := rest.AnonymousClientConfig(c.admin)
@@ -87,7 +84,7 @@ func (c *cluster) operator(binary string, args ...string) string {
 		"--leader-elect", "--leader-election-namespace=" + namespace,
 		"--metrics-bind-address=" + address,
 		"--health-probe-bind-address=0",
-		// The simulator is on loopback and speaks http.
+		// The simulator uses http on loopback.
 		"--allow-insecure-endpoints",
 		"--poll-interval-min=500ms", "--poll-interval-max=1s",
 	}, args...)...)
@@ -103,26 +100,14 @@ func buildOperator(t *testing.T) string {
 	return binary
 }
 
-// tool is the path of prometheus or promtool.
+// tool returns the path of prometheus or promtool.
 func tool(t *testing.T, name string) string {
 	t.Helper()
-	dir, err := run(t, filepath.Join(root, "hack", "build.sh"), "prometheus")
+	dir, err := testenv.Exec(t, nil, "", root+"/hack/build.sh", "prometheus")
 	if err != nil {
 		t.Fatal(err)
 	}
 	return filepath.Join(strings.TrimSpace(dir), name)
-}
-
-// run returns what a program prints. Its error has what it complains about.
-func run(t *testing.T, program string, args ...string) (string, error) {
-	t.Helper()
-	command := exec.CommandContext(t.Context(), program, args...)
-	var out, complaints bytes.Buffer
-	command.Stdout, command.Stderr = &out, &complaints
-	if err := command.Run(); err != nil {
-		return out.String(), fmt.Errorf("%s %s: %w\n%s%s", program, strings.Join(args, " "), err, complaints.String(), out.String())
-	}
-	return out.String(), nil
 }
 
 func write(t *testing.T, name string, content []byte) string {
@@ -134,16 +119,7 @@ func write(t *testing.T, name string, content []byte) string {
 	return path
 }
 
-func read(t *testing.T, path ...string) string {
-	t.Helper()
-	content, err := os.ReadFile(filepath.Join(path...))
-	if err != nil {
-		t.Fatal(err)
-	}
-	return string(content)
-}
-
-// freeAddress is one at which nobody listens.
+// freeAddress returns an address without a listener.
 func freeAddress(t *testing.T) string {
 	t.Helper()
 	address, err := testenv.FreeAddress()

@@ -14,11 +14,10 @@ See the License for the specific language governing permissions and
 limitations under the License.
 */
 
-// Package testenv is a real control plane for tests and measurements: a
-// kube-apiserver and its etcd, which can be stopped, started again and set back
-// to an earlier state, and a proxy in front of it that makes it slow, refuses
-// writes, goes away, and counts. It also runs what works on the control plane:
-// kubectl, and the operator as a process.
+// Package testenv has a real control plane for tests and measurements: a kube-apiserver
+// and its etcd, which can be stopped, restarted and restored to an earlier state, and a
+// proxy that makes the API server slow, rejects writes, breaks connections, and counts
+// writes. It also runs programs: kubectl, and the operator as a process.
 package testenv
 
 import (
@@ -40,13 +39,14 @@ import (
 	"github.com/dli-operator/dli-operator/api/v1alpha1"
 )
 
-// ControlPlane is a kube-apiserver with its etcd. Set the fields, then call
-// Start. Its methods are not safe for use by several goroutines.
+// ControlPlane is a kube-apiserver with its etcd. Set the fields, then call Start. Its
+// methods are not safe for concurrent use.
 type ControlPlane struct {
-	// CRDs is a directory or a file of custom resources to install; none if empty.
+	// CRDs is a directory or file of CustomResourceDefinitions to install; none if
+	// empty.
 	CRDs string
-	// Sync has etcd write to the disk what it has promised to keep, as it must in
-	// production and need not in a test.
+	// Sync makes etcd flush its writes to the disk, as in production; tests do not need
+	// it.
 	Sync bool
 
 	environment *envtest.Environment
@@ -55,8 +55,8 @@ type ControlPlane struct {
 	snapshots   int
 }
 
-// Start starts the control plane, with the data and on the ports that it had if
-// it ran before, and returns when it serves.
+// Start starts the control plane, with the data and ports of the previous run if there
+// was one, and returns when it is ready.
 func (c *ControlPlane) Start() error {
 	if c.environment == nil {
 		return c.create()
@@ -76,7 +76,7 @@ func (c *ControlPlane) create() (err error) {
 			return err
 		}
 	}
-	// With directories of their own both keep what they have when they stop.
+	// With their own directories, both keep their data when they stop.
 	etcd := &envtest.Etcd{DataDir: c.etcdDir()}
 	if c.Sync {
 		etcd.Configure().Disable("unsafe-no-fsync")
@@ -90,10 +90,10 @@ func (c *ControlPlane) create() (err error) {
 		c.environment.CRDDirectoryPaths = []string{c.CRDs}
 	}
 	if c.config, err = c.environment.Start(); err != nil {
-		// Part of it may be running.
+		// Parts of it may be running.
 		return errors.Join(fmt.Errorf("starting the control plane, which make test builds: %w", err), c.environment.Stop(), os.RemoveAll(c.dir))
 	}
-	// The API server's own fairness is enough.
+	// API Priority and Fairness is enough.
 	c.config.QPS = -1
 	return nil
 }
@@ -101,9 +101,9 @@ func (c *ControlPlane) create() (err error) {
 func (c *ControlPlane) etcdDir() string { return filepath.Join(c.dir, "etcd") }
 func (c *ControlPlane) certDir() string { return filepath.Join(c.dir, "certificates") }
 
-// ready waits until the API server serves what etcd holds.
+// ready waits until the API server is ready.
 func (c *ControlPlane) ready() error {
-	ctx, cancel := context.WithTimeout(context.Background(), time.Minute) //nolint:forbidigo // it bounds this call and nothing else
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute) //nolint:forbidigo // it only limits this call
 	defer cancel()
 	server, _, err := rest.DefaultServerUrlFor(c.config)
 	if err != nil {
@@ -129,39 +129,39 @@ func (c *ControlPlane) ready() error {
 		select {
 		case <-time.After(100 * time.Millisecond):
 		case <-ctx.Done():
-			return fmt.Errorf("the API server does not get ready: %w", err)
+			return fmt.Errorf("the API server does not become ready: %w", err)
 		}
 	}
 }
 
-// patience is how long each process may take to end before it is killed. Those
-// who watch keep a kube-apiserver from ending for a minute; it has nothing to
-// lose, and what etcd has written stays written.
+// patience is how long each process may take to stop before it is killed. Open watches
+// delay the shutdown of a kube-apiserver by a minute; it has no data to lose, and what
+// etcd has written remains.
 const patience = 3 * time.Second
 
-// Stop stops the control plane; its data stays.
+// Stop stops the control plane and keeps its data.
 func (c *ControlPlane) Stop() error {
 	err := c.environment.ControlPlane.Stop()
 	plane := c.environment.ControlPlane
 	for _, address := range []string{plane.APIServer.SecureServing.URL("https", "").Host, plane.Etcd.URL.Host} {
 		if !released(address) {
-			return errors.Join(fmt.Errorf("%s is still served", address), err)
+			return errors.Join(fmt.Errorf("%s still has a listener", address), err)
 		}
 	}
-	// What had to be killed is an error to envtest and none here.
+	// envtest returns an error if it had to kill a process; that is fine here.
 	return nil
 }
 
-// StopAPIServer stops the kube-apiserver alone; its etcd goes on.
+// StopAPIServer stops only the kube-apiserver; etcd keeps running.
 func (c *ControlPlane) StopAPIServer() error {
 	err := c.environment.ControlPlane.APIServer.Stop()
 	if address := c.environment.ControlPlane.APIServer.SecureServing.URL("https", "").Host; !released(address) {
-		return errors.Join(fmt.Errorf("%s is still served", address), err)
+		return errors.Join(fmt.Errorf("%s still has a listener", address), err)
 	}
 	return nil
 }
 
-// StartAPIServer ends what StopAPIServer began.
+// StartAPIServer starts the kube-apiserver again.
 func (c *ControlPlane) StartAPIServer() error {
 	if err := c.environment.ControlPlane.APIServer.Start(); err != nil {
 		return fmt.Errorf("starting the API server again: %w", err)
@@ -169,9 +169,9 @@ func (c *ControlPlane) StartAPIServer() error {
 	return c.ready()
 }
 
-// released waits until nobody listens on an address.
+// released waits until an address has no listener.
 func released(address string) bool {
-	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second) //nolint:forbidigo // it bounds this call and nothing else
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second) //nolint:forbidigo // it only limits this call
 	defer cancel()
 	for {
 		conn, err := (&net.Dialer{}).DialContext(ctx, "tcp", address)
@@ -189,10 +189,10 @@ func released(address string) bool {
 // Close stops the control plane and removes its data.
 func (c *ControlPlane) Close() error { return errors.Join(c.Stop(), os.RemoveAll(c.dir)) }
 
-// Config is what clients need, as a user who may do everything.
+// Config returns a client config with full access.
 func (c *ControlPlane) Config() *rest.Config { return rest.CopyConfig(c.config) }
 
-// Scheme returns a scheme with the types of Kubernetes and of the operator.
+// Scheme returns a scheme with the types of Kubernetes and the operator.
 func Scheme() *runtime.Scheme {
 	scheme := runtime.NewScheme()
 	utilruntime.Must(clientgoscheme.AddToScheme(scheme))
@@ -200,18 +200,18 @@ func Scheme() *runtime.Scheme {
 	return scheme
 }
 
-// Snapshot is a state of etcd.
+// Snapshot is a saved state of etcd.
 type Snapshot struct{ dir string }
 
-// Snapshot keeps the state of etcd. The control plane is away for a moment.
+// Snapshot saves the state of etcd. The control plane is briefly unavailable.
 func (c *ControlPlane) Snapshot() (Snapshot, error) {
 	c.snapshots++
 	s := Snapshot{filepath.Join(c.dir, fmt.Sprintf("snapshot-%d", c.snapshots))}
 	return s, c.whileStopped(func() error { return os.CopyFS(s.dir, os.DirFS(c.etcdDir())) })
 }
 
-// Restore sets etcd back to an earlier state, resource versions and all, as an
-// administrator does after a disaster. The control plane is away for a moment.
+// Restore resets etcd to an earlier state, including the resource versions, like an
+// administrator does after a disaster. The control plane is briefly unavailable.
 func (c *ControlPlane) Restore(s Snapshot) error {
 	return c.whileStopped(func() error {
 		if err := os.RemoveAll(c.etcdDir()); err != nil {
@@ -220,7 +220,7 @@ func (c *ControlPlane) Restore(s Snapshot) error {
 		if err := os.CopyFS(c.etcdDir(), os.DirFS(s.dir)); err != nil {
 			return err
 		}
-		// etcd insists on a directory that nobody else can read.
+		// etcd requires a directory that only its user can read.
 		return os.Chmod(c.etcdDir(), 0o700)
 	})
 }

@@ -17,10 +17,7 @@ limitations under the License.
 package testenv
 
 import (
-	"bytes"
-	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -30,8 +27,8 @@ import (
 	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
 )
 
-// WriteKubeConfig writes a kubeconfig with the server and user of a config, and with a
-// namespace, default if empty.
+// WriteKubeConfig writes a kubeconfig with the server and user of a config, for a
+// namespace; the default one if empty.
 func WriteKubeConfig(path string, config *rest.Config, namespace string) error {
 	const name = "test"
 	file := clientcmdapi.NewConfig()
@@ -45,7 +42,8 @@ func WriteKubeConfig(path string, config *rest.Config, namespace string) error {
 	return clientcmd.WriteToFile(*file, path)
 }
 
-// KubeConfig is WriteKubeConfig into a temporary directory of the test. It returns the path.
+// KubeConfig writes a kubeconfig into a temporary directory of the test, and returns
+// its path.
 func KubeConfig(t testing.TB, config *rest.Config, namespace string) string {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "kubeconfig")
@@ -66,17 +64,17 @@ func Kubectl(t testing.TB, kubeconfig, input string, args ...string) string {
 	return out
 }
 
-// TryKubectl runs kubectl with input on its standard input and returns its standard output,
-// also with an error, which includes standard error.
+// TryKubectl is Kubectl for commands that may fail: it returns the standard output even
+// with an error, which includes the standard error.
 func TryKubectl(t testing.TB, kubeconfig, input string, args ...string) (string, error) {
 	t.Helper()
-	command := exec.CommandContext(t.Context(), filepath.Join(os.Getenv("KUBEBUILDER_ASSETS"), "kubectl"), args...)
-	command.Env = append(os.Environ(), "KUBECONFIG="+kubeconfig)
-	command.Stdin = strings.NewReader(input)
-	var out, complaints bytes.Buffer
-	command.Stdout, command.Stderr = &out, &complaints
-	if err := command.Run(); err != nil {
-		return out.String(), fmt.Errorf("kubectl %s: %w\n%s", strings.Join(args, " "), err, complaints.String())
-	}
-	return out.String(), nil
+	program := filepath.Join(os.Getenv("KUBEBUILDER_ASSETS"), "kubectl")
+	return Exec(t, []string{"KUBECONFIG=" + kubeconfig}, input, program, args...)
+}
+
+// CanI returns the output of kubectl auth can-i: yes or no.
+func CanI(t testing.TB, kubeconfig string, args ...string) string {
+	t.Helper()
+	out, _ := TryKubectl(t, kubeconfig, "", append([]string{"auth", "can-i"}, args...)...)
+	return strings.TrimSpace(out)
 }

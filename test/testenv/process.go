@@ -45,7 +45,7 @@ func StartProcess(log string, env []string, program string, args ...string) (*Pr
 	defer file.Close()
 	p := &Process{Log: log, cmd: exec.Command(program, args...), ended: make(chan struct{})} //nolint:noctx // it lives until Stop
 	p.cmd.Stdout, p.cmd.Stderr, p.cmd.Env = file, file, append(os.Environ(), env...)
-	// Ctrl-C only reaches the program that started it, which then stops it.
+	// Ctrl-C must only reach the program that started it, which then stops it.
 	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	if err := p.cmd.Start(); err != nil {
 		return nil, err
@@ -98,7 +98,7 @@ func (p *Process) Kill() {
 	<-p.ended
 }
 
-// BuildOperator builds the operator like its image does, with additional flags for go
+// BuildOperator builds the operator like for its image, with additional flags for go
 // build.
 func BuildOperator(ctx context.Context, output string, flags ...string) error {
 	args := append([]string{"build", "-trimpath", "-o", output}, flags...)
@@ -112,7 +112,7 @@ func BuildOperator(ctx context.Context, output string, flags ...string) error {
 
 // FreeAddress returns a host and port on loopback without a listener.
 func FreeAddress() (string, error) {
-	listener, err := net.Listen("tcp", "127.0.0.1:0") //nolint:noctx // it is closed at once
+	listener, err := net.Listen("tcp", "127.0.0.1:0") //nolint:noctx // it is closed immediately
 	if err != nil {
 		return "", err
 	}

@@ -34,12 +34,10 @@ import (
 	"k8s.io/client-go/rest"
 )
 
-// Proxy stands in front of an API server. Its methods may be called at any time,
-// from any goroutine.
+// Proxy is a proxy for an API server. Its methods are safe for concurrent use.
 //
-// It speaks HTTP without TLS, on loopback. A request that brings a token goes on
-// with that; any other goes on as the user of the config that the proxy was made
-// with.
+// It serves HTTP without TLS on loopback. Requests with a token are forwarded with it,
+// all others as the user of the config that the proxy was created with.
 type Proxy struct {
 	address string
 	handler http.Handler
@@ -48,22 +46,22 @@ type Proxy struct {
 	server  *http.Server // nil while stopped
 	delays  []delay
 	refused []refusal
-	// watches is the status that refuses a watch; 0 for none.
+	// watches is the status with which new watches are rejected; 0 for none.
 	watches int
 	writes  map[Write]int
 }
 
-// Write is what is counted of a request that writes.
+// Write describes writes, which the proxy counts.
 type Write struct {
 	// Method is PATCH, PUT, POST or DELETE.
 	Method string
-	// Resource is its plural, with its subresource if it has one: dlijobs/status.
+	// Resource is the plural, with the subresource if there is one: dlijobs/status.
 	Resource string
-	// Status is the HTTP status of the answer; 0 when there was none.
+	// Status is the HTTP status of the response; 0 if there was none.
 	Status int
 }
 
-// Conflict reports whether somebody else had written before.
+// Conflict reports whether the object had changed in the meantime.
 func (w Write) Conflict() bool { return w.Status == http.StatusConflict }
 
 type delay struct {
@@ -76,7 +74,7 @@ type refusal struct {
 	resources []string
 }
 
-// NewProxy starts a proxy in front of the API server of a config.
+// NewProxy starts a proxy for the API server of a config.
 func NewProxy(config *rest.Config) (*Proxy, error) {
 	target, _, err := rest.DefaultServerUrlFor(config)
 	if err != nil {
@@ -96,19 +94,19 @@ func NewProxy(config *rest.Config) (*Proxy, error) {
 			r.SetURL(&url.URL{Scheme: target.Scheme, Host: target.Host})
 		},
 		Transport: credentials{asUser: asUser, asBearer: asBearer},
-		// What is watched must not wait for more.
+		// Watch events must not be buffered.
 		FlushInterval: -1,
-		// An API server that stops is no news to who has stopped it.
+		// Tests that stop the API server expect these errors.
 		ErrorLog: slog.NewLogLogger(slog.DiscardHandler, slog.LevelError),
 		ErrorHandler: func(http.ResponseWriter, *http.Request, error) {
-			// The client finds its connection broken, as it would without a proxy.
+			// The client sees a broken connection, as it would without a proxy.
 			panic(http.ErrAbortHandler)
 		},
 	}
 	return p, p.Resume()
 }
 
-// credentials sends each request as whom it comes from.
+// credentials forwards each request with its own credentials.
 type credentials struct{ asUser, asBearer http.RoundTripper }
 
 func (c credentials) RoundTrip(r *http.Request) (*http.Response, error) {
@@ -118,11 +116,11 @@ func (c credentials) RoundTrip(r *http.Request) (*http.Response, error) {
 	return c.asUser.RoundTrip(r)
 }
 
-// Config is what clients need to reach the API server by the proxy.
+// Config returns the client config for the proxy.
 func (p *Proxy) Config() *rest.Config { return &rest.Config{Host: "http://" + p.address, QPS: -1} }
 
-// Delay has writes of the resources, or of all if none is named, take that much
-// longer. It replaces an earlier delay of the same resources; 0 ends it.
+// Delay delays writes of the resources, or of all if there are none. It replaces an
+// earlier delay of the same resources; 0 ends it.
 func (p *Proxy) Delay(d time.Duration, resources ...string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -132,8 +130,8 @@ func (p *Proxy) Delay(d time.Duration, resources ...string) {
 	}
 }
 
-// Refuse answers writes of the resources, or of all if none is named, with an
-// HTTP status. It replaces an earlier refusal of the same resources; 0 ends it.
+// Refuse rejects writes of the resources, or of all if there are none, with an HTTP
+// status. It replaces an earlier refusal of the same resources; 0 ends it.
 func (p *Proxy) Refuse(status int, resources ...string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -143,15 +141,15 @@ func (p *Proxy) Refuse(status int, resources ...string) {
 	}
 }
 
-// RefuseWatches answers whoever begins to watch with an HTTP status: 410 has
-// clients list again. 0 ends it.
+// RefuseWatches rejects new watches with an HTTP status: 410 makes clients list again.
+// 0 ends it.
 func (p *Proxy) RefuseWatches(status int) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.watches = status
 }
 
-// Stop breaks every connection and takes no more, as an API server that is gone.
+// Stop breaks all connections and accepts no others, as if the API server were down.
 func (p *Proxy) Stop() error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -163,7 +161,7 @@ func (p *Proxy) Stop() error {
 	return err
 }
 
-// Resume ends what Stop began.
+// Resume accepts connections again after Stop.
 func (p *Proxy) Resume() error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -172,7 +170,7 @@ func (p *Proxy) Resume() error {
 	}
 	listener, err := (&net.ListenConfig{}).Listen(context.Background(), "tcp", p.address) //nolint:forbidigo // a listener lives until Stop
 	if err != nil {
-		return fmt.Errorf("starting the proxy of the API server: %w", err)
+		return fmt.Errorf("starting the proxy: %w", err)
 	}
 	p.address = listener.Addr().String()
 	p.server = &http.Server{Handler: p, ReadHeaderTimeout: 10 * time.Second}
@@ -180,14 +178,14 @@ func (p *Proxy) Resume() error {
 	return nil
 }
 
-// Writes counts the writes since the proxy was made, or since Reset.
+// Writes returns the number of writes since the start or the last Reset.
 func (p *Proxy) Writes() map[Write]int {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return maps.Clone(p.writes)
 }
 
-// Count adds up the writes that are as asked for.
+// Count returns the number of writes that meet a condition.
 func (p *Proxy) Count(is func(Write) bool) (n int) {
 	for write, times := range p.Writes() {
 		if is(write) {
@@ -197,14 +195,14 @@ func (p *Proxy) Count(is func(Write) bool) (n int) {
 	return n
 }
 
-// Reset begins to count anew.
+// Reset sets all counts to zero.
 func (p *Proxy) Reset() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.writes = map[Write]int{}
 }
 
-// ServeHTTP passes one request on.
+// ServeHTTP forwards a request.
 func (p *Proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if !slices.Contains([]string{http.MethodPatch, http.MethodPut, http.MethodPost, http.MethodDelete}, r.Method) {
 		p.read(w, r)
@@ -216,7 +214,8 @@ func (p *Proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		defer p.mu.Unlock()
 		p.writes[write]++
 	})
-	// Before the answer is sent: who has it also finds it counted.
+	// Counted before the response is sent, so that whoever received it finds it
+	// counted.
 	answer := &recorder{ResponseWriter: w, answered: func(status int) { write.Status = status; count() }}
 	defer count()
 	wait, status := p.treatment(write.Resource)
@@ -228,7 +227,7 @@ func (p *Proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		}
 	}
 	if status > 0 {
-		http.Error(answer, "refused by the proxy", status)
+		http.Error(answer, "rejected by the proxy", status)
 		return
 	}
 	p.handler.ServeHTTP(answer, r)
@@ -239,14 +238,14 @@ func (p *Proxy) read(w http.ResponseWriter, r *http.Request) {
 	status := p.watches
 	p.mu.Unlock()
 	if status > 0 && r.URL.Query().Get("watch") == "true" {
-		http.Error(w, "refused by the proxy", status)
+		http.Error(w, "rejected by the proxy", status)
 		return
 	}
 	p.handler.ServeHTTP(w, r)
 }
 
-// treatment is how long a write of a resource is to take, and with which status
-// it is refused, if it is.
+// treatment returns the delay for a write, and the status with which it is rejected; 0
+// if it is not.
 func (p *Proxy) treatment(resource string) (wait time.Duration, status int) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -263,14 +262,14 @@ func (p *Proxy) treatment(resource string) (wait time.Duration, status int) {
 	return wait, status
 }
 
-// recorder tells the status of an answer before it is sent.
+// recorder reports the status of a response before it is sent.
 type recorder struct {
 	http.ResponseWriter
 
 	answered func(status int)
 }
 
-// WriteHeader passes the status on.
+// WriteHeader implements http.ResponseWriter.
 func (r *recorder) WriteHeader(status int) {
 	r.answered(status)
 	r.ResponseWriter.WriteHeader(status)
@@ -279,10 +278,9 @@ func (r *recorder) WriteHeader(status int) {
 // Unwrap lets http.ResponseController flush.
 func (r *recorder) Unwrap() http.ResponseWriter { return r.ResponseWriter }
 
-// resource finds the resource and subresource in the path of a request:
+// resource returns the resource and subresource in the path of a request:
 //
-//	/api/v1/namespaces/{namespace}/{resource}/{name}/{subresource}
-//	/apis/{group}/{version}/{resource}/{name}
+//	/api/v1/namespaces/{namespace}/{resource}/{name}/{subresource} @2
 func resource(path string) string {
 	parts := strings.Split(strings.Trim(path, "/"), "/")
 	switch {

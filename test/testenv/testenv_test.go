@@ -28,7 +28,6 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/client-go/rest"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 )
@@ -36,16 +35,16 @@ import (
 func TestControlPlane(t *testing.T) {
 	ctrl.SetLogger(logr.Discard())
 	plane := Run(t, "../../config/crd/bases")
-	admin := newClient(t, plane.Config())
+	admin := Client(t, plane.Config())
 	proxy, err := NewProxy(plane.Config())
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = proxy.Stop() })
-	behind := newClient(t, proxy.Config())
+	behind := Client(t, proxy.Config())
 
-	t.Run("keeps its data and its ports over a stop", func(t *testing.T) {
-		// Somebody watches, as always.
+	t.Run("keeps its data and ports when restarted", func(t *testing.T) {
+		// Watches delay the shutdown.
 		watcher, err := admin.Watch(t.Context(), &corev1.ConfigMapList{})
 		if err != nil {
 			t.Fatal(err)
@@ -60,13 +59,14 @@ func TestControlPlane(t *testing.T) {
 		}
 		get(t, admin, "kept")
 	})
-	t.Run("goes back to a snapshot, and its resource versions with it", func(t *testing.T) {
+	t.Run("is restored to a snapshot, with its resource versions", func(t *testing.T) {
 		snapshot, err := plane.Snapshot()
 		if err != nil {
 			t.Fatal(err)
 		}
 		create(t, admin, "lost")
-		// An API server that starts writes things of its own.
+		// The API server writes its own objects when it starts, which increments the
+		// version.
 		for i := range 100 {
 			create(t, admin, fmt.Sprint("lost-", i))
 		}
@@ -75,18 +75,18 @@ func TestControlPlane(t *testing.T) {
 			t.Fatal(err)
 		}
 		if err := admin.Get(t.Context(), client.ObjectKey{Namespace: "default", Name: "lost"}, &corev1.ConfigMap{}); !apierrors.IsNotFound(err) {
-			t.Errorf("what came after the snapshot: %v", err)
+			t.Errorf("an object created after the snapshot: %v", err)
 		}
 		list := &corev1.ConfigMapList{}
 		if err := admin.List(t.Context(), list); err != nil {
 			t.Fatal(err)
 		}
 		if after := version(t, list.ResourceVersion); after >= before {
-			t.Errorf("the resource version is %d, and was %d before", after, before)
+			t.Errorf("the resource version is %d, and was %d before the restore", after, before)
 		}
 		get(t, admin, "kept")
 	})
-	t.Run("is watched through the proxy", func(t *testing.T) {
+	t.Run("can be watched through the proxy", func(t *testing.T) {
 		watcher, err := behind.Watch(t.Context(), &corev1.ConfigMapList{})
 		if err != nil {
 			t.Fatal(err)
@@ -101,11 +101,11 @@ func TestControlPlane(t *testing.T) {
 					return
 				}
 			case <-timeout:
-				t.Fatal("no event came")
+				t.Fatal("there was no event")
 			}
 		}
 	})
-	t.Run("is not watched while the proxy refuses it", func(t *testing.T) {
+	t.Run("cannot be watched while the proxy rejects watches", func(t *testing.T) {
 		proxy.RefuseWatches(http.StatusGone)
 		defer proxy.RefuseWatches(0)
 		if _, err := behind.Watch(t.Context(), &corev1.ConfigMapList{}); !apierrors.IsGone(err) {
@@ -113,7 +113,7 @@ func TestControlPlane(t *testing.T) {
 		}
 		get(t, behind, "kept")
 	})
-	t.Run("is slow behind the proxy", func(t *testing.T) {
+	t.Run("is slow while the proxy delays writes", func(t *testing.T) {
 		proxy.Delay(500*time.Millisecond, "configmaps")
 		defer proxy.Delay(0, "configmaps")
 		began := time.Now()
@@ -122,7 +122,7 @@ func TestControlPlane(t *testing.T) {
 			t.Errorf("a write took %v", took)
 		}
 	})
-	t.Run("refuses writes behind the proxy, which counts them", func(t *testing.T) {
+	t.Run("does not receive rejected writes, which are counted", func(t *testing.T) {
 		proxy.Reset()
 		proxy.Refuse(http.StatusInternalServerError)
 		object := get(t, behind, "kept")
@@ -144,22 +144,22 @@ func TestControlPlane(t *testing.T) {
 			t.Errorf("%d conflicts were counted", n)
 		}
 	})
-	t.Run("goes away behind the proxy, and comes back", func(t *testing.T) {
+	t.Run("is unavailable while the proxy is stopped", func(t *testing.T) {
 		if err := proxy.Stop(); err != nil {
 			t.Fatal(err)
 		}
 		if err := behind.List(t.Context(), &corev1.ConfigMapList{}); err == nil {
-			t.Error("it still answers")
+			t.Error("it still responds")
 		}
 		if err := proxy.Resume(); err != nil {
 			t.Fatal(err)
 		}
 		get(t, behind, "kept")
 	})
-	t.Run("sees a token behind the proxy", func(t *testing.T) {
+	t.Run("receives the token of a request", func(t *testing.T) {
 		config := proxy.Config()
-		config.BearerToken = "of-nobody"
-		err := newClient(t, config).List(t.Context(), &corev1.ConfigMapList{})
+		config.BearerToken = "unknown"
+		err := Client(t, config).List(t.Context(), &corev1.ConfigMapList{})
 		if !apierrors.IsUnauthorized(err) {
 			t.Errorf("error is %v", err)
 		}
@@ -167,10 +167,10 @@ func TestControlPlane(t *testing.T) {
 }
 
 func TestProcess(t *testing.T) {
-	t.Run("says what it said, and its status, when it has ended", func(t *testing.T) {
+	t.Run("has its log and exit code when it has ended", func(t *testing.T) {
 		p := Start(t, "", "sh", "-c", "echo goodbye; exit 3")
 		if code := p.ExitCode(); code != 3 {
-			t.Errorf("the status is %d", code)
+			t.Errorf("the exit code is %d", code)
 		}
 		if err := p.Alive(); err == nil || !strings.Contains(err.Error(), "goodbye") {
 			t.Errorf("error is %v", err)
@@ -180,14 +180,14 @@ func TestProcess(t *testing.T) {
 	t.Run("is killed if it does not stop", func(t *testing.T) {
 		p := Start(t, "", "sh", "-c", "trap '' TERM; echo ready; exec sleep 600")
 		if !Within(time.Minute, func() bool { return p.Said() != "" }) {
-			t.Fatal("it says nothing")
+			t.Fatal("there is no output")
 		}
 		if err := p.Alive(); err != nil {
 			t.Error(err)
 		}
 		p.Stop(10 * time.Millisecond)
 		if code := p.ExitCode(); code != -1 {
-			t.Errorf("the status is %d", code)
+			t.Errorf("the exit code is %d", code)
 		}
 	})
 }
@@ -206,18 +206,9 @@ func TestResourceOfAPath(t *testing.T) {
 		"/version": "/version",
 	} {
 		if got := resource(path); got != want {
-			t.Errorf("%s is of %q, want %q", path, got, want)
+			t.Errorf("the resource of %s is %q, want %q", path, got, want)
 		}
 	}
-}
-
-func newClient(t *testing.T, config *rest.Config) client.WithWatch {
-	t.Helper()
-	c, err := client.NewWithWatch(config, client.Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return c
 }
 
 func create(t *testing.T, c client.Client, name string) {

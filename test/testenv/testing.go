@@ -17,11 +17,21 @@ limitations under the License.
 package testenv
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
+	"strings"
 	"testing"
+
+	"github.com/go-logr/logr"
+	"k8s.io/client-go/rest"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/dli-operator/dli-operator/internal/dli/dlitest"
 )
 
 // Run starts a control plane and stops it at the end of the test. crds is the CRDs of
@@ -38,6 +48,53 @@ func Run(t testing.TB, crds string) *ControlPlane {
 		}
 	})
 	return plane
+}
+
+// Client returns a client for the API server of a config.
+func Client(t testing.TB, config *rest.Config) client.WithWatch {
+	t.Helper()
+	c, err := client.NewWithWatch(config, client.Options{Scheme: Scheme()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+// DLI starts a simulated DLI and stops it at the end of the test.
+func DLI(t testing.TB, options ...dlitest.Option) *dlitest.Server {
+	t.Helper()
+	server, err := dlitest.NewServer(options...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(server.Close)
+	return server
+}
+
+// Read returns the content of a file.
+func Read(t testing.TB, path string) string {
+	t.Helper()
+	content, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(content)
+}
+
+// Exec runs a program with additional environment variables and the given standard
+// input. It returns the standard output even with an error, which includes the standard
+// error.
+func Exec(t testing.TB, env []string, input, program string, args ...string) (string, error) {
+	t.Helper()
+	command := exec.CommandContext(t.Context(), program, args...)
+	command.Env = append(os.Environ(), env...)
+	command.Stdin = strings.NewReader(input)
+	var stdout, stderr bytes.Buffer
+	command.Stdout, command.Stderr = &stdout, &stderr
+	if err := command.Run(); err != nil {
+		return stdout.String(), fmt.Errorf("%s %s: %w\n%s", program, strings.Join(args, " "), err, stderr.String())
+	}
+	return stdout.String(), nil
 }
 
 // Start starts a program and kills it at the end of the test. If the test has failed, it
@@ -57,14 +114,15 @@ func Start(t testing.TB, kubeconfig, program string, args ...string) *Process {
 	return p
 }
 
-// RunWithOperator builds the operator, sets binary to its path, runs the tests of a package
-// and returns their exit code.
+// RunWithOperator builds the operator, sets binary to its path, runs the tests of a
+// package and returns the exit code.
 func RunWithOperator(m *testing.M, binary *string) int {
+	ctrl.SetLogger(logr.Discard())
 	dir, err := os.MkdirTemp("", "dli-operator-")
 	if err == nil {
 		defer os.RemoveAll(dir)
 		*binary = filepath.Join(dir, "operator")
-		err = BuildOperator(context.Background(), *binary) //nolint:forbidigo // a package's tests have no context
+		err = BuildOperator(context.Background(), *binary) //nolint:forbidigo // testing.M has no context
 	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)

@@ -18,13 +18,12 @@ package testenv
 
 import "time"
 
-// Within waits until a condition holds, and reports whether it came to that in
-// time.
+// Within waits for a condition, and reports whether it was met within the limit.
 func Within(limit time.Duration, is func() bool) bool {
 	return WithinEvery(20*time.Millisecond, limit, is)
 }
 
-// WithinEvery is Within for a condition that costs something to look at.
+// WithinEvery is Within with another interval between checks.
 func WithinEvery(interval, limit time.Duration, is func() bool) bool {
 	tick := time.NewTicker(interval)
 	defer tick.Stop()

@@ -46,10 +46,10 @@ func main() {
 
 func run(ctx context.Context, args []string) (err error) {
 	if len(args) != 1 {
-		return errors.New("name the file to write the kubeconfig to")
+		return errors.New("usage: apiserver KUBECONFIG")
 	}
 	controlPlane := &envtest.Environment{UseExistingCluster: new(false)}
-	// Also after a failed start, which may have left etcd running.
+	// Also after a failed start, because etcd may be running.
 	defer func() { err = errors.Join(err, controlPlane.Stop()) }()
 	if _, err := controlPlane.Start(); err != nil {
 		return fmt.Errorf("starting etcd and kube-apiserver: %w", err)
@@ -61,8 +61,7 @@ func run(ctx context.Context, args []string) (err error) {
 	return nil
 }
 
-// publish makes a file appear whole, since its appearance is the sign that the
-// API server is ready.
+// publish writes a file atomically: its existence means that the API server is ready.
 func publish(file string, content []byte) error {
 	partial := file + ".partial"
 	if err := os.WriteFile(partial, content, 0o600); err != nil {

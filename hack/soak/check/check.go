@@ -14,11 +14,11 @@ See the License for the specific language governing permissions and
 limitations under the License.
 */
 
-// Package check implements the invariants of the soak test: what must hold for every
-// DLIJob at any time, and for every request to DLI, under all faults.
+// Package check implements the invariants of the soak test: what must hold at any time
+// under all faults, for every DLIJob and every request to DLI.
 //
-// It receives what happened in the order in which it became known, and has no clock and
-// no clients, so that it checks a hand-written history like a real run.
+// It receives events in the order in which they became known, and has no clock and no
+// clients, so that hand-written histories are checked like real runs.
 package check
 
 import (
@@ -39,9 +39,9 @@ type Invariant string
 const (
 	// Given: an outcome is only shown after DLI reported it.
 	Given Invariant = "outcome given before shown"
-	// Kept: an outcome that was shown, and what was shown with it, stays.
+	// Kept: a shown outcome, and what was shown with it, does not change.
 	Kept Invariant = "outcome kept"
-	// Figures: those of a completed job only change after a requested poll.
+	// Figures: figures of a completed job only change after a requested poll.
 	Figures Invariant = "figures of completed jobs kept"
 	// Gate: kstatus is Current only after FINISHED, and the conditions agree with
 	// the outcome.
@@ -54,7 +54,7 @@ const (
 
 // The invariants of requests and of processes.
 const (
-	Overlap  Invariant = "one operator asks"
+	Overlap  Invariant = "one operator polls"
 	Rate     Invariant = "rate limit"
 	Breaker  Invariant = "circuit breaker"
 	Lockout  Invariant = "lockout guard"
@@ -87,7 +87,7 @@ type Budget struct {
 	Versions, PerFault int
 }
 
-// History checks what it is told. It is not safe for concurrent use.
+// History checks the events that it receives. It is not safe for concurrent use.
 type History struct {
 	budget     Budget
 	told       map[string][]told
@@ -126,14 +126,14 @@ func New(budget Budget) *History {
 	}
 }
 
-// During sets the faults that are injected from now on; n is their number.
+// During sets the faults that are injected from now on, and their number.
 func (h *History) During(what string, n int) {
 	h.during = what
 	h.faults += n
 }
 
-// Answered records a complete answer from DLI about a job: its status, or that there is
-// no such job.
+// Answered records a complete response from DLI about a job: its status, or that there
+// is no such job.
 func (h *History) Answered(at time.Time, job, status string, notFound bool) {
 	outcomes := map[string]v1alpha1.Outcome{
 		"FINISHED": v1alpha1.OutcomeSucceeded, "FAILED": v1alpha1.OutcomeFailed, "CANCELLED": v1alpha1.OutcomeCancelled,

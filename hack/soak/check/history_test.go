@@ -29,7 +29,7 @@ import (
 
 var noon = time.Date(2026, 11, 25, 12, 0, 0, 0, time.UTC)
 
-// at is a time of the histories below.
+// at returns a time in the histories below.
 func at(seconds float64) time.Time { return noon.Add(time.Duration(seconds * float64(time.Second))) }
 
 // story is a hand-written history.
@@ -43,7 +43,7 @@ func newStory() *story {
 	return &story{History: New(Budget{NotFoundAfter: 10 * time.Second, Refresh: 10 * time.Second, Versions: 6, PerFault: 2})}
 }
 
-// shows has the object be seen in a new version.
+// shows records a new version of the object.
 func (s *story) shows(seconds float64, change func(*v1alpha1.DLIJobStatus)) *v1alpha1.DLIJob {
 	s.versions++
 	job := &v1alpha1.DLIJob{
@@ -96,53 +96,53 @@ func polledAt(seconds, duration float64) func(*v1alpha1.DLIJobStatus) {
 	}
 }
 
-// requested has a status be that of after a requested poll.
+// requested makes a status the result of a requested poll.
 func requested(change func(*v1alpha1.DLIJobStatus)) func(*v1alpha1.DLIJobStatus) {
 	return func(status *v1alpha1.DLIJobStatus) {
 		change(status)
-		status.LastHandledPollRequest = "once more"
+		status.LastHandledPollRequest = "again"
 	}
 }
 
 func TestHistory(t *testing.T) {
 	tests := map[string]struct {
 		tell func(s *story)
-		// want is the invariant that is violated, "" for none.
+		// want is the violated invariant; "" for none.
 		want Invariant
 	}{
-		"an outcome that DLI gave is fine": {func(s *story) {
+		"an outcome that DLI reported": {func(s *story) {
 			s.Answered(at(1), "job", "RUNNING", false)
 			s.shows(2, running)
 			s.Answered(at(3), "job", "FINISHED", false)
 			s.shows(4, finished(4))
 		}, ""},
-		"an outcome that DLI never gave": {func(s *story) {
+		"an outcome that DLI did not report": {func(s *story) {
 			s.Answered(at(1), "job", "RUNNING", false)
 			s.shows(2, finished(4))
 		}, Given},
-		"an outcome that DLI gave of another job": {func(s *story) {
+		"an outcome that DLI reported for another job": {func(s *story) {
 			s.Answered(at(1), "other", "FINISHED", false)
 			s.shows(2, finished(4))
 		}, Given},
-		"an outcome that DLI gave later": {func(s *story) {
+		"an outcome that DLI reported later": {func(s *story) {
 			s.Answered(at(3), "job", "FINISHED", false)
 			s.shows(2, finished(4))
 		}, Given},
-		"another outcome than the one that DLI gave": {func(s *story) {
+		"an outcome other than DLI reported": {func(s *story) {
 			s.Answered(at(1), "job", "FINISHED", false)
 			s.shows(2, ended(v1alpha1.OutcomeFailed))
 		}, Given},
-		"not found, said often and for long enough": {func(s *story) {
+		"not found, often and for long enough": {func(s *story) {
 			for _, seconds := range []float64{1, 6, 12} {
 				s.Answered(at(seconds), "job", "", true)
 			}
 			s.shows(12.1, ended(v1alpha1.OutcomeNotFound))
 		}, ""},
-		"not found, said once": {func(s *story) {
+		"not found, once": {func(s *story) {
 			s.Answered(at(1), "job", "", true)
 			s.shows(12, ended(v1alpha1.OutcomeNotFound))
 		}, Given},
-		"not found, said often within a moment": {func(s *story) {
+		"not found, often but for a short time": {func(s *story) {
 			for _, seconds := range []float64{1, 2, 3} {
 				s.Answered(at(seconds), "job", "", true)
 			}
@@ -156,23 +156,23 @@ func TestHistory(t *testing.T) {
 			s.Answered(at(13), "job", "", true)
 			s.shows(14, ended(v1alpha1.OutcomeNotFound))
 		}, Given},
-		"an outcome that changes to one that DLI gave, too": {func(s *story) {
+		"an outcome that changes to another one that DLI reported": {func(s *story) {
 			s.Answered(at(1), "job", "FINISHED", false)
 			s.Answered(at(2), "job", "FAILED", false)
 			s.shows(3, finished(4))
 			s.shows(4, ended(v1alpha1.OutcomeFailed))
 		}, Kept},
-		"an outcome that goes away": {func(s *story) {
+		"an outcome that disappears": {func(s *story) {
 			s.Answered(at(1), "job", "FINISHED", false)
 			s.shows(2, finished(4))
 			s.shows(3, running)
 		}, Kept},
-		"an outcome that stays while the job's word goes back": {func(s *story) {
+		"an outcome that stays while jobStatus goes back": {func(s *story) {
 			s.Answered(at(1), "job", "FINISHED", false)
 			s.shows(2, finished(4))
 			s.shows(3, func(status *v1alpha1.DLIJobStatus) { finished(4)(status); status.JobStatus = "RUNNING" })
 		}, Kept},
-		"not found is lifted by a poll that was requested": {func(s *story) {
+		"not found, lifted by a requested poll": {func(s *story) {
 			for _, seconds := range []float64{1, 6, 12} {
 				s.Answered(at(seconds), "job", "", true)
 			}
@@ -180,23 +180,23 @@ func TestHistory(t *testing.T) {
 			s.Answered(at(20), "job", "RUNNING", false)
 			s.shows(21, requested(running))
 		}, ""},
-		"a figure of a completed job that changes by itself": {func(s *story) {
+		"a figure of a completed job that changes without a requested poll": {func(s *story) {
 			s.Answered(at(1), "job", "FINISHED", false)
 			s.shows(2, finished(4))
 			s.shows(3, finished(5))
 		}, Figures},
-		"a figure that changes with a poll that was requested": {func(s *story) {
+		"a figure of a completed job that changes after a requested poll": {func(s *story) {
 			s.Answered(at(1), "job", "FINISHED", false)
 			s.shows(2, finished(4))
 			s.shows(3, requested(finished(5)))
 		}, ""},
-		"a condition that is true without an outcome": {func(s *story) {
+		"a true condition without an outcome": {func(s *story) {
 			s.shows(1, func(status *v1alpha1.DLIJobStatus) { conditions(status, metav1.ConditionTrue) })
 		}, Gate},
-		"what kstatus takes for done": {func(s *story) {
+		"kstatus Current without an outcome": {func(s *story) {
 			s.Saw(at(1), &v1alpha1.DLIJob{}, "Current")
 		}, Gate},
-		"a write of what was there": {func(s *story) {
+		"a write that changes nothing": {func(s *story) {
 			s.shows(1, running)
 			s.shows(2, running)
 		}, Writes},
@@ -204,15 +204,15 @@ func TestHistory(t *testing.T) {
 			s.shows(1, running)
 			s.shows(1, running)
 		}, ""},
-		"figures that move, written within the refresh": {func(s *story) {
+		"changed figures, written within the refresh interval": {func(s *story) {
 			s.shows(1, polledAt(1, 10))
 			s.shows(3, polledAt(3, 20))
 		}, Writes},
-		"figures that move, written after the refresh": {func(s *story) {
+		"changed figures, written after the refresh interval": {func(s *story) {
 			s.shows(1, polledAt(1, 10))
 			s.shows(11, polledAt(11, 20))
 		}, ""},
-		"a status that goes to and fro": {func(s *story) {
+		"a status that keeps changing back and forth": {func(s *story) {
 			for n := range 20 {
 				s.shows(float64(n), func(status *v1alpha1.DLIJobStatus) {
 					running(status)
@@ -220,7 +220,7 @@ func TestHistory(t *testing.T) {
 				})
 			}
 		}, Writes},
-		"what another hand wrote is not the operator's": {func(s *story) {
+		"a forged status that the operator corrects": {func(s *story) {
 			s.shows(1, running)
 			forged := v1alpha1.DLIJobStatus{}
 			finished(1)(&forged)
@@ -228,7 +228,7 @@ func TestHistory(t *testing.T) {
 			s.shows(2, finished(1))
 			s.shows(3, running)
 		}, ""},
-		"what the operator makes of it is": {func(s *story) {
+		"a forged status that the operator adopts": {func(s *story) {
 			s.shows(1, running)
 			forged := v1alpha1.DLIJobStatus{}
 			finished(1)(&forged)
@@ -236,14 +236,14 @@ func TestHistory(t *testing.T) {
 			s.shows(2, finished(1))
 			s.shows(3, finished(2))
 		}, Given},
-		"a restore may take an outcome back": {func(s *story) {
+		"an outcome that a restore of etcd removes": {func(s *story) {
 			s.Answered(at(1), "job", "FINISHED", false)
 			s.shows(2, finished(4))
 			s.Restored()
 			s.shows(0, running)
 			s.shows(3, finished(4))
 		}, ""},
-		"an object of the same name is another one": {func(s *story) {
+		"another object of the same name": {func(s *story) {
 			s.Answered(at(1), "job", "FINISHED", false)
 			s.shows(2, finished(4))
 			s.Gone("uid")
@@ -259,7 +259,7 @@ func TestHistory(t *testing.T) {
 	}
 }
 
-// expect checks that there are violations of that invariant and no other.
+// expect checks that this invariant is violated, and no other.
 func expect(t *testing.T, found []Violation, want Invariant) {
 	t.Helper()
 	if (len(found) > 0) != (want != "") {
@@ -272,7 +272,7 @@ func expect(t *testing.T, found []Violation, want Invariant) {
 	}
 }
 
-func TestHistoryCountsWhatItChecks(t *testing.T) {
+func TestHistoryCountsChecks(t *testing.T) {
 	s := newStory()
 	s.During("a fault", 1)
 	s.shows(1, running)
@@ -280,6 +280,6 @@ func TestHistoryCountsWhatItChecks(t *testing.T) {
 		t.Errorf("got %d checks of gates during a fault, want 4", got)
 	}
 	if got := s.Total()[Gate]; got != 4 {
-		t.Errorf("got %d checks of gates in all, want 4", got)
+		t.Errorf("got %d checks of gates in total, want 4", got)
 	}
 }

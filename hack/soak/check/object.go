@@ -30,13 +30,13 @@ import (
 	"github.com/dli-operator/dli-operator/api/v1alpha1"
 )
 
-// tolerance accounts for times in whole seconds in the API.
+// tolerance allows for times in whole seconds in the API.
 const tolerance = 2 * time.Second
 
 // Gone records that an object was deleted.
 func (h *History) Gone(uid types.UID) { delete(h.objects, uid) }
 
-// Saw checks a version of a DLIJob that was observed at a time, and its kstatus.
+// Saw checks a version of a DLIJob that was observed at a time, with its kstatus.
 func (h *History) Saw(at time.Time, job *v1alpha1.DLIJob, kstatus string) {
 	o := h.object(job.UID)
 	if o.last != nil && o.last.ResourceVersion == job.ResourceVersion {
@@ -55,7 +55,7 @@ func (h *History) Saw(at time.Time, job *v1alpha1.DLIJob, kstatus string) {
 	o.last = job
 }
 
-// given checks that DLI has reported what an object shows.
+// given checks that DLI has reported the outcome of an object.
 func (h *History) given(at time.Time, job *v1alpha1.DLIJob) {
 	outcome := job.Status.Outcome
 	if outcome == "" {
@@ -64,7 +64,7 @@ func (h *History) given(at time.Time, job *v1alpha1.DLIJob) {
 	if outcome == v1alpha1.OutcomeNotFound {
 		n, over := h.longestAbsence(job.Spec.JobID, at)
 		h.hold(n >= 3 && over >= h.budget.NotFoundAfter-tolerance, at, Given, job.Name,
-			"shows NotFound after %d such answers in a row over %v", n, over.Round(time.Millisecond))
+			"shows NotFound after %d such responses in a row over %v", n, over.Round(time.Millisecond))
 		return
 	}
 	for _, t := range h.told[job.Spec.JobID] {
@@ -73,11 +73,11 @@ func (h *History) given(at time.Time, job *v1alpha1.DLIJob) {
 			return
 		}
 	}
-	h.hold(false, at, Given, job.Name, "shows %s, which DLI never said", outcome)
+	h.hold(false, at, Given, job.Name, "shows %s, which DLI did not report", outcome)
 }
 
-// longestAbsence is the longest run of consecutive answers, up to a time, that there is
-// no such job.
+// longestAbsence returns the longest run of consecutive responses, up to a time, that
+// there is no such job.
 func (h *History) longestAbsence(job string, at time.Time) (longest int, over time.Duration) {
 	n, since := 0, time.Time{}
 	for _, t := range h.told[job] {
@@ -96,7 +96,7 @@ func (h *History) longestAbsence(job string, at time.Time) (longest int, over ti
 	return longest, over
 }
 
-// shown is what readers see of a completed job.
+// shown returns what readers see of a completed job.
 func shown(job *v1alpha1.DLIJob) string {
 	words := []string{string(job.Status.Outcome), job.Status.JobStatus}
 	for _, name := range []string{v1alpha1.ReadyCondition, v1alpha1.SucceededCondition, v1alpha1.CompletedCondition} {
@@ -107,24 +107,24 @@ func shown(job *v1alpha1.DLIJob) string {
 	return strings.Join(words, " ")
 }
 
-// kept checks that a completed job stays as it was.
+// kept checks that a completed job does not change.
 func (h *History) kept(at time.Time, was, is *v1alpha1.DLIJob) {
 	if was.Status.Outcome == "" {
 		return
 	}
 	requested := was.Status.LastHandledPollRequest != is.Status.LastHandledPollRequest
 	if was.Status.Outcome == v1alpha1.OutcomeNotFound && requested {
-		return // a poll that was requested lifts it
+		return // lifted by a requested poll
 	}
-	h.hold(shown(was) == shown(is), at, Kept, is.Name, "showed %s and now shows %s", shown(was), shown(is))
+	h.hold(shown(was) == shown(is), at, Kept, is.Name, "showed %s, and now %s", shown(was), shown(is))
 	if was.Status.Outcome != is.Status.Outcome {
 		return
 	}
 	h.hold(requested || equality.Semantic.DeepEqual(figures(was), figures(is)), at, Figures, is.Name,
-		"%v became %v, and no poll was requested", figures(was), figures(is))
+		"%v became %v without a requested poll", figures(was), figures(is))
 }
 
-// figures are those of a completed job, and the texts that belong to them.
+// figures returns the figures of a completed job, and the related texts.
 func figures(job *v1alpha1.DLIJob) map[string]string {
 	s := &job.Status
 	all := map[string]string{"duration": s.Duration, "message": s.Message, "statement": s.Statement, "resultPath": s.ResultPath}
@@ -158,7 +158,7 @@ func (h *History) gate(at time.Time, job *v1alpha1.DLIJob, kstatus string) {
 	}
 }
 
-// written checks that a version was worth its write.
+// written checks that a write was necessary.
 func (h *History) written(at time.Time, o *object, job *v1alpha1.DLIJob) {
 	was := o.last
 	if !sameBesideStatus(was, job) {
@@ -166,14 +166,14 @@ func (h *History) written(at time.Time, o *object, job *v1alpha1.DLIJob) {
 	}
 	o.versions++
 	allowed := h.budget.Versions + h.budget.PerFault*(1+h.faults-o.faultsAtAge)
-	h.hold(o.versions <= allowed || o.over, at, Writes, job.Name, "was written %d times, %d are the budget", o.versions, allowed)
+	h.hold(o.versions <= allowed || o.over, at, Writes, job.Name, "was written %d times, the budget is %d", o.versions, allowed)
 	o.over = o.over || o.versions > allowed
-	h.hold(!equality.Semantic.DeepEqual(was.Status, job.Status), at, Writes, job.Name, "was written and nothing changed")
+	h.hold(!equality.Semantic.DeepEqual(was.Status, job.Status), at, Writes, job.Name, "was written without a change")
 	if job.Status.Outcome != "" || !onlyMoved(&was.Status, &job.Status) || was.Status.LastPollTime == nil || job.Status.LastPollTime == nil {
 		return
 	}
 	apart := job.Status.LastPollTime.Sub(was.Status.LastPollTime.Time)
-	h.hold(apart >= h.budget.Refresh-tolerance, at, Writes, job.Name, "figures that merely moved were written %v after the last ones", apart)
+	h.hold(apart >= h.budget.Refresh-tolerance, at, Writes, job.Name, "figures were refreshed %v after the last time", apart)
 }
 
 func sameBesideStatus(a, b *v1alpha1.DLIJob) bool {

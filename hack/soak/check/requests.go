@@ -50,12 +50,12 @@ func ByTime(requests []Request) []Request {
 func Overlaps(requests []Request, lease time.Duration) (checked int, found []Violation) {
 	type asking struct{ first, last time.Time }
 	byJob := map[string]map[string]*asking{}
-	// again is when a process first asked after another one that began later.
+	// again is when a process first polled after another one that started later.
 	again := map[[3]string]time.Time{}
 	reported := map[[3]string]bool{}
 	for _, r := range requests {
 		checked++
-		// Those for lists are of no job.
+		// Requests for lists have no job.
 		job := cmp.Or(r.Job, "list of "+r.Connection)
 		processes := byJob[job]
 		if processes == nil {
@@ -93,7 +93,7 @@ func Overlaps(requests []Request, lease time.Duration) (checked int, found []Vio
 // Limit is a connection's rate limit.
 type Limit struct{ PerSecond, Burst float64 }
 
-// Grant is a moment at which a connection was made anew, and its burst with it.
+// Grant is when a connection was recreated, which renews its burst.
 type Grant struct {
 	Connection string
 	At         time.Time
@@ -132,7 +132,7 @@ func Rates(requests []Request, limits map[string]Limit, grants []Grant, slack fl
 			b.tokens, b.extra = b.tokens+1, b.extra-1
 		}
 		if b.tokens < -slack {
-			found = append(found, Violation{Rate, r.At, r.During, r.Connection, fmt.Sprintf("%s sends %.1f requests more than %v per second and a burst of %v allow", r.Process, -b.tokens, limit.PerSecond, limit.Burst)})
+			found = append(found, Violation{Rate, r.At, r.During, r.Connection, fmt.Sprintf("%s sent %.1f requests more than %v per second with a burst of %v allow", r.Process, -b.tokens, limit.PerSecond, limit.Burst)})
 			b.tokens = 0
 		}
 	}
@@ -146,9 +146,9 @@ type Outage struct {
 	Grace time.Duration
 }
 
-// Outages finds processes that kept polling a dead endpoint: after the grace period, only
-// probes at growing intervals are allowed, and one look at each job, because a single job
-// may be the cause.
+// Outages finds processes that kept polling a dead endpoint: after the grace period,
+// only probes at growing intervals are allowed, and one poll of each other job, because
+// a single job may be the cause.
 func Outages(requests []Request, outages []Outage) (checked int, found []Violation) {
 	for _, o := range outages {
 		type caller struct {

@@ -22,7 +22,7 @@ import (
 	"time"
 )
 
-// asks is n requests of a process about a job, one every step.
+// asks returns n requests of a process for a job, one every step seconds.
 func asks(process, job string, from, step float64, n int) (requests []Request) {
 	for i := range n {
 		requests = append(requests, Request{At: at(from + float64(i)*step), Job: job, Process: process, Connection: "c", Key: "AK"})
@@ -43,14 +43,14 @@ func TestOverlaps(t *testing.T) {
 		requests []Request
 		want     Invariant
 	}{
-		"one asks after the other":                          {together(asks("a1", "job", 0, 1, 30), asks("b1", "job", 30, 1, 30)), ""},
-		"both ask for less than a lease":                    {together(asks("a1", "job", 0, 1, 30), asks("b1", "job", 20, 1, 30)), ""},
-		"both ask for longer":                               {together(asks("a1", "job", 0, 1, 60), asks("b1", "job", 20, 1, 60)), Overlap},
-		"one comes back for a moment":                       {together(asks("a1", "job", 0, 1, 10), asks("b1", "job", 10, 1, 90), asks("a1", "job", 60, 1, 3)), ""},
-		"one comes back for long":                           {together(asks("a1", "job", 0, 1, 10), asks("b1", "job", 10, 1, 90), asks("a1", "job", 60, 1, 30)), Overlap},
-		"one that comes back asks once about a younger job": {together(asks("b1", "job", 10, 1, 90), asks("a1", "job", 60, 1, 1)), ""},
-		"one leads again as a new process":                  {together(asks("a1", "job", 0, 1, 10), asks("b1", "job", 10, 1, 50), asks("a2", "job", 60, 1, 50)), ""},
-		"each asks about another job":                       {together(asks("a1", "job", 0, 1, 60), asks("b1", "other", 0, 1, 60)), ""},
+		"one polls after the other":                {together(asks("a1", "job", 0, 1, 30), asks("b1", "job", 30, 1, 30)), ""},
+		"both poll for less than a lease":          {together(asks("a1", "job", 0, 1, 30), asks("b1", "job", 20, 1, 30)), ""},
+		"both poll for longer":                     {together(asks("a1", "job", 0, 1, 60), asks("b1", "job", 20, 1, 60)), Overlap},
+		"one resumes briefly":                      {together(asks("a1", "job", 0, 1, 10), asks("b1", "job", 10, 1, 90), asks("a1", "job", 60, 1, 3)), ""},
+		"one resumes for long":                     {together(asks("a1", "job", 0, 1, 10), asks("b1", "job", 10, 1, 90), asks("a1", "job", 60, 1, 30)), Overlap},
+		"one resumes with one poll of a newer job": {together(asks("b1", "job", 10, 1, 90), asks("a1", "job", 60, 1, 1)), ""},
+		"one leads again as a new process":         {together(asks("a1", "job", 0, 1, 10), asks("b1", "job", 10, 1, 50), asks("a2", "job", 60, 1, 50)), ""},
+		"each polls another job":                   {together(asks("a1", "job", 0, 1, 60), asks("b1", "other", 0, 1, 60)), ""},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -67,13 +67,13 @@ func TestRates(t *testing.T) {
 		grants   []Grant
 		want     Invariant
 	}{
-		"at the rate":                        {asks("a1", "job", 0, 0.2, 100), nil, ""},
-		"a burst, and the rate":              {together(asks("a1", "job", 0, 0, 5), asks("a1", "job", 0.2, 0.2, 100)), nil, ""},
-		"a burst and some on their way":      {asks("a1", "job", 0, 0, 7), nil, ""},
-		"faster for long":                    {asks("a1", "job", 0, 0.1, 100), nil, Rate},
-		"two bursts":                         {asks("a1", "job", 0, 0, 10), nil, Rate},
-		"two bursts of a connection renewed": {asks("a1", "job", 1, 0, 10), []Grant{{"c", at(0)}}, ""},
-		"a burst of each process":            {together(asks("a1", "job", 0, 0, 5), asks("b1", "job", 0, 0, 5)), nil, ""},
+		"at the rate":                    {asks("a1", "job", 0, 0.2, 100), nil, ""},
+		"a burst, and the rate":          {together(asks("a1", "job", 0, 0, 5), asks("a1", "job", 0.2, 0.2, 100)), nil, ""},
+		"a burst and some in flight":     {asks("a1", "job", 0, 0, 7), nil, ""},
+		"faster for a long time":         {asks("a1", "job", 0, 0.1, 100), nil, Rate},
+		"two bursts":                     {asks("a1", "job", 0, 0, 10), nil, Rate},
+		"two bursts of a new connection": {asks("a1", "job", 1, 0, 10), []Grant{{"c", at(0)}}, ""},
+		"a burst of each process":        {together(asks("a1", "job", 0, 0, 5), asks("b1", "job", 0, 0, 5)), nil, ""},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -85,7 +85,7 @@ func TestRates(t *testing.T) {
 
 func TestOutages(t *testing.T) {
 	outage := []Outage{{From: at(10), To: at(60), Grace: 5 * time.Second}}
-	// looks are requests about jobs that were not asked for before.
+	// looks returns requests for jobs that were not polled before.
 	looks := func(from, step float64, n int) (requests []Request) {
 		for i := range n {
 			requests = append(requests, asks("a1", fmt.Sprintf("new-%d", i), from+float64(i)*step, 0, 1)...)
@@ -96,11 +96,11 @@ func TestOutages(t *testing.T) {
 		requests []Request
 		want     Invariant
 	}{
-		"nobody goes on":                 {asks("a1", "job", 0, 1, 14), ""},
-		"probes, ever farther apart":     {together(asks("a1", "job", 0, 1, 14), asks("a1", "job", 16, 8, 5)), ""},
-		"as if nothing were the matter":  {asks("a1", "job", 0, 1, 60), Breaker},
-		"a look at each job that is new": {together(asks("a1", "job", 0, 1, 14), looks(15, 0.5, 40)), ""},
-		"before and after it":            {together(asks("a1", "job", 0, 1, 10), asks("a1", "job", 61, 1, 100)), ""},
+		"no more polls":               {asks("a1", "job", 0, 1, 14), ""},
+		"probes at growing intervals": {together(asks("a1", "job", 0, 1, 14), asks("a1", "job", 16, 8, 5)), ""},
+		"polls that continue":         {asks("a1", "job", 0, 1, 60), Breaker},
+		"one poll of each new job":    {together(asks("a1", "job", 0, 1, 14), looks(15, 0.5, 40)), ""},
+		"before and after the outage": {together(asks("a1", "job", 0, 1, 10), asks("a1", "job", 61, 1, 100)), ""},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -124,7 +124,7 @@ func TestRejections(t *testing.T) {
 		"five in a window":           {rejected(asks("a1", "job", 0, 30, 5)), ""},
 		"six in a window":            {rejected(asks("a1", "job", 0, 30, 6)), Lockout},
 		"six in two windows":         {rejected(asks("a1", "job", 0, 70, 6)), ""},
-		"many that came together":    {rejected(asks("a1", "job", 0, 0.01, 20)), ""},
+		"many at the same time":      {rejected(asks("a1", "job", 0, 0.01, 20)), ""},
 		"of two processes":           {together(rejected(asks("a1", "job", 0, 30, 3)), rejected(asks("b1", "job", 100, 30, 3))), Lockout},
 		"requests that are accepted": {asks("a1", "job", 0, 1, 60), ""},
 	}

@@ -48,8 +48,8 @@ func vectorRequest() *http.Request {
 	return r
 }
 
-// sign signs the plain requests of these tests as the rule is written down, for
-// checks of anything but the rule.
+// sign signs the simple requests of these tests as specified, for tests of anything but
+// the signature.
 func sign(r *http.Request, u User, now time.Time) {
 	r.Header.Set("Content-Type", "application/json")
 	r.Header.Set("X-Sdk-Date", now.UTC().Format("20060102T150405Z"))
@@ -76,47 +76,47 @@ func TestSignature(t *testing.T) {
 		{"a header that is not signed may change", func(r *http.Request) {
 			r.Header.Set("User-Agent", "other")
 		}, 200, ""},
-		{"another job is refused", func(r *http.Request) {
+		{"another job is rejected", func(r *http.Request) {
 			r.URL.Path = strings.Replace(r.URL.Path, "6d", "6e", 1)
 		}, 401, "APIGW.0301"},
-		{"a query is refused", func(r *http.Request) { r.URL.RawQuery = "a=b" }, 401, "APIGW.0301"},
-		{"a changed signed header is refused", func(r *http.Request) {
+		{"a query is rejected", func(r *http.Request) { r.URL.RawQuery = "a=b" }, 401, "APIGW.0301"},
+		{"a changed signed header is rejected", func(r *http.Request) {
 			r.Header.Set("X-Project-Id", "48cc2c48765f481480c7db940d6409d2")
 		}, 401, "APIGW.0301"},
-		{"a missing signed header is refused", func(r *http.Request) {
+		{"a missing signed header is rejected", func(r *http.Request) {
 			r.Header.Del("X-Project-Id")
 		}, 401, "APIGW.0301"},
-		{"another date is refused", func(r *http.Request) {
+		{"another date is rejected", func(r *http.Request) {
 			r.Header.Set("X-Sdk-Date", "20260101T000001Z")
 		}, 401, "APIGW.0301"},
-		{"a date that is none is refused", func(r *http.Request) {
+		{"an invalid date is rejected", func(r *http.Request) {
 			r.Header.Set("X-Sdk-Date", "2026-01-01T00:00:00Z")
 		}, 401, "APIGW.0301"},
-		{"a body that was not signed is refused", func(r *http.Request) {
+		{"a body that was not signed is rejected", func(r *http.Request) {
 			r.Body, r.ContentLength = io.NopCloser(strings.NewReader("x")), 1
 		}, 401, "APIGW.0301"},
-		{"a signature in capitals is refused", func(r *http.Request) {
+		{"a signature in capitals is rejected", func(r *http.Request) {
 			replaceAuthorization(r, vectorSignature, strings.ToUpper(vectorSignature))
 		}, 401, "APIGW.0301"},
-		{"one changed digit is refused", func(r *http.Request) {
+		{"one changed digit is rejected", func(r *http.Request) {
 			replaceAuthorization(r, "Signature=d7", "Signature=d8")
 		}, 401, "APIGW.0301"},
-		{"a signature cut short is refused", func(r *http.Request) {
+		{"a truncated signature is rejected", func(r *http.Request) {
 			replaceAuthorization(r, "546", "")
 		}, 401, "APIGW.0301"},
-		{"signed headers out of order are refused", func(r *http.Request) {
+		{"signed headers out of order are rejected", func(r *http.Request) {
 			replaceAuthorization(r, "x-project-id;x-sdk-date", "x-sdk-date;x-project-id")
 		}, 401, "APIGW.0301"},
-		{"an unknown access key is refused", func(r *http.Request) {
+		{"an unknown access key is rejected", func(r *http.Request) {
 			replaceAuthorization(r, "AKEXAMPLE", "AKOTHER")
 		}, 401, "APIGW.0301"},
-		{"another algorithm is refused", func(r *http.Request) {
+		{"another algorithm is rejected", func(r *http.Request) {
 			replaceAuthorization(r, "SDK-HMAC-SHA256", "V11-HMAC-SHA256")
 		}, 401, "APIGW.0301"},
-		{"a security token that the key does not have is refused", func(r *http.Request) {
+		{"a security token that the key does not have is rejected", func(r *http.Request) {
 			r.Header.Set("X-Security-Token", "T")
 		}, 401, "APIGW.0301"},
-		{"a token besides a signature is refused", func(r *http.Request) {
+		{"a token in addition to a signature is rejected", func(r *http.Request) {
 			r.Header.Set("X-Auth-Token", "TOKENEXAMPLE")
 		}, 401, "APIGW.0301"},
 	}
@@ -140,7 +140,7 @@ func TestCanonicalRequest(t *testing.T) {
 	tests := []struct {
 		name, target, want string
 	}{
-		{"a path is escaped once, however it came", "/a%20b/%7Ec/d~", "/a%20b/~c/d~/"},
+		{"a path is escaped once", "/a%20b/%7Ec/d~", "/a%20b/~c/d~/"},
 		{"an escaped slash stays one", "/a%2Fb", "/a%2Fb/"},
 		{"a slash at the end is not doubled", "/a/", "/a/"},
 	}
@@ -172,7 +172,7 @@ func TestCanonicalRequest(t *testing.T) {
 			t.Errorf("got %q, want it to end in UNSIGNED-PAYLOAD", got)
 		}
 	})
-	t.Run("the host is signed as it was sent", func(t *testing.T) {
+	t.Run("the host is signed unchanged", func(t *testing.T) {
 		r := httptest.NewRequest(http.MethodGet, "http://dli.example.com/", nil)
 		r.Header.Set("X-Sdk-Date", vectorDate)
 		got, ok := appendCanonical(nil, r, "host;x-sdk-date")
@@ -197,7 +197,7 @@ func TestAuthentication(t *testing.T) {
 		{"a temporary access key is accepted", func(r *http.Request, now time.Time) {
 			sign(r, temporary, now)
 		}, 200, ""},
-		{"a temporary access key without its security token is refused", func(r *http.Request, now time.Time) {
+		{"a temporary access key without its security token is rejected", func(r *http.Request, now time.Time) {
 			sign(r, temporary, now)
 			r.Header.Del("X-Security-Token")
 		}, 401, "APIGW.0301"},
@@ -205,28 +205,28 @@ func TestAuthentication(t *testing.T) {
 			r.Header.Set("Content-Type", "application/json")
 			r.Header.Set("X-Auth-Token", "T1")
 		}, 200, ""},
-		{"a wrong token is refused", func(r *http.Request, _ time.Time) {
+		{"a wrong token is rejected", func(r *http.Request, _ time.Time) {
 			r.Header.Set("X-Auth-Token", "T2")
 		}, 401, "APIGW.0301"},
-		{"neither key nor token is refused", func(*http.Request, time.Time) {}, 401, "DLI.0013"},
+		{"neither key nor token is rejected", func(*http.Request, time.Time) {}, 401, "DLI.0013"},
 		{"a clock 15 minutes off is accepted", func(r *http.Request, now time.Time) {
 			sign(r, alice, now.Add(-15*time.Minute))
 		}, 200, ""},
-		{"a clock further behind is refused", func(r *http.Request, now time.Time) {
+		{"a clock further behind is rejected", func(r *http.Request, now time.Time) {
 			sign(r, alice, now.Add(-15*time.Minute-time.Second))
 		}, 401, "APIGW.0303"},
-		{"a clock further ahead is refused", func(r *http.Request, now time.Time) {
+		{"a clock further ahead is rejected", func(r *http.Request, now time.Time) {
 			sign(r, alice, now.Add(15*time.Minute+time.Second))
 		}, 401, "APIGW.0303"},
-		{"a project of others is refused", func(r *http.Request, now time.Time) {
+		{"another user's project is rejected", func(r *http.Request, now time.Time) {
 			r.URL.Path = "/v1.0/p2/jobs/j/status"
 			sign(r, alice, now)
 		}, 403, "DLI.0003"},
-		{"a project header that is not the path's is refused", func(r *http.Request, now time.Time) {
+		{"a project header that differs from the path is rejected", func(r *http.Request, now time.Time) {
 			sign(r, alice, now)
 			r.Header.Set("X-Project-Id", "p2")
 		}, 400, "DLI.0001"},
-		{"a request without content type is refused", func(r *http.Request, now time.Time) {
+		{"a request without content type is rejected", func(r *http.Request, now time.Time) {
 			sign(r, alice, now)
 			r.Header.Del("Content-Type")
 		}, 400, "DLI.0001"},
@@ -262,7 +262,7 @@ func TestUsers(t *testing.T) {
 		ask(s, old, "p1").is(t, 401, "APIGW.0301")
 		ask(s, renewed, "p1").is(t, 200, "")
 	})
-	t.Run("nobody is let in once all are revoked", func(t *testing.T) {
+	t.Run("all requests are rejected once all users are revoked", func(t *testing.T) {
 		s := newServer(t, WithClock(clock.Now))
 		s.SetUsers()
 		ask(s, SampleUser(), SampleUser().ProjectID).is(t, 401, "APIGW.0301")
@@ -277,7 +277,7 @@ func TestUsers(t *testing.T) {
 		ask(s, old, "p2").is(t, 200, "")
 		ask(s, old, "p3").is(t, 403, "DLI.0003")
 	})
-	t.Run("a user without project may read all", func(t *testing.T) {
+	t.Run("a user without a project may read all", func(t *testing.T) {
 		s := newServer(t, WithClock(clock.Now))
 		s.SetJob(Query("j"))
 		s.SetUsers(User{AccessKeyID: "AK", SecretAccessKey: "old"})

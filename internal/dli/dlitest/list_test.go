@@ -29,8 +29,8 @@ import (
 	"time"
 )
 
-// sampleRequest is a request of the sample user, by token, of a path behind the
-// project's jobs.
+// sampleRequest returns a request of the sample user, with a token, for a path below
+// the project's jobs.
 func sampleRequest(method, version, rest, body string) *http.Request {
 	r := httptest.NewRequest(method, "/"+version+"/"+SampleUser().ProjectID+"/jobs"+rest, strings.NewReader(body))
 	if body == "" {
@@ -61,7 +61,7 @@ func (p page) ids() string {
 	return strings.Join(ids, " ")
 }
 
-// list asks for a list with a query such as "job-status=RUNNING".
+// list requests a list with a query such as "job-status=RUNNING".
 func list(t testing.TB, s *Server, query string) (p page) {
 	t.Helper()
 	got := serve(s, sampleRequest("GET", "v1.0", "?"+query, ""))
@@ -74,7 +74,7 @@ func list(t testing.TB, s *Server, query string) (p page) {
 	return p
 }
 
-// begins has a job start at a time other than now.
+// begins sets the start of a job.
 func begins(job Job, at time.Time) Job {
 	job.Start = at
 	return job
@@ -100,7 +100,7 @@ func TestListFilters(t *testing.T) {
 		name, query, want string
 		total             int
 	}{
-		{"all, the youngest first", "", "launching running other finished", 4},
+		{"all, the newest first", "", "launching running other finished", 4},
 		{"the oldest first", "order=start_time_asc", "finished other running launching", 4},
 		{"the shortest first", "order=duration_asc", "other finished launching running", 4},
 		{"the longest first", "order=duration_desc", "running launching finished other", 4},
@@ -113,10 +113,10 @@ func TestListFilters(t *testing.T) {
 		{"one job", "job-id=running", "running", 1},
 		{"a job of another project", "job-id=foreign", "", 0},
 		{"filters together", "job-status=FAILED&owner=test", "", 0},
-		{"a parameter that nobody knows", "job_status=RUNNING&job-status=FINISHED", "finished", 1},
+		{"an unknown parameter", "job_status=RUNNING&job-status=FINISHED", "finished", 1},
 		{"the first page", "page-size=3&order=start_time_asc", "finished other running", 4},
 		{"the last page", "page-size=3&order=start_time_asc&current-page=2", "launching", 4},
-		{"a page behind the last", "page-size=3&current-page=3", "", 4},
+		{"a page after the last", "page-size=3&current-page=3", "", 4},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			got := list(t, s, tc.query)
@@ -129,11 +129,11 @@ func TestListFilters(t *testing.T) {
 		"page-size=0", "page-size=101", "page-size=x", "current-page=0", "current-page=101", "current-page=1.5",
 		"job-status=RUNNING&job-status=SCALING", "job-status=RUNNING%2CSCALING", "job-id=a&job-id=b", "order=age",
 	} {
-		t.Run("refuses "+query, func(t *testing.T) {
+		t.Run("rejects "+query, func(t *testing.T) {
 			serve(s, sampleRequest("GET", "v1.0", "?"+query, "")).is(t, 400, "DLI.0001")
 		})
 	}
-	t.Run("a row tells what the status does", func(t *testing.T) {
+	t.Run("a row has the fields of the status", func(t *testing.T) {
 		got := serve(s, sampleRequest("GET", "v1.0", "?job-id=finished", "")).body
 		want := `{"is_success":true,"message":"","job_count":1,"jobs":[{"job_id":"finished","job_type":"QUERY","queue_name":"default",` +
 			`"owner":"test","start_time":1767225601000,"status":"FINISHED","duration":60000,"input_size":88,"result_count":4,` +
@@ -157,13 +157,13 @@ func TestListIsLive(t *testing.T) {
 		total             int
 	}{
 		{"the first page", "1", "j0 j1", func() {}, 5},
-		{"an end moves the next page up", "2", "j3 j4", func() { clock.advance(time.Minute) }, 4},
+		{"an end moves later rows up", "2", "j3 j4", func() { clock.advance(time.Minute) }, 4},
 		{"a new job is on the last page", "3", "j9", func() { s.SetJob(begins(Query("j9").Running(time.Hour), clock.Now())) }, 5},
-		{"a job that begins when asked about is not shown before", "3", "j9", func() { s.SetJob(Query("j8").Running(time.Hour)) }, 5},
-		{"and is from then on", "3", "j8 j9", func() { serve(s, request("j8")) }, 6},
-		{"a removed job is gone", "1", "j1 j3", func() { s.RemoveJob("j2") }, 5},
-		{"a replaced one is as it is now", "1", "j1 j4", func() { s.SetJob(begins(Query("j3").Fails("x"), clock.Now())) }, 4},
-		{"all have ended in the end", "1", "", func() { clock.advance(time.Hour); s.RemoveJob("j8"); s.RemoveJob("j9") }, 2},
+		{"a job that starts at the first request is not listed before", "3", "j9", func() { s.SetJob(Query("j8").Running(time.Hour)) }, 5},
+		{"but from then on", "3", "j8 j9", func() { serve(s, request("j8")) }, 6},
+		{"a removed job is not listed", "1", "j1 j3", func() { s.RemoveJob("j2") }, 5},
+		{"a replaced job has its new state", "1", "j1 j4", func() { s.SetJob(begins(Query("j3").Fails("x"), clock.Now())) }, 4},
+		{"all jobs have ended", "1", "", func() { clock.advance(time.Hour); s.RemoveJob("j8"); s.RemoveJob("j9") }, 2},
 	}
 	for _, step := range steps {
 		t.Run(step.name, func(t *testing.T) {
@@ -206,14 +206,14 @@ func TestListQuirks(t *testing.T) {
 			t.Errorf("got %v", got)
 		}
 	})
-	t.Run("large pages are cut", func(t *testing.T) {
+	t.Run("large pages are truncated", func(t *testing.T) {
 		s := setUp(t, ListQuirks{MaxPageSize: 50})
 		first, second := list(t, s, largest), list(t, s, largest+"&current-page=2")
 		if len(first.Jobs) != 50 || first.Count != jobs || len(second.Jobs) != 40 || second.Jobs[0].ID != "j50" {
 			t.Errorf("got %q, %q of %d", first.ids(), second.ids(), first.Count)
 		}
 	})
-	t.Run("large pages are refused", func(t *testing.T) {
+	t.Run("large pages are rejected", func(t *testing.T) {
 		s := setUp(t, ListQuirks{MaxPageSize: 50, RefuseLargePages: true})
 		serve(s, sampleRequest("GET", "v1.0", "?page-size=51", "")).is(t, 400, "DLI.0001")
 		if got := list(t, s, "page-size=50"); len(got.Jobs) != 50 {
@@ -223,7 +223,7 @@ func TestListQuirks(t *testing.T) {
 	t.Run("rows lag behind the status", func(t *testing.T) {
 		s := setUp(t, ListQuirks{Lag: 10 * time.Second})
 		if got := list(t, s, largest); got.Count != 0 {
-			t.Errorf("got %d jobs that have just begun", got.Count)
+			t.Errorf("got %d jobs that have just started", got.Count)
 		}
 		clock.advance(65 * time.Second)
 		if got := list(t, s, largest); got.Count != jobs || *got.Jobs[0].Duration != 55000 {
@@ -249,7 +249,7 @@ func TestListQuirks(t *testing.T) {
 		}
 		s.SetListQuirks(quirks)
 		if list(t, s, largest).ids() != first.ids() {
-			t.Error("the same seed leaves out others")
+			t.Error("the same seed omits other jobs")
 		}
 		quirks.CountMissing = true
 		s.SetListQuirks(quirks)
@@ -322,7 +322,7 @@ func TestAttentionCountsLists(t *testing.T) {
 		t.Errorf("got %+v, want one of two waiting", a)
 	}
 	if got := s.Requests("shown"); got != 0 {
-		t.Errorf("got %d requests about a job that was only shown", got)
+		t.Errorf("got %d requests for a job that was only listed", got)
 	}
 }
 
@@ -350,8 +350,8 @@ func TestListsWhileJobsChange(t *testing.T) {
 	}
 }
 
-// BenchmarkList is a page of 100 of 10,000 running jobs, of which one ends and one
-// begins between two pages.
+// BenchmarkList lists a page of 100 of 10,000 running jobs; between two pages, one job
+// ends and one starts.
 func BenchmarkList(b *testing.B) {
 	clock := newClock()
 	s := newServer(b, WithClock(clock.Now))

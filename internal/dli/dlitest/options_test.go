@@ -22,7 +22,7 @@ import (
 	"time"
 )
 
-func TestDateIsOfTheServersClock(t *testing.T) {
+func TestDateHeader(t *testing.T) {
 	clock := newClock()
 	s := newServer(t, WithClock(clock.Now))
 	s.SetJob(Query("j"))

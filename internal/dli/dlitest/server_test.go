@@ -98,8 +98,7 @@ func (a answer) says(t *testing.T, text string) {
 	}
 }
 
-// request asks about a job as the sample user, by token: what it finds does not
-// depend on how it got in.
+// request returns a request of the sample user for a job, with a token.
 func request(id string) *http.Request {
 	r := httptest.NewRequest(http.MethodGet, pathOf(id), nil)
 	r.Header.Set("Content-Type", "application/json")
@@ -122,7 +121,7 @@ func TestLifeOfAJob(t *testing.T) {
 		wait time.Duration
 		want map[string]any
 	}{
-		{"no figures are known while it is launching", time.Second, map[string]any{
+		{"there are no figures while it is launching", time.Second, map[string]any{
 			"status": "LAUNCHING", "start_time": start, "duration": nil, "detail": nil,
 			"result_count": nil, "input_size": nil, "job_type": "QUERY", "job_mode": "async",
 			"is_success": true, "message": "", "job_id": "j1", "queue_name": "default",
@@ -131,15 +130,15 @@ func TestLifeOfAJob(t *testing.T) {
 		{"the duration grows while it is running", 2 * time.Second, map[string]any{
 			"status": "RUNNING", "start_time": start, "duration": 3000.0, "detail": "",
 		}},
-		{"the duration grows on", 3500 * time.Millisecond, map[string]any{
+		{"the duration keeps growing", 3500 * time.Millisecond, map[string]any{
 			"status": "RUNNING", "duration": 6500.0,
 		}},
-		{"the end brings the figures", time.Second, map[string]any{
+		{"the figures are known at the end", time.Second, map[string]any{
 			"status": "FINISHED", "start_time": start, "duration": 7000.0, "result_count": 4.0,
 			"input_size": 88.0, "database_name": "dbtest", "table_name": "tbtest",
 			"detail": Query("").Detail,
 		}},
-		{"the duration stays as it was at the end", time.Hour, map[string]any{
+		{"the duration no longer grows after the end", time.Hour, map[string]any{
 			"status": "FINISHED", "duration": 7000.0,
 		}},
 	}
@@ -166,24 +165,24 @@ func TestEndsOfJobs(t *testing.T) {
 		job  Job
 		want string
 	}{
-		{"an insert tells its bad rows", Insert("j").Inserts(998, 2), `"status":"FINISHED","duration":0,` +
+		{"an insert has its bad rows", Insert("j").Inserts(998, 2), `"status":"FINISHED","duration":0,` +
 			`"input_row_count":1000,"bad_row_count":2,"input_size":22000,"result_count":998,`},
-		{"counts are exact beyond what a float holds", Insert("j").Inserts(9007199254740993, 0),
+		{"counts are exact beyond the precision of a float", Insert("j").Inserts(9007199254740993, 0),
 			`"result_count":9007199254740993,`},
-		{"a failure gives its reason", Query("j").Fails("DLI.0002: \"x\"\nCause by: \\"),
+		{"a failure has its reason", Query("j").Fails("DLI.0002: \"x\"\nCause by: \\"),
 			`{"is_success":true,"message":"DLI.0002: \"x\"\u000aCause by: \\",`},
-		{"a cancellation gives its reason", Query("j").Cancelled("Execution Timeout"),
+		{"a cancellation has its reason", Query("j").Cancelled("Execution Timeout"),
 			`"message":"Execution Timeout","job_id":"j"`},
-		{"any status can be played", Query("j").Being("SUSPENDED", time.Minute), `"status":"SUSPENDED"`},
-		{"what a job does not have is left out", Job{ID: "j", Timeline: []Phase{{Status: "RUNNING"}}},
+		{"any status can be simulated", Query("j").Being("SUSPENDED", time.Minute), `"status":"SUSPENDED"`},
+		{"missing fields are omitted", Job{ID: "j", Timeline: []Phase{{Status: "RUNNING"}}},
 			`{"is_success":true,"message":"","job_id":"j","start_time":1767225600000,"status":"RUNNING",` +
 				`"duration":0,"detail":""}`},
 		{"phases may be given in any order", Job{ID: "j", Timeline: []Phase{
 			{After: time.Hour, Status: "FAILED"}, {Status: "SCALING"},
 		}}, `"status":"SCALING"`},
-		{"a job that is done names its result", Job{ID: "j", ResultPath: "obs://b/r"}.Finishes(0),
+		{"a finished job has its result path", Job{ID: "j", ResultPath: "obs://b/r"}.Finishes(0),
 			`"result_count":0,"result_path":"obs://b/r"`},
-		{"a phase can play a response instead", Job{ID: "j", Timeline: []Phase{
+		{"a phase can have a response instead", Job{ID: "j", Timeline: []Phase{
 			{Response: &Response{Body: "odd"}},
 		}}, "odd"},
 	}
@@ -211,8 +210,8 @@ func TestEndsAt(t *testing.T) {
 		ends bool
 	}{
 		{"a job ends with its last phase", Query("j").Running(time.Minute).Finishes(1), start.Add(time.Minute), true},
-		{"a job that runs on never ends", Query("j").Running(time.Minute), time.Time{}, false},
-		{"a response is no end", Job{Timeline: []Phase{{Status: "FAILED", Response: &Response{}}}}, time.Time{}, false},
+		{"a job that keeps running never ends", Query("j").Running(time.Minute), time.Time{}, false},
+		{"a response is not an end", Job{Timeline: []Phase{{Status: "FAILED", Response: &Response{}}}}, time.Time{}, false},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
@@ -235,7 +234,7 @@ func TestEndsAt(t *testing.T) {
 			}
 		}
 	})
-	t.Run("jobs that share a beginning do not share a timeline", func(t *testing.T) {
+	t.Run("jobs with the same first phases do not share a timeline", func(t *testing.T) {
 		running := Query("j").Launching(time.Second).Running(time.Second)
 		good, bad := running.Finishes(1), running.Fails("x")
 		if got := good.Timeline[2].Status; got != "FINISHED" || bad.Timeline[2].Status != "FAILED" {
@@ -379,11 +378,11 @@ func TestAddresses(t *testing.T) {
 	}{
 		{"a loopback address is fine", "127.0.0.1:0", nil, true},
 		{"localhost is fine", "localhost:0", nil, true},
-		{"all addresses are refused", "0.0.0.0:0", nil, false},
-		{"no address is all addresses", ":0", nil, false},
-		{"a name is refused", "example.com:0", nil, false},
-		{"an address without port is refused", "127.0.0.1", nil, false},
-		{"all addresses are fine when asked for", "0.0.0.0:0", []Option{WithAnyAddress()}, true},
+		{"all addresses are rejected", "0.0.0.0:0", nil, false},
+		{"no address means all addresses", ":0", nil, false},
+		{"a name is rejected", "example.com:0", nil, false},
+		{"an address without a port is rejected", "127.0.0.1", nil, false},
+		{"all addresses are fine with WithAnyAddress", "0.0.0.0:0", []Option{WithAnyAddress()}, true},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
@@ -434,7 +433,7 @@ var protocols = []struct {
 
 func TestFaults(t *testing.T) {
 	for _, protocol := range protocols {
-		t.Run("a good answer comes whole "+protocol.name, func(t *testing.T) {
+		t.Run("a correct response is complete "+protocol.name, func(t *testing.T) {
 			s := newServer(t, protocol.opts...)
 			s.SetJob(Query("j"))
 			resp, err := ask(t, newClient(t, s), s, "j")
@@ -449,7 +448,7 @@ func TestFaults(t *testing.T) {
 				t.Errorf("got %s, want HTTP/%d", resp.Proto, want)
 			}
 		})
-		t.Run("a cut answer ends too early "+protocol.name, func(t *testing.T) {
+		t.Run("a cut response is truncated "+protocol.name, func(t *testing.T) {
 			s := newServer(t, protocol.opts...)
 			s.SetFault(&Response{Body: `{"is_success":true`, Cut: true})
 			resp, err := ask(t, newClient(t, s), s, "j")
@@ -461,22 +460,22 @@ func TestFaults(t *testing.T) {
 				t.Errorf("got %q, %v, want the part and an error", body, err)
 			}
 		})
-		t.Run("a reset is no answer "+protocol.name, func(t *testing.T) {
+		t.Run("a reset is not a response "+protocol.name, func(t *testing.T) {
 			s := newServer(t, protocol.opts...)
 			s.SetFault(&Response{Reset: true})
 			resp, err := ask(t, newClient(t, s), s, "j")
 			if err == nil {
 				resp.Body.Close()
-				t.Fatal("got an answer")
+				t.Fatal("got a response")
 			}
 			if protocol.opts == nil && !errors.Is(err, syscall.ECONNRESET) {
 				t.Errorf("got %v, want a reset by the peer", err)
 			}
 			if got := s.Stats().ByCode[0]; got == 0 {
-				t.Error("it is not counted as no answer")
+				t.Error("it is not counted as a missing response")
 			}
 		})
-		t.Run("a slow answer goes on and on "+protocol.name, func(t *testing.T) {
+		t.Run("a slow response does not end "+protocol.name, func(t *testing.T) {
 			s := newServer(t, protocol.opts...)
 			s.SetFault(&Response{Body: "{", Slow: true})
 			resp, err := ask(t, newClient(t, s), s, "j")
@@ -488,7 +487,7 @@ func TestFaults(t *testing.T) {
 				t.Errorf("got %q, %v", first, err)
 			}
 		})
-		t.Run("closing the server ends what hangs "+protocol.name, func(t *testing.T) {
+		t.Run("closing the server ends hanging requests "+protocol.name, func(t *testing.T) {
 			s := newServer(t, protocol.opts...)
 			s.SetFault(&Response{Hang: true})
 			client, failed := newClient(t, s), make(chan error)
@@ -508,21 +507,21 @@ func TestFaults(t *testing.T) {
 			}
 			s.Close()
 			if err := <-failed; err == nil {
-				t.Error("got an answer")
+				t.Error("got a response")
 			}
 		})
 	}
-	t.Run("a delayed answer and a slow service are late", func(t *testing.T) {
+	t.Run("a delayed response of a slow service is late", func(t *testing.T) {
 		const late = 20 * time.Millisecond
 		s := newServer(t, WithLatency(late))
 		s.SetFault(&Response{Delay: late})
 		begin := time.Now()
 		serve(s, request("j")).is(t, 200, "")
 		if took := time.Since(begin); took < 2*late {
-			t.Errorf("it took %v, want %v at least", took, 2*late)
+			t.Errorf("it took %v, want at least %v", took, 2*late)
 		}
 	})
-	t.Run("a response is played as written", func(t *testing.T) {
+	t.Run("a response is sent unchanged", func(t *testing.T) {
 		s := newServer(t)
 		s.SetFault(&Response{Status: 503, Header: http.Header{"retry-after": {"3"}}, Body: "<html>busy</html>"})
 		got := serve(s, httptest.NewRequest("PUT", "/", nil)).is(t, 503, "")
@@ -588,12 +587,12 @@ func TestPodIdentity(t *testing.T) {
 		status  int
 		body    string
 	}{
-		{"the pod's token gets credentials with their expiry", post("pod", "{}"), 200,
+		{"the pod's token returns credentials with their expiry", post("pod", "{}"), 200,
 			`{"credentials":{"accessKeyId":"AK","secretAccessKey":"SK","securityToken":"ST",` +
 				`"expiration":"2026-01-01T00:15:00.000000Z"}}`},
-		{"another token is refused", post("other", "{}"), 401, ""},
-		{"another body is refused", post("pod", ""), 400, ""},
-		{"another method is refused", httptest.NewRequest(http.MethodGet, "/", nil), 405, ""},
+		{"another token is rejected", post("other", "{}"), 401, ""},
+		{"another body is rejected", post("pod", ""), 400, ""},
+		{"another method is rejected", httptest.NewRequest(http.MethodGet, "/", nil), 405, ""},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
@@ -651,8 +650,8 @@ func TestScripts(t *testing.T) {
 		}
 	})
 	for _, test := range []struct{ name, text string }{
-		{"a misspelt field of a phase is an error", `{"timeline":[{"stauts":"RUNNING"}]}`},
-		{"a misspelt field of a response is an error", `{"timeline":[{"response":{"hangs":true}}]}`},
+		{"a misspelled field of a phase is an error", `{"timeline":[{"stauts":"RUNNING"}]}`},
+		{"a misspelled field of a response is an error", `{"timeline":[{"response":{"hangs":true}}]}`},
 		{"a duration without unit is an error", `{"timeline":[{"after":"5"}]}`},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -687,8 +686,8 @@ func TestManyAtOnce(t *testing.T) {
 	}
 }
 
-// BenchmarkServer is one signed request about one of 50,000 running jobs, from
-// the parsed request to the written body: what the simulator adds to net/http.
+// BenchmarkServer measures one signed request for one of 50,000 running jobs, from the
+// parsed request to the written body: what the simulator adds to net/http.
 func BenchmarkServer(b *testing.B) {
 	s := newServer(b)
 	start := time.Now()
@@ -715,7 +714,7 @@ func BenchmarkServer(b *testing.B) {
 	}
 }
 
-// BenchmarkStatusJSON is the body alone.
+// BenchmarkStatusJSON only measures the body.
 func BenchmarkStatusJSON(b *testing.B) {
 	job := Query("208b08d4-0dc2-4dd7-8879-ddd4c020d7aa").Finishes(4)
 	job.Start = vectorTime()

@@ -42,12 +42,12 @@ func TestAttention(t *testing.T) {
 
 	a := server.Attention(now.Add(-time.Second))
 	if a.Active != 2 || a.Waiting != 1 || !a.Oldest.Equal(now.Add(-time.Minute)) {
-		t.Errorf("got %+v, want two active jobs, one waiting since it began a minute ago", a)
+		t.Errorf("got %+v, want two active jobs, one waiting since its start a minute ago", a)
 	}
 	if at := a.Told["told"]; len(a.Told) != 1 || at.Before(now) {
-		t.Errorf("got %v, want one job whose end somebody was told of", a.Told)
+		t.Errorf("got %v, want the one job whose end was reported", a.Told)
 	}
 	if a := server.Attention(time.Now().Add(time.Second)); len(a.Told) > 0 {
-		t.Errorf("got %v, want what was told before left out", a.Told)
+		t.Errorf("got %v, want no ends that were reported before", a.Told)
 	}
 }

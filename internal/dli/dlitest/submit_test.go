@@ -29,10 +29,10 @@ func TestSubmit(t *testing.T) {
 	for _, tc := range []struct {
 		name, sql, kind, mode, status string
 	}{
-		{"a query is launched as the template says", "select 1", "QUERY", "async", "LAUNCHING"},
-		{"an insert is one", "Insert into t select 1", "INSERT", "async", "LAUNCHING"},
-		{"a table has been created by then", " create\ttable t (a int)", "DDL", "sync", "FINISHED"},
-		{"a right has been granted by then", "GRANT SELECT ON t TO u", "DCL", "sync", "FINISHED"},
+		{"a query follows the template", "select 1", "QUERY", "async", "LAUNCHING"},
+		{"an insert follows the template", "Insert into t select 1", "INSERT", "async", "LAUNCHING"},
+		{"a table is created synchronously", " create\ttable t (a int)", "DDL", "sync", "FINISHED"},
+		{"a permission is granted synchronously", "GRANT SELECT ON t TO u", "DCL", "sync", "FINISHED"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			clock := newClock()
@@ -60,7 +60,7 @@ func TestSubmit(t *testing.T) {
 			}
 		})
 	}
-	t.Run("the template can be another one", func(t *testing.T) {
+	t.Run("the template can be replaced", func(t *testing.T) {
 		clock := newClock()
 		s := newServer(t, WithClock(clock.Now))
 		template := Query("").Running(time.Second).Fails("DLI.0005: no such table")
@@ -69,7 +69,7 @@ func TestSubmit(t *testing.T) {
 		first := serve(s, sampleRequest("POST", "v1.0", "/submit-job", `{"sql":"select 1"}`))
 		second := serve(s, sampleRequest("POST", "v1.0", "/submit-job", `{"sql":"select 1"}`))
 		if first.fields["job_id"] == second.fields["job_id"] {
-			t.Error("two jobs of one id")
+			t.Error("two jobs have the same ID")
 		}
 		clock.advance(time.Second)
 		if got := list(t, s, "job-status=FAILED&owner=etl"); got.Count != 2 {
@@ -82,7 +82,7 @@ func TestSubmit(t *testing.T) {
 		{"another type", `{"sql":["select 1"]}`},
 		{"nothing", ``},
 	} {
-		t.Run(tc.name+" is refused", func(t *testing.T) {
+		t.Run(tc.name+" is rejected", func(t *testing.T) {
 			s := newServer(t)
 			serve(s, sampleRequest("POST", "v1.0", "/submit-job", tc.body)).is(t, 400, "DLI.0001")
 			if got := s.Stats().ByCall[CallSubmit]; got != 1 {
@@ -90,7 +90,7 @@ func TestSubmit(t *testing.T) {
 			}
 		})
 	}
-	t.Run("a body that is too large is refused", func(t *testing.T) {
+	t.Run("a body that is too large is rejected", func(t *testing.T) {
 		serve(newServer(t), sampleRequest("POST", "v1.0", "/submit-job", `{"sql":"`+strings.Repeat("x", maxBody))).is(t, 413, "APIGW.0201")
 	})
 }
@@ -113,7 +113,7 @@ func TestProgress(t *testing.T) {
 		{"a part while it is running", "j", 15 * time.Second, "RUNNING", 0.5, 0.0},
 		{"some while it has no end", "endless", 0, "RUNNING", 0.5, 0.0},
 		{"all at the end", "j", 20 * time.Second, "FINISHED", 1.0, nil},
-		{"unknown of a job that failed", "bad", 0, "FAILED", nil, nil},
+		{"unknown for a job that failed", "bad", 0, "FAILED", nil, nil},
 	} {
 		t.Run(step.name, func(t *testing.T) {
 			clock.advance(step.wait)
