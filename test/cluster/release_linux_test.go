@@ -30,6 +30,7 @@ import (
 	"time"
 
 	"github.com/dli-operator/dli-operator/internal/dli/dlitest"
+	"github.com/dli-operator/dli-operator/test/testenv"
 )
 
 const (
@@ -45,7 +46,7 @@ const (
 // firstRelease returns the release that README.md installs.
 func firstRelease(t *testing.T) string {
 	t.Helper()
-	found := regexp.MustCompile(`/releases/download/(v[\d.]+)/`).FindStringSubmatch(read(t, readme))
+	found := regexp.MustCompile(`/releases/download/(v[\d.]+)/`).FindStringSubmatch(testenv.Read(t, readme))
 	if found == nil {
 		t.Fatalf("%s installs no release", readme)
 	}
@@ -63,7 +64,7 @@ func buildReleases(t *testing.T, dir string) {
 // testRelease follows README.md from installing to uninstalling, with kubectl and then
 // with Helm. It logs how long each step takes.
 func (c *cluster) testRelease(t *testing.T) {
-	page, submitting := read(t, readme), read(t, "../../docs/submitting.md")
+	page, submitting := testenv.Read(t, readme), testenv.Read(t, "../../docs/submitting.md")
 	first, url := firstRelease(t), c.serveReleases(t)
 	kubectl := block(t, page, "kubectl apply -f "+site)
 	helm := strings.TrimSpace(block(t, page, "helm install ")) + " --set=allowedEndpointHosts={" + address + "}"
