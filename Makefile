@@ -97,10 +97,9 @@ test: ## Run the tests with the race detector on a real API server, except the s
 
 .PHONY: test-long
 test-long: ## Run the slow tests: every fault, the image, a release.
-	assets=$$(hack/build.sh controlplane) && \
-		KUBEBUILDER_ASSETS=$$assets go test -timeout=30m $(TESTFLAGS) ./test/faults
+	assets=$$(hack/build.sh controlplane) && hack/build.sh helm >/dev/null && \
+		KUBEBUILDER_ASSETS=$$assets go test -timeout=30m $(TESTFLAGS) ./test/faults ./test/helm
 	go -C hack/image test $(TESTFLAGS) ./...
-	go test $(TESTFLAGS) ./test/helm
 
 .PHONY: test-cluster
 test-cluster: ## Test the image in pods on a cluster of two nodes; needs root on Linux.
@@ -118,7 +117,7 @@ test-oldest: ## Test the API, install, reconciling and gates on the oldest suppo
 test-engines: ## Run Flux, Argo CD, Argo Workflows, Helm, kro and OpenTofu on DLIJobs; prints what they make of them.
 	for module in hack/engines/*/; do go -C "$$module" mod tidy -diff; done
 	assets=$$(hack/build.sh controlplane) && \
-		KUBEBUILDER_ASSETS=$$assets go test -count=1 -timeout=60m $(TESTFLAGS) ./test/engines
+		KUBEBUILDER_ASSETS=$$assets go test -v -count=1 -timeout=60m $(TESTFLAGS) ./test/engines
 
 .PHONY: fuzz
 fuzz: ## Fuzz the parsing of DLI's responses, each target for FUZZTIME.
