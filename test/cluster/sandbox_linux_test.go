@@ -115,6 +115,12 @@ func lacking(ctx context.Context) string {
 			return fmt.Sprintf("no cgroups can be made in %s: %v", dir, err)
 		}
 	}
+	// Only the kernel's own root cgroup, which has no type, may have both processes and
+	// controllers for its children.
+	_, err := os.Stat(cgroups + "/cgroup.type")
+	if processes, _ := os.ReadFile(cgroups + "/cgroup.procs"); err == nil && len(processes) > 0 {
+		return "cgroups get no controllers: the root cgroup of this container has processes"
+	}
 	if out, err := exec.CommandContext(ctx, "../../hack/build.sh", "containerd").CombinedOutput(); err != nil {
 		return fmt.Sprintf("no containerd and runc: %v\n%s", err, out)
 	}
