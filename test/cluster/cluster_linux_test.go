@@ -105,7 +105,14 @@ func isolate(t *testing.T) {
 		mount(t, instead, "/proc/sys/"+path, "", syscall.MS_BIND, "")
 	}
 	for _, hierarchy := range hierarchies() {
-		enable(t, hierarchy, mkdir(t, filepath.Join(hierarchy, cgroup)))
+		pods := filepath.Join(hierarchy, cgroup)
+		for n := 1; n <= 2; n++ {
+			mkdir(t, fmt.Sprintf("%s/node-%d", pods, n))
+		}
+		if hierarchy == cgroups {
+			enable(t, hierarchy)
+			enable(t, pods)
+		}
 	}
 	if err := syscall.Sethostname([]byte("cluster")); err != nil {
 		t.Fatal(err)
@@ -115,17 +122,12 @@ func isolate(t *testing.T) {
 	}
 }
 
-// enable makes the cgroup of the pods, and one for each node in it. With version 2
-// these have the controllers that their parents hand on.
-func enable(t *testing.T, hierarchy, pods string) {
+// enable enables the controllers of a cgroup for its children. With version 2 the
+// kubelet needs that, and systemd enables only those that its own units use.
+func enable(t *testing.T, dir string) {
 	t.Helper()
-	for n := 1; n <= 2; n++ {
-		mkdir(t, fmt.Sprintf("%s/node-%d", pods, n))
-	}
-	if hierarchy == cgroups {
-		for controller := range strings.FieldsSeq(testenv.Read(t, pods+"/cgroup.controllers")) {
-			write(t, pods+"/cgroup.subtree_control", "+"+controller)
-		}
+	for controller := range strings.FieldsSeq(testenv.Read(t, dir+"/cgroup.controllers")) {
+		write(t, dir+"/cgroup.subtree_control", "+"+controller)
 	}
 }
 

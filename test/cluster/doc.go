@@ -19,5 +19,6 @@ limitations under the License.
 //
 // All of it is processes in namespaces of the test's own, for processes, mounts,
 // networks, IPC and host names. What the kernel has no namespaces for, the test
-// removes (cgroups) or hides (the settings that a kubelet wants to change).
+// removes (cgroups), restores (the controllers of their root) or hides (the settings
+// that a kubelet wants to change).
 package cluster

@@ -46,6 +46,9 @@ const (
 	// cgroup is the name of the one below which the cgroups of all pods are.
 	cgroup  = "dli-operator-test-cluster"
 	cgroups = "/sys/fs/cgroup"
+	// subtreeControl lists the controllers that the root cgroup enables for its children.
+	// Only version 2 has it.
+	subtreeControl = cgroups + "/cgroup.subtree_control"
 
 	writable = 2 // W_OK of access(2)
 )
@@ -80,6 +83,11 @@ func TestCluster(t *testing.T) {
 	before := traces(t)
 	pids := runInside(t, env)
 	removeCgroups(t)
+	for _, controller := range enabled() {
+		if !slices.Contains(before["controllers"], controller) {
+			write(t, subtreeControl, "-"+controller)
+		}
+	}
 	if diff := cmp.Diff(before, traces(t)); diff != "" {
 		t.Errorf("the machine is not as it was (-before +after):\n%s", diff)
 	}
@@ -106,6 +114,12 @@ func lacking(ctx context.Context) string {
 		if err := syscall.Access(dir, writable); err != nil {
 			return fmt.Sprintf("no cgroups can be made in %s: %v", dir, err)
 		}
+	}
+	// Only the kernel's own root cgroup, which has no type, may have both processes and
+	// controllers for its children.
+	_, err := os.Stat(cgroups + "/cgroup.type")
+	if processes, _ := os.ReadFile(cgroups + "/cgroup.procs"); err == nil && len(processes) > 0 {
+		return "cgroups get no controllers: the root cgroup of this container has processes"
 	}
 	if out, err := exec.CommandContext(ctx, "../../hack/build.sh", "containerd").CombinedOutput(); err != nil {
 		return fmt.Sprintf("no containerd and runc: %v\n%s", err, out)
@@ -205,6 +219,12 @@ func hierarchies() []string {
 	return dirs
 }
 
+// enabled returns the controllers in subtreeControl.
+func enabled() []string {
+	controllers, _ := os.ReadFile(subtreeControl)
+	return strings.Fields(string(controllers))
+}
+
 // removeCgroups removes the cgroups of all pods. It fails if one still has processes.
 func removeCgroups(t *testing.T) {
 	t.Helper()
@@ -228,7 +248,7 @@ func removeCgroups(t *testing.T) {
 // traces returns what a cluster could leave behind or change.
 func traces(t *testing.T) map[string][]string {
 	t.Helper()
-	found := map[string][]string{}
+	found := map[string][]string{"controllers": enabled()}
 	for path := range sysctls {
 		found[path] = []string{testenv.Read(t, "/proc/sys/"+path)}
 	}
