@@ -24,7 +24,7 @@ import (
 	"github.com/dli-operator/dli-operator/internal/dli/dlitest"
 )
 
-// The engine of Argo CD, with the health script of config/argocd.
+// Argo CD's engine, with the health script of config/argocd.
 func TestArgoCD(t *testing.T) {
 	program := filepath.Join(assets(t, "argo-cd"), "argo-cd-sync")
 	t.Parallel()
@@ -49,7 +49,7 @@ func TestArgoCD(t *testing.T) {
 		}}.judge(t)
 	}
 
-	// Argo CD keeps a hook that its TTL deletes until it has seen it complete.
+	// A finalizer keeps a hook that its TTL deletes until Argo CD has seen it complete.
 	t.Run("a hook with a TTL", func(t *testing.T) {
 		t.Parallel()
 		j := job{scenario{name: "TTL", namespace: pipelines}, "argo-cd-ttl"}
@@ -57,7 +57,7 @@ func TestArgoCD(t *testing.T) {
 		decided := sync(t, j, "argocd.argoproj.io/hook: PreSync", "  ttlSecondsAfterFinished: 0\n")
 		eventually(within, func() bool { return decided() != waits })
 		if got := decided(); got != passes {
-			t.Errorf("the sync %s, want it passes", got)
+			t.Errorf("the sync %s, want passes", got)
 		}
 	})
 }

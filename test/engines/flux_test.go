@@ -38,7 +38,7 @@ import (
 	"github.com/dli-operator/dli-operator/internal/dli/dlitest"
 )
 
-// Flux's kustomize-controller. Its source is the test, as an ExternalArtifact.
+// Flux's kustomize-controller. The test serves its source as an ExternalArtifact.
 func TestFlux(t *testing.T) {
 	flux := newFlux(t)
 	t.Parallel()
@@ -86,7 +86,7 @@ func TestFlux(t *testing.T) {
 		}
 	}}.judge(t)
 
-	// What has failed is looked at again after the interval only.
+	// After a failure, Flux checks again only after the interval.
 	t.Run("healing", func(t *testing.T) {
 		t.Parallel()
 		j := job{scenario{name: "heals", namespace: pipelines}, "flux-heals"}
@@ -94,29 +94,29 @@ func TestFlux(t *testing.T) {
 		flux.store(t, j, j.manifest()+"  activeDeadlineSeconds: 1\n")
 		flux.kustomize(t, j, "load", "interval: 1m\n  timeout: 30s\n  wait: true")
 		if !eventually(time.Minute, func() bool { return flux.verdict(t, j) == fails }) {
-			t.Fatal("it does not fail while the DLIJob is Stalled")
+			t.Fatal("the Kustomization does not fail while the DLIJob is Stalled")
 		}
 		failed := time.Now()
 		dli.SetJob(dlitest.Query(j.id).Finishes(4))
 		if !eventually(time.Minute, func() bool { return j.watched(t).IsSucceeded() }) {
-			t.Fatal("the DLIJob does not heal")
+			t.Fatal("the DLIJob does not recover")
 		}
 		healed := time.Now()
 		if !eventually(2*time.Minute, func() bool { return flux.verdict(t, j) == passes }) {
-			t.Fatal("it does not pass after the interval")
+			t.Fatal("the Kustomization does not become ready after the interval")
 		}
-		t.Logf("it failed, was healed after %.0f s and passed %.0f s later", healed.Sub(failed).Seconds(), time.Since(healed).Seconds())
+		t.Logf("the DLIJob recovered %.0f s after the failure, and the Kustomization became ready %.0f s later", healed.Sub(failed).Seconds(), time.Since(healed).Seconds())
 		if time.Since(failed) < 50*time.Second {
-			t.Error("it passed before the interval was over: docs/gating.md says otherwise")
+			t.Error("the Kustomization became ready before the interval was over, unlike docs/gating.md says")
 		}
 	})
 }
 
-// flux is a kustomize-controller, and the server of its artifacts.
+// flux is a kustomize-controller and the server of its artifacts.
 type flux struct {
 	server *httptest.Server
 	mu     sync.Mutex
-	// archives are the artifacts by their path.
+	// archives has the artifacts by path.
 	archives map[string][]byte
 }
 
@@ -138,8 +138,8 @@ func newFlux(t *testing.T) *flux {
 	return f
 }
 
-// store makes an artifact of a job's manifest, and of a ConfigMap that is to come
-// after it.
+// store creates an artifact with the manifest of a job, and a ConfigMap to apply after
+// it.
 func (f *flux) store(t *testing.T, j job, manifest string) {
 	t.Helper()
 	var archive bytes.Buffer
@@ -178,7 +178,7 @@ func (f *flux) store(t *testing.T, j job, manifest string) {
 	}
 }
 
-// kustomize has a directory of the job's artifact applied.
+// kustomize creates a Kustomization for a directory of the job's artifact.
 func (f *flux) kustomize(t *testing.T, j job, dir, spec string) {
 	t.Helper()
 	apply(t, fmt.Sprintf(`apiVersion: kustomize.toolkit.fluxcd.io/v1
@@ -192,7 +192,7 @@ spec:
 `, j.id, dir, j.namespace, spec))
 }
 
-// verdict is what the Kustomization of the job says.
+// verdict returns the verdict of the job's Kustomization.
 func (f *flux) verdict(t *testing.T, j job) verdict {
 	t.Helper()
 	kustomization := object("kustomize.toolkit.fluxcd.io", "v1", "Kustomization", j.namespace, j.id+"-load")
@@ -205,7 +205,7 @@ func (f *flux) verdict(t *testing.T, j job) verdict {
 	case ready["reason"] == "HealthCheckFailed":
 		return fails
 	case ready["status"] == "False":
-		t.Fatalf("the Kustomization failed otherwise: %v", ready)
+		t.Fatalf("the Kustomization failed for another reason: %v", ready)
 	}
 	return waits
 }
@@ -218,7 +218,7 @@ func object(group, version, kind, namespace, name string) *unstructured.Unstruct
 	return o
 }
 
-// condition returns one of an object's; nil if it has none of the type.
+// condition returns the condition of a type; nil if there is none.
 func condition(o *unstructured.Unstructured, kind string) map[string]any {
 	conditions, _, _ := unstructured.NestedSlice(o.Object, "status", "conditions")
 	for _, c := range conditions {

@@ -28,6 +28,8 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/dli-operator/dli-operator/test/testenv"
 )
 
 func TestHelm(t *testing.T) {
@@ -44,18 +46,15 @@ func TestHelm(t *testing.T) {
 		return install(t, j, j.manifest(), "--wait")
 	}}.judge(t)
 
-	example, err := os.ReadFile("../../config/examples/helm-hook.yaml")
-	if err != nil {
-		t.Fatal(err)
-	}
+	example := testenv.Read(t, "../../config/examples/helm-hook.yaml")
 	gate{name: "Helm, a Job as hook", begin: func(t *testing.T, j job) func() verdict {
 		t.Helper()
-		decided := install(t, j, string(example))
+		decided := install(t, j, example)
 		playKubelet(t, j.namespace, j.id+"-wait-for-dli")
 		return decided
 	}}.judge(t)
 
-	// What looks like a gate and is none.
+	// These look like gates, but do not wait.
 	open := map[string]verdict{}
 	for _, s := range scenarios {
 		open[s.name] = passes
@@ -70,7 +69,7 @@ func TestHelm(t *testing.T) {
 	}}.judge(t)
 }
 
-// chart makes one of a template.
+// chart returns the directory of a chart with one template.
 func chart(t *testing.T, template string) string {
 	t.Helper()
 	dir := t.TempDir()
@@ -88,8 +87,8 @@ func chart(t *testing.T, template string) string {
 	return dir
 }
 
-// playKubelet does what a cluster with nodes does with a Job of one container: it
-// runs the container's command, and tells of its end in the Job's status.
+// playKubelet does what nodes do for a Job with one container: it runs the command, and
+// writes the result to the status of the Job.
 func playKubelet(t *testing.T, namespace, name string) {
 	t.Helper()
 	work := &batchv1.Job{}
@@ -101,7 +100,7 @@ func playKubelet(t *testing.T, namespace, name string) {
 		}
 		return err == nil
 	}) {
-		t.Fatal("Helm creates no Job")
+		t.Fatal("Helm did not create the Job")
 	}
 	container := work.Spec.Template.Spec.Containers[0]
 	var env []string
@@ -117,7 +116,7 @@ func playKubelet(t *testing.T, namespace, name string) {
 		if !eventually(within, func() bool { return ended() != waits }) {
 			return
 		}
-		// In steps, as the API server demands.
+		// In two steps, as the API server requires.
 		now := metav1.Now()
 		work.Status.StartTime = &now
 		first, last := batchv1.JobSuccessCriteriaMet, batchv1.JobComplete
@@ -130,7 +129,7 @@ func playKubelet(t *testing.T, namespace, name string) {
 			work.Status.Conditions = append(work.Status.Conditions, batchv1.JobCondition{Type: kind, Status: corev1.ConditionTrue, LastTransitionTime: now})
 		}
 		if err := admin.Status().Update(t.Context(), work); err != nil {
-			t.Errorf("telling Helm of the end: %v", err)
+			t.Errorf("updating the status of the Job: %v", err)
 		}
 	}()
 	t.Cleanup(func() { <-told })

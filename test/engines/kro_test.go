@@ -26,7 +26,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 )
 
-// kro, which knows when a resource is ready, and not that it never will be.
+// kro knows when a resource is ready, but not that it never will be.
 func TestKro(t *testing.T) {
 	dir := assets(t, "kro")
 	install(t, filepath.Join(directory(t, "kro", "github.com/kubernetes-sigs/kro"), "helm/crds"))
@@ -61,7 +61,7 @@ spec:
 		}
 		return condition(definition, "Ready")["status"] == "True"
 	}) {
-		t.Fatalf("the definition does not get ready: %v", definition.Object["status"])
+		t.Fatalf("the definition does not become ready: %v", definition.Object["status"])
 	}
 
 	t.Parallel()

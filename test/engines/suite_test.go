@@ -14,14 +14,12 @@ See the License for the specific language governing permissions and
 limitations under the License.
 */
 
-// Package engines runs what pipelines are built of against a real API server and
-// the operator with the flags that it has by default: each engine as the program
-// that its users run. It looks at what they make of a DLIJob, and how long that
-// takes. Only DLI is simulated.
+// Package engines runs the tools that wait for DLIJobs in pipelines, against a real API
+// server and the operator with default flags. It checks what each makes of a DLIJob, and
+// measures how long that takes. Only DLI is simulated.
 package engines
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -54,12 +52,11 @@ var (
 	plane = &testenv.ControlPlane{CRDs: "../../config/crd/bases"}
 	admin client.Client
 	dli   *dlitest.Server
-	// kubeconfigs are the paths of the administrator's, by the namespace that it is
-	// for.
+	// kubeconfigs has the paths of the administrator's kubeconfigs, by namespace.
 	kubeconfigs = map[string]string{}
 )
 
-// The namespaces of DLIJobs; in lockedOut the access key is wrong.
+// The namespaces of DLIJobs; lockedOut has a wrong access key.
 const (
 	pipelines = "pipelines"
 	lockedOut = "locked-out"
@@ -67,7 +64,7 @@ const (
 
 func TestMain(m *testing.M) {
 	flag.Parse()
-	// Nearly all of a test is waiting.
+	// The tests mostly wait.
 	must(flag.Set("test.parallel", "100"))
 	os.Exit(runTests(m))
 }
@@ -105,14 +102,14 @@ func runTests(m *testing.M) int {
 
 	code := m.Run()
 	if code != 0 {
-		fmt.Printf("the operator's log ends with:\n%s\n", operator.output.end())
+		fmt.Printf("the operator's log ends with:\n%s\n", operator.end())
 	}
 	fmt.Print(seen.table())
 	page, err := os.ReadFile("../../docs/gating.md")
 	must(err)
 	for _, row := range seen.missing(string(page)) {
 		code = 1
-		fmt.Printf("docs/gating.md does not say %s\n", row)
+		fmt.Printf("docs/gating.md lacks the row %s\n", row)
 	}
 	return code
 }
@@ -123,8 +120,7 @@ func must(err error) {
 	}
 }
 
-// connect creates a namespace whose DLIJobs are read with the credentials of a
-// user.
+// connect creates a namespace with a DLIConnection that has the credentials of a user.
 func connect(ctx context.Context, namespace string, user dlitest.User) error {
 	var failed error
 	for _, object := range []client.Object{
@@ -156,13 +152,13 @@ const (
 	waits  verdict = "waits"
 )
 
-// scenario is what becomes of a job.
+// scenario is the fate of a job.
 type scenario struct {
 	name      string
 	namespace string
-	// job is its life in DLI; nil for a job that DLI does not have.
+	// job adds the timeline in DLI; nil for a job that DLI does not have.
 	job func(dlitest.Job) dlitest.Job
-	// want is what a gate makes of it.
+	// want is the verdict of a correct gate.
 	want verdict
 }
 
@@ -176,14 +172,14 @@ var scenarios = []scenario{
 	{"wrong credentials", lockedOut, func(job dlitest.Job) dlitest.Job { return job.Running(2 * time.Second).Finishes(4) }, fails},
 }
 
-// job is one that an engine waits for.
+// job is a job that an engine waits for.
 type job struct {
 	scenario
-	// id is that of the job, and the name of all that is created for it.
+	// id is the ID of the job, and the name of everything that is created for it.
 	id string
 }
 
-// manifest is a DLIJob that watches it; more of its spec can be appended.
+// manifest returns a DLIJob for the job; further fields of the spec can be appended.
 func (j job) manifest() string {
 	return fmt.Sprintf(`apiVersion: dli.huaweicloud.com/v1alpha1
 kind: DLIJob
@@ -193,12 +189,12 @@ spec:
 `, j.id, j.namespace)
 }
 
-// hook is the same with an annotation.
+// hook returns the manifest with an annotation.
 func hook(j job, annotation string) string {
 	return strings.Replace(j.manifest(), "}\nspec:", ", annotations: {"+annotation+"}}\nspec:", 1)
 }
 
-// watched returns the DLIJob that watches it; nil while there is none.
+// watched returns the DLIJob for the job; nil while there is none.
 func (j job) watched(t *testing.T) *v1alpha1.DLIJob {
 	t.Helper()
 	list := &v1alpha1.DLIJobList{}
@@ -212,24 +208,24 @@ func (j job) watched(t *testing.T) *v1alpha1.DLIJob {
 	return &list.Items[i]
 }
 
-// gate is a way to have an engine wait for a DLIJob.
+// gate is a way to make an engine wait for a DLIJob.
 type gate struct {
 	name string
-	// begin hands a job to the engine. What it returns says what the engine has
-	// decided; waits while it has not.
+	// begin makes the engine wait for a job. It returns a function that returns the
+	// verdict; waits until there is one.
 	begin func(t *testing.T, j job) func() verdict
-	// unlike has what it makes of scenarios where that is not what a gate should.
+	// unlike has the verdicts that differ from those of a correct gate, by scenario.
 	unlike map[string]verdict
 }
 
-// settled is how long an engine may take once the DLIJob says how it ends: Flux
-// looks at dependencies every 30 s.
+// settled is how long an engine may take after the DLIJob has its outcome: Flux checks
+// dependencies every 30 s.
 const settled = time.Minute
 
-// within is how long an engine may take in all, when all start at once.
+// within is how long an engine may take in total, when all start at once.
 const within = 5 * time.Minute
 
-// judge has the engine wait for a job of each scenario, all at once.
+// judge makes the engine wait for a job of each scenario, in parallel.
 func (g gate) judge(t *testing.T) {
 	t.Helper()
 	for i, s := range scenarios {
@@ -255,27 +251,29 @@ func (g gate) judge(t *testing.T) {
 				want = s.want
 			}
 			if got != want {
-				t.Errorf("it %s, want it %s", got, want)
+				t.Errorf("got %s, want %s", got, want)
 			}
-			// What is decided before is not decided by the DLIJob.
+			// An earlier verdict does not depend on the DLIJob.
 			if !known && got != waits && over.IsZero() && !isOver(j.watched(t)) {
-				t.Errorf("it %s before the end", got)
+				t.Errorf("got %s before the DLIJob had an outcome", got)
 			}
 		})
 	}
 }
 
-// eventually waits for what takes seconds, as many others do at the same time.
+// eventually waits for something that takes seconds. It checks rarely, because many wait
+// in parallel.
 func eventually(limit time.Duration, is func() bool) bool {
 	return testenv.WithinEvery(500*time.Millisecond, limit, is)
 }
 
-// isOver reports whether waiting for a DLIJob does not help any more.
+// isOver reports whether there is nothing more to wait for: the job is completed, or
+// requires user action.
 func isOver(watched *v1alpha1.DLIJob) bool {
 	return watched != nil && (watched.IsCompleted() || meta.IsStatusConditionTrue(watched.Status.Conditions, v1alpha1.StalledCondition))
 }
 
-// identifier makes a name of Kubernetes of that of a gate.
+// identifier turns the name of a gate into the name of an object.
 func identifier(name string) string {
 	return strings.Trim(strings.Map(func(r rune) rune {
 		if r >= 'a' && r <= 'z' || r >= '0' && r <= '9' {
@@ -285,7 +283,7 @@ func identifier(name string) string {
 	}, strings.ToLower(name)), "-")
 }
 
-// results are the verdicts of all gates, by gate and scenario.
+// results has the verdicts of all gates, by gate and scenario.
 type results struct {
 	mu    sync.Mutex
 	gates []string
@@ -307,7 +305,7 @@ func (r *results) note(gate, scenario string, v verdict, took time.Duration) {
 	}
 }
 
-// table presents the results as docs/gating.md does.
+// table returns the table of docs/gating.md.
 func (r *results) table() string {
 	var b strings.Builder
 	b.WriteString("\n| |")
@@ -325,7 +323,7 @@ func (r *results) table() string {
 	return b.String()
 }
 
-// missing returns the rows that a page does not have, whatever times it gives.
+// missing returns the rows that a page lacks, regardless of the times.
 func (r *results) missing(page string) (rows []string) {
 	times := regexp.MustCompile(`, \d+ s`)
 	for row := range strings.Lines(r.table()) {
@@ -337,8 +335,8 @@ func (r *results) missing(page string) (rows []string) {
 	return rows
 }
 
-// assets returns the directory of an engine's programs, and skips the test where
-// they cannot be built. Tests get everything ready before they run in parallel.
+// assets returns the directory of an engine's programs, and skips the test if they cannot
+// be built. Tests call it before t.Parallel, so that nothing is built while others wait.
 func assets(t *testing.T, engine string) string {
 	t.Helper()
 	build := exec.CommandContext(t.Context(), "../../hack/build.sh", engine)
@@ -350,8 +348,8 @@ func assets(t *testing.T, engine string) string {
 	return strings.TrimSpace(string(out))
 }
 
-// directory returns that of a Go module, in the version that the module of an
-// engine names, or in one given as module@version.
+// directory returns the directory of a Go module, in the version of the engine's go.mod,
+// or as module@version.
 func directory(t *testing.T, engine, module string) string {
 	t.Helper()
 	download := exec.CommandContext(t.Context(), "go", "mod", "download", "-json", module)
@@ -367,7 +365,7 @@ func directory(t *testing.T, engine, module string) string {
 	return downloaded.Dir
 }
 
-// version returns that of a Go module that the module of an engine names.
+// version returns the version of a Go module in the engine's go.mod.
 func version(t *testing.T, engine, module string) string {
 	t.Helper()
 	list := exec.CommandContext(t.Context(), "go", "list", "-m", "-f", "{{.Version}}", module)
@@ -379,7 +377,7 @@ func version(t *testing.T, engine, module string) string {
 	return strings.TrimSpace(string(out))
 }
 
-// install installs custom resources of an engine.
+// install installs the CRDs of an engine.
 func install(t *testing.T, paths ...string) {
 	t.Helper()
 	if _, err := envtest.InstallCRDs(plane.Config(), envtest.CRDInstallOptions{Paths: paths, ErrorIfPathMissing: true}); err != nil {
@@ -393,16 +391,16 @@ func apply(t *testing.T, manifests string) {
 	testenv.Kubectl(t, kubeconfigs[pipelines], manifests, "apply", "--server-side", "-f", "-")
 }
 
-// process is a program that runs.
+// process is a running program.
 type process struct {
 	command *exec.Cmd
-	output  output
+	output  testenv.Buffer
 	ended   chan struct{}
 	err     error
 }
 
-// begin starts a program with the kubeconfig of a namespace. It ends with the
-// context at the latest.
+// begin starts a program with the kubeconfig of a namespace. The end of the context kills
+// it.
 func begin(ctx context.Context, namespace string, env []string, name string, args ...string) *process {
 	p := &process{command: exec.CommandContext(ctx, name, args...), ended: make(chan struct{})}
 	p.command.Env = append(append(os.Environ(), "KUBECONFIG="+kubeconfigs[namespace]), env...)
@@ -422,19 +420,19 @@ func serve(t *testing.T, env []string, name string, args ...string) {
 	t.Cleanup(func() {
 		p.kill()
 		if t.Failed() {
-			t.Logf("the log of %s ends with:\n%s", filepath.Base(name), p.output.end())
+			t.Logf("the log of %s ends with:\n%s", filepath.Base(name), p.end())
 		}
 	})
 }
 
-// run starts a program of which the exit code is the verdict.
+// run starts a program whose exit code is the verdict.
 func run(t *testing.T, namespace string, env []string, name string, args ...string) func() verdict {
 	t.Helper()
 	p := begin(t.Context(), namespace, env, name, args...)
 	t.Cleanup(func() {
 		p.kill()
 		if t.Failed() {
-			t.Logf("%s %s says:\n%s", filepath.Base(name), strings.Join(args, " "), p.output.end())
+			t.Logf("%s %s ends with:\n%s", filepath.Base(name), strings.Join(args, " "), p.end())
 		}
 	})
 	return p.verdict
@@ -459,22 +457,8 @@ func (p *process) kill() {
 	<-p.ended
 }
 
-// output may be read while a program still writes to it.
-type output struct {
-	mu   sync.Mutex
-	text bytes.Buffer
-}
-
-func (o *output) Write(p []byte) (int, error) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.text.Write(p)
-}
-
-// end returns the end of it.
-func (o *output) end() string {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	text := o.text.String()
+// end returns the end of the output.
+func (p *process) end() string {
+	text := p.output.String()
 	return text[max(0, len(text)-5000):]
 }

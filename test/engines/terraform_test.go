@@ -20,21 +20,20 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+
+	"github.com/dli-operator/dli-operator/test/testenv"
 )
 
-// OpenTofu, which understands what Terraform does, with the example.
+// OpenTofu, which is compatible with Terraform, with the example.
 func TestTerraform(t *testing.T) {
 	tofu := filepath.Join(assets(t, "opentofu"), "tofu")
-	example, err := os.ReadFile("../../config/examples/terraform.tf")
-	if err != nil {
-		t.Fatal(err)
-	}
+	example := testenv.Read(t, "../../config/examples/terraform.tf")
 	t.Parallel()
 	path := "PATH=" + os.Getenv("KUBEBUILDER_ASSETS") + string(os.PathListSeparator) + os.Getenv("PATH")
 	gate{name: "OpenTofu, `local-exec`", begin: func(t *testing.T, j job) func() verdict {
 		t.Helper()
 		dir := t.TempDir()
-		if err := os.WriteFile(filepath.Join(dir, "main.tf"), example, 0o600); err != nil {
+		if err := os.WriteFile(filepath.Join(dir, "main.tf"), []byte(example), 0o600); err != nil {
 			t.Fatal(err)
 		}
 		return run(t, j.namespace, []string{path}, tofu, "-chdir="+dir, "apply", "-auto-approve", "-input=false", "-no-color", "-var=job_id="+j.id)

@@ -18,7 +18,6 @@ package engines
 
 import (
 	"encoding/json"
-	"os"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -26,14 +25,16 @@ import (
 	"time"
 
 	"sigs.k8s.io/yaml"
+
+	"github.com/dli-operator/dli-operator/test/testenv"
 )
 
-// Argo Workflows' executor, which creates the object of a resource template and
-// waits for its conditions, with the template of the example.
+// The executor of Argo Workflows creates the object of a resource template and waits for
+// its conditions, here with the template of the example.
 func TestArgoWorkflows(t *testing.T) {
 	argoexec := filepath.Join(assets(t, "argo-workflows"), "argoexec")
 	t.Parallel()
-	// The executor has a file of a fixed name, as it has a pod of its own.
+	// The executor writes a file with a fixed name, because it usually runs in its own pod.
 	var manifest sync.Mutex
 	gate{name: "Argo Workflows, resource template", begin: func(t *testing.T, j job) func() verdict {
 		t.Helper()
@@ -45,23 +46,19 @@ func TestArgoWorkflows(t *testing.T) {
 			"ARGO_DEADLINE=" + time.Time{}.Format(time.RFC3339),
 		}, argoexec, "resource", "create")
 		if !eventually(time.Minute, func() bool { return decided() != waits || j.watched(t) != nil }) {
-			t.Fatal("it creates no DLIJob")
+			t.Fatal("the executor created no DLIJob")
 		}
 		return decided
 	}}.judge(t)
 }
 
-// resourceTemplate returns the example's as JSON, for a job.
+// resourceTemplate returns the resource template of the example for a job, as JSON.
 func resourceTemplate(t *testing.T, jobID string) string {
 	t.Helper()
-	text, err := os.ReadFile("../../config/examples/argo-workflows.yaml")
-	if err != nil {
-		t.Fatal(err)
-	}
 	var workflow struct {
 		Spec struct{ Templates []map[string]any }
 	}
-	if err := yaml.Unmarshal(text, &workflow); err != nil {
+	if err := yaml.Unmarshal([]byte(testenv.Read(t, "../../config/examples/argo-workflows.yaml")), &workflow); err != nil {
 		t.Fatal(err)
 	}
 	for _, template := range workflow.Spec.Templates {
