@@ -40,20 +40,20 @@ import (
 const (
 	// work is in memory, and visible only in the namespaces.
 	work = "/run/cluster"
-	// The first node's address, where the control plane and DLI are.
+	// The address of the first node, which the control plane and DLI use.
 	address = "10.250.0.1"
 	// The address of the Service kubernetes.
 	service = "10.96.0.1"
 )
 
-// cluster is two nodes with their control plane, and a DLI.
+// cluster has two nodes, their control plane, and a simulated DLI.
 type cluster struct {
 	client.Client
 	dli *dlitest.Server
 }
 
-// start starts the cluster in the namespaces that this process has, and returns when
-// the nodes are ready.
+// start starts the cluster in the namespaces of this process, and returns when the nodes
+// are ready.
 func start(t *testing.T) *cluster {
 	t.Helper()
 	isolate(t)
@@ -82,7 +82,7 @@ func start(t *testing.T) *cluster {
 	if c.Client, err = client.New(config, client.Options{Scheme: scheme}); err != nil {
 		t.Fatal(err)
 	}
-	within(t, 2*time.Minute, "the nodes are there", func() bool {
+	within(t, 2*time.Minute, "both nodes are registered", func() bool {
 		names, err := try(t, "kubectl", "get", "nodes", "--output=name")
 		return err == nil && strings.Count(names, "\n") == 2
 	})
@@ -91,7 +91,7 @@ func start(t *testing.T) *cluster {
 }
 
 // isolate makes mounts, and files below /run and /var, private to the namespaces, and
-// hides the settings of the kernel that a kubelet would change.
+// hides the kernel settings that a kubelet would change.
 func isolate(t *testing.T) {
 	t.Helper()
 	mount(t, "none", "/", "", syscall.MS_REC|syscall.MS_PRIVATE, "")
@@ -132,8 +132,8 @@ func enable(t *testing.T, dir string) {
 }
 
 // connectNodes creates the network namespace of the second node and a veth pair
-// between the two. There is no kube-proxy: pods need one Service only, kubernetes, and
-// the first node has its address.
+// between the two. There is no kube-proxy: pods only need the Service kubernetes, and the
+// first node has its address.
 func connectNodes(t *testing.T) {
 	t.Helper()
 	for _, command := range []string{
@@ -285,7 +285,7 @@ func spawn(t *testing.T, name string, command ...string) {
 	go func() { _ = process.Wait() }()
 }
 
-// printLogs prints the logs and what is in the cluster, if the test has failed.
+// printLogs prints the logs and the state of the cluster if the test has failed.
 func printLogs(t *testing.T) {
 	t.Helper()
 	if !t.Failed() {
@@ -324,7 +324,7 @@ func write(t *testing.T, path, text string) {
 	}
 }
 
-// within ends the test unless something comes true in time.
+// within ends the test unless a condition is met in time.
 func within(t *testing.T, limit time.Duration, what string, is func() bool) {
 	t.Helper()
 	if !testenv.Within(limit, is) {

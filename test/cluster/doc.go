@@ -17,8 +17,7 @@ limitations under the License.
 // Package cluster tests the operator where it is meant to run: in pods, on two
 // nodes with real kubelets, containerd and runc.
 //
-// All of it is processes in namespaces of the test's own, for processes, mounts,
-// networks, IPC and host names. What the kernel has no namespaces for, the test
-// removes (cgroups), restores (the controllers of their root) or hides (the settings
-// that a kubelet wants to change).
+// All processes run in private namespaces for processes, mounts, networks, IPC and host
+// names. Where the kernel has no namespaces, the test removes its cgroups, restores the
+// controllers of the root cgroup, and hides the kernel settings that a kubelet changes.
 package cluster

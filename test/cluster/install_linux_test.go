@@ -101,12 +101,12 @@ func (c *cluster) testJob(t *testing.T) {
 	run(t, "kubectl", "delete", "dlijob/report")
 }
 
-// testBadFlag lets the new pods fail. The old ones must stay.
+// testBadFlag rolls out pods that fail to start. The old ones must keep running.
 func (c *cluster) testBadFlag(t *testing.T) {
 	before := c.pods(t)
 	for flag, says := range map[string]string{"--poll-interval-min=soon": "-poll-interval-min", "--poll-interval-min=2m": "poll interval: the minimum (2m0s)"} {
 		addFlag(t, flag)
-		within(t, time.Minute, "a pod says what is wrong with "+flag, func() bool {
+		within(t, time.Minute, "a termination message explains "+flag, func() bool {
 			return slices.ContainsFunc(c.pods(t), func(pod corev1.Pod) bool {
 				return slices.ContainsFunc(pod.Status.ContainerStatuses, func(s corev1.ContainerStatus) bool {
 					ended := cmp.Or(s.State.Terminated, s.LastTerminationState.Terminated)
@@ -119,7 +119,7 @@ func (c *cluster) testBadFlag(t *testing.T) {
 	}
 	for _, pod := range before {
 		if err := c.Get(t.Context(), client.ObjectKeyFromObject(&pod), &corev1.Pod{}); err != nil {
-			t.Errorf("a pod that worked is gone: %v", err)
+			t.Errorf("a working pod was deleted: %v", err)
 		}
 	}
 }
@@ -140,7 +140,7 @@ func (c *cluster) testHelm(t *testing.T) {
 	}
 }
 
-// addFlag adds a flag to those of the operator.
+// addFlag adds a flag to the operator's Deployment.
 func addFlag(t *testing.T, flag string) {
 	t.Helper()
 	run(t, "kubectl", "patch", deployment, "--namespace="+namespace, "--type=json",

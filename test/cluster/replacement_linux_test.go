@@ -33,10 +33,10 @@ import (
 )
 
 const (
-	// enduring is how many jobs run all the time, each polled every second.
+	// enduring is the number of jobs that run throughout, each polled every second.
 	enduring = 200
-	// ending is how many more end while the operator's pods are replaced, two
-	// each second.
+	// ending is the number of other jobs, two of which end each second while the pods
+	// are replaced.
 	ending = 20
 )
 
@@ -81,7 +81,7 @@ func (c *cluster) testReplacements(t *testing.T, values []string) {
 }
 
 // whileJobsEnd fails if an end is lost, if there is no poll for longer than limit, or if
-// the pods do not run the image in the end.
+// the pods do not run the image afterwards.
 func (c *cluster) whileJobsEnd(t *testing.T, limit time.Duration, image string, replace func()) {
 	t.Helper()
 	ids := make([]string, ending)

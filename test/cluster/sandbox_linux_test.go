@@ -43,7 +43,7 @@ import (
 const (
 	// insideEnv is set in the namespaces, to the directory of the images and releases.
 	insideEnv = "CLUSTER_IMAGES"
-	// cgroup is the name of the one below which the cgroups of all pods are.
+	// cgroup is the name of the parent of all cgroups of the test.
 	cgroup  = "dli-operator-test-cluster"
 	cgroups = "/sys/fs/cgroup"
 	// subtreeControl lists the controllers that the root cgroup enables for its children.
@@ -53,7 +53,7 @@ const (
 	writable = 2 // W_OK of access(2)
 )
 
-// sysctls are the settings of the kernel that a kubelet insists on.
+// sysctls are the kernel settings that a kubelet requires.
 var sysctls = map[string]string{
 	"vm/overcommit_memory":      "1",
 	"vm/panic_on_oom":           "0",
@@ -89,14 +89,14 @@ func TestCluster(t *testing.T) {
 		}
 	}
 	if diff := cmp.Diff(before, traces(t)); diff != "" {
-		t.Errorf("the machine is not as it was (-before +after):\n%s", diff)
+		t.Errorf("the machine has changed (-before +after):\n%s", diff)
 	}
 	if left := processes(t, pids); len(left) > 0 {
-		t.Errorf("processes are left: %q", left)
+		t.Errorf("processes are still running: %q", left)
 	}
 }
 
-// lacking says what this machine lacks to run nodes; empty if nothing.
+// lacking returns what this machine lacks to run nodes; empty if nothing.
 func lacking(ctx context.Context) string {
 	if os.Geteuid() != 0 {
 		return "only root may run nodes"
@@ -127,7 +127,7 @@ func lacking(ctx context.Context) string {
 	return ""
 }
 
-// lock lets one run at a time have the cgroups.
+// lock makes sure that only one run at a time uses the cgroups.
 func lock(t *testing.T) (unlock func()) {
 	t.Helper()
 	dir, err := os.Open(cgroups)
@@ -135,13 +135,13 @@ func lock(t *testing.T) (unlock func()) {
 		t.Fatal(err)
 	}
 	if err := syscall.Flock(int(dir.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
-		t.Fatalf("another run has %s: %v", cgroups, err)
+		t.Fatalf("another run uses %s: %v", cgroups, err)
 	}
 	return func() { dir.Close() }
 }
 
-// prepare gets the programs and builds the images and releases outside of the namespaces, which have
-// no internet. It returns the environment with which the test inside finds them.
+// prepare gets the programs and builds the images and releases before entering the
+// namespaces, which have no internet. It returns the environment for the test inside.
 func prepare(t *testing.T) []string {
 	t.Helper()
 	var path []string
@@ -245,7 +245,7 @@ func removeCgroups(t *testing.T) {
 	}
 }
 
-// traces returns what a cluster could leave behind or change.
+// traces returns everything that a cluster could leave behind or change.
 func traces(t *testing.T) map[string][]string {
 	t.Helper()
 	found := map[string][]string{"controllers": enabled()}
@@ -294,7 +294,7 @@ func processes(t *testing.T, namespace string) (commands []string) {
 	return commands
 }
 
-// run returns what a program prints; the test ends if it fails.
+// run returns the output of a program; the test ends if it fails.
 func run(t *testing.T, program string, args ...string) string {
 	t.Helper()
 	out, err := try(t, program, args...)
@@ -304,14 +304,14 @@ func run(t *testing.T, program string, args ...string) string {
 	return out
 }
 
-// try returns what a program prints. Its error has what it complains about.
+// try returns the output of a program. The error includes its standard error.
 func try(t *testing.T, program string, args ...string) (string, error) {
 	t.Helper()
 	command := exec.Command(program, args...)
-	var out, complaints bytes.Buffer
-	command.Stdout, command.Stderr = &out, &complaints
+	var out, stderr bytes.Buffer
+	command.Stdout, command.Stderr = &out, &stderr
 	if err := command.Run(); err != nil {
-		return out.String(), fmt.Errorf("%s %s: %w\n%s", program, strings.Join(args, " "), err, complaints.String())
+		return out.String(), fmt.Errorf("%s %s: %w\n%s", program, strings.Join(args, " "), err, stderr.String())
 	}
 	return out.String(), nil
 }

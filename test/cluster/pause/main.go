@@ -14,8 +14,8 @@ See the License for the specific language governing permissions and
 limitations under the License.
 */
 
-// Command pause does nothing until it is told to end. Kubernetes has such a
-// program hold the namespaces that the containers of a pod share.
+// Command pause waits for a signal. Kubernetes runs it to hold the namespaces that the
+// containers of a pod share.
 package main
 
 import (
