@@ -22,7 +22,6 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"regexp"
 	"strings"
@@ -66,9 +65,12 @@ func buildReleases(t *testing.T, dir string) {
 func (c *cluster) testRelease(t *testing.T) {
 	page, submitting := testenv.Read(t, readme), testenv.Read(t, "../../docs/submitting.md")
 	first, url := firstRelease(t), c.serveReleases(t)
-	kubectl := block(t, page, "kubectl apply -f "+site)
-	helm := strings.TrimSpace(block(t, page, "helm install ")) + " --set=allowedEndpointHosts={" + address + "}"
+	kubectl := testenv.CodeBlock(t, page, "shell", "kubectl apply -f "+site)
+	helm := strings.TrimSpace(testenv.CodeBlock(t, page, "shell", "helm install ")) + " --set=allowedEndpointHosts={" + address + "}"
+	ca := filepath.Join(t.TempDir(), "ca.crt")
+	write(t, ca, string(c.dli.CABundle()))
 	sample := dlitest.SampleUser()
+	env := []string{"CURL_CA_BUNDLE=" + ca, "DLI_ENDPOINT=" + c.dli.URL(), "DLI_PROJECT_ID=" + sample.ProjectID, "DLI_TOKEN=" + sample.Token}
 	filled := func(version string) *strings.Replacer {
 		return strings.NewReplacer(site, url, strings.TrimPrefix(first, "v"), strings.TrimPrefix(version, "v"),
 			" install.yaml", " "+url+"/releases/download/"+version+"/install.yaml",
@@ -84,24 +86,24 @@ func (c *cluster) testRelease(t *testing.T) {
 	} {
 		t.Run(way.name, func(t *testing.T) {
 			began := time.Now()
-			user := newcomer{c, t, filled(first)}
+			user := newcomer{t, env, filled(first)}
 			user.follows("install", way.install)
-			user.follows("wait for the rollout", block(t, page, "kubectl rollout status"))
-			user.applies("connect", block(t, page, "apiVersion: v1\nkind: Secret"))
-			user.follows("submit, and wait", block(t, submitting, "id=$(config/examples/submit-to-dli.sh"))
+			user.follows("wait for the rollout", testenv.CodeBlock(t, page, "shell", "kubectl rollout status"))
+			user.applies("connect", testenv.CodeBlock(t, page, "yaml", "apiVersion: v1\nkind: Secret"))
+			user.follows("submit, and wait", testenv.CodeBlock(t, submitting, "sh", "id=$(config/examples/submit-to-dli.sh"))
 
 			c.dli.SetJob(dlitest.Query(nightlyLoad).Launching(time.Second).Running(20 * time.Second).Finishes(4))
-			user.applies("create a DLIJob", block(t, page, "apiVersion: dli.huaweicloud.com/v1alpha1\nkind: DLIJob"))
+			user.applies("create a DLIJob", testenv.CodeBlock(t, page, "yaml", "apiVersion: dli.huaweicloud.com/v1alpha1\nkind: DLIJob"))
 			user.fill = filled(laterRelease)
 			user.follows("upgrade", way.upgrade)
-			user.follows("wait for the rollout", block(t, page, "kubectl rollout status"))
+			user.follows("wait for the rollout", testenv.CodeBlock(t, page, "shell", "kubectl rollout status"))
 			for _, pod := range c.pods(t) {
 				if image := pod.Spec.Containers[0].Image; !strings.HasSuffix(image, ":"+laterRelease) {
 					t.Errorf("after the upgrade, %s runs %s", pod.Name, image)
 				}
 			}
 			user.follows("wait for the job", recipe(t, page, "kubectl"))
-			user.follows("check the result", block(t, page, "kubectl get dlijobs -o wide"))
+			user.follows("check the result", testenv.CodeBlock(t, page, "sh", "kubectl get dlijobs -o wide"))
 
 			user.follows("uninstall", way.uninstall)
 			// It fails if the CRD is gone.
@@ -145,8 +147,9 @@ func (c *cluster) serveReleases(t *testing.T) string {
 
 // newcomer copies commands from the documentation.
 type newcomer struct {
-	*cluster
 	t *testing.T
+	// env has what the submit script requires.
+	env []string
 	// fill replaces what differs between users, and the release.
 	fill *strings.Replacer
 }
@@ -163,30 +166,13 @@ func (n newcomer) applies(step, objects string) {
 	n.run(step, "kubectl apply -f -", n.fill.Replace(objects))
 }
 
-func (n newcomer) run(step, commands, stdin string) {
+func (n newcomer) run(step, commands, input string) {
 	n.t.Helper()
 	began := time.Now()
-	ca := filepath.Join(n.t.TempDir(), "ca.crt")
-	write(n.t, ca, string(n.dli.CABundle()))
-	user := dlitest.SampleUser()
-	shell := exec.Command("bash", "-euo", "pipefail", "-c", commands)
-	shell.Dir, shell.Stdin = "../..", strings.NewReader(stdin)
-	shell.Env = append(os.Environ(), "CURL_CA_BUNDLE="+ca,
-		"DLI_ENDPOINT="+n.dli.URL(), "DLI_PROJECT_ID="+user.ProjectID, "DLI_TOKEN="+user.Token)
-	if out, err := shell.CombinedOutput(); err != nil {
-		n.t.Fatalf("%s: %v\n%s\n%s", step, err, commands, out)
+	if out, err := testenv.Exec(n.t, n.env, input, "bash", "-euo", "pipefail", "-c", "cd ../..\n"+commands); err != nil {
+		n.t.Fatalf("%s: %v\n%s", step, err, out)
 	}
 	n.t.Logf("%5.1f s  %s", time.Since(began).Seconds(), step)
-}
-
-// block returns the code block of a page that begins with a prefix.
-func block(t *testing.T, page, prefix string) string {
-	t.Helper()
-	found := regexp.MustCompile("(?ms)^```\\w+\n(" + regexp.QuoteMeta(prefix) + ".*?)^```$").FindStringSubmatch(page)
-	if found == nil {
-		t.Fatalf("no code block begins with %q", prefix)
-	}
-	return found[1]
 }
 
 // inline returns a command that a page has in its text.

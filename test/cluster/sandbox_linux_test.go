@@ -304,7 +304,8 @@ func run(t *testing.T, program string, args ...string) string {
 	return out
 }
 
-// try returns the output of a program. The error includes its standard error.
+// try returns the output of a program. The error includes its standard error. Unlike
+// testenv.Exec, it also works in cleanups, where the context of the test has ended.
 func try(t *testing.T, program string, args ...string) (string, error) {
 	t.Helper()
 	command := exec.Command(program, args...)

@@ -233,7 +233,8 @@ func upgradeAndRemove(t *testing.T, old, current, manifest string) {
 	// kubectl apply takes over the CRDs that helm uninstall keeps.
 	c.kubectl("", "apply", "--server-side", "--force-conflicts", "-f", manifest)
 	expect("kubectl apply", published)
-	if out, err := testenv.Exec(t, []string{"KUBECONFIG=" + c.kubeconfig, "PATH=" + os.Getenv("KUBEBUILDER_ASSETS") + ":" + os.Getenv("PATH")}, "", "bash", "-euo", "pipefail", "-c", removal(t)); err != nil {
+	removal := testenv.CodeBlock(t, testenv.Read(t, "../../docs/operations.md"), "shell", "kubectl delete namespace ")
+	if out, err := testenv.Exec(t, []string{"KUBECONFIG=" + c.kubeconfig, "PATH=" + os.Getenv("KUBEBUILDER_ASSETS") + ":" + os.Getenv("PATH")}, "", "bash", "-euo", "pipefail", "-c", removal); err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
 	c.kubectl("", "get", "dlijob", "report")
@@ -243,16 +244,6 @@ func upgradeAndRemove(t *testing.T, old, current, manifest string) {
 	// Most objects are gone already; this removes the CRDs.
 	c.kubectl("", "delete", "-f", manifest, "--ignore-not-found", "--wait=false")
 	c.kubectl("", "wait", "--for=delete", "crd/dlijobs.dli.huaweicloud.com", "crd/dliconnections.dli.huaweicloud.com")
-}
-
-// removal returns the documented commands that remove everything but the CRDs.
-func removal(t *testing.T) string {
-	t.Helper()
-	found := regexp.MustCompile("(?ms)^```shell\n(kubectl delete namespace .*?)^```$").FindStringSubmatch(testenv.Read(t, "../../docs/operations.md"))
-	if found == nil {
-		t.Fatal("docs/operations.md does not say how to keep the CRDs")
-	}
-	return found[1]
 }
 
 func TestInvalidReleaseVersions(t *testing.T) {

@@ -23,6 +23,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -79,6 +80,17 @@ func Read(t testing.TB, path string) string {
 		t.Fatal(err)
 	}
 	return string(content)
+}
+
+// CodeBlock returns the first code block of a page in a language that begins with a
+// prefix.
+func CodeBlock(t testing.TB, page, language, prefix string) string {
+	t.Helper()
+	found := regexp.MustCompile("(?ms)^```" + language + "\n(" + regexp.QuoteMeta(prefix) + ".*?)^```$").FindStringSubmatch(page)
+	if found == nil {
+		t.Fatalf("no code block in %s begins with %q", language, prefix)
+	}
+	return found[1]
 }
 
 // Exec runs a program with additional environment variables and the given standard
