@@ -24,12 +24,12 @@ OLDEST_KUBERNETES := 1.29
 FUZZTIME ?= 1m
 # Additional flags for go test, such as -run or -v.
 TESTFLAGS ?=
-# Additional flags for the manager (make run), the benchmark (make bench), the soak
-# test (make soak) and docker buildx (make docker-build; --push is required for the
+# Additional flags for the manager (make run), the benchmark (make bench), the robustness
+# test (make robustness) and docker buildx (make docker-build; --push is required for the
 # image of all PLATFORMS, because Docker can only put it into a registry).
 RUNFLAGS ?=
 BENCHFLAGS ?=
-SOAKFLAGS ?=
+ROBUSTNESSFLAGS ?=
 BUILDXFLAGS ?=
 PLATFORMS ?= linux/amd64,linux/arm64
 # Output files of make bench, from which make pictures takes figures.
@@ -49,7 +49,7 @@ CHART_FILES := config/helm/dli-operator/files
 help: ## Show this help.
 	@awk 'BEGIN { FS = ":.*## "; print "Usage: make <target>" } \
 		/^##@ / { printf "\n%s\n", substr($$0, 5) } \
-		/^[a-z-]+:.*## / { printf "  %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+		/^[a-z-]+:.*## / { printf "  %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: generate
 generate: ## Generate DeepCopy methods and apply configurations from api/.
@@ -128,23 +128,23 @@ fuzz: ## Fuzz the parsing of DLI's responses, each target for FUZZTIME.
 
 .PHONY: bench
 bench: ## Measure CPU, memory, writes and lateness on a real API server.
-	assets=$$(hack/build.sh controlplane) && KUBEBUILDER_ASSETS=$$assets go run ./hack/bench $(BENCHFLAGS)
+	assets=$$(hack/build.sh controlplane) && KUBEBUILDER_ASSETS=$$assets go run ./test/performance $(BENCHFLAGS)
 
 .PHONY: bench-smoke
 bench-smoke: ## Count polls, connections and writes for 1000 jobs; fail if a limit is exceeded.
-	assets=$$(hack/build.sh controlplane) && KUBEBUILDER_ASSETS=$$assets go run ./hack/bench -smoke $(BENCHFLAGS)
+	assets=$$(hack/build.sh controlplane) && KUBEBUILDER_ASSETS=$$assets go run ./test/performance -smoke $(BENCHFLAGS)
 
-.PHONY: soak
-soak: ## Inject all kinds of faults for half an hour; fail if an invariant is violated.
-	assets=$$(hack/build.sh controlplane) && KUBEBUILDER_ASSETS=$$assets go run ./hack/soak $(SOAKFLAGS)
+.PHONY: robustness
+robustness: ## Inject all kinds of faults for half an hour; fail if an invariant is violated.
+	assets=$$(hack/build.sh controlplane) && KUBEBUILDER_ASSETS=$$assets go run ./test/robustness $(ROBUSTNESSFLAGS)
 
-.PHONY: soak-smoke
-soak-smoke: ## Inject some faults, two at a time, in under three minutes.
-	$(MAKE) --no-print-directory soak SOAKFLAGS="-duration=75s -pairs $(SOAKFLAGS)"
+.PHONY: robustness-smoke
+robustness-smoke: ## Inject some faults, two at a time, in under three minutes.
+	$(MAKE) --no-print-directory robustness ROBUSTNESSFLAGS="-duration=75s -pairs $(ROBUSTNESSFLAGS)"
 
-.PHONY: test-faults
-test-faults: soak-smoke ## Run soak-smoke, and check that it detects broken operators; four minutes.
-	$(MAKE) --no-print-directory soak SOAKFLAGS="-broken $(SOAKFLAGS)"
+.PHONY: robustness-broken
+robustness-broken: ## Check that the robustness test detects operators that are broken on purpose.
+	$(MAKE) --no-print-directory robustness ROBUSTNESSFLAGS="-broken $(ROBUSTNESSFLAGS)"
 
 .PHONY: demo
 demo: ## Show the operator at work on this machine, with a simulated DLI.

@@ -22,7 +22,7 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/dli-operator/dli-operator/hack/soak/check"
+	"github.com/dli-operator/dli-operator/test/robustness/check"
 )
 
 // How much more the leader may hold at the end than before the first job, for idle

@@ -14,7 +14,7 @@ See the License for the specific language governing permissions and
 limitations under the License.
 */
 
-// Package check implements the invariants of the soak test: what must hold at any time
+// Package check implements the invariants of the robustness test: what must hold at any time
 // under all faults, for every DLIJob and every request to DLI.
 //
 // It receives events in the order in which they became known, and has no clock and no

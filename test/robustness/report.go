@@ -25,7 +25,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/dli-operator/dli-operator/hack/soak/check"
+	"github.com/dli-operator/dli-operator/test/robustness/check"
 )
 
 // report is the result of a run.

@@ -31,7 +31,7 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/dli-operator/dli-operator/hack/soak/check"
+	"github.com/dli-operator/dli-operator/test/robustness/check"
 	"github.com/dli-operator/dli-operator/test/testenv"
 )
 

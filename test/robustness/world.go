@@ -31,8 +31,8 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/dli-operator/dli-operator/api/v1alpha1"
-	"github.com/dli-operator/dli-operator/hack/soak/check"
 	"github.com/dli-operator/dli-operator/internal/dli/dlitest"
+	"github.com/dli-operator/dli-operator/test/robustness/check"
 	"github.com/dli-operator/dli-operator/test/testenv"
 )
 
@@ -88,7 +88,7 @@ func newWorld(ctx context.Context, o options) (w *world, err error) {
 			err = errors.Join(err, w.close(false))
 		}
 	}()
-	if w.dir, err = os.MkdirTemp("", "dli-soak-"); err != nil {
+	if w.dir, err = os.MkdirTemp("", "dli-robustness-"); err != nil {
 		return w, err
 	}
 	for i := range w.replicas {

@@ -30,8 +30,8 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/dli-operator/dli-operator/api/v1alpha1"
-	"github.com/dli-operator/dli-operator/hack/soak/check"
 	"github.com/dli-operator/dli-operator/internal/dli/dlitest"
+	"github.com/dli-operator/dli-operator/test/robustness/check"
 )
 
 // objectFaults are changes by users to the objects that the operator uses.

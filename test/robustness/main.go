@@ -14,14 +14,14 @@ See the License for the specific language governing permissions and
 limitations under the License.
 */
 
-// Command soak runs two operators, as separate processes with leader election, on a real
+// Command robustness runs two operators, as separate processes with leader election, on a real
 // API server and etcd, against a simulated DLI. It injects faults into them and everything
 // around them, and checks what they show:
 //
-//	make soak                                    # half an hour
-//	make soak SOAKFLAGS="-duration=4m -seed=7"   # the same faults, in the same order
-//	make soak SOAKFLAGS="-faults=etcd-restored,freeze-leader"
-//	make test-faults                             # minutes, and deliberately broken operators
+//	make robustness                                          # half an hour
+//	make robustness ROBUSTNESSFLAGS="-duration=4m -seed=7"   # the same faults, in the same order
+//	make robustness ROBUSTNESSFLAGS="-faults=etcd-restored,freeze-leader"
+//	make robustness-broken                             # operators that are broken on purpose
 //
 // It first injects each fault alone, then several together, until the time is up. After
 // each it waits until the operator has recovered. The invariants are in the package check;
@@ -52,7 +52,7 @@ func main() {
 	defer stop()
 	ctrl.SetLogger(logr.Discard())
 	if err := run(ctx, os.Args[1:], os.Stdout); err != nil && !errors.Is(err, flag.ErrHelp) {
-		fmt.Fprintln(os.Stderr, "soak:", err)
+		fmt.Fprintln(os.Stderr, "robustness:", err)
 		os.Exit(1)
 	}
 }
@@ -73,7 +73,7 @@ type options struct {
 }
 
 func parse(args []string) (o options, err error) {
-	flags := flag.NewFlagSet("soak", flag.ContinueOnError)
+	flags := flag.NewFlagSet("robustness", flag.ContinueOnError)
 	flags.Uint64Var(&o.seed, "seed", 0, "chooses faults, jobs and times; 0 for a new one, which is printed")
 	flags.DurationVar(&o.duration, "duration", 30*time.Minute, "how long to inject faults")
 	flags.IntVar(&o.active, "jobs", 80, "how many jobs are active at a time")
@@ -108,15 +108,15 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 	if o.broken {
 		return runBroken(ctx, o, out)
 	}
-	r, err := soak(ctx, o)
+	r, err := runOnce(ctx, o)
 	if err != nil {
 		return fmt.Errorf("with -seed=%d: %w", o.seed, err)
 	}
 	return r.print(out)
 }
 
-// soak runs one operator, broken or not, and returns the findings.
-func soak(ctx context.Context, o options) (r *report, err error) {
+// runOnce runs one operator, broken or not, and returns the findings.
+func runOnce(ctx context.Context, o options) (r *report, err error) {
 	say("seed %d", o.seed)
 	w, err := newWorld(ctx, o)
 	if err != nil {

@@ -22,7 +22,7 @@ import (
 	"net/http"
 	"time"
 
-	"github.com/dli-operator/dli-operator/hack/soak/check"
+	"github.com/dli-operator/dli-operator/test/robustness/check"
 )
 
 // written are the resources that the operator writes.

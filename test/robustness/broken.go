@@ -122,7 +122,7 @@ func (b broken) run(ctx context.Context, o options, root string) (*report, error
 		return nil, err
 	}
 	o.faults, o.untilViolation, o.duration, o.active = b.faults, true, time.Minute, 40
-	r, err := soak(ctx, o)
+	r, err := runOnce(ctx, o)
 	if err == nil && len(r.violations) == 0 {
 		err = fmt.Errorf("no violation was found in %v", r.took)
 	}

@@ -23,8 +23,8 @@ import (
 	"slices"
 	"time"
 
-	"github.com/dli-operator/dli-operator/hack/soak/check"
 	"github.com/dli-operator/dli-operator/internal/dli/dlitest"
+	"github.com/dli-operator/dli-operator/test/robustness/check"
 )
 
 const (

@@ -28,8 +28,8 @@ import (
 	"sync"
 	"time"
 
-	"github.com/dli-operator/dli-operator/hack/soak/check"
 	"github.com/dli-operator/dli-operator/internal/dli/dlitest"
+	"github.com/dli-operator/dli-operator/test/robustness/check"
 )
 
 // frontend is DLI as the operators see it: the simulator, with a log of requests and

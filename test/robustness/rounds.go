@@ -27,7 +27,7 @@ import (
 	"time"
 
 	"github.com/dli-operator/dli-operator/api/v1alpha1"
-	"github.com/dli-operator/dli-operator/hack/soak/check"
+	"github.com/dli-operator/dli-operator/test/robustness/check"
 )
 
 // round is a set of simultaneous faults and their result.
