@@ -96,9 +96,9 @@ test: ## Run the tests with the race detector on a real API server, except the s
 		KUBEBUILDER_ASSETS=$$assets go test -race -short -timeout=15m $(TESTFLAGS) ./...
 
 .PHONY: test-long
-test-long: ## Run the slow tests: every fault, the image, a release.
+test-long: ## Run the slow tests: the image, a release.
 	assets=$$(hack/build.sh controlplane) && hack/build.sh helm >/dev/null && \
-		KUBEBUILDER_ASSETS=$$assets go test -timeout=30m $(TESTFLAGS) ./test/faults ./test/helm
+		KUBEBUILDER_ASSETS=$$assets go test -timeout=30m $(TESTFLAGS) ./test/helm
 	go -C hack/image test $(TESTFLAGS) ./...
 
 .PHONY: test-cluster

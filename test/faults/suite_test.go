@@ -18,8 +18,7 @@ limitations under the License.
 // its gateway and its clock, the API server and etcd, other writers, and its own
 // restarts. It observes from outside: the API and the requests to DLI.
 //
-// Intervals are the defaults unless a test says otherwise. With -short, the longest
-// tests are reduced or skipped.
+// test/robustness injects most faults. Here are those that need a stage of their own.
 package faults
 
 import (
@@ -27,7 +26,6 @@ import (
 	"flag"
 	"fmt"
 	"os"
-	"sync"
 	"testing"
 	"time"
 
@@ -37,13 +35,11 @@ import (
 	eventsv1 "k8s.io/api/events/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/client-go/rest"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/config"
-	"sigs.k8s.io/controller-runtime/pkg/log/zap"
 	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
 
 	"github.com/dli-operator/dli-operator/api/v1alpha1"
@@ -53,7 +49,7 @@ import (
 	"github.com/dli-operator/dli-operator/test/testenv"
 )
 
-// All tests that do not stop the control plane share one; each uses its own namespace.
+// All tests share one control plane; each uses its own namespace.
 var (
 	controlPlane = &testenv.ControlPlane{CRDs: crds}
 	scheme       = testenv.Scheme()
@@ -91,25 +87,16 @@ type world struct {
 	dli       *dlitest.Server
 	namespace string
 
-	// config and options are for operators that are started later; selector selects
-	// their DLIJobs.
-	config   *rest.Config
-	options  controllers.Options
-	selector labels.Selector
-	// log receives the operators' logs.
-	log *testenv.Buffer
+	// config and options are for operators that are started later.
+	config  *rest.Config
+	options controllers.Options
 }
 
 // newWorld creates a namespace with a connection named default to a simulated DLI.
 func newWorld(t *testing.T, simulation ...dlitest.Option) *world {
 	t.Helper()
-	return newWorldOn(t, controlPlane, simulation...)
-}
-
-func newWorldOn(t *testing.T, on *testenv.ControlPlane, simulation ...dlitest.Option) *world {
-	t.Helper()
 	server := testenv.DLI(t, simulation...)
-	w := &world{T: t, WithWatch: testenv.Client(t, on.Config()), dli: server, config: on.Config(), log: &testenv.Buffer{}}
+	w := &world{T: t, WithWatch: testenv.Client(t, controlPlane.Config()), dli: server, config: controlPlane.Config()}
 	w.options.Schedule = poller.DefaultSchedule()
 	w.options.Connections.AllowInsecure = true
 	w.options.Connections.UserAgent = "dli-operator/test"
@@ -121,11 +108,6 @@ func newWorldOn(t *testing.T, on *testenv.ControlPlane, simulation ...dlitest.Op
 	w.create(w.secret("credentials", dlitest.SampleUser()))
 	w.create(w.connection("default", w.dli.URL()))
 	return w
-}
-
-// often polls jobs every second, for tests of what happens between polls.
-func often(w *world) {
-	w.options.Schedule.PollIntervalMin, w.options.Schedule.PollIntervalMax = time.Second, time.Second
 }
 
 // behindProxy makes operators that are started later use a proxy to the API server.
@@ -140,23 +122,16 @@ func (w *world) behindProxy() *testenv.Proxy {
 	return proxy
 }
 
-// operator is a running operator.
-type operator struct {
-	metrics *prometheus.Registry
-	stop    func()
-}
-
-// start runs an operator until the test ends, or until stop.
-func (w *world) start() *operator {
+// start runs an operator until the test ends.
+func (w *world) start() {
 	w.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
 	namespaces := map[string]cache.Config{w.namespace: {}}
 	mgr, err := ctrl.NewManager(rest.CopyConfig(w.config), ctrl.Options{
 		Scheme:  scheme,
-		Logger:  zap.New(zap.WriteTo(w.log), zap.UseDevMode(false)),
 		Metrics: metricsserver.Options{BindAddress: "0"},
 		Cache: cache.Options{ByObject: map[client.Object]cache.ByObject{
-			&v1alpha1.DLIJob{}:        {Namespaces: namespaces, Label: w.selector},
+			&v1alpha1.DLIJob{}:        {Namespaces: namespaces},
 			&v1alpha1.DLIConnection{}: {Namespaces: namespaces},
 		}},
 		Controller: config.Controller{SkipNameValidation: new(true)},
@@ -164,36 +139,19 @@ func (w *world) start() *operator {
 	if err != nil {
 		w.Fatal(err)
 	}
-	o := &operator{metrics: prometheus.NewRegistry()}
 	options := w.options
-	options.Registry = o.metrics
+	options.Registry = prometheus.NewRegistry()
 	if err := controllers.Add(ctx, mgr, options); err != nil {
 		w.Fatal(err)
 	}
 	done := make(chan error, 1)
 	go func() { done <- mgr.Start(ctx) }()
-	o.stop = sync.OnceFunc(func() {
+	w.Cleanup(func() {
 		cancel()
 		if err := <-done; err != nil {
 			w.Errorf("the operator stopped with an error: %v", err)
 		}
 	})
-	w.Cleanup(o.stop)
-	return o
-}
-
-// restarting runs an operator and restarts it after each period, until a condition
-// holds, and reports whether it did within limit.
-func (w *world) restarting(period, limit time.Duration, is func() bool) bool {
-	w.Helper()
-	for began := time.Now(); time.Since(began) < limit; {
-		o := w.start()
-		if testenv.Within(period, is) {
-			return true
-		}
-		o.stop()
-	}
-	return is()
 }
 
 func (w *world) create(object client.Object) {
@@ -252,21 +210,6 @@ func (w *world) runs(jobID string) { w.dli.SetJob(dlitest.Query(jobID).Running(t
 
 // finishes ends a job now.
 func (w *world) finishes(jobID string) { w.dli.SetJob(dlitest.Query(jobID).Finishes(4)) }
-
-// watchRunning starts n jobs, creates a DLIJob for each, and waits until all are
-// reported as running.
-func (w *world) watchRunning(n int) (jobs []*v1alpha1.DLIJob) {
-	w.Helper()
-	for i := range n {
-		id := fmt.Sprintf("job-%d", i)
-		w.runs(id)
-		jobs = append(jobs, w.watch(id))
-	}
-	for _, job := range jobs {
-		w.awaitReason(job, v1alpha1.ReasonJobRunning)
-	}
-	return jobs
-}
 
 func (w *world) reload(job *v1alpha1.DLIJob) *v1alpha1.DLIJob {
 	w.Helper()
@@ -345,4 +288,31 @@ func (w *world) events(name string) (told []string) {
 		}
 	}
 	return told
+}
+
+// wait is far longer than anything that should happen within seconds.
+const wait = 60 * time.Second
+
+// change changes an object on the API server, and retries on conflict.
+func change[T client.Object](w *world, object T, do func(T)) {
+	w.Helper()
+	w.changing(object, func() error { do(object); return w.Update(w.Context(), object) })
+}
+
+func (w *world) changing(object client.Object, do func() error) {
+	w.Helper()
+	var err error
+	if !testenv.Within(wait, func() bool {
+		if err = w.Get(w.Context(), client.ObjectKeyFromObject(object), object); err == nil {
+			err = do()
+		}
+		return err == nil
+	}) {
+		w.Fatalf("cannot change %s: %v", object.GetName(), err)
+	}
+}
+
+// pollNow requests a poll.
+func pollNow(job *v1alpha1.DLIJob) {
+	metav1.SetMetaDataAnnotation(&job.ObjectMeta, v1alpha1.PollRequestedAtAnnotation, time.Now().Format(time.RFC3339Nano))
 }
