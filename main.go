@@ -217,7 +217,7 @@ func run(ctx context.Context, config *rest.Config, o options, log logr.Logger) e
 		}
 	}
 	rewound := make(chan struct{}, 1)
-	o.controllers.Rewound = func() {
+	o.controllers.Restored = func() {
 		select {
 		case rewound <- struct{}{}:
 		default:

@@ -34,7 +34,7 @@ func BenchmarkRecord(b *testing.B) {
 	b.ReportAllocs()
 	for b.Loop() {
 		job := stored.DeepCopy()
-		record(job, answer, noon)
+		recordStatus(job, answer, noon)
 		deriveConditions(job, poller.Progress{}, noon, stallAfter)
 		worthWriting(stored, job, noon, time.Minute)
 	}

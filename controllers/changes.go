@@ -17,7 +17,6 @@ limitations under the License.
 package controllers
 
 import (
-	"encoding/json"
 	"slices"
 	"time"
 
@@ -110,31 +109,4 @@ func nearly(was, is *int64) bool {
 		return was == is
 	}
 	return poller.Nearly(*was, *is)
-}
-
-// maxStatusBytes limits a status as JSON on the wire, where each of < > & takes
-// six bytes: a quarter of a MiB, minus the rest of the object. etcd rejects objects
-// of 1.5 MiB, and every watcher receives each version of every object.
-const maxStatusBytes = 200 << 10
-
-// fit drops columns from a status until the API server can store it, for every
-// possible response, and counts them. Everything else has its own limits, which
-// leave enough room.
-func fit(status *v1alpha1.DLIJobStatus) {
-	if len(status.Columns)*(maxName+maxPath) < maxStatusBytes/6 {
-		return
-	}
-	for size := wireSize(status); size > maxStatusBytes && len(status.Columns) > 0; size = wireSize(status) {
-		// At least one, and about as many as make up the surplus.
-		surplus := (size - maxStatusBytes) * len(status.Columns) / size
-		kept := len(status.Columns) - max(surplus, 1)
-		status.ColumnsOmitted += int32(len(status.Columns) - kept)
-		status.Columns = status.Columns[:kept]
-	}
-}
-
-// wireSize is the size of a value as JSON.
-func wireSize(v any) int {
-	data, _ := json.Marshal(v) // a status can always be encoded
-	return len(data)
 }

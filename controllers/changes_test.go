@@ -56,7 +56,7 @@ func TestWorthWriting(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			stored, now := running(), noon.Add(test.after)
 			current := stored.DeepCopy()
-			record(current, test.answer, now)
+			recordStatus(current, test.answer, now)
 			deriveConditions(current, poller.Progress{Run: poller.Run{}}, now, stallAfter)
 			if got := worthWriting(stored, current, now.Add(test.late), refresh); got != test.want {
 				t.Errorf("worth writing: %v, want %v\n%s", got, test.want, cmp.Diff(stored.Status, current.Status))
@@ -107,7 +107,7 @@ func TestPhaseCausesNoWrites(t *testing.T) {
 		progress := poller.Progress{}
 		switch random.IntN(4) {
 		case 0:
-			record(job, answering(pick("LAUNCHING", "RUNNING", "SCALING", "FINISHED", "FAILED")), noon)
+			recordStatus(job, answering(pick("LAUNCHING", "RUNNING", "SCALING", "FINISHED", "FAILED")), noon)
 		case 1:
 			failing(pick("JobNotFound", "ServerError", "EndpointUnreachable"))(job)
 		case 2:
@@ -116,7 +116,7 @@ func TestPhaseCausesNoWrites(t *testing.T) {
 		case 3:
 			job.Spec.Suspend = !job.Spec.Suspend
 			if job.Spec.Suspend && !job.IsCompleted() {
-				suspended(job, noon)
+				recordSuspended(job, noon)
 			}
 		}
 		deriveConditions(job, progress, noon, stallAfter)

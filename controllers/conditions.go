@@ -102,7 +102,7 @@ func recordUnreadable(job *v1alpha1.DLIJob, run poller.Run) {
 	case run.UnreadableSince.IsZero() || job.IsCompleted():
 		job.Status.UnreadableSince = nil
 	case job.Status.UnreadableSince == nil:
-		job.Status.UnreadableSince = seconds(run.UnreadableSince)
+		job.Status.UnreadableSince = wholeSeconds(run.UnreadableSince)
 	}
 }
 
@@ -113,41 +113,41 @@ func summarize(job *v1alpha1.DLIJob, progress poller.Progress, now time.Time, st
 	case job.Status.Outcome == v1alpha1.OutcomeSucceeded:
 		return summary{ready: metav1.ConditionTrue, succeeded: metav1.ConditionTrue, reason: v1alpha1.ReasonJobFinished, message: finishedMessage(job)}
 	case job.Status.Outcome == v1alpha1.OutcomeFailed:
-		return endedBadly(v1alpha1.ReasonJobFailed, "the job failed", job)
+		return endedSummary(v1alpha1.ReasonJobFailed, "the job failed", job)
 	case job.Status.Outcome == v1alpha1.OutcomeCancelled:
-		return endedBadly(v1alpha1.ReasonJobCancelled, "the job was cancelled", job)
+		return endedSummary(v1alpha1.ReasonJobCancelled, "the job was cancelled", job)
 	case job.IsCompleted():
 		return summary{ready: metav1.ConditionFalse, succeeded: metav1.ConditionFalse, reason: v1alpha1.ReasonJobNotFound, message: synced.Message, stalled: true}
 	case job.Spec.Suspend:
 		return summary{ready: metav1.ConditionUnknown, succeeded: metav1.ConditionUnknown, reason: v1alpha1.ReasonSuspended, message: "set spec.suspend to false to resume polling"}
-	case !now.Before(deadline(job, progress)):
+	case !now.Before(deadlineOf(job, progress)):
 		return summary{ready: metav1.ConditionFalse, succeeded: metav1.ConditionUnknown, reason: v1alpha1.ReasonDeadlineExceeded, message: deadlineMessage(job), stalled: true}
 	case synced.Status == metav1.ConditionFalse && connection.NeedsAction(synced.Reason) && graceIsOver(job, progress.Run, now, stallAfter):
 		return summary{ready: metav1.ConditionFalse, succeeded: metav1.ConditionUnknown, reason: synced.Reason, message: synced.Message, stalled: true}
 	case synced.Status == metav1.ConditionFalse:
-		return awaited(synced.Reason, synced.Message)
+		return activeSummary(synced.Reason, synced.Message)
 	case synced.Status == metav1.ConditionUnknown:
-		return awaited(v1alpha1.ReasonPending, "waiting for the first poll of job "+job.Spec.JobID)
+		return activeSummary(v1alpha1.ReasonPending, "waiting for the first poll of job "+job.Spec.JobID)
 	}
 	switch dli.ParseState(job.Status.JobStatus) {
 	case dli.StateLaunching:
-		return awaited(v1alpha1.ReasonJobLaunching, "the job is being launched"+onQueue(job))
+		return activeSummary(v1alpha1.ReasonJobLaunching, "the job is being launched"+onQueue(job))
 	case dli.StateRunning:
-		return awaited(v1alpha1.ReasonJobRunning, "the job is running"+onQueue(job))
+		return activeSummary(v1alpha1.ReasonJobRunning, "the job is running"+onQueue(job))
 	case dli.StateScaling:
-		return awaited(v1alpha1.ReasonJobScaling, "the job is being scaled"+onQueue(job))
+		return activeSummary(v1alpha1.ReasonJobScaling, "the job is being scaled"+onQueue(job))
 	default:
-		return awaited(v1alpha1.ReasonJobStatusUnrecognized, fmt.Sprintf("DLI reports %q, which this version does not know; the job is treated as active", job.Status.JobStatus))
+		return activeSummary(v1alpha1.ReasonJobStatusUnrecognized, fmt.Sprintf("DLI reports %q, which this version does not know; the job is treated as active", job.Status.JobStatus))
 	}
 }
 
-// awaited is the summary of a job that has not ended yet.
-func awaited(reason, message string) summary {
+// activeSummary is the summary of a job that has not ended yet.
+func activeSummary(reason, message string) summary {
 	return summary{ready: metav1.ConditionUnknown, succeeded: metav1.ConditionUnknown, reason: reason, message: message, reconciling: true}
 }
 
-// endedBadly is the summary of a job that ended without success according to DLI.
-func endedBadly(reason, what string, job *v1alpha1.DLIJob) summary {
+// endedSummary is the summary of a job that ended without success according to DLI.
+func endedSummary(reason, what string, job *v1alpha1.DLIJob) summary {
 	message := what + " and DLI gives no reason"
 	if job.Status.Error != nil && job.Status.Error.Message != "" {
 		message = what + ": " + job.Status.Error.Message
@@ -172,10 +172,10 @@ func finishedMessage(job *v1alpha1.DLIJob) string {
 		b.WriteString(" in " + job.Status.Duration)
 	}
 	if rows := job.Status.ResultCount; rows != nil {
-		fmt.Fprintf(&b, " with %d %s", *rows, plural(*rows, "row"))
+		fmt.Fprintf(&b, " with %d %s", *rows, pluralOf(*rows, "row"))
 	}
 	if bad := job.Status.BadRowCount; bad != nil && *bad > 0 {
-		fmt.Fprintf(&b, " and %d bad %s", *bad, plural(*bad, "row"))
+		fmt.Fprintf(&b, " and %d bad %s", *bad, pluralOf(*bad, "row"))
 	}
 	return b.String()
 }
@@ -191,7 +191,7 @@ func onQueue(job *v1alpha1.DLIJob) string {
 	return " on queue " + job.Status.QueueName
 }
 
-func plural(n int64, noun string) string {
+func pluralOf(n int64, noun string) string {
 	if n == 1 {
 		return noun
 	}
@@ -207,7 +207,7 @@ func setCondition(job *v1alpha1.DLIJob, conditionType string, status metav1.Cond
 		Reason:             reason,
 		Message:            text.Truncate(text.OneLine(message), maxConditionMessage),
 		ObservedGeneration: job.Generation,
-		LastTransitionTime: *seconds(now),
+		LastTransitionTime: *wholeSeconds(now),
 	})
 }
 

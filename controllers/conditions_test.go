@@ -61,7 +61,7 @@ func answering(status string, changes ...func(*dli.JobStatus)) *dli.JobStatus {
 }
 
 func read(answer *dli.JobStatus) func(*v1alpha1.DLIJob) {
-	return func(job *v1alpha1.DLIJob) { record(job, answer, noon) }
+	return func(job *v1alpha1.DLIJob) { recordStatus(job, answer, noon) }
 }
 
 // failing makes the last poll of a job a failed one, in a run of failures that started
@@ -91,7 +91,7 @@ func row(job *v1alpha1.DLIJob) string {
 
 func TestSummarize(t *testing.T) {
 	deadlinePassed := func(job *v1alpha1.DLIJob) { job.Spec.ActiveDeadlineSeconds = ptr.To[int64](60) }
-	suspend := func(job *v1alpha1.DLIJob) { job.Spec.Suspend = true; suspended(job, noon) }
+	suspend := func(job *v1alpha1.DLIJob) { job.Spec.Suspend = true; recordSuspended(job, noon) }
 	notFound := func(job *v1alpha1.DLIJob) {
 		recordFailure(job, &connection.Failure{Reason: "JobNotFound", Message: "DLI has no such job"},
 			poller.Run{NotFound: 3, NotFoundSince: noon.Add(-time.Hour)}, noon, time.Minute)

@@ -47,9 +47,9 @@ import (
 // +kubebuilder:rbac:groups=dli.huaweicloud.com,resources=dliconnections/status,verbs=get;patch
 // +kubebuilder:rbac:groups="",resources=secrets,verbs=get
 
-// DLIConnectionReconciler refreshes the credentials of connections and reports in
+// ConnectionReconciler refreshes the credentials of connections and reports in
 // their status whether they are usable.
-type DLIConnectionReconciler struct {
+type ConnectionReconciler struct {
 	client.Client
 	Connections *connection.Registry
 	Poller      *poller.Poller
@@ -72,17 +72,17 @@ const staleRetry = 50 * time.Millisecond
 
 // Reconcile refreshes a connection's credentials, writes its status if it changed,
 // and requeues for when the credentials are due again.
-func (r *DLIConnectionReconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Result, error) {
+func (r *ConnectionReconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Result, error) {
 	stored := &v1alpha1.DLIConnection{}
 	if err := r.Get(ctx, req.NamespacedName, stored); err != nil {
 		if client.IgnoreNotFound(err) == nil {
 			r.Connections.Forget(req.NamespacedName)
-			r.Metrics.forget(req.String())
+			r.Metrics.forgetConnection(req.String())
 		}
 		return ctrl.Result{}, client.IgnoreNotFound(err)
 	}
 	if !r.Leads(r.Clock.Now()) {
-		return ctrl.Result{RequeueAfter: leadAgain}, nil
+		return ctrl.Result{RequeueAfter: leaseCheckInterval}, nil
 	}
 	conn := r.Connections.Open(stored)
 	conn.Remember(stored.Status.RejectedCredentials, r.Clock.Now())
@@ -94,7 +94,7 @@ func (r *DLIConnectionReconciler) Reconcile(ctx context.Context, req ctrl.Reques
 	object := stored.DeepCopy()
 	object.Status.RejectedCredentials = conn.Rejections(r.Clock.Now())
 	if r.Report {
-		describe(object, conn, r.Connections.Scope(), r.Clock.Now())
+		reportHealth(object, conn, r.Connections.Scope(), r.Clock.Now())
 	}
 	if !equality.Semantic.DeepEqual(stored.Status, object.Status) {
 		err = r.Status().Patch(ctx, object, client.MergeFromWithOptions(stored, client.MergeFromWithOptimisticLock{}))
@@ -112,7 +112,7 @@ func (r *DLIConnectionReconciler) Reconcile(ctx context.Context, req ctrl.Reques
 
 // announce logs a change of the Ready condition that was written, and sends an Event
 // if lists are disabled. noLists is the reason, "" if there is none.
-func (r *DLIConnectionReconciler) announce(ctx context.Context, stored, object *v1alpha1.DLIConnection, noLists string) {
+func (r *ConnectionReconciler) announce(ctx context.Context, stored, object *v1alpha1.DLIConnection, noLists string) {
 	was := meta.FindStatusCondition(stored.Status.Conditions, v1alpha1.ReadyCondition)
 	is := meta.FindStatusCondition(object.Status.Conditions, v1alpha1.ReadyCondition)
 	if is != nil && (was == nil || was.Reason != is.Reason || was.Status != is.Status) {
@@ -123,9 +123,9 @@ func (r *DLIConnectionReconciler) announce(ctx context.Context, stored, object *
 	}
 }
 
-// describe sets the Ready condition of a connection's object at now, with
+// reportHealth sets the Ready condition of a connection's object at now, with
 // observedGeneration and endpoint.
-func describe(object *v1alpha1.DLIConnection, conn *connection.Connection, scope connection.Scope, now time.Time) {
+func reportHealth(object *v1alpha1.DLIConnection, conn *connection.Connection, scope connection.Scope, now time.Time) {
 	health := conn.Health(now)
 	if selector := object.Spec.AllowedNamespaces.Selector; selector != nil {
 		if _, err := metav1.LabelSelectorAsSelector(selector); err != nil {
@@ -145,7 +145,7 @@ func describe(object *v1alpha1.DLIConnection, conn *connection.Connection, scope
 		Reason:             health.Reason,
 		Message:            text.Truncate(text.OneLine(health.Message), maxConditionMessage),
 		ObservedGeneration: object.Generation,
-		LastTransitionTime: *seconds(now),
+		LastTransitionTime: *wholeSeconds(now),
 	})
 	object.Status.ObservedGeneration = object.Generation
 	object.Status.Endpoint = conn.Endpoint
@@ -163,7 +163,7 @@ func connectionChanges() predicate.Predicate {
 }
 
 // SetupWithManager registers the reconciler.
-func (r *DLIConnectionReconciler) SetupWithManager(mgr ctrl.Manager) error {
+func (r *ConnectionReconciler) SetupWithManager(mgr ctrl.Manager) error {
 	return ctrl.NewControllerManagedBy(mgr).
 		For(&v1alpha1.DLIConnection{}, builder.WithPredicates(connectionChanges())).
 		WatchesRawSource(source.Func(r.changes.start)).

@@ -25,19 +25,19 @@ limitations under the License.
 // The files follow one reconcile of a DLIJob:
 //
 //	setup.go                     which changes enqueue which objects
-//	dlijob_controller.go         the steps: read, tell the poller, record, write, announce
-//	memory.go                    what this process has written, to recognize its own writes,
-//	                             a stale cache, and a status that something else changed
-//	target.go                    what the poller needs to know about a DLIJob
-//	record.go                    from a response or failure to the fields of the status
+//	poll_controller.go           what the poller needs to know about a DLIJob
+//	status_controller.go         the steps: read, record, write, announce
+//	status.go                    from a response or failure to the fields of the status
 //	conditions.go                from the fields to conditions
-//	deadline.go                  deadlines, stalls and TTLs: when the next check is due
+//	timers.go                    deadlines, stalls and TTLs: when the next check is due
 //	changes.go                   whether a change is worth a write
+//	ownership.go                 what this process has written, to recognize its own writes,
+//	                             a stale cache, and a status that something else changed
 //	events.go                    Events and log lines after a write
 //	dliconnection_controller.go  credentials of DLIConnections, and their status
 //	metrics.go                   counters, and gauges over the cache
 //	trim.go                      what the cache keeps of each DLIJob
 //
-// record.go, conditions.go, deadline.go and changes.go are functions of the
-// object, the result and the time; their tests need no API server.
+// status.go, conditions.go, timers.go and changes.go are functions of the object, the
+// result and the time; their tests need no API server.
 package controllers

@@ -47,37 +47,37 @@ var readyEvents = map[string]string{
 // transition is the content of an Event.
 type transition struct{ eventType, reason, note string }
 
-// transitions returns the Events for a status that replaced another: one for each
+// eventsOf returns the Events for a status that replaced another: one for each
 // state that the job enters, and one for each failure that appears.
-func transitions(stored, current *v1alpha1.DLIJob) []transition {
+func eventsOf(stored, current *v1alpha1.DLIJob) []transition {
 	var told []transition
-	if synced := appeared(stored, current, v1alpha1.SyncedCondition); synced != nil {
+	if synced := newCondition(stored, current, v1alpha1.SyncedCondition); synced != nil {
 		failed := synced.Status == metav1.ConditionFalse && synced.Reason != v1alpha1.ReasonJobNotFound
 		if failed || synced.Reason == v1alpha1.ReasonOutcomeContradicted {
 			told = append(told, transition{corev1.EventTypeWarning, synced.Reason, synced.Message})
 		}
 	}
-	if ready := appeared(stored, current, v1alpha1.ReadyCondition); ready != nil {
+	if ready := newCondition(stored, current, v1alpha1.ReadyCondition); ready != nil {
 		eventType, notable := readyEvents[ready.Reason]
 		unconfirmed := ready.Reason == v1alpha1.ReasonJobNotFound && !current.IsCompleted()
-		if notable && !unconfirmed && !wentOn(stored, current) {
+		if notable && !unconfirmed && !continues(stored, current) {
 			told = append(told, transition{eventType, ready.Reason, ready.Message})
 		}
 	}
 	return told
 }
 
-// wentOn reports whether a job is merely in the same state as before it could not
+// continues reports whether a job is merely in the same state as before it could not
 // be read for a while.
-func wentOn(stored, current *v1alpha1.DLIJob) bool {
+func continues(stored, current *v1alpha1.DLIJob) bool {
 	was, is := dli.ParseState(stored.Status.JobStatus), dli.ParseState(current.Status.JobStatus)
 	ready := meta.FindStatusCondition(current.Status.Conditions, v1alpha1.ReadyCondition)
 	goesOn := ready.Reason == v1alpha1.ReasonJobLaunching || ready.Reason == v1alpha1.ReasonJobRunning
 	return goesOn && was == is && stored.Status.JobStatus != ""
 }
 
-// appeared returns a condition whose status or reason is new.
-func appeared(stored, current *v1alpha1.DLIJob, conditionType string) *metav1.Condition {
+// newCondition returns a condition whose status or reason is new.
+func newCondition(stored, current *v1alpha1.DLIJob, conditionType string) *metav1.Condition {
 	was := meta.FindStatusCondition(stored.Status.Conditions, conditionType)
 	is := meta.FindStatusCondition(current.Status.Conditions, conditionType)
 	if is == nil || was != nil && was.Status == is.Status && was.Reason == is.Reason {
@@ -86,19 +86,19 @@ func appeared(stored, current *v1alpha1.DLIJob, conditionType string) *metav1.Co
 	return is
 }
 
-// logged returns the condition to log for a status that replaced another: Ready if
+// conditionToLog returns the condition to log for a status that replaced another: Ready if
 // it changed, else Synced if that changed; nil if neither did.
-func logged(stored, current *v1alpha1.DLIJob) *metav1.Condition {
-	return cmp.Or(appeared(stored, current, v1alpha1.ReadyCondition), appeared(stored, current, v1alpha1.SyncedCondition))
+func conditionToLog(stored, current *v1alpha1.DLIJob) *metav1.Condition {
+	return cmp.Or(newCondition(stored, current, v1alpha1.ReadyCondition), newCondition(stored, current, v1alpha1.SyncedCondition))
 }
 
 // announce sends the Events for a status that has been written, and logs one line
 // if it is a transition.
-func (r *DLIJobReconciler) announce(ctx context.Context, stored, current *v1alpha1.DLIJob) {
-	for _, t := range transitions(stored, current) {
+func (r *StatusReconciler) announce(ctx context.Context, stored, current *v1alpha1.DLIJob) {
+	for _, t := range eventsOf(stored, current) {
 		r.Recorder.Eventf(current, nil, t.eventType, t.reason, "Poll", "%s", text.Truncate(t.note, maxNote))
 	}
-	if changed := logged(stored, current); changed != nil {
+	if changed := conditionToLog(stored, current); changed != nil {
 		ctrl.LoggerFrom(ctx).Info("DLIJob changed", "condition", changed.Type, "status", changed.Status, "reason", changed.Reason,
 			"jobID", current.Spec.JobID, "jobStatus", current.Status.JobStatus, "outcome", current.Status.Outcome, "message", changed.Message)
 	}

@@ -82,7 +82,7 @@ func NewMetrics(registry prometheus.Registerer, version string) (*Metrics, error
 		ConstLabels: prometheus.Labels{"version": version},
 	})
 	build.Set(1)
-	return m, register(registry, m.requests, m.differences, m.latency, m.pollLateness, m.endLateness, m.writes, build)
+	return m, registerAll(registry, m.requests, m.differences, m.latency, m.pollLateness, m.endLateness, m.writes, build)
 }
 
 // RegisterCollectors registers the metrics that are computed when scraped: those of
@@ -91,12 +91,12 @@ func NewMetrics(registry prometheus.Registerer, version string) (*Metrics, error
 func RegisterCollectors(
 	registry prometheus.Registerer, jobs client.Reader, connections *connection.Registry, waiting func(connection types.NamespacedName) int, clock clock.PassiveClock,
 ) error {
-	return register(registry,
+	return registerAll(registry,
 		&jobCollector{jobs: jobs, connections: connections},
 		&connectionCollector{connections: connections, waiting: waiting, clock: clock})
 }
 
-func register(registry prometheus.Registerer, collectors ...prometheus.Collector) error {
+func registerAll(registry prometheus.Registerer, collectors ...prometheus.Collector) error {
 	for _, c := range collectors {
 		if err := registry.Register(c); err != nil {
 			return err
@@ -121,15 +121,15 @@ func (m *Metrics) ListDiffered() { m.differences.Inc() }
 // PollLateness implements poller.Recorder.
 func (m *Metrics) PollLateness(late time.Duration) { m.pollLateness.Observe(late.Seconds()) }
 
-// forget drops the series of a deleted connection.
-func (m *Metrics) forget(connection string) {
+// forgetConnection drops the series of a deleted connection.
+func (m *Metrics) forgetConnection(connection string) {
 	gone := prometheus.Labels{"connection": connection}
 	m.requests.DeletePartialMatch(gone)
 	m.latency.DeletePartialMatch(gone)
 }
 
-// wrote counts one write of a status.
-func (m *Metrics) wrote(err error) {
+// countWrite counts one write of a status.
+func (m *Metrics) countWrite(err error) {
 	result := "written"
 	switch {
 	case apierrors.IsConflict(err):
@@ -140,9 +140,9 @@ func (m *Metrics) wrote(err error) {
 	m.writes.WithLabelValues(result).Inc()
 }
 
-// stored measures how late the operator saw the end of a job that it had seen
+// observeEnd measures how late the operator saw the end of a job that it had seen
 // active before.
-func (m *Metrics) stored(result *poller.Result) {
+func (m *Metrics) observeEnd(result *poller.Result) {
 	if result == nil || !result.Ended || result.Status.StartTime.IsZero() || result.Status.Duration == nil {
 		return
 	}

@@ -75,9 +75,9 @@ type Options struct {
 	// only one. The leader election alone cannot stop a process that was frozen for
 	// longer than its lease before it writes.
 	Leads func(now time.Time) bool
-	// Rewound is called when the API server has gone back to an earlier state, as
+	// Restored is called when the API server has gone back to an earlier state, as
 	// after a restore of etcd; it must not block, and may be nil.
-	Rewound func()
+	Restored func()
 	// Version is shown by a metric.
 	Version string
 	// Registry registers the metrics.
@@ -96,7 +96,7 @@ func Add(ctx context.Context, mgr ctrl.Manager, o Options) error {
 	}
 	clock := clock.RealClock{}
 	connections := connection.NewRegistry(mgr.GetClient(), mgr.GetAPIReader(), o.Connections, metrics, clock)
-	jobs := &DLIJobReconciler{
+	jobs := &StatusReconciler{
 		Client:                  mgr.GetClient(),
 		Live:                    mgr.GetAPIReader(),
 		Connections:             connections,
@@ -105,10 +105,10 @@ func Add(ctx context.Context, mgr ctrl.Manager, o Options) error {
 		Clock:                   clock,
 		Metrics:                 metrics,
 		Leads:                   o.Leads,
-		Rewound:                 o.Rewound,
+		Restored:                o.Restored,
 		MaxConcurrentReconciles: o.MaxConcurrentReconciles,
 	}
-	connectionReconciler := &DLIConnectionReconciler{
+	connectionReconciler := &ConnectionReconciler{
 		Client:      mgr.GetClient(),
 		Connections: connections,
 		Clock:       clock,
@@ -170,12 +170,12 @@ func (t *trigger) add(key types.NamespacedName) {
 }
 
 // SetupWithManager registers the reconciler.
-func (r *DLIJobReconciler) SetupWithManager(ctx context.Context, mgr ctrl.Manager) error {
+func (r *StatusReconciler) SetupWithManager(ctx context.Context, mgr ctrl.Manager) error {
 	if err := mgr.GetFieldIndexer().IndexField(ctx, &v1alpha1.DLIJob{}, connectionIndex, indexConnection); err != nil {
 		return fmt.Errorf("indexing DLIJobs by connection: %w", err)
 	}
 	jobs := ctrl.NewControllerManagedBy(mgr).
-		For(&v1alpha1.DLIJob{}, builder.WithPredicates(r.jobChanges())).
+		For(&v1alpha1.DLIJob{}, builder.WithPredicates(r.statusChanges())).
 		Watches(&v1alpha1.DLIConnection{},
 			handler.EnqueueRequestsFromMapFunc(func(ctx context.Context, connection client.Object) []reconcile.Request {
 				return r.jobsOfConnection(ctx, client.ObjectKeyFromObject(connection))
@@ -186,7 +186,7 @@ func (r *DLIJobReconciler) SetupWithManager(ctx context.Context, mgr ctrl.Manage
 	if !r.Connections.Scope().WithoutNamespaces {
 		jobs.WatchesMetadata(&corev1.Namespace{},
 			handler.EnqueueRequestsFromMapFunc(r.jobsOfNamespace),
-			builder.WithPredicates(labelsChange()))
+			builder.WithPredicates(labelChanges()))
 	}
 	if err := jobs.Complete(r); err != nil {
 		return err
@@ -196,7 +196,7 @@ func (r *DLIJobReconciler) SetupWithManager(ctx context.Context, mgr ctrl.Manage
 		For(&v1alpha1.DLIJob{}, builder.WithPredicates(
 			predicate.Or(predicate.GenerationChangedPredicate{}, predicate.AnnotationChangedPredicate{}))).
 		WithOptions(controller.Options{RateLimiter: retries()}).
-		Complete(reconcile.Func(r.tell))
+		Complete(reconcile.Func(r.updatePoller))
 }
 
 // retries is the backoff for a reconcile that returned an error, which only the API
@@ -206,12 +206,12 @@ func retries() workqueue.TypedRateLimiter[reconcile.Request] {
 	return workqueue.NewTypedItemExponentialFailureRateLimiter[reconcile.Request](100*time.Millisecond, 5*time.Second)
 }
 
-// jobChanges passes changes that may affect when or how a job is polled, and status
+// statusChanges passes changes that may affect when or how a job is polled, and status
 // changes by others. It drops the operator's own writes.
-func (r *DLIJobReconciler) jobChanges() predicate.Predicate {
+func (r *StatusReconciler) statusChanges() predicate.Predicate {
 	return predicate.Funcs{UpdateFunc: func(e event.UpdateEvent) bool {
 		before, after := e.ObjectOld.(*v1alpha1.DLIJob), e.ObjectNew.(*v1alpha1.DLIJob)
-		statusChanged := r.memories.changed(before, after)
+		statusChanged := r.ownership.changed(before, after)
 		return statusChanged ||
 			before.Generation != after.Generation ||
 			before.UID != after.UID ||
@@ -220,28 +220,28 @@ func (r *DLIJobReconciler) jobChanges() predicate.Predicate {
 	}}
 }
 
-// labelsChange only passes changes of labels: they decide which connections a
+// labelChanges only passes changes of labels: they decide which connections a
 // namespace may use. The jobs of a new namespace are enqueued on their own.
-func labelsChange() predicate.Predicate {
+func labelChanges() predicate.Predicate {
 	return predicate.And[client.Object](predicate.LabelChangedPredicate{}, predicate.Funcs{
 		CreateFunc: func(event.CreateEvent) bool { return false },
 		DeleteFunc: func(event.DeleteEvent) bool { return false },
 	})
 }
 
-func (r *DLIJobReconciler) jobsOfConnection(ctx context.Context, connection types.NamespacedName) []reconcile.Request {
-	requests := r.requests(ctx, client.MatchingFields{connectionIndex: connection.String()})
+func (r *StatusReconciler) jobsOfConnection(ctx context.Context, connection types.NamespacedName) []reconcile.Request {
+	requests := r.requestsFor(ctx, client.MatchingFields{connectionIndex: connection.String()})
 	if connection == r.Connections.Default() {
-		requests = append(requests, r.requests(ctx, client.MatchingFields{connectionIndex: anyDefault})...)
+		requests = append(requests, r.requestsFor(ctx, client.MatchingFields{connectionIndex: anyDefault})...)
 	}
 	return requests
 }
 
-func (r *DLIJobReconciler) jobsOfNamespace(ctx context.Context, namespace client.Object) []reconcile.Request {
-	return r.requests(ctx, client.InNamespace(namespace.GetName()))
+func (r *StatusReconciler) jobsOfNamespace(ctx context.Context, namespace client.Object) []reconcile.Request {
+	return r.requestsFor(ctx, client.InNamespace(namespace.GetName()))
 }
 
-func (r *DLIJobReconciler) requests(ctx context.Context, options ...client.ListOption) []reconcile.Request {
+func (r *StatusReconciler) requestsFor(ctx context.Context, options ...client.ListOption) []reconcile.Request {
 	jobs := &v1alpha1.DLIJobList{}
 	if err := r.List(ctx, jobs, append(options, client.UnsafeDisableDeepCopy)...); err != nil {
 		ctrl.LoggerFrom(ctx).Error(err, "cannot list the DLIJobs to reconcile; they will be reconciled later")

@@ -29,7 +29,7 @@ import (
 )
 
 func TestTrim(t *testing.T) {
-	// Two decodings of the same JSON share no memory.
+	// Two decodings of the same JSON share no lastWrite.
 	decoded := func() *v1alpha1.DLIJob {
 		job := newJob(read(answering(string([]byte("RUNNING")))))
 		deriveConditions(job, poller.Progress{}, noon, stallAfter)

@@ -17,10 +17,13 @@ limitations under the License.
 package controllers
 
 import (
+	"context"
 	"time"
 
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/utils/ptr"
+	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/dli-operator/dli-operator/api/v1alpha1"
@@ -28,6 +31,53 @@ import (
 	"github.com/dli-operator/dli-operator/internal/poller"
 	"github.com/dli-operator/dli-operator/internal/text"
 )
+
+// watch tells the poller what to do about a job, and returns its progress. It does
+// not change the job.
+func (r *StatusReconciler) watch(ctx context.Context, job *v1alpha1.DLIJob, now time.Time) (poller.Progress, error) {
+	if job.Spec.Suspend || job.IsCompleted() && !pollRequested(job) {
+		r.Poller.Forget(client.ObjectKeyFromObject(job))
+		return poller.Progress{}, nil
+	}
+	conn, why, err := r.Connections.Find(ctx, job)
+	if err != nil {
+		return poller.Progress{}, err
+	}
+	target := targetOf(job, now)
+	target.Connection, target.Why = conn, why
+	target.ReportProgress = ptr.Deref(job.Spec.ReportProgress, conn != nil && conn.ReportProgress)
+	return r.Poller.Watch(target), nil
+}
+
+// updatePoller tells the poller about a DLIJob that is new or was edited. Reconcile does
+// this, too, but all its workers may be waiting for the API server.
+func (r *StatusReconciler) updatePoller(ctx context.Context, req ctrl.Request) (ctrl.Result, error) {
+	now := r.Clock.Now()
+	job := &v1alpha1.DLIJob{}
+	if err := r.Get(ctx, req.NamespacedName, job, sharedObject); err != nil {
+		return ctrl.Result{}, client.IgnoreNotFound(err)
+	}
+	if !r.mayAct(now) || !r.isCurrent(job, now) {
+		return ctrl.Result{}, nil
+	}
+	if _, err := r.watch(ctx, job, now); err != nil {
+		return ctrl.Result{}, err
+	}
+	// If it was deleted or its outcome was written in the meantime, its watch ends
+	// again.
+	latest := &v1alpha1.DLIJob{}
+	if err := r.Get(ctx, req.NamespacedName, latest, sharedObject); err != nil || !r.isCurrent(latest, now) {
+		r.results.add(req.NamespacedName)
+	}
+	return ctrl.Result{}, nil
+}
+
+// isCurrent reports whether a cached object is up to date: it is not being
+// deleted, and neither this process nor anything else has written another status.
+func (r *StatusReconciler) isCurrent(job *v1alpha1.DLIJob, now time.Time) bool {
+	known := r.ownership.of(job, now)
+	return job.DeletionTimestamp.IsZero() && !known.isBehind(job) && known.matches(job)
+}
 
 // targetOf returns how to poll a job, except for its connection. Times in the
 // status come from clocks that may differ from the current one or have been

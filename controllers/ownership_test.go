@@ -37,8 +37,8 @@ func version(of *v1alpha1.DLIJob, resourceVersion string, changes ...func(*v1alp
 }
 
 func TestMemory(t *testing.T) {
-	met := func() (*memories, *v1alpha1.DLIJob) {
-		m := &memories{}
+	met := func() (*ownership, *v1alpha1.DLIJob) {
+		m := &ownership{}
 		job := version(newJob(read(answering("RUNNING"))), "10")
 		m.of(job, noon)
 		m.stored(job, "10")
@@ -47,8 +47,8 @@ func TestMemory(t *testing.T) {
 	empty := func(job *v1alpha1.DLIJob) { job.Status = v1alpha1.DLIJobStatus{} }
 
 	t.Run("accepts the first status that it sees", func(t *testing.T) {
-		m, job := &memories{}, newJob(read(answering("FINISHED")))
-		if !m.of(job, noon).holds(job) {
+		m, job := &ownership{}, newJob(read(answering("FINISHED")))
+		if !m.of(job, noon).matches(job) {
 			t.Error("the status is not accepted")
 		}
 	})
@@ -67,7 +67,7 @@ func TestMemory(t *testing.T) {
 			t.Error("an unknown status is ignored")
 		}
 		m.stored(written, "11")
-		if known := m.of(written, noon); !known.holds(written) || known.replaced != nil {
+		if known := m.of(written, noon); !known.matches(written) || known.replaced != nil {
 			t.Errorf("its own write is still not recognized: %+v", known)
 		}
 	})
@@ -77,8 +77,8 @@ func TestMemory(t *testing.T) {
 		if !m.changed(job, emptied) {
 			t.Fatal("the change is not noticed")
 		}
-		if known := m.of(emptied, noon); known.holds(emptied) || known.replaced == nil || known.replaced.JobStatus != "RUNNING" {
-			t.Errorf("the memory is %+v", known)
+		if known := m.of(emptied, noon); known.matches(emptied) || known.replaced == nil || known.replaced.JobStatus != "RUNNING" {
+			t.Errorf("the lastWrite is %+v", known)
 		}
 	})
 	t.Run("ignores labels", func(t *testing.T) {
@@ -93,7 +93,7 @@ func TestMemory(t *testing.T) {
 		if !m.of(job, noon).isBehind(job) {
 			t.Error("version 10 is not behind 12")
 		}
-		m.rewound(version(job, "10"))
+		m.noteReset(version(job, "10"))
 		if m.of(job, noon).isBehind(job) {
 			t.Error("version 10 is still considered stale after a restore of etcd")
 		}
@@ -110,7 +110,7 @@ func TestMemory(t *testing.T) {
 		for i := range future.Status.Conditions {
 			future.Status.Conditions[i].LastTransitionTime = metav1.NewTime(noon.Add(time.Hour))
 		}
-		other := &memories{}
+		other := &ownership{}
 		if recorded := other.of(future, noon).recorded; recorded.After(noon) {
 			t.Errorf("an outcome in the future was recorded %v", recorded)
 		}
@@ -118,8 +118,8 @@ func TestMemory(t *testing.T) {
 	t.Run("starts over for another object of the same name", func(t *testing.T) {
 		m, job := met()
 		again := version(job, "5", empty, func(job *v1alpha1.DLIJob) { job.UID = "another" })
-		if known := m.of(again, noon); known.isBehind(again) || !known.holds(again) {
-			t.Errorf("the memory is %+v", known)
+		if known := m.of(again, noon); known.isBehind(again) || !known.matches(again) {
+			t.Errorf("the lastWrite is %+v", known)
 		}
 	})
 }

@@ -30,7 +30,6 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/tools/events"
 	"k8s.io/utils/clock"
-	"k8s.io/utils/ptr"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -44,9 +43,9 @@ import (
 // +kubebuilder:rbac:groups="",resources=namespaces,verbs=get;list;watch
 // +kubebuilder:rbac:groups=events.k8s.io,resources=events,verbs=create;patch
 
-// DLIJobReconciler tells the poller which jobs to poll, and stores the results. It
+// StatusReconciler tells the poller which jobs to poll, and stores the results. It
 // is the only writer of a DLIJob's status.
-type DLIJobReconciler struct {
+type StatusReconciler struct {
 	client.Client
 	// Live reads objects from the API server rather than from the cache.
 	Live        client.Reader
@@ -58,20 +57,20 @@ type DLIJobReconciler struct {
 	Metrics     *Metrics
 	// Leads reports whether this process certainly leads.
 	Leads func(now time.Time) bool
-	// Rewound is called when the API server has gone back in time; it may be nil.
-	Rewound func()
+	// Restored is called when the API server has gone back in time; it may be nil.
+	Restored func()
 	// MaxConcurrentReconciles limits the jobs whose status is written concurrently.
 	MaxConcurrentReconciles int
 
-	memories memories
+	ownership ownership
 	// ending is set when the process is about to exit and must not write any more.
 	ending  atomic.Bool
 	results trigger
 }
 
-// leadAgain is the delay before checking again whether this process leads, which
+// leaseCheckInterval is the delay before checking again whether this process leads, which
 // it still does if a renewal of its lease was merely slow.
-const leadAgain = time.Second
+const leaseCheckInterval = time.Second
 
 // maxConflicts limits how often one reconcile reads an object again because
 // something else changed it in the meantime.
@@ -80,17 +79,17 @@ const maxConflicts = 5
 // Reconcile updates the status of a DLIJob with the poller's latest result, and
 // tells the poller how to continue. The poller keeps results that cannot be
 // stored, so no job is polled twice for the same result.
-func (r *DLIJobReconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Result, error) {
+func (r *StatusReconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Result, error) {
 	stored, err := r.read(ctx, req.NamespacedName)
 	for conflicts := 0; err == nil; conflicts++ {
 		// Checked after each read: a write of a new leader would look like a change by
 		// something else.
 		if !r.mayAct(r.Clock.Now()) {
-			return ctrl.Result{RequeueAfter: leadAgain}, nil
+			return ctrl.Result{RequeueAfter: leaseCheckInterval}, nil
 		}
 		if stored == nil || !stored.DeletionTimestamp.IsZero() {
 			r.Poller.Forget(req.NamespacedName)
-			r.memories.forget(req.NamespacedName)
+			r.ownership.forget(req.NamespacedName)
 			return ctrl.Result{}, nil
 		}
 		var wait time.Duration
@@ -108,9 +107,9 @@ func (r *DLIJobReconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctr
 		}
 		before := stored
 		if stored, err = r.readLive(ctx, req.NamespacedName); stored != nil {
-			r.memories.changed(before, stored)
+			r.ownership.changed(before, stored)
 			if isOlder(stored, before.ResourceVersion) {
-				err = r.rewound(stored)
+				err = r.noteReset(stored)
 			}
 		}
 	}
@@ -118,31 +117,31 @@ func (r *DLIJobReconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctr
 }
 
 // mayAct reports whether this process certainly leads and is not about to exit.
-func (r *DLIJobReconciler) mayAct(now time.Time) bool { return !r.ending.Load() && r.Leads(now) }
+func (r *StatusReconciler) mayAct(now time.Time) bool { return !r.ending.Load() && r.Leads(now) }
 
-// firstAnswer is how long to wait for the first response before writing that there
+// firstResultWait is how long to wait for the first response before writing that there
 // is none yet; it usually takes less.
-const firstAnswer = time.Second
+const firstResultWait = time.Second
 
 // reconcile handles one version of a DLIJob, and returns the time until the next
 // check is due; 0 if none is.
-func (r *DLIJobReconciler) reconcile(ctx context.Context, stored *v1alpha1.DLIJob) (time.Duration, error) {
+func (r *StatusReconciler) reconcile(ctx context.Context, stored *v1alpha1.DLIJob) (time.Duration, error) {
 	now := r.Clock.Now()
 	key := client.ObjectKeyFromObject(stored)
 	job := stored.DeepCopy()
-	known := r.memories.of(job, now)
-	if wait, err := r.putRight(ctx, job, known, now); err != nil || wait > 0 {
+	known := r.ownership.of(job, now)
+	if wait, err := r.restoreStatus(ctx, job, known, now); err != nil || wait > 0 {
 		return wait, err
 	}
-	progress, err := r.poll(ctx, job, now)
+	progress, err := r.watch(ctx, job, now)
 	if err != nil {
 		return 0, err
 	}
 	if job.Spec.Suspend && !job.IsCompleted() {
-		suspended(job, now)
+		recordSuspended(job, now)
 	}
 	result := r.Poller.Newest(key)
-	switch wait := known.met.Add(firstAnswer).Sub(now); {
+	switch wait := known.firstSeen.Add(firstResultWait).Sub(now); {
 	case result != nil:
 		recordResult(job, result, r.Schedule.NotFoundAfter)
 	case wait > 0 && len(job.Status.Conditions) == 0 && !job.Spec.Suspend:
@@ -155,103 +154,56 @@ func (r *DLIJobReconciler) reconcile(ctx context.Context, stored *v1alpha1.DLIJo
 			return 0, err
 		}
 		r.announce(ctx, stored, job)
-		r.Metrics.stored(result)
+		r.Metrics.observeEnd(result)
 	}
 	r.Poller.Stored(key, result)
 	if job.IsCompleted() && !pollRequested(job) {
 		r.Poller.Forget(key)
 	}
-	recorded := r.memories.of(job, now).recorded
-	if job.IsCompleted() && !now.Before(expiry(job, recorded)) {
+	recorded := r.ownership.of(job, now).recorded
+	if job.IsCompleted() && !now.Before(expiryOf(job, recorded)) {
 		return 0, r.delete(ctx, job)
 	}
 	return nextCheck(job, progress, recorded, now, r.Schedule.StallAfter), nil
 }
 
-// poll tells the poller what to do about a job, and returns its progress. It does
-// not change the job.
-func (r *DLIJobReconciler) poll(ctx context.Context, job *v1alpha1.DLIJob, now time.Time) (poller.Progress, error) {
-	if job.Spec.Suspend || job.IsCompleted() && !pollRequested(job) {
-		r.Poller.Forget(client.ObjectKeyFromObject(job))
-		return poller.Progress{}, nil
-	}
-	conn, why, err := r.Connections.Find(ctx, job)
-	if err != nil {
-		return poller.Progress{}, err
-	}
-	target := targetOf(job, now)
-	target.Connection, target.Why = conn, why
-	target.ReportProgress = ptr.Deref(job.Spec.ReportProgress, conn != nil && conn.ReportProgress)
-	return r.Poller.Watch(target), nil
-}
-
-// tell tells the poller about a DLIJob that is new or was edited. Reconcile does
-// this, too, but all its workers may be waiting for the API server.
-func (r *DLIJobReconciler) tell(ctx context.Context, req ctrl.Request) (ctrl.Result, error) {
-	now := r.Clock.Now()
-	job := &v1alpha1.DLIJob{}
-	if err := r.Get(ctx, req.NamespacedName, job, sharedObject); err != nil {
-		return ctrl.Result{}, client.IgnoreNotFound(err)
-	}
-	if !r.mayAct(now) || !r.isCurrent(job, now) {
-		return ctrl.Result{}, nil
-	}
-	if _, err := r.poll(ctx, job, now); err != nil {
-		return ctrl.Result{}, err
-	}
-	// If it was deleted or its outcome was written in the meantime, its watch ends
-	// again.
-	latest := &v1alpha1.DLIJob{}
-	if err := r.Get(ctx, req.NamespacedName, latest, sharedObject); err != nil || !r.isCurrent(latest, now) {
-		r.results.add(req.NamespacedName)
-	}
-	return ctrl.Result{}, nil
-}
-
-// isCurrent reports whether a cached object is up to date: it is not being
-// deleted, and neither this process nor anything else has written another status.
-func (r *DLIJobReconciler) isCurrent(job *v1alpha1.DLIJob, now time.Time) bool {
-	known := r.memories.of(job, now)
-	return job.DeletionTimestamp.IsZero() && !known.isBehind(job) && known.holds(job)
-}
-
 // read returns a DLIJob from the cache; nil if there is none. The cache can be
 // behind this process's own write, and after a restore of etcd the API server can
 // be behind both: then the API server counts.
-func (r *DLIJobReconciler) read(ctx context.Context, key types.NamespacedName) (*v1alpha1.DLIJob, error) {
+func (r *StatusReconciler) read(ctx context.Context, key types.NamespacedName) (*v1alpha1.DLIJob, error) {
 	job := &v1alpha1.DLIJob{}
 	if err := r.Get(ctx, key, job, sharedObject); err != nil {
 		return nil, client.IgnoreNotFound(err)
 	}
-	known := r.memories.of(job, r.Clock.Now())
+	known := r.ownership.of(job, r.Clock.Now())
 	if !known.isBehind(job) {
 		return job, nil
 	}
 	live, err := r.readLive(ctx, key)
 	if live != nil && known.isBehind(live) {
-		err = r.rewound(live)
+		err = r.noteReset(live)
 	}
 	return live, err
 }
 
-// rewound handles an API server that has an older version of a job than before:
+// noteReset handles an API server that has an older version of a job than before:
 // etcd was restored. Watches continue from the later version, so new objects would
 // be invisible until the API server reaches it again. It returns an error if the
 // process is to restart: its knowledge is outdated, so it must not write any more.
-func (r *DLIJobReconciler) rewound(live *v1alpha1.DLIJob) error {
-	r.memories.rewound(live)
-	if r.Rewound == nil {
+func (r *StatusReconciler) noteReset(live *v1alpha1.DLIJob) error {
+	r.ownership.noteReset(live)
+	if r.Restored == nil {
 		return nil
 	}
 	r.ending.Store(true)
-	r.Rewound()
+	r.Restored()
 	return fmt.Errorf("DLIJob %s is older than before: the API server has gone back to an earlier state", client.ObjectKeyFromObject(live))
 }
 
 // sharedObject avoids copying objects that are only read.
 var sharedObject = &client.GetOptions{UnsafeDisableDeepCopy: new(true)}
 
-func (r *DLIJobReconciler) readLive(ctx context.Context, key types.NamespacedName) (*v1alpha1.DLIJob, error) {
+func (r *StatusReconciler) readLive(ctx context.Context, key types.NamespacedName) (*v1alpha1.DLIJob, error) {
 	job := &v1alpha1.DLIJob{}
 	if err := r.Live.Get(ctx, key, job); err != nil {
 		return nil, client.IgnoreNotFound(err)
@@ -259,15 +211,15 @@ func (r *DLIJobReconciler) readLive(ctx context.Context, key types.NamespacedNam
 	return job, nil
 }
 
-// restoreEvery is the minimum interval between two restores of a status, so that
+// restoreInterval is the minimum interval between two restores of a status, so that
 // two writers do not fight each other with a storm of writes.
-const restoreEvery = 5 * time.Second
+const restoreInterval = 5 * time.Second
 
-// putRight restores the status of a job that something else changed. It returns
+// restoreStatus restores the status of a job that something else changed. It returns
 // how long to wait before that is allowed again; 0 if it was done or there was
 // nothing to do.
-func (r *DLIJobReconciler) putRight(ctx context.Context, job *v1alpha1.DLIJob, known memory, now time.Time) (time.Duration, error) {
-	if known.holds(job) {
+func (r *StatusReconciler) restoreStatus(ctx context.Context, job *v1alpha1.DLIJob, known lastWrite, now time.Time) (time.Duration, error) {
+	if known.matches(job) {
 		return 0, nil
 	}
 	if known.replaced != nil && known.replaced.Outcome == "" {
@@ -276,14 +228,14 @@ func (r *DLIJobReconciler) putRight(ctx context.Context, job *v1alpha1.DLIJob, k
 			return 0, err
 		}
 		if late {
-			r.memories.stored(job, job.ResourceVersion)
+			r.ownership.stored(job, job.ResourceVersion)
 			return 0, nil
 		}
 	}
-	if wait := known.restoredAt.Add(restoreEvery).Sub(now); !known.restoredAt.IsZero() && wait > 0 {
+	if wait := known.restoredAt.Add(restoreInterval).Sub(now); !known.restoredAt.IsZero() && wait > 0 {
 		return wait, nil
 	}
-	r.memories.restored(job, now)
+	r.ownership.restored(job, now)
 	if known.replaced != nil {
 		job.Status = *known.replaced.DeepCopy()
 	} else {
@@ -301,7 +253,7 @@ const fieldOwner = client.FieldOwner("dli-operator")
 // recordedByOperator reports whether an outcome that this process did not write
 // comes from the operator anyway: from the previous leader, whose last write was
 // delayed. Such an outcome is as final as any other.
-func (r *DLIJobReconciler) recordedByOperator(ctx context.Context, job *v1alpha1.DLIJob) (bool, error) {
+func (r *StatusReconciler) recordedByOperator(ctx context.Context, job *v1alpha1.DLIJob) (bool, error) {
 	if !job.IsCompleted() {
 		return false, nil
 	}
@@ -327,24 +279,24 @@ const writeTimeout = time.Minute
 // write stores the status once, and only if the object has not changed since it
 // was read: an operator that has lost its lease without knowing it must not
 // overwrite an outcome. It reports whether the object still existed.
-func (r *DLIJobReconciler) write(ctx context.Context, stored, job *v1alpha1.DLIJob) (written bool, err error) {
+func (r *StatusReconciler) write(ctx context.Context, stored, job *v1alpha1.DLIJob) (written bool, err error) {
 	patch := client.MergeFromWithOptions(stored, client.MergeFromWithOptimisticLock{})
 	// A write in flight completes even if the operator is told to stop.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), writeTimeout)
 	defer cancel()
 	err = r.Status().Patch(ctx, job, patch, fieldOwner)
-	r.Metrics.wrote(err)
+	r.Metrics.countWrite(err)
 	switch {
 	case apierrors.IsNotFound(err):
 		return false, nil
 	case err != nil:
 		return false, fmt.Errorf("writing the status of DLIJob %s: %w", client.ObjectKeyFromObject(job), err)
 	}
-	r.memories.stored(job, job.ResourceVersion)
+	r.ownership.stored(job, job.ResourceVersion)
 	return true, nil
 }
 
-func (r *DLIJobReconciler) delete(ctx context.Context, job *v1alpha1.DLIJob) error {
+func (r *StatusReconciler) delete(ctx context.Context, job *v1alpha1.DLIJob) error {
 	err := r.Delete(ctx, job, client.Preconditions{UID: &job.UID, ResourceVersion: &job.ResourceVersion})
 	if err != nil {
 		return client.IgnoreNotFound(fmt.Errorf("deleting DLIJob %s after its TTL: %w", client.ObjectKeyFromObject(job), err))

@@ -39,7 +39,7 @@ func TestRecord(t *testing.T) {
 	t.Run("copies the API document's sample", func(t *testing.T) {
 		job := newJob()
 		duration := 2523 * time.Millisecond
-		record(job, &dli.JobStatus{
+		recordStatus(job, &dli.JobStatus{
 			JobID: job.Spec.JobID, Status: "FINISHED", State: dli.StateFinished, JobType: "QUERY", QueueName: "default", Owner: "test",
 			StartTime: time.UnixMilli(1509335108918), Duration: &duration, InputBytes: ptr.To[int64](22), ResultCount: ptr.To[int64](4),
 			DatabaseName: "dbtest", TableName: "tbtest", Statement: "select * from t1", Message: `{"error_code":"DLI.0999"}`,
@@ -63,7 +63,7 @@ func TestRecord(t *testing.T) {
 			a.ResultCount, a.Statement, a.Columns = ptr.To[int64](4), "select 1", []dli.Column{{Name: "a", Type: "int"}}
 		})))
 		before := job.Status.DeepCopy()
-		record(job, &dli.JobStatus{Status: "RUNNING", State: dli.StateRunning}, noon)
+		recordStatus(job, &dli.JobStatus{Status: "RUNNING", State: dli.StateRunning}, noon)
 		if diff := cmp.Diff(before, &job.Status); diff != "" {
 			t.Error(diff)
 		}
@@ -91,7 +91,7 @@ func TestRecord(t *testing.T) {
 
 	t.Run("distinguishes zero rows from unknown", func(t *testing.T) {
 		job := newJob(read(answering("RUNNING", func(a *dli.JobStatus) { a.ResultCount = ptr.To[int64](4) })))
-		record(job, answering("RUNNING", func(a *dli.JobStatus) { a.ResultCount = ptr.To[int64](0) }), noon)
+		recordStatus(job, answering("RUNNING", func(a *dli.JobStatus) { a.ResultCount = ptr.To[int64](0) }), noon)
 		if job.Status.ResultCount == nil || *job.Status.ResultCount != 0 {
 			t.Errorf("resultCount is %v, want 0", job.Status.ResultCount)
 		}
@@ -100,7 +100,7 @@ func TestRecord(t *testing.T) {
 	t.Run("keeps an outcome, no matter what DLI reports later", func(t *testing.T) {
 		for _, later := range []string{"RUNNING", "FAILED", "LAUNCHING", "WHATEVER"} {
 			job := newJob(read(answering("FINISHED", func(a *dli.JobStatus) { a.ResultCount = ptr.To[int64](4) })))
-			record(job, answering(later, func(a *dli.JobStatus) { a.ResultCount = ptr.To[int64](9) }), noon)
+			recordStatus(job, answering(later, func(a *dli.JobStatus) { a.ResultCount = ptr.To[int64](9) }), noon)
 			if job.Status.Outcome != "Succeeded" || job.Status.JobStatus != "FINISHED" || *job.Status.ResultCount != 4 {
 				t.Errorf("%s changed the outcome: %+v", later, job.Status)
 			}
@@ -113,7 +113,7 @@ func TestRecord(t *testing.T) {
 
 	t.Run("refreshes the figures of a job that has ended", func(t *testing.T) {
 		job := newJob(read(answering("FINISHED")))
-		record(job, answering("FINISHED", func(a *dli.JobStatus) { a.ResultCount = ptr.To[int64](9) }), noon)
+		recordStatus(job, answering("FINISHED", func(a *dli.JobStatus) { a.ResultCount = ptr.To[int64](9) }), noon)
 		if job.Status.ResultCount == nil || *job.Status.ResultCount != 9 {
 			t.Errorf("resultCount is %v, want 9", job.Status.ResultCount)
 		}
@@ -136,7 +136,7 @@ func TestRecord(t *testing.T) {
 	t.Run("keeps DLI's times, even if its clock differs", func(t *testing.T) {
 		start := noon.Add(time.Minute)
 		job := newJob(read(answering("RUNNING", func(a *dli.JobStatus) { a.StartTime = start })))
-		record(job, answering("FINISHED", func(a *dli.JobStatus) { a.StartTime, a.Duration = start, ptr.To(time.Hour) }), noon.Add(time.Second))
+		recordStatus(job, answering("FINISHED", func(a *dli.JobStatus) { a.StartTime, a.Duration = start, ptr.To(time.Hour) }), noon.Add(time.Second))
 		if !job.Status.StartTime.Time.Equal(start) || !job.Status.CompletionTime.Time.Equal(start.Add(time.Hour)) {
 			t.Errorf("started %v, completed %v, want %v and an hour later", job.Status.StartTime, job.Status.CompletionTime, start)
 		}
@@ -158,7 +158,7 @@ func TestRecord(t *testing.T) {
 			t.Errorf("%d columns, %d omitted, outcome %q", n, job.Status.ColumnsOmitted, job.Status.Outcome)
 		}
 		again := job.DeepCopy()
-		record(again, wide, noon)
+		recordStatus(again, wide, noon)
 		deriveConditions(again, poller.Progress{}, noon, stallAfter)
 		if worthWriting(job, again, noon, time.Minute) {
 			t.Error("the same response is written again")

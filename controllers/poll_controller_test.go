@@ -34,7 +34,7 @@ import (
 func TestKnown(t *testing.T) {
 	polledAgo := func(ago time.Duration) func(*v1alpha1.DLIJob) {
 		return func(job *v1alpha1.DLIJob) {
-			record(job, answering("RUNNING", func(a *dli.JobStatus) { a.Duration = ptr.To(5 * time.Minute) }), noon.Add(-ago))
+			recordStatus(job, answering("RUNNING", func(a *dli.JobStatus) { a.Duration = ptr.To(5 * time.Minute) }), noon.Add(-ago))
 		}
 	}
 	unreadable := func(job *v1alpha1.DLIJob) {
@@ -72,7 +72,7 @@ func TestKnown(t *testing.T) {
 			poller.Known{Age: time.Hour, Run: poller.Run{Failures: 1, Reason: "JobNotFound", NotFound: 2, NotFoundSince: noon.Add(-time.Minute)}},
 		},
 		"a suspended job: that it is to be polled immediately": {
-			newJob(polledAgo(time.Second), func(job *v1alpha1.DLIJob) { suspended(job, noon) }),
+			newJob(polledAgo(time.Second), func(job *v1alpha1.DLIJob) { recordSuspended(job, noon) }),
 			poller.Known{State: dli.StateRunning, Age: time.Hour, Running: 5*time.Minute + time.Second},
 		},
 	} {
@@ -134,14 +134,14 @@ func TestTransitions(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			var got []string
-			for _, told := range transitions(test.stored, test.current) {
+			for _, told := range eventsOf(test.stored, test.current) {
 				got = append(got, told.reason)
 			}
 			if diff := cmp.Diff(test.want, got); diff != "" {
 				t.Error(diff)
 			}
 			line := ""
-			if changed := logged(test.stored, test.current); changed != nil {
+			if changed := conditionToLog(test.stored, test.current); changed != nil {
 				line = changed.Type + " " + changed.Reason
 			}
 			if line != test.logged {

@@ -17,6 +17,7 @@ limitations under the License.
 package controllers
 
 import (
+	"encoding/json"
 	"fmt"
 	"math"
 	"strings"
@@ -61,9 +62,9 @@ func recordResult(job *v1alpha1.DLIJob, result *poller.Result, notFoundAfter tim
 	case result.Listed:
 		answer := *result.Status
 		answer.Message = job.Status.Message // lists do not have it
-		record(job, &answer, result.At)
+		recordStatus(job, &answer, result.At)
 	case result.Status != nil:
-		record(job, result.Status, result.At)
+		recordStatus(job, result.Status, result.At)
 	default:
 		recordFailure(job, result.Failure, result.Run, result.At, notFoundAfter)
 	}
@@ -74,15 +75,15 @@ func recordResult(job *v1alpha1.DLIJob, result *poller.Result, notFoundAfter tim
 	}
 }
 
-// record copies a response into the status of a job, at now, and sets Synced.
+// recordStatus copies a response into the status of a job, at now, and sets Synced.
 // Fields that the response omits keep their last known value.
 //
 // An outcome is kept no matter what the response says; only NotFound is cleared by
 // a response that has the job.
-func record(job *v1alpha1.DLIJob, answer *dli.JobStatus, now time.Time) {
+func recordStatus(job *v1alpha1.DLIJob, answer *dli.JobStatus, now time.Time) {
 	status := &job.Status
 	outcome := outcomes[answer.State]
-	status.LastPollTime = seconds(now)
+	status.LastPollTime = wholeSeconds(now)
 	status.NotFound = nil
 
 	switch status.Outcome {
@@ -97,16 +98,16 @@ func record(job *v1alpha1.DLIJob, answer *dli.JobStatus, now time.Time) {
 	setCondition(job, v1alpha1.SyncedCondition, metav1.ConditionTrue, v1alpha1.ReasonPollSucceeded, "the last poll succeeded", now)
 
 	status.JobStatus = text.Truncate(answer.Status, maxWord)
-	keep(&status.JobType, answer.JobType, maxWord)
-	keep(&status.JobMode, answer.JobMode, maxWord)
-	keep(&status.QueueName, answer.QueueName, maxName)
-	keep(&status.Owner, answer.Owner, maxName)
-	keep(&status.DatabaseName, answer.DatabaseName, maxName)
-	keep(&status.TableName, answer.TableName, maxName)
-	keep(&status.ResultPath, answer.ResultPath, maxPath)
+	keepText(&status.JobType, answer.JobType, maxWord)
+	keepText(&status.JobMode, answer.JobMode, maxWord)
+	keepText(&status.QueueName, answer.QueueName, maxName)
+	keepText(&status.Owner, answer.Owner, maxName)
+	keepText(&status.DatabaseName, answer.DatabaseName, maxName)
+	keepText(&status.TableName, answer.TableName, maxName)
+	keepText(&status.ResultPath, answer.ResultPath, maxPath)
 	recordFigures(status, answer)
 	recordColumns(status, answer.Columns)
-	defer fit(status)
+	defer dropColumns(status)
 	if answer.Statement != "" {
 		status.Statement = text.Truncate(answer.Statement, maxText)
 		status.StatementTruncated = len(status.Statement) < len(answer.Statement)
@@ -117,7 +118,7 @@ func record(job *v1alpha1.DLIJob, answer *dli.JobStatus, now time.Time) {
 		return
 	}
 	if status.CompletionTime == nil || answer.Duration != nil {
-		status.CompletionTime = completion(answer, now)
+		status.CompletionTime = completionTime(answer, now)
 	}
 	status.Outcome = outcome
 	status.Error = nil
@@ -131,7 +132,7 @@ func record(job *v1alpha1.DLIJob, answer *dli.JobStatus, now time.Time) {
 
 func recordFigures(status *v1alpha1.DLIJobStatus, answer *dli.JobStatus) {
 	if !answer.StartTime.IsZero() {
-		status.StartTime = seconds(answer.StartTime)
+		status.StartTime = wholeSeconds(answer.StartTime)
 	}
 	if answer.Duration != nil {
 		milliseconds := answer.Duration.Milliseconds()
@@ -160,13 +161,13 @@ func recordColumns(status *v1alpha1.DLIJobStatus, columns []dli.Column) {
 	}
 }
 
-// completion is when a job ended, by the service's clock; if DLI does not report
+// completionTime is when a job ended, by the service's clock; if DLI does not report
 // that, when the operator saw the end, at now.
-func completion(answer *dli.JobStatus, now time.Time) *metav1.Time {
+func completionTime(answer *dli.JobStatus, now time.Time) *metav1.Time {
 	if answer.StartTime.IsZero() || answer.Duration == nil {
-		return seconds(now)
+		return wholeSeconds(now)
 	}
-	return seconds(answer.StartTime.Add(*answer.Duration))
+	return wholeSeconds(answer.StartTime.Add(*answer.Duration))
 }
 
 // recordFailure records at now that a job could not be read. Everything known is
@@ -181,13 +182,13 @@ func recordFailure(job *v1alpha1.DLIJob, f *connection.Failure, run poller.Run, 
 			return
 		case run.ConfirmsNotFound(now, notFoundAfter):
 			job.Status.Outcome = v1alpha1.OutcomeNotFound
-			job.Status.CompletionTime = seconds(now)
+			job.Status.CompletionTime = wholeSeconds(now)
 			job.Status.NotFound = nil
-			setCondition(job, v1alpha1.SyncedCondition, metav1.ConditionTrue, f.Reason, messageOf(job, f), now)
+			setCondition(job, v1alpha1.SyncedCondition, metav1.ConditionTrue, f.Reason, failureMessage(job, f), now)
 			return
 		}
 	}
-	setCondition(job, v1alpha1.SyncedCondition, metav1.ConditionFalse, f.Reason, messageOf(job, f), now)
+	setCondition(job, v1alpha1.SyncedCondition, metav1.ConditionFalse, f.Reason, failureMessage(job, f), now)
 }
 
 // recordNotFound records the number of responses that DLI has no such job, so that
@@ -199,7 +200,7 @@ func recordNotFound(job *v1alpha1.DLIJob, run poller.Run) {
 	case known != nil && known.Count < int32(run.NotFound):
 		known.Count = int32(run.NotFound)
 	default:
-		job.Status.NotFound = &v1alpha1.NotFoundAnswers{Count: int32(run.NotFound), Since: *seconds(run.NotFoundSince)}
+		job.Status.NotFound = &v1alpha1.NotFoundAnswers{Count: int32(run.NotFound), Since: *wholeSeconds(run.NotFoundSince)}
 	}
 }
 
@@ -210,10 +211,10 @@ func syncedReason(job *v1alpha1.DLIJob) string {
 	return v1alpha1.ReasonPollSucceeded
 }
 
-// messageOf adds the request ID to a failure's message. While the rest stays the
+// failureMessage adds the request ID to a failure's message. While the rest stays the
 // same except for times and other numbers, the first message is kept: a new ID
 // alone is not news.
-func messageOf(job *v1alpha1.DLIJob, f *connection.Failure) string {
+func failureMessage(job *v1alpha1.DLIJob, f *connection.Failure) string {
 	told := *f
 	told.Message = text.Truncate(text.OneLine(f.Message), maxConditionMessage-2*maxWord)
 	synced := meta.FindStatusCondition(job.Status.Conditions, v1alpha1.SyncedCondition)
@@ -235,8 +236,8 @@ func withoutNumbers(said string) string {
 	}, said)
 }
 
-// suspended records that the job is not polled while it is suspended.
-func suspended(job *v1alpha1.DLIJob, now time.Time) {
+// recordSuspended records that the job is not polled while it is suspended.
+func recordSuspended(job *v1alpha1.DLIJob, now time.Time) {
 	job.Status.NotFound = nil
 	setCondition(job, v1alpha1.SyncedCondition, metav1.ConditionUnknown, v1alpha1.ReasonSuspended, "spec.suspend is true, so the job is not polled", now)
 }
@@ -252,8 +253,8 @@ func humanDuration(d time.Duration) string {
 	return d.Round(time.Millisecond).String()
 }
 
-// keep replaces a known value with the response's, unless that is empty.
-func keep(known *string, said string, limit int) {
+// keepText replaces a known value with the response's, unless that is empty.
+func keepText(known *string, said string, limit int) {
 	if said != "" {
 		*known = text.Truncate(text.Printable(said), limit)
 	}
@@ -265,8 +266,35 @@ func keepCount(known **int64, said *int64) {
 	}
 }
 
-// seconds is a time with the precision of the API. With a finer one it would differ
+// wholeSeconds is a time with the precision of the API. With a finer one it would differ
 // from what is read back, and be written again and again.
-func seconds(t time.Time) *metav1.Time {
+func wholeSeconds(t time.Time) *metav1.Time {
 	return &metav1.Time{Time: t.Truncate(time.Second)}
+}
+
+// maxStatusBytes limits a status as JSON on the wire, where each of < > & takes
+// six bytes: a quarter of a MiB, minus the rest of the object. etcd rejects objects
+// of 1.5 MiB, and every watcher receives each version of every object.
+const maxStatusBytes = 200 << 10
+
+// dropColumns drops columns from a status until the API server can store it, for every
+// possible response, and counts them. Everything else has its own limits, which
+// leave enough room.
+func dropColumns(status *v1alpha1.DLIJobStatus) {
+	if len(status.Columns)*(maxName+maxPath) < maxStatusBytes/6 {
+		return
+	}
+	for size := wireSize(status); size > maxStatusBytes && len(status.Columns) > 0; size = wireSize(status) {
+		// At least one, and about as many as make up the surplus.
+		surplus := (size - maxStatusBytes) * len(status.Columns) / size
+		kept := len(status.Columns) - max(surplus, 1)
+		status.ColumnsOmitted += int32(len(status.Columns) - kept)
+		status.Columns = status.Columns[:kept]
+	}
+}
+
+// wireSize is the size of a value as JSON.
+func wireSize(v any) int {
+	data, _ := json.Marshal(v) // a status can always be encoded
+	return len(data)
 }

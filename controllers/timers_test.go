@@ -44,7 +44,7 @@ func TestDeadline(t *testing.T) {
 		"of a job that is not watched":              {within(1), poller.Progress{}, farFuture},
 	} {
 		t.Run(name, func(t *testing.T) {
-			if got := deadline(test.job, test.progress); !got.Equal(test.want) {
+			if got := deadlineOf(test.job, test.progress); !got.Equal(test.want) {
 				t.Errorf("got %v, want %v", got, test.want)
 			}
 		})

@@ -27,10 +27,10 @@ import (
 	"github.com/dli-operator/dli-operator/internal/poller"
 )
 
-// deadline is when the job must have ended, by the monotonic clock of this
+// deadlineOf is when the job must have ended, by the monotonic clock of this
 // process, because other clocks differ and jump. Without a deadline it is far in
 // the future.
-func deadline(job *v1alpha1.DLIJob, progress poller.Progress) time.Time {
+func deadlineOf(job *v1alpha1.DLIJob, progress poller.Progress) time.Time {
 	allowed, ok := durationOf(job.Spec.ActiveDeadlineSeconds)
 	since := progress.Began
 	if since.IsZero() {
@@ -62,9 +62,9 @@ func completedAt(job *v1alpha1.DLIJob) time.Time {
 	return completed.LastTransitionTime.Time
 }
 
-// expiry is when a completed job with a TTL is deleted: counted from when the
+// expiryOf is when a completed job with a TTL is deleted: counted from when the
 // outcome was recorded, so that everyone has time to see it.
-func expiry(job *v1alpha1.DLIJob, recorded time.Time) time.Time {
+func expiryOf(job *v1alpha1.DLIJob, recorded time.Time) time.Time {
 	if job.Spec.TTLSecondsAfterFinished == nil || recorded.IsZero() {
 		return farFuture
 	}
@@ -82,10 +82,10 @@ func nextCheck(job *v1alpha1.DLIJob, progress poller.Progress, recorded, now tim
 	}
 	switch since := progress.Run.UnreadableSince; {
 	case job.IsCompleted():
-		consider(expiry(job, recorded))
+		consider(expiryOf(job, recorded))
 	case job.Spec.Suspend:
 	default:
-		consider(deadline(job, progress))
+		consider(deadlineOf(job, progress))
 		if !since.IsZero() {
 			consider(since.Add(stallAfter))
 		}

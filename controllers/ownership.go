@@ -29,13 +29,13 @@ import (
 	"github.com/dli-operator/dli-operator/api/v1alpha1"
 )
 
-// memory is what this process knows about a DLIJob in addition to the object: what
+// lastWrite is what this process knows about a DLIJob in addition to the object: what
 // it has written, to distinguish its own writes from those of others. It is lost
 // on a restart, which does no harm.
-type memory struct {
+type lastWrite struct {
 	uid types.UID
-	// met is when this process first saw the object.
-	met time.Time
+	// firstSeen is when this process first saw the object.
+	firstSeen time.Time
 	// version is the resource version of the last write, "" for none; digest is the
 	// digest of the status that was written, or of the one that this process saw
 	// first.
@@ -50,24 +50,24 @@ type memory struct {
 	recorded time.Time
 }
 
-// memories holds the memory of every job. The event handler and the workers share
+// ownership holds what is known of every job. The event handler and the workers share
 // it.
-type memories struct {
+type ownership struct {
 	mu    sync.Mutex
-	byKey map[types.NamespacedName]*memory
+	byKey map[types.NamespacedName]*lastWrite
 }
 
-// of returns a copy of the memory of a job at now, and creates it if necessary.
-func (m *memories) of(job *v1alpha1.DLIJob, now time.Time) memory {
+// of returns a copy of what is known of a job at now, and creates it if necessary.
+func (m *ownership) of(job *v1alpha1.DLIJob, now time.Time) lastWrite {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	key := client.ObjectKeyFromObject(job)
 	known := m.byKey[key]
 	if known == nil || known.uid != job.UID {
 		if m.byKey == nil {
-			m.byKey = map[types.NamespacedName]*memory{}
+			m.byKey = map[types.NamespacedName]*lastWrite{}
 		}
-		known = &memory{uid: job.UID, met: now, digest: digestOf(&job.Status)}
+		known = &lastWrite{uid: job.UID, firstSeen: now, digest: digestOf(&job.Status)}
 		m.byKey[key] = known
 	}
 	switch at := completedAt(job); {
@@ -80,8 +80,8 @@ func (m *memories) of(job *v1alpha1.DLIJob, now time.Time) memory {
 	return *known
 }
 
-// forget drops the memory of a deleted job.
-func (m *memories) forget(key types.NamespacedName) {
+// forget drops what is known of a deleted job.
+func (m *ownership) forget(key types.NamespacedName) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	delete(m.byKey, key)
@@ -89,7 +89,7 @@ func (m *memories) forget(key types.NamespacedName) {
 
 // stored records that an object has the intended status, whether written by this
 // process or found.
-func (m *memories) stored(job *v1alpha1.DLIJob, version string) {
+func (m *ownership) stored(job *v1alpha1.DLIJob, version string) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if known := m.byKey[client.ObjectKeyFromObject(job)]; known != nil && known.uid == job.UID {
@@ -98,7 +98,7 @@ func (m *memories) stored(job *v1alpha1.DLIJob, version string) {
 }
 
 // restored records that a status was restored at now.
-func (m *memories) restored(job *v1alpha1.DLIJob, now time.Time) {
+func (m *ownership) restored(job *v1alpha1.DLIJob, now time.Time) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if known := m.byKey[client.ObjectKeyFromObject(job)]; known != nil {
@@ -106,8 +106,8 @@ func (m *memories) restored(job *v1alpha1.DLIJob, now time.Time) {
 	}
 }
 
-// rewound records that the API server itself has gone back to an older version.
-func (m *memories) rewound(job *v1alpha1.DLIJob) {
+// noteReset records that the API server itself has gone back to an older version.
+func (m *ownership) noteReset(job *v1alpha1.DLIJob) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if known := m.byKey[client.ObjectKeyFromObject(job)]; known != nil {
@@ -117,7 +117,7 @@ func (m *memories) rewound(job *v1alpha1.DLIJob) {
 
 // changed handles an update of an object, and reports whether something else may
 // have changed its status. It keeps the status that was replaced.
-func (m *memories) changed(before, after *v1alpha1.DLIJob) bool {
+func (m *ownership) changed(before, after *v1alpha1.DLIJob) bool {
 	is := digestOf(&after.Status)
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -135,7 +135,7 @@ func (m *memories) changed(before, after *v1alpha1.DLIJob) bool {
 
 // isBehind reports whether an object is older than this process's last write of
 // it.
-func (m memory) isBehind(job *v1alpha1.DLIJob) bool {
+func (m lastWrite) isBehind(job *v1alpha1.DLIJob) bool {
 	if m.version == "" {
 		return false
 	}
@@ -148,8 +148,8 @@ func isOlder(job *v1alpha1.DLIJob, version string) bool {
 	return err == nil && order < 0
 }
 
-// holds reports whether an object holds the status that this process knows.
-func (m memory) holds(job *v1alpha1.DLIJob) bool { return m.digest == digestOf(&job.Status) }
+// matches reports whether an object holds the status that this process knows.
+func (m lastWrite) matches(job *v1alpha1.DLIJob) bool { return m.digest == digestOf(&job.Status) }
 
 var digestSeed = maphash.MakeSeed()
 
