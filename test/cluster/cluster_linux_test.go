@@ -33,7 +33,6 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/dli-operator/dli-operator/api/v1alpha1"
-	"github.com/dli-operator/dli-operator/internal/dli/dlitest"
 	"github.com/dli-operator/dli-operator/test/testenv"
 )
 
@@ -49,7 +48,9 @@ const (
 // cluster has two nodes, their control plane, and a simulated DLI.
 type cluster struct {
 	client.Client
-	dli *dlitest.Server
+	dli *dliServer
+	// drained is true while only one node takes pods.
+	drained bool
 }
 
 // start starts the cluster in the namespaces of this process, and returns when the nodes
@@ -63,11 +64,6 @@ func start(t *testing.T) *cluster {
 	for n := 1; n <= 2; n++ {
 		startNode(t, n)
 	}
-	dli, err := dlitest.NewServer(dlitest.WithAddress(address+":0"), dlitest.WithAnyAddress(), dlitest.WithTLS(), dlitest.WithRequestLog())
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(dli.Close)
 	config, err := clientcmd.BuildConfigFromFlags("", os.Getenv("KUBECONFIG"))
 	if err != nil {
 		t.Fatal(err)
@@ -77,7 +73,7 @@ func start(t *testing.T) *cluster {
 	if err := v1alpha1.AddToScheme(scheme); err != nil {
 		t.Fatal(err)
 	}
-	c := &cluster{dli: dli}
+	c := &cluster{dli: startDLI(t)}
 	// The CRDs are installed later; the client discovers them when it needs them.
 	if c.Client, err = client.New(config, client.Options{Scheme: scheme}); err != nil {
 		t.Fatal(err)

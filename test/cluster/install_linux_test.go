@@ -202,7 +202,7 @@ func (c *cluster) connect(t *testing.T) {
 		&v1alpha1.DLIConnection{
 			ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: "default"},
 			Spec: v1alpha1.DLIConnectionSpec{
-				Endpoint: c.dli.URL(), CABundle: string(c.dli.CABundle()), ProjectID: user.ProjectID,
+				Endpoint: c.dli.url, CABundle: c.dli.caBundle, ProjectID: user.ProjectID,
 				Credentials: v1alpha1.Credentials{SecretRef: &v1alpha1.SecretReference{Name: "credentials"}},
 				RateLimit:   v1alpha1.RateLimit{RequestsPerSecond: 500, Burst: 500},
 			},

@@ -68,14 +68,14 @@ func (c *cluster) testRelease(t *testing.T) {
 	kubectl := testenv.CodeBlock(t, page, "shell", "kubectl apply -f "+site)
 	helm := strings.TrimSpace(testenv.CodeBlock(t, page, "shell", "helm install ")) + " --set=allowedEndpointHosts={" + address + "}"
 	ca := filepath.Join(t.TempDir(), "ca.crt")
-	write(t, ca, string(c.dli.CABundle()))
+	write(t, ca, c.dli.caBundle)
 	sample := dlitest.SampleUser()
-	env := []string{"CURL_CA_BUNDLE=" + ca, "DLI_ENDPOINT=" + c.dli.URL(), "DLI_PROJECT_ID=" + sample.ProjectID, "DLI_TOKEN=" + sample.Token}
+	env := []string{"CURL_CA_BUNDLE=" + ca, "DLI_ENDPOINT=" + c.dli.url, "DLI_PROJECT_ID=" + sample.ProjectID, "DLI_TOKEN=" + sample.Token}
 	filled := func(version string) *strings.Replacer {
 		return strings.NewReplacer(site, url, strings.TrimPrefix(first, "v"), strings.TrimPrefix(version, "v"),
 			" install.yaml", " "+url+"/releases/download/"+version+"/install.yaml",
 			"AKEXAMPLE", sample.AccessKeyID, "SKEXAMPLE", sample.SecretAccessKey,
-			"region: cn-north-4", fmt.Sprintf("endpoint: %s\n  caBundle: %q", c.dli.URL(), c.dli.CABundle()))
+			"region: cn-north-4", fmt.Sprintf("endpoint: %s\n  caBundle: %q", c.dli.url, c.dli.caBundle))
 	}
 	for _, way := range []struct{ name, install, upgrade, uninstall, left string }{
 		{"kubectl", kubectl, kubectl, inline(t, page, "kubectl delete -f install.yaml"), ""},

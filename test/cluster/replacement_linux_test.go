@@ -26,6 +26,10 @@ import (
 
 	coordinationv1 "k8s.io/api/coordination/v1"
 	corev1 "k8s.io/api/core/v1"
+	policyv1 "k8s.io/api/policy/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/utils/ptr"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/dli-operator/dli-operator/api/v1alpha1"
@@ -63,10 +67,13 @@ func (c *cluster) testReplacements(t *testing.T, values []string) {
 			}
 		})
 	})
+	t.Run("evictions of both pods", c.testEvictions)
 	t.Run("drain of the leader's node", func(t *testing.T) {
 		node := c.leader(t).Spec.NodeName
+		c.drained = true
 		c.whileJobsEnd(t, 10*time.Second, "v0.1.0", func() { run(t, "kubectl", "drain", node, "--timeout=2m") })
 		run(t, "kubectl", "uncordon", node)
+		c.drained = false
 	})
 	t.Run("upgrade", func(t *testing.T) {
 		c.whileJobsEnd(t, 10*time.Second, "v0.1.1", func() {
@@ -78,6 +85,27 @@ func (c *cluster) testReplacements(t *testing.T, values []string) {
 			run(t, "helm", "rollback", "dli-operator", "--namespace="+namespace, "--wait")
 		})
 	})
+}
+
+// testEvictions evicts both pods at once. One of them has to stay until the other's
+// successor is ready.
+func (c *cluster) testEvictions(t *testing.T) {
+	c.checkPlacement(t)
+	var refused int
+	for _, pod := range c.pods(t) {
+		eviction := &policyv1.Eviction{ObjectMeta: metav1.ObjectMeta{Namespace: pod.Namespace, Name: pod.Name}}
+		err := c.SubResource("eviction").Create(t.Context(), &pod, eviction)
+		switch {
+		case apierrors.IsTooManyRequests(err):
+			refused++
+		case err != nil:
+			t.Error(err)
+		}
+	}
+	if refused != 1 {
+		t.Errorf("%d evictions are refused, want one of two", refused)
+	}
+	rolledOut(t)
 }
 
 // whileJobsEnd fails if an end is lost, if there is no poll for longer than limit, or if
@@ -107,11 +135,8 @@ func (c *cluster) whileJobsEnd(t *testing.T, limit time.Duration, image string, 
 			t.Errorf("%s has ended as %+v", id, s)
 		}
 	}
-	gap := c.longestGap(began)
-	t.Logf("the longest time without a poll was %.1f s", gap.Seconds())
-	if gap > limit {
-		t.Errorf("no poll for %v, want %v at most", gap, limit)
-	}
+	c.checkPolls(t, began, limit)
+	c.checkPlacement(t)
 	for _, pod := range c.pods(t) {
 		if got := pod.Spec.Containers[0].Image; got != "dli-operator:"+image {
 			t.Errorf("%s runs %s, want %s", pod.Name, got, image)
@@ -119,21 +144,48 @@ func (c *cluster) whileJobsEnd(t *testing.T, limit time.Duration, image string, 
 	}
 }
 
-// longestGap returns the longest time since then without a poll of any enduring job.
-func (c *cluster) longestGap(since time.Time) (gap time.Duration) {
-	times := []time.Time{since, time.Now()}
+// checkPolls fails if no job, or a single job, was polled for longer than limit, or if two
+// pods polled one job at a time.
+func (c *cluster) checkPolls(t *testing.T, began time.Time, limit time.Duration) {
+	t.Helper()
+	var all []poll
+	var worst time.Duration
+	now := time.Now()
 	for i := range enduring {
-		for _, at := range c.dli.Log(fmt.Sprintf("enduring-%03d", i)) {
-			if at.After(since) {
-				times = append(times, at)
-			}
+		id := fmt.Sprintf("enduring-%03d", i)
+		polls := c.dli.between(id, began, now)
+		all, worst = append(all, polls...), max(worst, longestGap(began, now, polls))
+		if pod := returningPod(polls); pod != "" {
+			t.Errorf("%s is polled by %s after another pod took over: %v", id, pod, polls)
 		}
 	}
-	slices.SortFunc(times, time.Time.Compare)
-	for i := range times[1:] {
-		gap = max(gap, times[i+1].Sub(times[i]))
+	slices.SortFunc(all, func(a, b poll) int { return a.at.Compare(b.at) })
+	t.Logf("the longest time without a poll was %.1f s, of a single job %.1f s", longestGap(began, now, all).Seconds(), worst.Seconds())
+	if worst > limit {
+		t.Errorf("a job was not polled for %v, want %v at most", worst, limit)
 	}
-	return gap
+}
+
+// checkPlacement fails unless the replicas are on both nodes, whatever was on them before,
+// and the PodDisruptionBudget lets one of them go.
+func (c *cluster) checkPlacement(t *testing.T) {
+	t.Helper()
+	nodes := map[string]bool{}
+	pods := c.pods(t)
+	for _, pod := range pods {
+		nodes[pod.Spec.NodeName] = true
+	}
+	budget := &policyv1.PodDisruptionBudget{}
+	key := client.ObjectKey{Namespace: namespace, Name: "dli-operator-controller-manager"}
+	within(t, 30*time.Second, "the PodDisruptionBudget has counted the pods", func() bool {
+		return c.Get(t.Context(), key, budget) == nil && budget.Status.CurrentHealthy == int32(len(pods)) //nolint:gosec // two
+	})
+	if len(nodes) != len(pods) && !c.drained {
+		t.Errorf("%d pods are on %d nodes", len(pods), len(nodes))
+	}
+	if s := budget.Status; s.DisruptionsAllowed != 1 {
+		t.Errorf("the PodDisruptionBudget allows %d disruptions of %d pods", s.DisruptionsAllowed, s.CurrentHealthy)
+	}
 }
 
 // running returns how many DLIJobs are RUNNING.
@@ -159,7 +211,7 @@ func (c *cluster) leader(t *testing.T) corev1.Pod {
 		t.Fatal(err)
 	}
 	for _, pod := range c.pods(t) {
-		if lease.Spec.HolderIdentity != nil && strings.HasPrefix(*lease.Spec.HolderIdentity, pod.Name+"_") {
+		if holder := ptr.Deref(lease.Spec.HolderIdentity, ""); strings.HasPrefix(holder, pod.Name+"_") || strings.Contains(holder, string(pod.UID)) {
 			return pod
 		}
 	}
