@@ -34,7 +34,7 @@ func TestWorthWriting(t *testing.T) {
 	const refresh = time.Minute
 	running := func(changes ...func(*dli.JobStatus)) *v1alpha1.DLIJob {
 		job := newJob(read(answering("RUNNING", append([]func(*dli.JobStatus){func(a *dli.JobStatus) { a.Duration = ptr.To(10 * time.Minute) }}, changes...)...)))
-		deriveConditions(job, poller.Progress{Run: poller.Run{}}, noon, stallAfter)
+		deriveConditions(job, poller.JobTimes{Failures: poller.FailureStreak{}}, noon, stallAfter)
 		return job
 	}
 	for name, test := range map[string]struct {
@@ -57,7 +57,7 @@ func TestWorthWriting(t *testing.T) {
 			stored, now := running(), noon.Add(test.after)
 			current := stored.DeepCopy()
 			recordStatus(current, test.answer, now)
-			deriveConditions(current, poller.Progress{Run: poller.Run{}}, now, stallAfter)
+			deriveConditions(current, poller.JobTimes{Failures: poller.FailureStreak{}}, now, stallAfter)
 			if got := worthWriting(stored, current, now.Add(test.late), refresh); got != test.want {
 				t.Errorf("worth writing: %v, want %v\n%s", got, test.want, cmp.Diff(stored.Status, current.Status))
 			}
@@ -68,7 +68,7 @@ func TestWorthWriting(t *testing.T) {
 		stored := running()
 		current := stored.DeepCopy()
 		current.Generation++
-		deriveConditions(current, poller.Progress{Run: poller.Run{}}, noon, stallAfter)
+		deriveConditions(current, poller.JobTimes{Failures: poller.FailureStreak{}}, noon, stallAfter)
 		if !worthWriting(stored, current, noon, refresh) {
 			t.Error("not written")
 		}
@@ -101,10 +101,10 @@ func TestPhaseCausesNoWrites(t *testing.T) {
 	random := rand.New(rand.NewPCG(1, 2))
 	pick := func(words ...string) string { return words[random.IntN(len(words))] }
 	job, changed := newJob(), 0
-	deriveConditions(job, poller.Progress{}, noon, stallAfter)
+	deriveConditions(job, poller.JobTimes{}, noon, stallAfter)
 	for range 10_000 {
 		before := job.DeepCopy()
-		progress := poller.Progress{}
+		progress := poller.JobTimes{}
 		switch random.IntN(4) {
 		case 0:
 			recordStatus(job, answering(pick("LAUNCHING", "RUNNING", "SCALING", "FINISHED", "FAILED")), noon)
@@ -112,7 +112,7 @@ func TestPhaseCausesNoWrites(t *testing.T) {
 			failing(pick("JobNotFound", "ServerError", "EndpointUnreachable"))(job)
 		case 2:
 			failing(pick("CredentialsRejected", "SecretNotFound"))(job)
-			progress.Run = blocked(time.Duration(random.IntN(2)) * stallAfter)
+			progress.Failures = blocked(time.Duration(random.IntN(2)) * stallAfter)
 		case 3:
 			job.Spec.Suspend = !job.Spec.Suspend
 			if job.Spec.Suspend && !job.IsCompleted() {
@@ -129,7 +129,7 @@ func TestPhaseCausesNoWrites(t *testing.T) {
 		}
 		if job.IsCompleted() {
 			job = newJob()
-			deriveConditions(job, poller.Progress{}, noon, stallAfter)
+			deriveConditions(job, poller.JobTimes{}, noon, stallAfter)
 		}
 	}
 	if changed < 1000 {

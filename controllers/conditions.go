@@ -45,12 +45,12 @@ type summary struct {
 
 // deriveConditions derives every condition except Synced, and the phase, from what
 // is known at now, and sets the generation that they describe.
-func deriveConditions(job *v1alpha1.DLIJob, progress poller.Progress, now time.Time, stallAfter time.Duration) {
+func deriveConditions(job *v1alpha1.DLIJob, progress poller.JobTimes, now time.Time, stallAfter time.Duration) {
 	synced := meta.FindStatusCondition(job.Status.Conditions, v1alpha1.SyncedCondition)
 	if synced == nil || (synced.Reason == v1alpha1.ReasonSuspended && !job.Spec.Suspend) {
 		setCondition(job, v1alpha1.SyncedCondition, metav1.ConditionUnknown, v1alpha1.ReasonPending, "waiting for the first poll", now)
 	}
-	recordUnreadable(job, progress.Run)
+	recordUnreadable(job, progress.Failures)
 	s := summarize(job, progress, now, stallAfter)
 
 	completed, end := metav1.ConditionFalse, "the job is not known to have ended"
@@ -97,7 +97,7 @@ var conditionOrder = []string{
 
 // recordUnreadable records since when user action has been required, so that the
 // grace period continues after a restart.
-func recordUnreadable(job *v1alpha1.DLIJob, run poller.Run) {
+func recordUnreadable(job *v1alpha1.DLIJob, run poller.FailureStreak) {
 	switch {
 	case run.UnreadableSince.IsZero() || job.IsCompleted():
 		job.Status.UnreadableSince = nil
@@ -107,7 +107,7 @@ func recordUnreadable(job *v1alpha1.DLIJob, run poller.Run) {
 }
 
 // summarize implements the table of states in docs/dlijob.md, one case per row.
-func summarize(job *v1alpha1.DLIJob, progress poller.Progress, now time.Time, stallAfter time.Duration) summary {
+func summarize(job *v1alpha1.DLIJob, progress poller.JobTimes, now time.Time, stallAfter time.Duration) summary {
 	synced := meta.FindStatusCondition(job.Status.Conditions, v1alpha1.SyncedCondition)
 	switch {
 	case job.Status.Outcome == v1alpha1.OutcomeSucceeded:
@@ -122,7 +122,7 @@ func summarize(job *v1alpha1.DLIJob, progress poller.Progress, now time.Time, st
 		return summary{ready: metav1.ConditionUnknown, succeeded: metav1.ConditionUnknown, reason: v1alpha1.ReasonSuspended, message: "set spec.suspend to false to resume polling"}
 	case !now.Before(deadlineOf(job, progress)):
 		return summary{ready: metav1.ConditionFalse, succeeded: metav1.ConditionUnknown, reason: v1alpha1.ReasonDeadlineExceeded, message: deadlineMessage(job), stalled: true}
-	case synced.Status == metav1.ConditionFalse && connection.NeedsAction(synced.Reason) && graceIsOver(job, progress.Run, now, stallAfter):
+	case synced.Status == metav1.ConditionFalse && connection.NeedsAction(synced.Reason) && graceIsOver(job, progress.Failures, now, stallAfter):
 		return summary{ready: metav1.ConditionFalse, succeeded: metav1.ConditionUnknown, reason: synced.Reason, message: synced.Message, stalled: true}
 	case synced.Status == metav1.ConditionFalse:
 		return activeSummary(synced.Reason, synced.Message)
@@ -157,7 +157,7 @@ func endedSummary(reason, what string, job *v1alpha1.DLIJob) summary {
 
 // graceIsOver reports whether a failure that requires user action has lasted for
 // longer than the grace period. Once it has, that holds while the failure lasts.
-func graceIsOver(job *v1alpha1.DLIJob, run poller.Run, now time.Time, stallAfter time.Duration) bool {
+func graceIsOver(job *v1alpha1.DLIJob, run poller.FailureStreak, now time.Time, stallAfter time.Duration) bool {
 	ready := meta.FindStatusCondition(job.Status.Conditions, v1alpha1.ReadyCondition)
 	if ready != nil && connection.NeedsAction(ready.Reason) && meta.IsStatusConditionTrue(job.Status.Conditions, v1alpha1.StalledCondition) {
 		return true

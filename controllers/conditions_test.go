@@ -68,13 +68,13 @@ func read(answer *dli.JobStatus) func(*v1alpha1.DLIJob) {
 // this long before noon.
 func failing(reason string) func(*v1alpha1.DLIJob) {
 	return func(job *v1alpha1.DLIJob) {
-		recordFailure(job, &connection.Failure{Reason: reason, Message: "because"}, poller.Run{}, noon, time.Minute)
+		recordFailure(job, &connection.Failure{Reason: reason, Message: "because"}, poller.FailureStreak{}, noon, time.Minute)
 	}
 }
 
 // blocked is the run of failures of a job that could not be read for this long.
-func blocked(since time.Duration) poller.Run {
-	return poller.Run{Failures: 3, UnreadableSince: noon.Add(-since)}
+func blocked(since time.Duration) poller.FailureStreak {
+	return poller.FailureStreak{Count: 3, UnreadableSince: noon.Add(-since)}
 }
 
 // row returns the conditions of a job as "Type=Status/Reason", in the order of the
@@ -94,12 +94,12 @@ func TestSummarize(t *testing.T) {
 	suspend := func(job *v1alpha1.DLIJob) { job.Spec.Suspend = true; recordSuspended(job, noon) }
 	notFound := func(job *v1alpha1.DLIJob) {
 		recordFailure(job, &connection.Failure{Reason: "JobNotFound", Message: "DLI has no such job"},
-			poller.Run{NotFound: 3, NotFoundSince: noon.Add(-time.Hour)}, noon, time.Minute)
+			poller.FailureStreak{NotFound: 3, NotFoundSince: noon.Add(-time.Hour)}, noon, time.Minute)
 	}
 
 	for name, test := range map[string]struct {
 		job   *v1alpha1.DLIJob
-		run   poller.Run
+		run   poller.FailureStreak
 		want  string
 		phase v1alpha1.Phase
 	}{
@@ -167,7 +167,7 @@ func TestSummarize(t *testing.T) {
 		},
 		"unreachable for a long time": {
 			job:   newJob(failing("EndpointUnreachable")),
-			run:   poller.Run{Failures: 100},
+			run:   poller.FailureStreak{Count: 100},
 			want:  "Ready=Unknown/EndpointUnreachable Succeeded=Unknown/EndpointUnreachable Completed=False/EndpointUnreachable Synced=False/EndpointUnreachable Reconciling=True/EndpointUnreachable",
 			phase: "Pending",
 		},
@@ -208,7 +208,7 @@ func TestSummarize(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			deriveConditions(test.job, poller.Progress{Run: test.run, Seen: noon.Add(-time.Hour)}, noon, stallAfter)
+			deriveConditions(test.job, poller.JobTimes{Failures: test.run, FirstSeen: noon.Add(-time.Hour)}, noon, stallAfter)
 			if got := row(test.job); got != test.want {
 				t.Errorf("\n got %s\nwant %s", got, test.want)
 			}
@@ -232,11 +232,11 @@ func TestSummarize(t *testing.T) {
 
 func TestStalledSurvivesARestart(t *testing.T) {
 	job := newJob(failing("PermissionDenied"))
-	deriveConditions(job, poller.Progress{Run: blocked(stallAfter)}, noon, stallAfter)
+	deriveConditions(job, poller.JobTimes{Failures: blocked(stallAfter)}, noon, stallAfter)
 	before := row(job)
 
-	recordFailure(job, &connection.Failure{Reason: "PermissionDenied", Message: "because"}, poller.Run{}, noon.Add(time.Second), time.Minute)
-	deriveConditions(job, poller.Progress{Run: poller.Run{Failures: 1, UnreadableSince: noon.Add(time.Second)}}, noon.Add(time.Second), stallAfter)
+	recordFailure(job, &connection.Failure{Reason: "PermissionDenied", Message: "because"}, poller.FailureStreak{}, noon.Add(time.Second), time.Minute)
+	deriveConditions(job, poller.JobTimes{Failures: poller.FailureStreak{Count: 1, UnreadableSince: noon.Add(time.Second)}}, noon.Add(time.Second), stallAfter)
 	if got := row(job); got != before {
 		t.Errorf("\n got %s\nwant %s", got, before)
 	}

@@ -90,7 +90,7 @@ func (r *ConnectionReconciler) Reconcile(ctx context.Context, req ctrl.Request) 
 	if err != nil {
 		return ctrl.Result{}, err
 	}
-	r.Poller.Wake(conn)
+	r.Poller.WakeConnection(conn)
 	object := stored.DeepCopy()
 	object.Status.RejectedCredentials = conn.Rejections(r.Clock.Now())
 	if r.Report {

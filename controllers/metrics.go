@@ -146,7 +146,7 @@ func (m *Metrics) observeEnd(result *poller.Result) {
 	if result == nil || !result.Ended || result.Status.StartTime.IsZero() || result.Status.Duration == nil {
 		return
 	}
-	seen := result.At
+	seen := result.ArrivedAt
 	if date := result.Status.Date; !date.IsZero() {
 		seen = date // the same clock as the end's
 	}

@@ -101,7 +101,7 @@ func TestMemory(t *testing.T) {
 	t.Run("counts a TTL from when the outcome was recorded, even if the clock changes", func(t *testing.T) {
 		m, job := met()
 		ended := version(job, "11", read(answering("FINISHED")))
-		deriveConditions(ended, poller.Progress{}, noon, stallAfter)
+		deriveConditions(ended, poller.JobTimes{}, noon, stallAfter)
 		later := noon.Add(10 * time.Second)
 		if recorded := m.of(ended, later).recorded; !recorded.Equal(noon) {
 			t.Errorf("recorded %v", recorded)

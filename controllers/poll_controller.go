@@ -34,17 +34,17 @@ import (
 
 // watch tells the poller what to do about a job, and returns its progress. It does
 // not change the job.
-func (r *StatusReconciler) watch(ctx context.Context, job *v1alpha1.DLIJob, now time.Time) (poller.Progress, error) {
+func (r *StatusReconciler) watch(ctx context.Context, job *v1alpha1.DLIJob, now time.Time) (poller.JobTimes, error) {
 	if job.Spec.Suspend || job.IsCompleted() && !pollRequested(job) {
 		r.Poller.Forget(client.ObjectKeyFromObject(job))
-		return poller.Progress{}, nil
+		return poller.JobTimes{}, nil
 	}
 	conn, why, err := r.Connections.Find(ctx, job)
 	if err != nil {
-		return poller.Progress{}, err
+		return poller.JobTimes{}, err
 	}
 	target := targetOf(job, now)
-	target.Connection, target.Why = conn, why
+	target.Connection, target.Failure = conn, why
 	target.ReportProgress = ptr.Deref(job.Spec.ReportProgress, conn != nil && conn.ReportProgress)
 	return r.Poller.Watch(target), nil
 }
@@ -84,17 +84,17 @@ func (r *StatusReconciler) isCurrent(job *v1alpha1.DLIJob, now time.Time) bool {
 // changed: none is treated as longer ago than it says, or as in the future.
 func targetOf(job *v1alpha1.DLIJob, now time.Time) poller.Target {
 	target := poller.Target{
-		Key:   client.ObjectKeyFromObject(job),
-		UID:   job.UID,
-		JobID: job.Spec.JobID,
-		Once:  job.IsCompleted(),
-		Known: knownOf(job, now),
+		Key:       client.ObjectKeyFromObject(job),
+		UID:       job.UID,
+		JobID:     job.Spec.JobID,
+		Completed: job.IsCompleted(),
+		Known:     knownOf(job, now),
 	}
 	if fixed := job.Spec.PollIntervalSeconds; fixed != nil {
 		target.Interval = time.Duration(*fixed) * time.Second
 	}
 	if pollRequested(job) {
-		target.Request = requestOf(job)
+		target.PollRequest = requestOf(job)
 	}
 	return target
 }
@@ -104,9 +104,9 @@ func knownOf(job *v1alpha1.DLIJob, now time.Time) poller.Known {
 	status := &job.Status
 	ago := func(at time.Time) time.Duration { return max(now.Sub(at), 0) }
 	known := poller.Known{
-		State:   dli.ParseState(status.JobStatus),
-		Age:     ago(job.CreationTimestamp.Time),
-		Percent: status.Progress,
+		State:    dli.ParseState(status.JobStatus),
+		Age:      ago(job.CreationTimestamp.Time),
+		Progress: status.Progress,
 	}
 	if last := status.LastPollTime; last != nil {
 		known.LastPoll = now.Add(-ago(last.Time))
@@ -124,13 +124,13 @@ func knownOf(job *v1alpha1.DLIJob, now time.Time) poller.Known {
 		// It was suspended: it is polled immediately, like a new one.
 		known.LastPoll = time.Time{}
 	case synced.Status == metav1.ConditionFalse:
-		known.Run = poller.Run{Failures: 1, Reason: synced.Reason}
+		known.Failures = poller.FailureStreak{Count: 1, Reason: synced.Reason}
 	}
 	if gone := status.NotFound; gone != nil {
-		known.Run.NotFound, known.Run.NotFoundSince = int(gone.Count), now.Add(-ago(gone.Since.Time))
+		known.Failures.NotFound, known.Failures.NotFoundSince = int(gone.Count), now.Add(-ago(gone.Since.Time))
 	}
 	if since := status.UnreadableSince; since != nil {
-		known.Run.UnreadableSince = now.Add(-ago(since.Time))
+		known.Failures.UnreadableSince = now.Add(-ago(since.Time))
 	}
 	return known
 }

@@ -38,12 +38,12 @@ func TestKnown(t *testing.T) {
 		}
 	}
 	unreadable := func(job *v1alpha1.DLIJob) {
-		run := poller.Run{Failures: 1, Reason: "PermissionDenied", UnreadableSince: noon.Add(-time.Minute)}
+		run := poller.FailureStreak{Count: 1, Reason: "PermissionDenied", UnreadableSince: noon.Add(-time.Minute)}
 		recordFailure(job, &connection.Failure{Reason: "PermissionDenied", Message: "because"}, run, noon, time.Hour)
-		deriveConditions(job, poller.Progress{Run: run}, noon, stallAfter)
+		deriveConditions(job, poller.JobTimes{Failures: run}, noon, stallAfter)
 	}
 	missing := func(job *v1alpha1.DLIJob) {
-		run := poller.Run{Failures: 2, Reason: "JobNotFound", NotFound: 2, NotFoundSince: noon.Add(-time.Minute)}
+		run := poller.FailureStreak{Count: 2, Reason: "JobNotFound", NotFound: 2, NotFoundSince: noon.Add(-time.Minute)}
 		recordFailure(job, &connection.Failure{Reason: "JobNotFound", Message: "because"}, run, noon, time.Hour)
 	}
 	for name, test := range map[string]struct {
@@ -65,11 +65,11 @@ func TestKnown(t *testing.T) {
 		},
 		"a job that cannot be read: since when": {
 			newJob(unreadable),
-			poller.Known{Age: time.Hour, Run: poller.Run{Failures: 1, Reason: "PermissionDenied", UnreadableSince: noon.Add(-time.Minute)}},
+			poller.Known{Age: time.Hour, Failures: poller.FailureStreak{Count: 1, Reason: "PermissionDenied", UnreadableSince: noon.Add(-time.Minute)}},
 		},
 		"a missing job: how many responses, and since when": {
 			newJob(missing),
-			poller.Known{Age: time.Hour, Run: poller.Run{Failures: 1, Reason: "JobNotFound", NotFound: 2, NotFoundSince: noon.Add(-time.Minute)}},
+			poller.Known{Age: time.Hour, Failures: poller.FailureStreak{Count: 1, Reason: "JobNotFound", NotFound: 2, NotFoundSince: noon.Add(-time.Minute)}},
 		},
 		"a suspended job: that it is to be polled immediately": {
 			newJob(polledAgo(time.Second), func(job *v1alpha1.DLIJob) { recordSuspended(job, noon) }),
@@ -112,7 +112,7 @@ func TestPollRequested(t *testing.T) {
 
 func TestTransitions(t *testing.T) {
 	derived := func(job *v1alpha1.DLIJob) *v1alpha1.DLIJob {
-		deriveConditions(job, poller.Progress{}, noon, stallAfter)
+		deriveConditions(job, poller.JobTimes{}, noon, stallAfter)
 		return job
 	}
 	running := derived(newJob(read(answering("RUNNING"))))

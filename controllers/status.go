@@ -62,16 +62,16 @@ func recordResult(job *v1alpha1.DLIJob, result *poller.Result, notFoundAfter tim
 	case result.Listed:
 		answer := *result.Status
 		answer.Message = job.Status.Message // lists do not have it
-		recordStatus(job, &answer, result.At)
+		recordStatus(job, &answer, result.ArrivedAt)
 	case result.Status != nil:
-		recordStatus(job, result.Status, result.At)
+		recordStatus(job, result.Status, result.ArrivedAt)
 	default:
-		recordFailure(job, result.Failure, result.Run, result.At, notFoundAfter)
+		recordFailure(job, result.Failure, result.Failures, result.ArrivedAt, notFoundAfter)
 	}
 	// If the job has ended, "no such job" is an answer, too.
 	answered := result.Status != nil || job.IsCompleted() && meta.IsStatusConditionTrue(job.Status.Conditions, v1alpha1.SyncedCondition)
-	if answered && result.Request != "" {
-		job.Status.LastHandledPollRequest = result.Request
+	if answered && result.PollRequest != "" {
+		job.Status.LastHandledPollRequest = result.PollRequest
 	}
 }
 
@@ -173,7 +173,7 @@ func completionTime(answer *dli.JobStatus, now time.Time) *metav1.Time {
 // recordFailure records at now that a job could not be read. Everything known is
 // kept. A NotFound that the run of failures confirms becomes the outcome; it does
 // not change an existing outcome.
-func recordFailure(job *v1alpha1.DLIJob, f *connection.Failure, run poller.Run, now time.Time, notFoundAfter time.Duration) {
+func recordFailure(job *v1alpha1.DLIJob, f *connection.Failure, run poller.FailureStreak, now time.Time, notFoundAfter time.Duration) {
 	recordNotFound(job, run)
 	if f.Reason == v1alpha1.ReasonJobNotFound {
 		switch {
@@ -193,7 +193,7 @@ func recordFailure(job *v1alpha1.DLIJob, f *connection.Failure, run poller.Run, 
 
 // recordNotFound records the number of responses that DLI has no such job, so that
 // the count continues after a restart. The time of the first one is written once.
-func recordNotFound(job *v1alpha1.DLIJob, run poller.Run) {
+func recordNotFound(job *v1alpha1.DLIJob, run poller.FailureStreak) {
 	switch known := job.Status.NotFound; {
 	case run.NotFound == 0 || job.IsCompleted():
 		job.Status.NotFound = nil

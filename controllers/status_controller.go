@@ -140,14 +140,14 @@ func (r *StatusReconciler) reconcile(ctx context.Context, stored *v1alpha1.DLIJo
 	if job.Spec.Suspend && !job.IsCompleted() {
 		recordSuspended(job, now)
 	}
-	result := r.Poller.Newest(key)
+	result := r.Poller.Latest(key)
 	switch wait := known.firstSeen.Add(firstResultWait).Sub(now); {
 	case result != nil:
 		recordResult(job, result, r.Schedule.NotFoundAfter)
 	case wait > 0 && len(job.Status.Conditions) == 0 && !job.Spec.Suspend:
 		return wait, nil
 	}
-	job.Status.Progress = progress.Percent
+	job.Status.Progress = progress.Progress
 	deriveConditions(job, progress, now, r.Schedule.StallAfter)
 	if worthWriting(stored, job, now, r.Schedule.StatusRefreshInterval) {
 		if written, err := r.write(ctx, stored, job); err != nil || !written {

@@ -82,7 +82,7 @@ func TestRecord(t *testing.T) {
 		for _, outcome := range []v1alpha1.Outcome{"Succeeded", "NotFound"} {
 			job := newJob(read(answering("RUNNING")), func(job *v1alpha1.DLIJob) { job.Status.Outcome = outcome })
 			before := job.Status.DeepCopy()
-			recordResult(job, &poller.Result{Listed: true, Status: answering("RUNNING"), At: noon.Add(time.Hour)}, time.Minute)
+			recordResult(job, &poller.Result{Listed: true, Status: answering("RUNNING"), ArrivedAt: noon.Add(time.Hour)}, time.Minute)
 			if diff := cmp.Diff(before, &job.Status); diff != "" {
 				t.Error(diff)
 			}
@@ -150,7 +150,7 @@ func TestRecord(t *testing.T) {
 			}
 		})
 		job := newJob(read(wide))
-		deriveConditions(job, poller.Progress{}, noon, stallAfter)
+		deriveConditions(job, poller.JobTimes{}, noon, stallAfter)
 		if size := wireSize(job); size > 256<<10 {
 			t.Errorf("the object has %d bytes", size)
 		}
@@ -159,7 +159,7 @@ func TestRecord(t *testing.T) {
 		}
 		again := job.DeepCopy()
 		recordStatus(again, wide, noon)
-		deriveConditions(again, poller.Progress{}, noon, stallAfter)
+		deriveConditions(again, poller.JobTimes{}, noon, stallAfter)
 		if worthWriting(job, again, noon, time.Minute) {
 			t.Error("the same response is written again")
 		}
@@ -174,7 +174,7 @@ func TestRecord(t *testing.T) {
 				a.Columns[i] = dli.Column{Name: long, Type: long}
 			}
 		})))
-		deriveConditions(job, poller.Progress{Run: poller.Run{}}, noon, stallAfter)
+		deriveConditions(job, poller.JobTimes{Failures: poller.FailureStreak{}}, noon, stallAfter)
 		status := job.Status
 		for text, limit := range map[string]int{
 			status.Message: 4096, status.Error.Message: 4096, status.Statement: 4096, status.Owner: 256, status.JobType: 64, status.ResultPath: 1024,
@@ -196,13 +196,13 @@ func TestRecord(t *testing.T) {
 func TestRecordResult(t *testing.T) {
 	t.Run("does not count the time until it is stored as confirmation", func(t *testing.T) {
 		job := newJob()
-		result := &poller.Result{Failure: &connection.Failure{Reason: "JobNotFound", Message: "because"}, At: noon}
-		result.Run = poller.Run{Failures: 3, Reason: "JobNotFound", NotFound: 3, NotFoundSince: noon.Add(-time.Minute)}
+		result := &poller.Result{Failure: &connection.Failure{Reason: "JobNotFound", Message: "because"}, ArrivedAt: noon}
+		result.Failures = poller.FailureStreak{Count: 3, Reason: "JobNotFound", NotFound: 3, NotFoundSince: noon.Add(-time.Minute)}
 		recordResult(job, result, 2*time.Minute)
 		if job.IsCompleted() {
 			t.Error("three responses within a minute are believed")
 		}
-		result.At = noon.Add(time.Minute)
+		result.ArrivedAt = noon.Add(time.Minute)
 		recordResult(job, result, 2*time.Minute)
 		if job.Status.Outcome != "NotFound" {
 			t.Errorf("three responses over two minutes are not believed: %+v", job.Status)
@@ -214,7 +214,7 @@ func TestRecordFailure(t *testing.T) {
 	t.Run("keeps the rest of the status", func(t *testing.T) {
 		job := newJob(read(answering("RUNNING", func(a *dli.JobStatus) { a.ResultCount = ptr.To[int64](4) })))
 		before := job.Status.DeepCopy()
-		recordFailure(job, &connection.Failure{Reason: "ServerError", Message: "HTTP 502"}, poller.Run{Failures: 1}, noon, time.Minute)
+		recordFailure(job, &connection.Failure{Reason: "ServerError", Message: "HTTP 502"}, poller.FailureStreak{Count: 1}, noon, time.Minute)
 		if diff := cmp.Diff(before, &job.Status, cmpopts.IgnoreFields(v1alpha1.DLIJobStatus{}, "Conditions")); diff != "" {
 			t.Error(diff)
 		}
@@ -222,8 +222,8 @@ func TestRecordFailure(t *testing.T) {
 
 	t.Run("does not let NotFound change an outcome", func(t *testing.T) {
 		job := newJob(read(answering("FINISHED")))
-		recordFailure(job, &connection.Failure{Reason: "JobNotFound"}, poller.Run{NotFound: 9, NotFoundSince: noon.Add(-time.Hour)}, noon, time.Minute)
-		deriveConditions(job, poller.Progress{Run: poller.Run{}}, noon, stallAfter)
+		recordFailure(job, &connection.Failure{Reason: "JobNotFound"}, poller.FailureStreak{NotFound: 9, NotFoundSince: noon.Add(-time.Hour)}, noon, time.Minute)
+		deriveConditions(job, poller.JobTimes{Failures: poller.FailureStreak{}}, noon, stallAfter)
 		if want := "Ready=True/JobFinished Succeeded=True/JobFinished Completed=True/JobFinished Synced=True/PollSucceeded"; row(job) != want {
 			t.Errorf("\n got %s\nwant %s", row(job), want)
 		}
@@ -231,13 +231,13 @@ func TestRecordFailure(t *testing.T) {
 
 	t.Run("ignores a new request ID", func(t *testing.T) {
 		job := newJob()
-		recordFailure(job, &connection.Failure{Reason: "ServerError", Message: "HTTP 502", RequestID: "r1"}, poller.Run{}, noon, time.Minute)
+		recordFailure(job, &connection.Failure{Reason: "ServerError", Message: "HTTP 502", RequestID: "r1"}, poller.FailureStreak{}, noon, time.Minute)
 		before := job.Status.DeepCopy()
-		recordFailure(job, &connection.Failure{Reason: "ServerError", Message: "HTTP 502", RequestID: "r2"}, poller.Run{}, noon, time.Minute)
+		recordFailure(job, &connection.Failure{Reason: "ServerError", Message: "HTTP 502", RequestID: "r2"}, poller.FailureStreak{}, noon, time.Minute)
 		if diff := cmp.Diff(before, &job.Status); diff != "" {
 			t.Error(diff)
 		}
-		recordFailure(job, &connection.Failure{Reason: "ServerError", Message: "HTTP 503", RequestID: "r3"}, poller.Run{}, noon, time.Minute)
+		recordFailure(job, &connection.Failure{Reason: "ServerError", Message: "HTTP 503", RequestID: "r3"}, poller.FailureStreak{}, noon, time.Minute)
 		if diff := cmp.Diff(before, &job.Status); diff != "" {
 			t.Errorf("another time or number in the text is not ignored: %s", diff)
 		}

@@ -30,11 +30,11 @@ import (
 // deadlineOf is when the job must have ended, by the monotonic clock of this
 // process, because other clocks differ and jump. Without a deadline it is far in
 // the future.
-func deadlineOf(job *v1alpha1.DLIJob, progress poller.Progress) time.Time {
+func deadlineOf(job *v1alpha1.DLIJob, progress poller.JobTimes) time.Time {
 	allowed, ok := durationOf(job.Spec.ActiveDeadlineSeconds)
-	since := progress.Began
+	since := progress.Started
 	if since.IsZero() {
-		since = progress.Seen
+		since = progress.FirstSeen
 	}
 	if !ok || since.IsZero() {
 		return farFuture
@@ -73,14 +73,14 @@ func expiryOf(job *v1alpha1.DLIJob, recorded time.Time) time.Time {
 
 // nextCheck is the time from now until the next deadline, end of a grace period or
 // TTL; 0 if there is none.
-func nextCheck(job *v1alpha1.DLIJob, progress poller.Progress, recorded, now time.Time, stallAfter time.Duration) time.Duration {
+func nextCheck(job *v1alpha1.DLIJob, progress poller.JobTimes, recorded, now time.Time, stallAfter time.Duration) time.Duration {
 	next := farFuture
 	consider := func(at time.Time) {
 		if at.After(now) && at.Before(next) {
 			next = at
 		}
 	}
-	switch since := progress.Run.UnreadableSince; {
+	switch since := progress.Failures.UnreadableSince; {
 	case job.IsCompleted():
 		consider(expiryOf(job, recorded))
 	case job.Spec.Suspend:

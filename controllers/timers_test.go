@@ -34,14 +34,14 @@ func TestDeadline(t *testing.T) {
 	began, seen := noon.Add(-time.Minute), noon.Add(-time.Hour)
 	for name, test := range map[string]struct {
 		job      *v1alpha1.DLIJob
-		progress poller.Progress
+		progress poller.JobTimes
 		want     time.Time
 	}{
-		"none":                      {newJob(), poller.Progress{Began: began, Seen: seen}, farFuture},
-		"from the start of the job": {within(90), poller.Progress{Began: began, Seen: seen}, noon.Add(30 * time.Second)},
-		"from the creation of the DLIJob otherwise": {within(90), poller.Progress{Seen: seen}, seen.Add(90 * time.Second)},
-		"beyond the range of time":                  {within(math.MaxInt64), poller.Progress{Began: began}, farFuture},
-		"of a job that is not watched":              {within(1), poller.Progress{}, farFuture},
+		"none":                      {newJob(), poller.JobTimes{Started: began, FirstSeen: seen}, farFuture},
+		"from the start of the job": {within(90), poller.JobTimes{Started: began, FirstSeen: seen}, noon.Add(30 * time.Second)},
+		"from the creation of the DLIJob otherwise": {within(90), poller.JobTimes{FirstSeen: seen}, seen.Add(90 * time.Second)},
+		"beyond the range of time":                  {within(math.MaxInt64), poller.JobTimes{Started: began}, farFuture},
+		"of a job that is not watched":              {within(1), poller.JobTimes{}, farFuture},
 	} {
 		t.Run(name, func(t *testing.T) {
 			if got := deadlineOf(test.job, test.progress); !got.Equal(test.want) {
@@ -55,16 +55,16 @@ func TestNextCheck(t *testing.T) {
 	ttl := func(job *v1alpha1.DLIJob) { job.Spec.TTLSecondsAfterFinished = ptr.To[int32](60) }
 	for name, test := range map[string]struct {
 		job      *v1alpha1.DLIJob
-		progress poller.Progress
+		progress poller.JobTimes
 		want     time.Duration
 	}{
-		"nothing is due":              {newJob(), poller.Progress{Seen: noon}, 0},
-		"a deadline":                  {newJob(func(job *v1alpha1.DLIJob) { job.Spec.ActiveDeadlineSeconds = ptr.To[int64](10) }), poller.Progress{Seen: noon}, 10 * time.Second},
-		"the end of a grace period":   {newJob(), poller.Progress{Run: blocked(time.Minute)}, stallAfter - time.Minute},
-		"a grace period that is over": {newJob(), poller.Progress{Run: blocked(time.Hour)}, 0},
-		"a TTL":                       {newJob(read(answering("FINISHED")), ttl), poller.Progress{}, 50 * time.Second},
-		"a TTL of a running job":      {newJob(read(answering("RUNNING")), ttl), poller.Progress{Seen: noon}, 0},
-		"nothing for a suspended job": {newJob(func(job *v1alpha1.DLIJob) { job.Spec.Suspend, job.Spec.ActiveDeadlineSeconds = true, ptr.To[int64](10) }), poller.Progress{}, 0},
+		"nothing is due":              {newJob(), poller.JobTimes{FirstSeen: noon}, 0},
+		"a deadline":                  {newJob(func(job *v1alpha1.DLIJob) { job.Spec.ActiveDeadlineSeconds = ptr.To[int64](10) }), poller.JobTimes{FirstSeen: noon}, 10 * time.Second},
+		"the end of a grace period":   {newJob(), poller.JobTimes{Failures: blocked(time.Minute)}, stallAfter - time.Minute},
+		"a grace period that is over": {newJob(), poller.JobTimes{Failures: blocked(time.Hour)}, 0},
+		"a TTL":                       {newJob(read(answering("FINISHED")), ttl), poller.JobTimes{}, 50 * time.Second},
+		"a TTL of a running job":      {newJob(read(answering("RUNNING")), ttl), poller.JobTimes{FirstSeen: noon}, 0},
+		"nothing for a suspended job": {newJob(func(job *v1alpha1.DLIJob) { job.Spec.Suspend, job.Spec.ActiveDeadlineSeconds = true, ptr.To[int64](10) }), poller.JobTimes{}, 0},
 	} {
 		t.Run(name, func(t *testing.T) {
 			if got := nextCheck(test.job, test.progress, noon.Add(-10*time.Second), noon, stallAfter); got != test.want {

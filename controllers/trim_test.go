@@ -32,7 +32,7 @@ func TestTrim(t *testing.T) {
 	// Two decodings of the same JSON share no lastWrite.
 	decoded := func() *v1alpha1.DLIJob {
 		job := newJob(read(answering(string([]byte("RUNNING")))))
-		deriveConditions(job, poller.Progress{}, noon, stallAfter)
+		deriveConditions(job, poller.JobTimes{}, noon, stallAfter)
 		job.ManagedFields = []metav1.ManagedFieldsEntry{{Manager: "kubectl"}}
 		job.Annotations = map[string]string{corev1.LastAppliedConfigAnnotation: "{}", v1alpha1.PollRequestedAtAnnotation: "1"}
 		return job

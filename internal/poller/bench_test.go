@@ -95,12 +95,12 @@ func BenchmarkPoll(b *testing.B) {
 	}
 	p.look(b.Context())
 	for _, t := range targets {
-		p.Stored(t.Key, p.Newest(t.Key))
+		p.Stored(t.Key, p.Latest(t.Key))
 	}
 	runtime.GC()
 	runtime.GC()
 	runtime.ReadMemStats(&after)
-	if p.lines[targets[0].Connection].turns < n {
+	if p.queues[targets[0].Connection].turns < n {
 		b.Fatal("not all were polled")
 	}
 	for b.Loop() {

@@ -22,6 +22,8 @@ import (
 
 	"k8s.io/apimachinery/pkg/types"
 
+	"github.com/dli-operator/dli-operator/api/v1alpha1"
+
 	"github.com/dli-operator/dli-operator/internal/connection"
 	"github.com/dli-operator/dli-operator/internal/dli"
 )
@@ -32,17 +34,17 @@ type Target struct {
 	Key   types.NamespacedName
 	UID   types.UID
 	JobID string
-	// Connection is the connection to use. If it is nil, Why says why there is none.
+	// Connection is the connection to use. If it is nil, Failure says why there is none.
 	Connection *connection.Connection
-	Why        *connection.Failure
+	Failure    *connection.Failure
 	// Interval is a fixed time between two polls; 0 for the adaptive one.
 	Interval time.Duration
 	// ReportProgress is set if the percentage is wanted.
 	ReportProgress bool
-	// Request identifies a request for one immediate poll; "" if there is none. Once
+	// PollRequest identifies a request for one immediate poll; "" if there is none. Completed
 	// is set if nothing else makes the job due, because it has ended.
-	Request string
-	Once    bool
+	PollRequest string
+	Completed   bool
 	// Known is what is known about a job that the poller has not seen before.
 	Known Known
 }
@@ -56,22 +58,22 @@ type Known struct {
 	// Age is how long the DLIJob has existed, and Running how long the job has been
 	// running; 0 if unknown.
 	Age, Running time.Duration
-	// Run is the current run of failed polls.
-	Run Run
-	// Percent is how much of the job is done; nil if unknown.
-	Percent *int32
+	// Failures is the current streak of failed polls.
+	Failures FailureStreak
+	// Progress is how much of the job is done; nil if unknown.
+	Progress *int32
 }
 
-// Progress is what the poller knows about a job between two results.
-type Progress struct {
-	// Run is the current run of failed polls.
-	Run Run
-	// Began is when the job started to run, and Seen when the DLIJob was created, by
-	// the monotonic clock of this process. Began is zero if unknown.
-	Began, Seen time.Time
-	// Percent is how much of the job is done; nil unless it runs and that is known and
+// JobTimes is what the poller knows about a job between two results.
+type JobTimes struct {
+	// Failures is the current streak of failed polls.
+	Failures FailureStreak
+	// Started is when the job started to run, and FirstSeen when the DLIJob was created, by
+	// the monotonic clock of this process. Started is zero if unknown.
+	Started, FirstSeen time.Time
+	// Progress is how much of the job is done; nil unless it runs and that is known and
 	// wanted.
-	Percent *int32
+	Progress *int32
 }
 
 // Result is a result for a job that is to be stored.
@@ -81,42 +83,42 @@ type Result struct {
 	Status  *dli.JobStatus
 	Listed  bool
 	Failure *connection.Failure
-	// At is when it arrived.
-	At time.Time
-	// Request is the Target.Request that caused the poll; "" if none did, or if the
+	// ArrivedAt is when it arrived.
+	ArrivedAt time.Time
+	// PollRequest is the Target.PollRequest that caused the poll; "" if none did, or if the
 	// job was not polled.
-	Request string
-	Progress
+	PollRequest string
+	JobTimes
 	// Ended is set if the job was seen active before, and has now ended.
 	Ended bool
 }
 
 // watched is the part of a target that is kept: Known only counts at first.
 type watched struct {
-	Key        types.NamespacedName
-	UID        types.UID
-	JobID      string
-	Connection *connection.Connection
-	Why        *connection.Failure
-	Interval   time.Duration
-	Percent    bool
-	Request    string
-	Once       bool
+	Key         types.NamespacedName
+	UID         types.UID
+	JobID       string
+	Connection  *connection.Connection
+	Failure     *connection.Failure
+	Interval    time.Duration
+	Percent     bool
+	PollRequest string
+	Completed   bool
 }
 
 func (t Target) watched() watched {
-	return watched{t.Key, t.UID, t.JobID, t.Connection, t.Why, t.Interval, t.ReportProgress, t.Request, t.Once}
+	return watched{t.Key, t.UID, t.JobID, t.Connection, t.Failure, t.Interval, t.ReportProgress, t.PollRequest, t.Completed}
 }
 
 // job is a target and its state. The poller's lock guards it.
 type job struct {
 	target   watched
-	progress Progress
-	line     *line // of its connection; nil while it has none
+	progress JobTimes
+	queue    *queue // of its connection; nil while it has none
 
 	// due is when it is to be polled next.
 	due time.Time
-	// heap is where it waits, at index: in later until it is due, then in its line;
+	// heap is where it waits, at index: in later until it is due, then in its queue;
 	// nil while it is being polled, or is not to be polled.
 	heap  *jobHeap
 	index int
@@ -168,20 +170,20 @@ type listing struct {
 }
 
 // wasWell reports whether the last poll of the job succeeded and showed it active.
-func (j *job) wasWell() bool { return j.active && j.progress.Run.Reason == "" }
+func (j *job) wasWell() bool { return j.active && j.progress.Failures.Reason == "" }
 
 // isFresh reports whether the job was never polled, also not before a restart.
 func (j *job) isFresh() bool { return !j.isFailing() && j.lastAsked.IsZero() }
 
 // isFailing reports whether the last poll of the job failed.
-func (j *job) isFailing() bool { return j.progress.Run.Failures > 0 }
+func (j *job) isFailing() bool { return j.progress.Failures.Count > 0 }
 
 // failedFor is the reason why the last poll of the job failed; "" if it did not.
 func (j *job) failedFor() string {
 	if !j.isFailing() {
 		return ""
 	}
-	return j.progress.Run.Reason
+	return j.progress.Failures.Reason
 }
 
 // jobHeap is a heap of jobs, with the one that is due first at the top.
@@ -230,4 +232,50 @@ func (j *job) leave() {
 func (j *job) enter(h *jobHeap) {
 	j.leave()
 	heap.Push(h, j)
+}
+
+// FailureStreak describes the consecutive failed polls of one job; the zero value is none.
+type FailureStreak struct {
+	// Count counts the failed polls, and Reason is that of the latest failure.
+	Count  int
+	Reason string
+	// NotFound counts the latest consecutive responses that DLI has no such job, and
+	// NotFoundSince is the time of the first.
+	NotFound      int
+	NotFoundSince time.Time
+	// UnreadableSince is since when user action has been required; zero if it is not.
+	UnreadableSince time.Time
+}
+
+// after returns the run with one more failed poll, at now.
+func (r FailureStreak) after(f *connection.Failure, now time.Time) FailureStreak {
+	r.Count++
+	if f.Reason == v1alpha1.ReasonJobNotFound {
+		if r.NotFound == 0 {
+			r.NotFoundSince = now
+		}
+		r.NotFound++
+	} else {
+		r.NotFound, r.NotFoundSince = 0, time.Time{}
+	}
+	return r.held(f, now)
+}
+
+// held returns the run with a failure without a poll of this job: it counts towards
+// UnreadableSince, but not as a failed poll.
+func (r FailureStreak) held(f *connection.Failure, now time.Time) FailureStreak {
+	r.Reason = f.Reason
+	switch {
+	case !f.NeedsAction():
+		r.UnreadableSince = time.Time{}
+	case r.UnreadableSince.IsZero():
+		r.UnreadableSince = now
+	}
+	return r
+}
+
+// ConfirmsNotFound reports whether NotFound is confirmed at now: a job that was just
+// submitted may not be readable yet, so one response is not enough.
+func (r FailureStreak) ConfirmsNotFound(now time.Time, after time.Duration) bool {
+	return r.NotFound >= 3 && now.Sub(r.NotFoundSince) >= after
 }

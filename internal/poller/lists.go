@@ -31,12 +31,12 @@ import (
 func (j *job) isListed(now time.Time) bool {
 	return j.active && j.state != dli.StateUnrecognized && j.wasWell() && !j.isFailing() &&
 		j.told.any && j.told.reason == "" && !j.listing.askBy.IsZero() &&
-		j.target.Interval == 0 && !j.target.Once && !now.Before(j.listing.hiddenUntil)
+		j.target.Interval == 0 && !j.target.Completed && !now.Before(j.listing.hiddenUntil)
 }
 
 // beginRound starts a round if one is due and it saves requests, and reports whether
 // it did.
-func (p *Poller) beginRound(l *line, now time.Time) bool {
+func (p *Poller) beginRound(l *queue, now time.Time) bool {
 	s, every := &l.sweep, p.config.Schedule.ListInterval
 	if every <= 0 || s.round != nil || now.Before(s.nextAt) {
 		return false
@@ -84,7 +84,7 @@ func (p *Poller) beginRound(l *line, now time.Time) bool {
 }
 
 // askPage requests a page, which its connection has just admitted.
-func (p *Poller) askPage(ctx context.Context, l *line, now time.Time) {
+func (p *Poller) askPage(ctx context.Context, l *queue, now time.Time) {
 	s := &l.sweep
 	r := s.round
 	request := l.conn.Begin(now, "", s.failedFor, connection.Anyone)
@@ -115,7 +115,7 @@ func (p *Poller) askPage(ctx context.Context, l *line, now time.Time) {
 }
 
 // pageFailed ends a round because a page could not be read, at now.
-func (p *Poller) pageFailed(l *line, f *connection.Failure, now time.Time) {
+func (p *Poller) pageFailed(l *queue, f *connection.Failure, now time.Time) {
 	s := &l.sweep
 	s.failures++
 	s.failedFor = f.Reason
@@ -132,13 +132,13 @@ func (p *Poller) pageFailed(l *line, f *connection.Failure, now time.Time) {
 }
 
 // distrust stops the use of unreliable lists for a while.
-func (p *Poller) distrust(l *line, why string, now time.Time) {
+func (p *Poller) distrust(l *queue, why string, now time.Time) {
 	l.sweep.rest(now.Add(restMax))
 	l.conn.NoteLists("lists of its jobs are unreliable, so each job is polled individually: " + why)
 }
 
 // pageCame handles a page that was requested at asked and arrived at now.
-func (p *Poller) pageCame(ctx context.Context, l *line, came page, list *dli.JobList, options dli.ListOptions, asked, now time.Time) {
+func (p *Poller) pageCame(ctx context.Context, l *queue, came page, list *dli.JobList, options dli.ListOptions, asked, now time.Time) {
 	s := &l.sweep
 	r := s.round
 	part := &r.parts[came.part]
@@ -181,7 +181,7 @@ func (p *Poller) pageCame(ctx context.Context, l *line, came page, list *dli.Job
 }
 
 // rowCame handles a row of a list that was requested at asked and arrived at now.
-func (p *Poller) rowCame(ctx context.Context, l *line, r *round, row *dli.JobRow, date, asked, now time.Time) {
+func (p *Poller) rowCame(ctx context.Context, l *queue, r *round, row *dli.JobRow, date, asked, now time.Time) {
 	id := strings.ToLower(row.JobID)
 	if ended, known := l.sweep.ended[id]; known && asked.Sub(ended) > maxLag {
 		p.config.Recorder.ListDiffered()
@@ -195,7 +195,7 @@ func (p *Poller) rowCame(ctx context.Context, l *line, r *round, row *dli.JobRow
 	for ; i >= 0; i = r.entries[i].next {
 		j := r.entries[i].job
 		// A later poll knows more.
-		if j.line != l || j.asking || !asked.After(j.lastAsked) || j.state != row.State || !j.isListed(now) {
+		if j.queue != l || j.asking || !asked.After(j.lastAsked) || j.state != row.State || !j.isListed(now) {
 			continue
 		}
 		r.entries[i].seen = true
@@ -213,11 +213,11 @@ func (p *Poller) listed(j *job, row *dli.JobRow, date, now time.Time) {
 		InputRowCount: row.InputRowCount, BadRowCount: row.BadRowCount, ResultCount: row.ResultCount, InputBytes: row.InputBytes,
 	}
 	if running, known := runningAt(a, now); known {
-		j.progress.Began = now.Add(-running)
+		j.progress.Started = now.Add(-running)
 	}
 	// A result that is not stored yet has more than a row, so it is kept.
 	if j.result == nil && j.told.listed(row, now, p.config.Schedule.StatusRefreshInterval) {
-		p.deliver(j, Result{Status: a, Listed: true, At: now})
+		p.deliver(j, Result{Status: a, Listed: true, ArrivedAt: now})
 	}
 	if j.wantsPoll() || !now.Before(j.listing.askBy) {
 		return
@@ -227,7 +227,7 @@ func (p *Poller) listed(j *job, row *dli.JobRow, date, now time.Time) {
 }
 
 // endRound polls the jobs that a round did not show, once every page has arrived.
-func (p *Poller) endRound(l *line, now time.Time) {
+func (p *Poller) endRound(l *queue, now time.Time) {
 	s := &l.sweep
 	r := s.round
 	if !r.isWhole() {
@@ -240,7 +240,7 @@ func (p *Poller) endRound(l *line, now time.Time) {
 	s.rest(onTick(r.began, p.config.Schedule.ListInterval))
 	for _, entry := range r.entries {
 		j := entry.job
-		if entry.seen || j.line != l || j.asking || !j.lastAsked.Before(r.began) || !j.isListed(now) {
+		if entry.seen || j.queue != l || j.asking || !j.lastAsked.Before(r.began) || !j.isListed(now) {
 			continue
 		}
 		j.listing.missed = true
@@ -253,7 +253,7 @@ func (p *Poller) endRound(l *line, now time.Time) {
 // compare checks the state that a status call returned at now against what lists have
 // shown.
 func (p *Poller) compare(j *job, state dli.State, now time.Time) {
-	missed, s := j.listing.missed, &j.line.sweep
+	missed, s := j.listing.missed, &j.queue.sweep
 	j.listing.missed = false
 	switch {
 	case hasEnded(state):
@@ -277,7 +277,7 @@ func (p *Poller) compare(j *job, state dli.State, now time.Time) {
 	}
 	s.alarms++
 	if s.alarms > max(minAlarms-1, s.watched/alarmShare) {
-		p.distrust(j.line, "active jobs are missing from them", now)
+		p.distrust(j.queue, "active jobs are missing from them", now)
 		s.alarms = 0
 	}
 }

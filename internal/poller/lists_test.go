@@ -262,7 +262,7 @@ func checkProject(o *operator, p *project, bound func(end time.Time) time.Durati
 				continue
 			}
 			switch ended := hasEnded(s.Status.State); {
-			case ended && (s.Listed || s.At.Before(l.end)):
+			case ended && (s.Listed || s.ArrivedAt.Before(l.end)):
 				o.Errorf("%s: an end that the status call did not report", l.id)
 			case ended && seen.IsZero():
 				seen = s.at

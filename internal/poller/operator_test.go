@@ -167,7 +167,7 @@ func (o *operator) reconcile(name string) {
 			if err != nil {
 				o.Error(err)
 			}
-			o.poller.Wake(conn)
+			o.poller.WakeConnection(conn)
 			o.write(key, conn.Rejections(time.Now()))
 			select {
 			case <-changed:
@@ -194,7 +194,7 @@ func (o *operator) store() {
 		}
 		o.mu.Unlock()
 		for _, key := range keys {
-			if result := o.poller.Newest(key); writable && result != nil {
+			if result := o.poller.Latest(key); writable && result != nil {
 				o.poller.Stored(key, result)
 				o.mu.Lock()
 				o.stored[key.Name] = append(o.stored[key.Name], stored{result, time.Now()})
@@ -212,7 +212,7 @@ func (o *operator) watch(connection string, interval time.Duration, jobs ...stri
 	for _, job := range jobs {
 		o.change(job, func(t *Target) {
 			*t = Target{Key: key(job), UID: types.UID(job), JobID: job, Interval: interval}
-			t.Connection, t.Why = o.find(connection)
+			t.Connection, t.Failure = o.find(connection)
 		})
 	}
 }
@@ -239,7 +239,7 @@ func (o *operator) find(name string) (*connection.Connection, *connection.Failur
 // refind polls all jobs through the current connection with a name.
 func (o *operator) refind(name string) {
 	for _, t := range o.targets {
-		o.change(t.JobID, func(t *Target) { t.Connection, t.Why = o.find(name) })
+		o.change(t.JobID, func(t *Target) { t.Connection, t.Failure = o.find(name) })
 	}
 }
 

@@ -14,8 +14,6 @@ See the License for the specific language governing permissions and
 limitations under the License.
 */
 
-// Package poller polls the status of jobs from DLI: it knows when each job is due,
-// and keeps each result until it is stored.
 package poller
 
 import (
@@ -65,15 +63,15 @@ type Config struct {
 type Poller struct {
 	config Config
 
-	mu    sync.Mutex
-	jobs  map[types.NamespacedName]*job
-	lines map[*connection.Connection]*line
+	mu     sync.Mutex
+	jobs   map[types.NamespacedName]*job
+	queues map[*connection.Connection]*queue
 	// later are the jobs that are not due yet.
 	later jobHeap
-	// inFlight counts the requests in flight; starved are the lines that could not
-	// send one because of those of other lines.
+	// inFlight counts the requests in flight; starved are the queues that could not
+	// send one because of those of other queues.
 	inFlight int
-	starved  map[*line]struct{}
+	starved  map[*queue]struct{}
 	// wakeAt is when the loop runs next, and beat when it last ran.
 	wakeAt, beat time.Time
 
@@ -89,8 +87,8 @@ func New(config Config) *Poller {
 	return &Poller{
 		config:  config,
 		jobs:    map[types.NamespacedName]*job{},
-		lines:   map[*connection.Connection]*line{},
-		starved: map[*line]struct{}{},
+		queues:  map[*connection.Connection]*queue{},
+		starved: map[*queue]struct{}{},
 		wake:    make(chan struct{}, 1),
 	}
 }
@@ -135,7 +133,7 @@ func (p *Poller) Healthy(now time.Time) error {
 func (p *Poller) Waiting(connection types.NamespacedName) (waiting int) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	for conn, l := range p.lines {
+	for conn, l := range p.queues {
 		if conn.Key == connection {
 			waiting += l.size()
 		}
@@ -143,19 +141,19 @@ func (p *Poller) Waiting(connection types.NamespacedName) (waiting int) {
 	return waiting
 }
 
-// serveDue moves the jobs that are due at now into their lines, polls those that are
+// serveDue moves the jobs that are due at now into their queues, polls those that are
 // admitted, and returns when to run again.
 func (p *Poller) serveDue(ctx context.Context, now time.Time) time.Time {
 	for top := p.later.top(); top != nil && !top.due.After(now); top = p.later.top() {
-		top.line.resume(top)
-		top.enter(top.line.heapOf(top))
-		top.line.arrived = append(top.line.arrived, top)
+		top.queue.resume(top)
+		top.enter(top.queue.heapOf(top))
+		top.queue.arrived = append(top.queue.arrived, top)
 	}
 	next := now.Add(heartbeat)
 	if top := p.later.top(); top != nil {
 		next = earlier(next, top.due)
 	}
-	for _, l := range p.lines {
+	for _, l := range p.queues {
 		begun := p.beginRound(l, now)
 		if begun || len(l.arrived) > 0 || l.changed || !l.wakeAt.IsZero() && !l.wakeAt.After(now) {
 			p.serve(ctx, l, now)
@@ -169,15 +167,15 @@ func (p *Poller) serveDue(ctx context.Context, now time.Time) time.Time {
 	return next
 }
 
-// serve polls the waiting jobs of a line that are admitted at now.
-func (p *Poller) serve(ctx context.Context, l *line, now time.Time) {
+// serve polls the waiting jobs of a queue that are admitted at now.
+func (p *Poller) serve(ctx context.Context, l *queue, now time.Time) {
 	if l.hold.on {
 		l.hold.on, l.hold.endedAt = false, connection.Sooner(l.wakeAt, now)
 	}
 	l.wakeAt, l.changed = time.Time{}, false
 	for !l.isEmpty() || l.wantsPage() {
 		if l.inFlight >= p.config.MaxRequests-p.inFlight {
-			// Arrived jobs are informed the next time that the line is served.
+			// Arrived jobs are informed the next time that the queue is served.
 			p.starved[l] = struct{}{}
 			return
 		}
@@ -201,9 +199,9 @@ func (p *Poller) serve(ctx context.Context, l *line, now time.Time) {
 	l.arrived = l.arrived[:0]
 }
 
-// holdBack reports for the waiting jobs of a line why they wait, where it should be
+// holdBack reports for the waiting jobs of a queue why they wait, where it should be
 // reported, and sets when to check again.
-func (p *Poller) holdBack(l *line, admission connection.Admission, now time.Time) {
+func (p *Poller) holdBack(l *queue, admission connection.Admission, now time.Time) {
 	l.hold.on, l.wakeAt = true, admission.Until
 	toAll := false
 	switch {
@@ -233,7 +231,7 @@ func (p *Poller) holdBack(l *line, admission connection.Admission, now time.Time
 		return
 	}
 	for _, j := range l.arrived {
-		if j.line == l && p.isWaiting(j) {
+		if j.queue == l && p.isWaiting(j) {
 			tell(j)
 		}
 	}
@@ -241,17 +239,17 @@ func (p *Poller) holdBack(l *line, admission connection.Admission, now time.Time
 
 // hold records why a job is not polled.
 func (p *Poller) hold(j *job, why *connection.Failure, now time.Time) {
-	j.progress.Run = j.progress.Run.held(why, now)
+	j.progress.Failures = j.progress.Failures.held(why, now)
 	if j.told.held(why) {
-		p.deliver(j, Result{Failure: why, At: now})
+		p.deliver(j, Result{Failure: why, ArrivedAt: now})
 	}
 }
 
-// isWaiting reports whether a job is due and waits in its line.
+// isWaiting reports whether a job is due and waits in its queue.
 func (p *Poller) isWaiting(j *job) bool { return j.heap != nil && j.heap != &p.later }
 
 // ask sends the request for a job that its connection has just admitted.
-func (p *Poller) ask(ctx context.Context, l *line, j *job, who connection.Who, now time.Time) {
+func (p *Poller) ask(ctx context.Context, l *queue, j *job, who connection.Who, now time.Time) {
 	request := l.conn.Begin(now, j.target.JobID, j.failedFor(), who)
 	if request == nil {
 		return // Next now says why
@@ -259,7 +257,7 @@ func (p *Poller) ask(ctx context.Context, l *line, j *job, who connection.Who, n
 	// Waiting for the connection does not count as lateness.
 	p.config.Recorder.PollLateness(max(0, min(now.Sub(j.due), now.Sub(l.hold.endedAt))))
 	j.leave()
-	j.asking, j.called, j.requested, j.lastAsked = true, false, j.target.Request, now
+	j.asking, j.called, j.requested, j.lastAsked = true, false, j.target.PollRequest, now
 	j.listing.askBy = now.Add(spread(p.config.Schedule.ListTrust*10/11, p.config.Jitter()))
 	failing := j.isFailing()
 	p.count(l, failing, 1)
@@ -267,7 +265,7 @@ func (p *Poller) ask(ctx context.Context, l *line, j *job, who connection.Who, n
 	p.requests.Go(func() { p.await(ctx, l, j, request, failing) })
 }
 
-func (p *Poller) count(l *line, failing bool, n int) {
+func (p *Poller) count(l *queue, failing bool, n int) {
 	p.inFlight += n
 	l.inFlight += n
 	if failing {
@@ -276,7 +274,7 @@ func (p *Poller) count(l *line, failing bool, n int) {
 }
 
 // await waits for the response to a request, and then serves other jobs.
-func (p *Poller) await(ctx context.Context, l *line, j *job, request *connection.Request, failing bool) {
+func (p *Poller) await(ctx context.Context, l *queue, j *job, request *connection.Request, failing bool) {
 	answer, failure, err := request.Do(ctx, p.config.Clock.Now)
 	now := p.config.Clock.Now()
 	p.mu.Lock()
@@ -286,8 +284,8 @@ func (p *Poller) await(ctx context.Context, l *line, j *job, request *connection
 		j.asking = false
 		switch {
 		case err != nil: // the operator is stopping
-		case j.line == nil: // the job no longer has a connection
-		case j.line != l && (failure != nil || j.line.conn.Key != l.conn.Key):
+		case j.queue == nil: // the job no longer has a connection
+		case j.queue != l && (failure != nil || j.queue.conn.Key != l.conn.Key):
 			// The job now uses another connection, about which this response says
 			// nothing. An edited object has a new connection, too; but a status is
 			// still valid for the job.
@@ -303,7 +301,7 @@ func (p *Poller) await(ctx context.Context, l *line, j *job, request *connection
 }
 
 // cameBack serves other jobs after a request has returned.
-func (p *Poller) cameBack(ctx context.Context, l *line, failure *connection.Failure, now time.Time) {
+func (p *Poller) cameBack(ctx context.Context, l *queue, failure *connection.Failure, now time.Time) {
 	p.noteHealth(l, failure, now)
 	if ctx.Err() != nil {
 		return
@@ -319,7 +317,7 @@ func (p *Poller) cameBack(ctx context.Context, l *line, failure *connection.Fail
 }
 
 // noteHealth calls Changed if the health of the connection has changed.
-func (p *Poller) noteHealth(l *line, failure *connection.Failure, now time.Time) {
+func (p *Poller) noteHealth(l *queue, failure *connection.Failure, now time.Time) {
 	health := l.conn.Health(now)
 	// Rejections are recorded even while the health stays the same.
 	rejected := failure != nil && failure.Reason == v1alpha1.ReasonCredentialsRejected

@@ -17,6 +17,7 @@ limitations under the License.
 package poller
 
 import (
+	"hash/maphash"
 	"slices"
 	"strings"
 	"time"
@@ -29,9 +30,9 @@ import (
 	"github.com/dli-operator/dli-operator/internal/text"
 )
 
-// Newest returns the latest result of a job that was not stored yet; nil if there is
+// Latest returns the latest result of a job that was not stored yet; nil if there is
 // none.
-func (p *Poller) Newest(key types.NamespacedName) *Result {
+func (p *Poller) Latest(key types.NamespacedName) *Result {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if j := p.jobs[key]; j != nil {
@@ -59,7 +60,7 @@ func (p *Poller) deliver(j *job, r Result) {
 // keep keeps a result until it is stored, and replaces an older one. A failure does
 // not replace the end of a job. It reports whether the result was kept.
 func (p *Poller) keep(j *job, r Result) bool {
-	r.Progress = j.progress
+	r.JobTimes = j.progress
 	if j.hasUnstoredEnd() {
 		if r.Status == nil {
 			return false
@@ -110,28 +111,28 @@ func compact(a *dli.JobStatus) *dli.JobStatus {
 
 // answered handles a status that arrived at now.
 func (p *Poller) answered(j *job, a *dli.JobStatus, now time.Time) {
-	failed := j.progress.Run
+	failed := j.progress.Failures
 	wasActive := j.active
 	ended := hasEnded(a.State)
 	p.compare(j, a.State, now)
-	j.progress.Run = Run{}
+	j.progress.Failures = FailureStreak{}
 	j.state, j.active = a.State, !ended
 	if !j.isRunning() {
-		j.progress.Percent = nil
+		j.progress.Progress = nil
 	}
 	if running, known := runningAt(a, now); known {
-		j.progress.Began = now.Add(-running)
+		j.progress.Started = now.Add(-running)
 	}
 	if j.told.answered(a, now, p.config.Schedule.StatusRefreshInterval) || j.requested != "" {
-		p.deliver(j, Result{Status: a, At: now, Request: j.requested, Ended: ended && wasActive})
+		p.deliver(j, Result{Status: a, ArrivedAt: now, PollRequest: j.requested, Ended: ended && wasActive})
 	}
-	if failed.Failures > 0 {
-		p.callOthers(j.line, failed.Reason, now)
+	if failed.Count > 0 {
+		p.callOthers(j.queue, failed.Reason, now)
 	}
 	switch {
 	case j.wantsPoll():
 		p.schedule(j, now)
-	case !ended && !j.target.Once:
+	case !ended && !j.target.Completed:
 		p.schedule(j, onTick(now, p.interval(j, now)))
 	}
 }
@@ -140,12 +141,12 @@ func (p *Poller) answered(j *job, a *dli.JobStatus, now time.Time) {
 func (p *Poller) failed(j *job, f *connection.Failure, now time.Time) {
 	wasWell := j.wasWell()
 	j.listing.missed = false
-	run := j.progress.Run.after(f, now)
-	j.progress.Run = run
+	run := j.progress.Failures.after(f, now)
+	j.progress.Failures = run
 	if j.told.failed(f, run, wasWell) {
-		p.deliver(j, Result{Failure: f, At: now, Request: j.requested})
+		p.deliver(j, Result{Failure: f, ArrivedAt: now, PollRequest: j.requested})
 	}
-	if j.target.Once && f.Reason == v1alpha1.ReasonJobNotFound {
+	if j.target.Completed && f.Reason == v1alpha1.ReasonJobNotFound {
 		return // DLI no longer has the ended job
 	}
 	if j.wantsPoll() {
@@ -154,9 +155,9 @@ func (p *Poller) failed(j *job, f *connection.Failure, now time.Time) {
 	}
 	wait := p.config.Schedule.retry(f, run, now, p.config.Jitter())
 	p.schedule(j, onTick(now, wait))
-	j.line.backOff(j)
+	j.queue.backOff(j)
 	if wait > healMax && f.RetryAfter <= healMax {
-		p.sendScout(j.line.backingOff[run.Reason], now)
+		p.sendScout(j.queue.backingOff[run.Reason], now)
 	}
 }
 
@@ -171,7 +172,7 @@ func (p *Poller) sendScout(same *alike, now time.Time) {
 	for j := range same.jobs {
 		if j.due.After(same.scoutAt) {
 			p.schedule(j, same.scoutAt)
-			j.line.backOff(j)
+			j.queue.backOff(j)
 		}
 		return
 	}
@@ -188,7 +189,7 @@ const (
 // callOthers immediately polls the jobs that back off for a reason that has just
 // ended for another job: so an outage reported by the service's own errors ends for
 // all of them when it ends for one.
-func (p *Poller) callOthers(l *line, reason string, now time.Time) {
+func (p *Poller) callOthers(l *queue, reason string, now time.Time) {
 	same := l.backingOff[reason]
 	if same == nil || !same.called.IsZero() && now.Sub(same.called) < callNext {
 		return
@@ -201,9 +202,9 @@ func (p *Poller) callOthers(l *line, reason string, now time.Time) {
 			p.schedule(j, now)
 		}
 	}
-	// Jobs that wait in line no longer wait as failing ones.
+	// Jobs that wait in queue no longer wait as failing ones.
 	for _, j := range slices.Clone(l.failing) {
-		if j.progress.Run.Reason == reason && mayCall(j) {
+		if j.progress.Failures.Reason == reason && mayCall(j) {
 			j.lastCalled, j.called = now, true
 			j.enter(l.heapOf(j))
 		}
@@ -218,9 +219,9 @@ func (p *Poller) interval(j *job, now time.Time) time.Duration {
 // running is how long a job has been running at now; if that is unknown or it does
 // not run yet, the time since it was first seen.
 func (j *job) running(now time.Time) time.Duration {
-	since := j.progress.Began
+	since := j.progress.Started
 	if since.IsZero() || j.state == dli.StateLaunching {
-		since = j.progress.Seen
+		since = j.progress.FirstSeen
 	}
 	return now.Sub(since)
 }
@@ -243,4 +244,131 @@ func runningAt(a *dli.JobStatus, now time.Time) (running time.Duration, known bo
 
 func hasEnded(s dli.State) bool {
 	return s == dli.StateFinished || s == dli.StateFailed || s == dli.StateCancelled
+}
+
+// told is what was last delivered for a job: enough to decide whether the next
+// result is news, and smaller than the result.
+type told struct {
+	// any is set if anything was delivered.
+	any bool
+	// reason and message are those of a failure; "" after a status.
+	reason, message string
+	// facts and figures are the digests of a status, duration is its duration, -1 for
+	// none, and at is when it was delivered.
+	facts, figures uint64
+	// row is the digest of the figures of the latest row of a list; 0 for none. Rows
+	// and status responses may have different figures.
+	row      uint64
+	duration time.Duration
+	at       time.Time
+}
+
+// answered reports whether a status that arrived at now is news, and remembers it if
+// it is. While a job runs, changes of figures are news at most once per refresh
+// interval, and a duration only after it grew by a quarter.
+func (t *told) answered(a *dli.JobStatus, now time.Time, refresh time.Duration) bool {
+	next := told{any: true, facts: factsOf(a), figures: figuresOf(a), row: t.row, duration: -1, at: now}
+	if a.Duration != nil {
+		next.duration = *a.Duration
+	}
+	moved := next.figures != t.figures || !nearly(t.duration, next.duration)
+	if t.any && t.reason == "" && t.facts == next.facts && (!moved || now.Sub(t.at) < refresh) {
+		return false
+	}
+	*t = next
+	return true
+}
+
+// listed reports whether a row of a list is news, as answered does, and remembers it
+// if it is.
+func (t *told) listed(row *dli.JobRow, now time.Time, refresh time.Duration) bool {
+	figures, duration := digest(row.InputRowCount, row.BadRowCount, row.ResultCount, row.InputBytes), t.duration
+	if row.Duration != nil {
+		duration = *row.Duration
+	}
+	if t.row == 0 {
+		// Differences between rows and status responses are not news.
+		t.row = figures
+	}
+	moved := figures != t.row || !nearly(t.duration, duration)
+	if !moved || now.Sub(t.at) < refresh {
+		return false
+	}
+	t.row, t.duration, t.at = figures, duration, now
+	return true
+}
+
+// failed reports whether a failure is news, and remembers it if it is. A single
+// temporary failure after a successful poll is not.
+func (t *told) failed(f *connection.Failure, run FailureStreak, wasWell bool) bool {
+	passing := !f.NeedsAction() && f.Reason != v1alpha1.ReasonJobNotFound
+	if passing && wasWell && run.Count == 1 {
+		return false
+	}
+	return t.held(f) || f.Reason == v1alpha1.ReasonJobNotFound
+}
+
+// held is failed for a job that was not polled.
+func (t *told) held(f *connection.Failure) bool {
+	if t.any && t.reason == f.Reason && t.message == f.Message {
+		return false
+	}
+	*t = told{any: true, reason: f.Reason, message: f.Message}
+	return true
+}
+
+// nearly is Nearly for durations, where -1 means none.
+func nearly(was, is time.Duration) bool {
+	if was < 0 || is < 0 {
+		return was == is
+	}
+	return Nearly(was, is)
+}
+
+// Nearly reports whether a duration, in any unit, is within a quarter of its previous
+// value: such a change alone is not news.
+func Nearly[T ~int64](was, is T) bool {
+	difference := is - was
+	return max(difference, -difference) <= was/4
+}
+
+var seed = maphash.MakeSeed()
+
+// factsOf is the digest of everything except the figures.
+func factsOf(a *dli.JobStatus) uint64 {
+	var h maphash.Hash
+	h.SetSeed(seed)
+	for _, text := range []string{
+		a.Status, a.JobType, a.JobMode, a.QueueName, a.Owner, a.DatabaseName, a.TableName, a.ResultPath, a.Statement,
+	} {
+		_, _ = h.WriteString(text)
+		_ = h.WriteByte(0)
+	}
+	maphash.WriteComparable(&h, a.StartTime.UnixMilli())
+	for _, column := range a.Columns {
+		maphash.WriteComparable(&h, column)
+	}
+	return h.Sum64()
+}
+
+// figuresOf is the digest of the figures that change while a job runs, except for its
+// duration, which always changes.
+func figuresOf(a *dli.JobStatus) uint64 {
+	var h maphash.Hash
+	h.SetSeed(seed)
+	_, _ = h.WriteString(a.Message)
+	maphash.WriteComparable(&h, digest(a.InputRowCount, a.BadRowCount, a.ResultCount, a.InputBytes))
+	return h.Sum64()
+}
+
+func digest(counts ...*int64) uint64 {
+	var h maphash.Hash
+	h.SetSeed(seed)
+	for _, n := range counts {
+		if n != nil {
+			maphash.WriteComparable(&h, *n)
+		}
+		_ = h.WriteByte(0)
+	}
+	return h.Sum64()
 }

@@ -96,14 +96,14 @@ func TestResults(t *testing.T) {
 			})
 			o.watch("a", 5*time.Second, "job")
 			o.run(2 * time.Second)
-			first := o.poller.Newest(key("job"))
+			first := o.poller.Latest(key("job"))
 			o.run(time.Hour)
-			newest := o.poller.Newest(key("job"))
+			newest := o.poller.Latest(key("job"))
 			if newest.Status.State != dli.StateFinished || !newest.Ended || len(o.asks) != 2 {
 				t.Errorf("after %d polls the result is %+v", len(o.asks), newest)
 			}
 			o.poller.Stored(key("job"), first)
-			if o.poller.Newest(key("job")) != newest {
+			if o.poller.Latest(key("job")) != newest {
 				t.Error("a newer result is dropped when an older one was stored")
 			}
 			o.watch("a", 5*time.Second, "job") // like after a conflict
@@ -131,8 +131,8 @@ func TestResults(t *testing.T) {
 			o.run(10 * time.Second)
 			o.poller.PollNow(key("job"))
 			o.run(time.Minute)
-			o.change("job", func(t *Target) { t.Connection, t.Why = o.find("none") })
-			if r := o.poller.Newest(key("job")); r.Status == nil || r.Status.State != dli.StateFinished || !r.Ended {
+			o.change("job", func(t *Target) { t.Connection, t.Failure = o.find("none") })
+			if r := o.poller.Latest(key("job")); r.Status == nil || r.Status.State != dli.StateFinished || !r.Ended {
 				t.Errorf("the result is %+v", r)
 			}
 		})
@@ -163,14 +163,14 @@ func TestResults(t *testing.T) {
 			since := time.Now().Add(-100 * time.Second)
 			o.change("job", func(target *Target) {
 				*target = Target{Key: key("job"), JobID: "job", Known: Known{
-					Run: Run{Failures: 1, Reason: v1alpha1.ReasonJobNotFound, NotFound: 2, NotFoundSince: since},
+					Failures: FailureStreak{Count: 1, Reason: v1alpha1.ReasonJobNotFound, NotFound: 2, NotFoundSince: since},
 				}}
-				target.Connection, target.Why = o.find("a")
+				target.Connection, target.Failure = o.find("a")
 			})
 			o.run(21 * time.Second)
 			r := o.storedOf("job")
-			if last := r[len(r)-1]; !last.Run.ConfirmsNotFound(last.At, 2*time.Minute) || !last.Run.NotFoundSince.Equal(since) {
-				t.Errorf("the run is %+v", last.Run)
+			if last := r[len(r)-1]; !last.Failures.ConfirmsNotFound(last.ArrivedAt, 2*time.Minute) || !last.Failures.NotFoundSince.Equal(since) {
+				t.Errorf("the run is %+v", last.Failures)
 			}
 		})
 	})

@@ -118,7 +118,7 @@ func (s Schedule) adaptive(j *job, now time.Time) time.Duration {
 }
 
 // retry returns the time until a job that could not be read is polled again.
-func (s Schedule) retry(f *connection.Failure, run Run, now time.Time, jitter float64) time.Duration {
+func (s Schedule) retry(f *connection.Failure, run FailureStreak, now time.Time, jitter float64) time.Duration {
 	var wait time.Duration
 	switch {
 	case f.Reason == v1alpha1.ReasonJobNotFound:
@@ -126,18 +126,18 @@ func (s Schedule) retry(f *connection.Failure, run Run, now time.Time, jitter fl
 	case f.NeedsAction():
 		wait = healMax
 	case f.Endpoint:
-		wait = exponential(retryMin, healMax, run.Failures)
+		wait = exponential(retryMin, healMax, run.Count)
 	case f.Kind == dli.KindSlow:
-		wait = exponential(slowMin, retryMax, run.Failures)
+		wait = exponential(slowMin, retryMax, run.Count)
 	default:
-		wait = exponential(retryMin, retryMax, run.Failures)
+		wait = exponential(retryMin, retryMax, run.Count)
 	}
 	return max(spread(wait, jitter), f.RetryAfter)
 }
 
 // confirmation returns the time until the next poll that may confirm that a job does
 // not exist: several polls in between, and the last one not before NotFoundAfter.
-func (s Schedule) confirmation(run Run, now time.Time) time.Duration {
+func (s Schedule) confirmation(run FailureStreak, now time.Time) time.Duration {
 	step := max(s.NotFoundAfter/4, time.Second)
 	left := s.NotFoundAfter - now.Sub(run.NotFoundSince)
 	if run.NotFound >= 2 && left > 0 {

@@ -53,7 +53,7 @@ func TestInterval(t *testing.T) {
 
 	t.Run("a launching job is as old as its DLIJob", func(t *testing.T) {
 		p := New(Config{Schedule: DefaultSchedule(), Jitter: func() float64 { return 0 }})
-		j := &job{state: dli.StateLaunching, progress: Progress{Seen: noon.Add(-time.Hour), Began: noon}}
+		j := &job{state: dli.StateLaunching, progress: JobTimes{FirstSeen: noon.Add(-time.Hour), Started: noon}}
 		if got := p.interval(j, noon); got != time.Minute {
 			t.Errorf("got %v", got)
 		}
@@ -106,23 +106,23 @@ func TestRetry(t *testing.T) {
 	of := func(reason string, kind dli.Kind) *connection.Failure {
 		return &connection.Failure{Reason: reason, Kind: kind}
 	}
-	gone := func(n int, ago time.Duration) Run {
-		return Run{Failures: n, NotFound: n, NotFoundSince: noon.Add(-ago)}
+	gone := func(n int, ago time.Duration) FailureStreak {
+		return FailureStreak{Count: n, NotFound: n, NotFoundSince: noon.Add(-ago)}
 	}
 	for name, test := range map[string]struct {
 		failure *connection.Failure
-		run     Run
+		run     FailureStreak
 		jitter  float64
 		want    time.Duration
 	}{
-		"a server error is retried after a second":            {failure: of("ServerError", dli.KindRetry), run: Run{Failures: 1}, want: time.Second},
-		"then after twice the time":                           {failure: of("ServerError", dli.KindRetry), run: Run{Failures: 2}, want: 2 * time.Second},
-		"an invalid response backs off in the same way":       {failure: of("InvalidResponse", dli.KindInvalid), run: Run{Failures: 4}, want: 8 * time.Second},
-		"up to five minutes":                                  {failure: of("InvalidResponse", dli.KindInvalid), run: Run{Failures: math.MaxInt}, want: 5 * time.Minute},
-		"a longer problem is retried later":                   {failure: of("ServerError", dli.KindSlow), run: Run{Failures: 1}, want: 30 * time.Second},
-		"an endpoint failure is retried soon":                 {failure: &connection.Failure{Reason: "EndpointUnreachable", Endpoint: true}, run: Run{Failures: 50}, jitter: 1, want: 26400 * time.Millisecond},
-		"the service's hint is a lower bound":                 {failure: &connection.Failure{Reason: "ServerError", Kind: dli.KindRetry, RetryAfter: 42 * time.Second}, run: Run{Failures: 1}, want: 42 * time.Second},
-		"a failure that requires user action is retried soon": {failure: of("PermissionDenied", dli.KindPermission), run: Run{Failures: 50}, jitter: 1, want: 26400 * time.Millisecond},
+		"a server error is retried after a second":            {failure: of("ServerError", dli.KindRetry), run: FailureStreak{Count: 1}, want: time.Second},
+		"then after twice the time":                           {failure: of("ServerError", dli.KindRetry), run: FailureStreak{Count: 2}, want: 2 * time.Second},
+		"an invalid response backs off in the same way":       {failure: of("InvalidResponse", dli.KindInvalid), run: FailureStreak{Count: 4}, want: 8 * time.Second},
+		"up to five minutes":                                  {failure: of("InvalidResponse", dli.KindInvalid), run: FailureStreak{Count: math.MaxInt}, want: 5 * time.Minute},
+		"a longer problem is retried later":                   {failure: of("ServerError", dli.KindSlow), run: FailureStreak{Count: 1}, want: 30 * time.Second},
+		"an endpoint failure is retried soon":                 {failure: &connection.Failure{Reason: "EndpointUnreachable", Endpoint: true}, run: FailureStreak{Count: 50}, jitter: 1, want: 26400 * time.Millisecond},
+		"the service's hint is a lower bound":                 {failure: &connection.Failure{Reason: "ServerError", Kind: dli.KindRetry, RetryAfter: 42 * time.Second}, run: FailureStreak{Count: 1}, want: 42 * time.Second},
+		"a failure that requires user action is retried soon": {failure: of("PermissionDenied", dli.KindPermission), run: FailureStreak{Count: 50}, jitter: 1, want: 26400 * time.Millisecond},
 		"the first NotFound":                                  {failure: of("JobNotFound", dli.KindNotFound), run: gone(1, 0), want: 30 * time.Second},
 		"the NotFound that may confirm":                       {failure: of("JobNotFound", dli.KindNotFound), run: gone(4, 110*time.Second), want: 10 * time.Second},
 	} {
@@ -201,7 +201,7 @@ func TestNotFoundIsConfirmed(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			var run Run
+			var run FailureStreak
 			for _, at := range test.answers {
 				run = run.after(gone, noon.Add(at))
 				if test.between != nil {

@@ -26,7 +26,7 @@ import (
 
 // Watch starts polling a job, or changes how it is polled, and returns its progress.
 // It takes effect immediately, and is cheap if nothing changed.
-func (p *Poller) Watch(t Target) Progress {
+func (p *Poller) Watch(t Target) JobTimes {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	now := p.config.Clock.Now()
@@ -41,12 +41,12 @@ func (p *Poller) Watch(t Target) Progress {
 	was := j.target
 	j.target = t.watched()
 	if !j.target.Percent {
-		j.progress.Percent = nil
+		j.progress.Progress = nil
 	}
 	switch {
 	case t.Connection == nil:
 		p.disconnect(j, now)
-	case j.asking && j.line != nil && j.line.conn == t.Connection:
+	case j.asking && j.queue != nil && j.queue.conn == t.Connection:
 		// The change takes effect when the response arrives.
 	default:
 		p.reschedule(j, was, now)
@@ -58,9 +58,9 @@ func (p *Poller) Watch(t Target) Progress {
 func (p *Poller) meet(t Target, now time.Time) *job {
 	j := &job{target: t.watched(), state: t.Known.State, active: !t.Known.LastPoll.IsZero()}
 	j.lastAsked = t.Known.LastPoll
-	j.progress = Progress{Run: t.Known.Run, Seen: now.Add(-max(t.Known.Age, 0)), Percent: t.Known.Percent}
+	j.progress = JobTimes{Failures: t.Known.Failures, FirstSeen: now.Add(-max(t.Known.Age, 0)), Progress: t.Known.Progress}
 	if t.Known.Running > 0 {
-		j.progress.Began = now.Add(-t.Known.Running)
+		j.progress.Started = now.Add(-t.Known.Running)
 	}
 	j.due = onTick(now, p.config.Schedule.firstPoll(t.Known.LastPoll, p.interval(j, now), now))
 	p.jobs[t.Key] = j
@@ -70,17 +70,17 @@ func (p *Poller) meet(t Target, now time.Time) *job {
 // disconnect records that a job has no connection, and why.
 func (p *Poller) disconnect(j *job, now time.Time) {
 	p.leaveLine(j)
-	j.progress.Run = j.progress.Run.held(j.target.Why, now)
-	if j.told.held(j.target.Why) {
-		p.keep(j, Result{Failure: j.target.Why, At: now})
+	j.progress.Failures = j.progress.Failures.held(j.target.Failure, now)
+	if j.told.held(j.target.Failure) {
+		p.keep(j, Result{Failure: j.target.Failure, ArrivedAt: now})
 	}
 }
 
 // reschedule polls a job according to its current target.
 func (p *Poller) reschedule(j *job, was watched, now time.Time) {
 	due := j.due
-	if j.line == nil || j.line.conn != j.target.Connection {
-		held := j.line != nil && p.isWaiting(j) || was.Connection == nil
+	if j.queue == nil || j.queue.conn != j.target.Connection {
+		held := j.queue != nil && p.isWaiting(j) || was.Connection == nil
 		p.leaveLine(j)
 		p.joinLine(j)
 		// It may have waited because of the other connection.
@@ -94,7 +94,7 @@ func (p *Poller) reschedule(j *job, was watched, now time.Time) {
 	switch {
 	case j.wantsPoll():
 		due = earlier(due, now)
-	case j.target.Once:
+	case j.target.Completed:
 		if !j.isFailing() {
 			j.leave()
 		}
@@ -112,7 +112,7 @@ func (p *Poller) reschedule(j *job, was watched, now time.Time) {
 
 // wantsPoll reports whether there is a requested poll that has not started yet.
 func (j *job) wantsPoll() bool {
-	return j.target.Request != "" && j.target.Request != j.requested
+	return j.target.PollRequest != "" && j.target.PollRequest != j.requested
 }
 
 // PollNow polls a job immediately and delivers the result, whether it is news or
@@ -125,7 +125,7 @@ func (p *Poller) PollNow(key types.NamespacedName) {
 		return
 	}
 	j.told = told{}
-	if !j.asking && j.line != nil {
+	if !j.asking && j.queue != nil {
 		p.schedule(j, p.config.Clock.Now())
 	}
 }
@@ -144,12 +144,12 @@ func (p *Poller) forget(j *job) {
 	delete(p.jobs, j.target.Key)
 }
 
-// Wake checks whether the jobs of a connection may be polled after it has changed,
+// WakeConnection checks whether the jobs of a connection may be polled after it has changed,
 // for example because its credentials were fetched.
-func (p *Poller) Wake(conn *connection.Connection) {
+func (p *Poller) WakeConnection(conn *connection.Connection) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if l := p.lines[conn]; l != nil {
+	if l := p.queues[conn]; l != nil {
 		l.changed = true
 		p.wakeBefore(p.config.Clock.Now())
 	}
@@ -157,43 +157,43 @@ func (p *Poller) Wake(conn *connection.Connection) {
 
 // schedule schedules the next poll of a job, which is not being polled, for due.
 func (p *Poller) schedule(j *job, due time.Time) {
-	if j.line == nil {
+	if j.queue == nil {
 		return
 	}
 	j.leave()
-	j.line.resume(j)
+	j.queue.resume(j)
 	j.due = due
 	j.enter(&p.later)
 	p.wakeBefore(due)
 }
 
 func (p *Poller) joinLine(j *job) {
-	l := p.lines[j.target.Connection]
+	l := p.queues[j.target.Connection]
 	if l == nil {
-		l = &line{conn: j.target.Connection, backingOff: map[string]*alike{}, jobs: map[*job]struct{}{}}
-		p.lines[l.conn] = l
+		l = &queue{conn: j.target.Connection, backingOff: map[string]*alike{}, jobs: map[*job]struct{}{}}
+		p.queues[l.conn] = l
 	}
-	j.line = l
+	j.queue = l
 	l.jobs[j] = struct{}{}
 }
 
 func (p *Poller) leaveLine(j *job) {
-	l := j.line
+	l := j.queue
 	if l == nil {
 		return
 	}
 	j.leave()
 	l.resume(j)
-	j.line = nil
+	j.queue = nil
 	delete(l.jobs, j)
 	j.listing = listing{}
 	p.drop(l)
 }
 
-// drop removes an unused line.
-func (p *Poller) drop(l *line) {
+// drop removes an unused queue.
+func (p *Poller) drop(l *queue) {
 	if len(l.jobs) == 0 && l.inFlight == 0 {
-		delete(p.lines, l.conn)
+		delete(p.queues, l.conn)
 		delete(p.starved, l)
 	}
 }

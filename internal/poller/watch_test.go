@@ -42,7 +42,7 @@ func TestEdits(t *testing.T) {
 		within time.Duration
 	}{
 		"a shorter interval": {func(o *operator) { o.change("job", func(t *Target) { t.Interval = 2 * time.Second }) }, 2 * time.Second},
-		"a requested poll":   {func(o *operator) { o.change("job", func(t *Target) { t.Request = "now" }) }, time.Second},
+		"a requested poll":   {func(o *operator) { o.change("job", func(t *Target) { t.PollRequest = "now" }) }, time.Second},
 		"a changed status":   {func(o *operator) { o.poller.PollNow(key("job")) }, time.Second},
 	} {
 		t.Run(name+" takes effect immediately", func(t *testing.T) {
@@ -65,7 +65,7 @@ func TestEdits(t *testing.T) {
 			o := newOperator(t, newCluster(), 0)
 			o.change("job", func(target *Target) {
 				*target = Target{Key: key("job"), JobID: "job", Interval: time.Hour, Known: Known{LastPoll: time.Now().Add(-10 * time.Minute)}}
-				target.Connection, target.Why = o.find("a")
+				target.Connection, target.Failure = o.find("a")
 			})
 			o.run(time.Second)
 			o.change("job", func(t *Target) { t.Interval = 2 * time.Second })
@@ -82,7 +82,7 @@ func TestEdits(t *testing.T) {
 			o.says(always(dli.Error{Kind: dli.KindPermission, HTTPStatus: 403}, time.Second))
 			o.watch("a", time.Hour, "job")
 			o.run(500 * time.Millisecond)
-			o.change("job", func(t *Target) { t.Request = "now" })
+			o.change("job", func(t *Target) { t.PollRequest = "now" })
 			o.run(time.Second)
 			if asks := o.asksOf("job"); len(asks) != 2 {
 				t.Errorf("polled at %v, want twice", asks)
@@ -97,15 +97,15 @@ func TestEdits(t *testing.T) {
 			o.watch("a", time.Hour, "job")
 			o.run(time.Minute)
 			for range 100 { // like a reconcile that fails
-				o.change("job", func(t *Target) { t.Request = "now" })
+				o.change("job", func(t *Target) { t.PollRequest = "now" })
 				o.run(300 * time.Millisecond)
 			}
-			o.change("job", func(t *Target) { t.Request = "again" })
+			o.change("job", func(t *Target) { t.PollRequest = "again" })
 			o.run(time.Minute)
 			if n := len(o.asksOf("job")); n != 3 {
 				t.Errorf("polled %d times, want 3", n)
 			}
-			if result := o.poller.Newest(key("job")); result == nil || result.Request != "again" {
+			if result := o.poller.Latest(key("job")); result == nil || result.PollRequest != "again" {
 				t.Errorf("the result is %+v", result)
 			}
 		})
@@ -121,8 +121,8 @@ func TestEdits(t *testing.T) {
 				return running
 			})
 			o.change("job", func(target *Target) {
-				*target = Target{Key: key("job"), JobID: "job", Once: true, Request: "now", Known: Known{LastPoll: time.Now()}}
-				target.Connection, target.Why = o.find("a")
+				*target = Target{Key: key("job"), JobID: "job", Completed: true, PollRequest: "now", Known: Known{LastPoll: time.Now()}}
+				target.Connection, target.Failure = o.find("a")
 			})
 			o.run(time.Hour)
 			if n := len(o.asksOf("job")); n != 3 {
@@ -174,8 +174,8 @@ func TestEdits(t *testing.T) {
 					t.Errorf("%s still reports a failure", job)
 				}
 			}
-			if len(o.poller.lines) != 1 {
-				t.Errorf("%d lines are kept", len(o.poller.lines))
+			if len(o.poller.queues) != 1 {
+				t.Errorf("%d queues are kept", len(o.poller.queues))
 			}
 		})
 	})
@@ -218,7 +218,7 @@ func TestEdits(t *testing.T) {
 			if n := len(o.since(gone)); n > 0 {
 				t.Errorf("%d requests without a connection", n)
 			}
-			if r := o.poller.Newest(key("job0")); r == nil || r.Failure == nil || r.Failure.Reason != v1alpha1.ReasonConnectionNotFound {
+			if r := o.poller.Latest(key("job0")); r == nil || r.Failure == nil || r.Failure.Reason != v1alpha1.ReasonConnectionNotFound {
 				t.Errorf("the job reports %+v", r)
 			}
 			back := time.Now()
@@ -252,7 +252,7 @@ func TestForget(t *testing.T) {
 		if len(o.stored) > 0 {
 			t.Error("a response for a job that is no longer watched is stored")
 		}
-		if len(o.poller.jobs)+len(o.poller.lines)+len(o.poller.later)+o.poller.inFlight > 0 {
+		if len(o.poller.jobs)+len(o.poller.queues)+len(o.poller.later)+o.poller.inFlight > 0 {
 			t.Errorf("something was not forgotten: %+v", o.poller)
 		}
 	})

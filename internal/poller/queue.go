@@ -23,9 +23,9 @@ import (
 	"github.com/dli-operator/dli-operator/internal/connection"
 )
 
-// line is the queue of a connection: the jobs that are due and wait until it admits
+// queue is the queue of a connection: the jobs that are due and wait until it admits
 // them. The poller's lock guards it.
-type line struct {
+type queue struct {
 	conn *connection.Connection
 	// The jobs that are due: never polled; last poll succeeded, or likely to succeed
 	// again; last poll failed.
@@ -42,7 +42,7 @@ type line struct {
 	wakeAt time.Time
 	// hold is what holds the jobs back.
 	hold hold
-	// arrived are the jobs that arrived since the line was last served, and changed
+	// arrived are the jobs that arrived since the queue was last served, and changed
 	// is set if the connection has changed since.
 	arrived []*job
 	changed bool
@@ -53,9 +53,9 @@ type line struct {
 	sweep sweep
 }
 
-// hold is what holds the jobs of a line back.
+// hold is what holds the jobs of a queue back.
 type hold struct {
-	// on is set if the connection held jobs back when the line was last served, and
+	// on is set if the connection held jobs back when the queue was last served, and
 	// endedAt is when the hold before that ended.
 	on      bool
 	endedAt time.Time
@@ -77,8 +77,8 @@ type alike struct {
 }
 
 // backOff records that a job failed and is not due yet.
-func (l *line) backOff(j *job) {
-	reason := j.progress.Run.Reason
+func (l *queue) backOff(j *job) {
+	reason := j.progress.Failures.Reason
 	if l.backingOff[reason] == nil {
 		l.backingOff[reason] = &alike{jobs: map[*job]struct{}{}}
 	}
@@ -86,8 +86,8 @@ func (l *line) backOff(j *job) {
 }
 
 // resume records that a job no longer backs off.
-func (l *line) resume(j *job) {
-	if same := l.backingOff[j.progress.Run.Reason]; same != nil {
+func (l *queue) resume(j *job) {
+	if same := l.backingOff[j.progress.Failures.Reason]; same != nil {
 		delete(same.jobs, j)
 	}
 }
@@ -96,7 +96,7 @@ func (l *line) resume(j *job) {
 // the fraction of places that they leave for the others: a quarter.
 const failingShare = 4
 
-func (l *line) heapOf(j *job) *jobHeap {
+func (l *queue) heapOf(j *job) *jobHeap {
 	switch {
 	case j.isFailing() && !j.called:
 		return &l.failing
@@ -108,7 +108,7 @@ func (l *line) heapOf(j *job) *jobHeap {
 
 // pick returns the job whose turn it is; nil if no waiting job may be polled. Failing
 // jobs never take all places, so that jobs that hang leave some for the others.
-func (l *line) pick(who connection.Who) *job {
+func (l *queue) pick(who connection.Who) *job {
 	first := firstDue(l.fresh.top(), l.well.top())
 	failing := l.failing.top()
 	switch who {
@@ -145,13 +145,13 @@ func firstDue(a, b *job) *job {
 	return a
 }
 
-func (l *line) isEmpty() bool { return l.size() == 0 }
+func (l *queue) isEmpty() bool { return l.size() == 0 }
 
 // size is the number of waiting jobs.
-func (l *line) size() int { return len(l.fresh) + len(l.well) + len(l.failing) }
+func (l *queue) size() int { return len(l.fresh) + len(l.well) + len(l.failing) }
 
 // waiting calls f for every waiting job.
-func (l *line) waiting(f func(*job)) {
+func (l *queue) waiting(f func(*job)) {
 	for _, h := range []jobHeap{l.fresh, l.well, l.failing} {
 		for _, j := range h {
 			f(j)
@@ -163,7 +163,7 @@ func (l *line) waiting(f func(*job)) {
 // action is required, it is reported immediately. A temporary failure is reported for
 // jobs that could not be read anyway, and for the others only if it lasts: a blip is
 // not news.
-func (l *line) tells(j *job, now time.Time, patience time.Duration) bool {
+func (l *queue) tells(j *job, now time.Time, patience time.Duration) bool {
 	switch {
 	case l.hold.why == nil:
 		return false

@@ -34,7 +34,7 @@ func (j *job) isRunning() bool {
 // interval, and only while no poll waits: progress is informational, so it must not
 // delay polls.
 func (p *Poller) askPercent(ctx context.Context, j *job, now time.Time) {
-	l := j.line
+	l := j.queue
 	switch {
 	case !j.target.Percent || !j.isRunning() || now.Before(j.percentDue):
 		return
@@ -67,8 +67,8 @@ func (p *Poller) percentCame(j *job, fraction *float64) {
 		return
 	}
 	percent := int32(math.Round(*fraction * 100))
-	if known := j.progress.Percent; known == nil || *known != percent {
-		j.progress.Percent = &percent
+	if known := j.progress.Progress; known == nil || *known != percent {
+		j.progress.Progress = &percent
 		p.config.Deliver(j.target.Key)
 	}
 }

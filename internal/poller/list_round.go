@@ -122,7 +122,7 @@ func (s *sweep) wakeAt() time.Time {
 func (s *sweep) rest(until time.Time) { s.round, s.nextAt = nil, until }
 
 // wantsPage reports whether a page can be requested.
-func (l *line) wantsPage() bool {
+func (l *queue) wantsPage() bool {
 	r := l.sweep.round
 	return r != nil && r.inFlight < max(1, l.conn.Limit()/pageShare) && r.part() >= 0
 }
