@@ -76,7 +76,7 @@ func (r *ConnectionReconciler) Reconcile(ctx context.Context, req ctrl.Request) 
 	stored := &v1alpha1.DLIConnection{}
 	if err := r.Get(ctx, req.NamespacedName, stored); err != nil {
 		if client.IgnoreNotFound(err) == nil {
-			r.Connections.Forget(req.NamespacedName)
+			r.Connections.Remove(req.NamespacedName)
 			r.Metrics.forgetConnection(req.String())
 		}
 		return ctrl.Result{}, client.IgnoreNotFound(err)
@@ -84,7 +84,7 @@ func (r *ConnectionReconciler) Reconcile(ctx context.Context, req ctrl.Request) 
 	if !r.Leads(r.Clock.Now()) {
 		return ctrl.Result{RequeueAfter: leaseCheckInterval}, nil
 	}
-	conn := r.Connections.Open(stored)
+	conn := r.Connections.Configure(stored)
 	conn.Remember(stored.Status.RejectedCredentials, r.Clock.Now())
 	next, err := conn.Refresh(ctx, r.Clock.Now())
 	if err != nil {
@@ -105,21 +105,21 @@ func (r *ConnectionReconciler) Reconcile(ctx context.Context, req ctrl.Request) 
 	case client.IgnoreNotFound(err) != nil:
 		return ctrl.Result{}, fmt.Errorf("writing the status of DLIConnection %s: %w", req.NamespacedName, err)
 	case err == nil:
-		r.announce(ctx, stored, object, conn.Health(r.Clock.Now()).NoLists)
+		r.announce(ctx, stored, object, conn.Health(r.Clock.Now()).ListsPaused)
 	}
 	return ctrl.Result{RequeueAfter: next, Priority: new(0)}, nil
 }
 
 // announce logs a change of the Ready condition that was written, and sends an Event
-// if lists are disabled. noLists is the reason, "" if there is none.
-func (r *ConnectionReconciler) announce(ctx context.Context, stored, object *v1alpha1.DLIConnection, noLists string) {
+// if lists are disabled. listsPaused is the reason, "" if there is none.
+func (r *ConnectionReconciler) announce(ctx context.Context, stored, object *v1alpha1.DLIConnection, listsPaused string) {
 	was := meta.FindStatusCondition(stored.Status.Conditions, v1alpha1.ReadyCondition)
 	is := meta.FindStatusCondition(object.Status.Conditions, v1alpha1.ReadyCondition)
 	if is != nil && (was == nil || was.Reason != is.Reason || was.Status != is.Status) {
 		ctrl.LoggerFrom(ctx).Info("DLIConnection changed", "condition", is.Type, "status", is.Status, "reason", is.Reason, "message", is.Message)
 	}
-	if noLists != "" && is != nil && (was == nil || !strings.Contains(was.Message, noLists)) {
-		r.Recorder.Eventf(object, nil, corev1.EventTypeWarning, v1alpha1.ReasonListingDisabled, "List", "%s", text.Truncate(noLists, maxNote))
+	if listsPaused != "" && is != nil && (was == nil || !strings.Contains(was.Message, listsPaused)) {
+		r.Recorder.Eventf(object, nil, corev1.EventTypeWarning, v1alpha1.ReasonListingDisabled, "List", "%s", text.Truncate(listsPaused, maxNote))
 	}
 }
 

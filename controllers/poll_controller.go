@@ -39,7 +39,7 @@ func (r *StatusReconciler) watch(ctx context.Context, job *v1alpha1.DLIJob, now 
 		r.Poller.Forget(client.ObjectKeyFromObject(job))
 		return poller.JobTimes{}, nil
 	}
-	conn, why, err := r.Connections.Find(ctx, job)
+	conn, why, err := r.Connections.Resolve(ctx, job)
 	if err != nil {
 		return poller.JobTimes{}, err
 	}

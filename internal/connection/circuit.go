@@ -64,34 +64,34 @@ type circuit struct {
 	looks int
 }
 
-// standing implements policy.
-func (c *circuit) standing(now time.Time) standing {
+// decision implements policy.
+func (c *circuit) decide(now time.Time) decision {
 	if !c.open {
-		return standing{}
+		return decision{}
 	}
-	s := standing{why: c.why, who: Nobody, self: Failf(v1alpha1.ReasonCircuitOpen,
+	s := decision{failure: c.why, admit: AdmitNone, health: Failf(v1alpha1.ReasonCircuitOpen,
 		"requests are held back, except for a probe every %v: %s", c.probe, c.why.Message)}
 	if !c.probing {
-		s.who, s.until = Probe, c.probeAt
+		s.admit, s.sendAt = AdmitProbe, c.probeAt
 	}
 	// The next look at another job may come long before the next probe.
 	if !c.certain && (c.probing || now.Before(c.probeAt)) {
-		s.who, s.until = FirstLook, c.lookAt
+		s.admit, s.sendAt = AdmitFirstLook, c.lookAt
 		if c.looks > 0 {
-			s.who = Look
+			s.admit = AdmitLook
 		}
 		if !c.probing {
-			s.then = c.probeAt
+			s.recheckAt = c.probeAt
 		}
 	}
 	return s
 }
 
 // begin records that a request is sent at now, and reports whether it is the probe.
-func (c *circuit) begin(who Who, now time.Time) (probe bool) {
+func (c *circuit) begin(admit Admit, now time.Time) (probe bool) {
 	switch {
 	case !c.open:
-	case who == Look || who == FirstLook:
+	case admit == AdmitLook || admit == AdmitFirstLook:
 		c.lookAt = now.Add(lookInterval)
 		c.looks--
 	default:

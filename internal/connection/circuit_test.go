@@ -29,9 +29,9 @@ import (
 )
 
 // fault makes a request for a job fail.
-func (c *circuit) fault(job string, f fault, who Who, began, at time.Time) {
+func (c *circuit) fault(job string, f fault, admit Admit, began, at time.Time) {
 	r := &Request{job: job, began: began}
-	r.probe = c.begin(who, began)
+	r.probe = c.begin(admit, began)
 	c.end(r, evidence{fault: f, answered: true, why: &Failure{Message: "because"}}, at)
 }
 
@@ -52,7 +52,7 @@ func TestCircuit(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			c := fresh()
 			for _, job := range test.jobs {
-				c.fault(job, test.fault, Anyone, noon, noon)
+				c.fault(job, test.fault, AdmitAll, noon, noon)
 			}
 			if c.open != test.want {
 				t.Errorf("open: %v", c.open)
@@ -63,15 +63,15 @@ func TestCircuit(t *testing.T) {
 	open := func(f fault) *circuit {
 		c := fresh()
 		for i := range circuitFailures {
-			c.fault(fmt.Sprint(i), f, Anyone, noon, noon)
+			c.fault(fmt.Sprint(i), f, AdmitAll, noon, noon)
 		}
 		return c
 	}
 	probes := func(c *circuit, f fault, during time.Duration) (at []time.Duration) {
 		for now := noon; now.Before(noon.Add(during)); now = now.Add(time.Second) {
-			if s := c.standing(now); s.who == Probe && !now.Before(s.until) {
+			if s := c.decide(now); s.admit == AdmitProbe && !now.Before(s.sendAt) {
 				at = append(at, now.Sub(noon)/time.Second)
-				c.fault(fmt.Sprint("probe", now), f, Probe, now, now)
+				c.fault(fmt.Sprint("probe", now), f, AdmitProbe, now, now)
 			}
 		}
 		return at
@@ -89,7 +89,7 @@ func TestCircuit(t *testing.T) {
 	t.Run("has one probe at a time, and requests sent before it opened are not probes", func(t *testing.T) {
 		c := open(likelyFault)
 		late := &Request{job: "late", began: noon}
-		c.begin(Probe, noon.Add(time.Second))
+		c.begin(AdmitProbe, noon.Add(time.Second))
 		step := c.step
 		c.end(late, evidence{fault: likelyFault, answered: true, why: &Failure{}}, noon.Add(2*time.Second))
 		if !c.probing || c.step != step {
@@ -98,17 +98,17 @@ func TestCircuit(t *testing.T) {
 	})
 	t.Run("polls other jobs if jobs may be the cause, but only some that succeeded before", func(t *testing.T) {
 		c := open(likelyFault)
-		looks := map[Who]int{}
+		looks := map[Admit]int{}
 		for now := noon; now.Before(noon.Add(10 * time.Minute)); now = now.Add(100 * time.Millisecond) {
-			if s := c.standing(now); s.who != Nobody && !now.Before(s.until) {
-				looks[s.who]++
-				c.fault("other", likelyFault, s.who, now, now)
+			if s := c.decide(now); s.admit != AdmitNone && !now.Before(s.sendAt) {
+				looks[s.admit]++
+				c.fault("other", likelyFault, s.admit, now, now)
 			}
 		}
-		if looks[Look] != maxLooks || looks[FirstLook] < 1000 {
+		if looks[AdmitLook] != maxLooks || looks[AdmitFirstLook] < 1000 {
 			t.Errorf("%v", looks)
 		}
-		if s := open(certainFault).standing(noon); s.who != Probe {
+		if s := open(certainFault).decide(noon); s.admit != AdmitProbe {
 			t.Errorf("a certain fault: %+v", s)
 		}
 	})

@@ -96,7 +96,7 @@ func object(name string) *v1alpha1.DLIConnection {
 // connect opens a connection with a token.
 func connect(t *testing.T, r *Registry, now *clocktesting.FakePassiveClock, object *v1alpha1.DLIConnection, token string) *Connection {
 	t.Helper()
-	conn := r.Open(object)
+	conn := r.Configure(object)
 	conn.credentials.source = &source{creds: dli.Credentials{Token: token}, now: now}
 	if _, err := conn.Refresh(t.Context(), now.Now()); err != nil {
 		t.Fatal(err)
@@ -108,7 +108,7 @@ func TestReplacedConnection(t *testing.T) {
 	r, now := registry(answering)
 	old := connect(t, r, now, object("a"), "t")
 	for range 20 {
-		old.Begin(noon, "job", "", Anyone)
+		old.Begin(noon, "job", "", AdmitAll)
 	}
 	next := object("a")
 	next.Generation++
@@ -117,22 +117,22 @@ func TestReplacedConnection(t *testing.T) {
 	if conn == old {
 		t.Fatal("the connection was not replaced")
 	}
-	if a := old.Next(noon.Add(time.Hour)); a.Who != Nobody || a.Why != nil {
+	if a := old.Decide(noon.Add(time.Hour)); a.Admit != AdmitNone || a.Reason != nil {
 		t.Errorf("the old connection admits %+v", a)
 	}
-	if request := old.Begin(noon, "job", "", Anyone); request != nil {
+	if request := old.Begin(noon, "job", "", AdmitAll); request != nil {
 		t.Error("a request was admitted by a closed connection")
 	}
 	if conn.pace.Limiter != old.pace.Limiter {
 		t.Error("used tokens are available again")
 	}
-	if r.Open(object("a")) != conn {
+	if r.Configure(object("a")) != conn {
 		t.Error("an older object replaces a newer one")
 	}
 	next = next.DeepCopy()
 	next.Generation++
 	next.Spec.RateLimit.RequestsPerSecond = 50
-	if faster := r.Open(next); faster.pace.Limiter == conn.pace.Limiter || faster.Limit() != 10 {
+	if faster := r.Configure(next); faster.pace.Limiter == conn.pace.Limiter || faster.Limit() != 10 {
 		t.Error("the new limit is not in effect")
 	}
 }
@@ -140,8 +140,8 @@ func TestReplacedConnection(t *testing.T) {
 // A connection that is closed while its Secret is read must stay closed.
 func TestClosedWhileFetching(t *testing.T) {
 	r, now := registry(answering)
-	conn := r.Open(object("a"))
-	conn.credentials.source = fetching(func() { r.Forget(conn.Key) })
+	conn := r.Configure(object("a"))
+	conn.credentials.source = fetching(func() { r.Remove(conn.Key) })
 	if _, err := conn.Refresh(t.Context(), now.Now()); err != nil {
 		t.Fatal(err)
 	}
@@ -172,7 +172,7 @@ func TestLockoutsAreRemembered(t *testing.T) {
 	wrong := open("d", "wrong")
 	wrong.begin(now.Now())
 	wrong.end(rejected, &Failure{}, now.Now(), now.Now())
-	r.Forget(types.NamespacedName{Namespace: "team", Name: "d"})
+	r.Remove(types.NamespacedName{Namespace: "team", Name: "d"})
 	now.SetTime(noon.Add(time.Hour + time.Minute))
 	open("e", "another")
 	if open("d", "wrong") != wrong {
@@ -181,7 +181,7 @@ func TestLockoutsAreRemembered(t *testing.T) {
 
 	for i := range 100 { // like a key that is renewed every hour
 		now.SetTime(now.Now().Add(time.Hour))
-		r.Forget(types.NamespacedName{Namespace: "team", Name: "f"})
+		r.Remove(types.NamespacedName{Namespace: "team", Name: "f"})
 		open("f", fmt.Sprint("key ", i))
 	}
 	if n := len(r.lockouts.byFingerprint); n > 10 {
@@ -202,7 +202,7 @@ func TestRequestEnds(t *testing.T) {
 	t.Run("when there is a response", func(t *testing.T) {
 		r, now := registry(answering)
 		conn := connect(t, r, now, object("a"), "t")
-		if a, why, err := conn.Begin(noon, "job", "", Probe).Do(t.Context(), now.Now); a == nil || why != nil || err != nil {
+		if a, why, err := conn.Begin(noon, "job", "", AdmitProbe).Do(t.Context(), now.Now); a == nil || why != nil || err != nil {
 			t.Errorf("answer %v, failure %v, error %v", a, why, err)
 		}
 		free(t, conn)
@@ -210,7 +210,7 @@ func TestRequestEnds(t *testing.T) {
 	t.Run("when the operator stops", func(t *testing.T) {
 		r, now := registry(stopped)
 		conn := connect(t, r, now, object("a"), "t")
-		if _, why, err := conn.Begin(noon, "job", "", Probe).Do(t.Context(), now.Now); why != nil || !errors.Is(err, context.Canceled) {
+		if _, why, err := conn.Begin(noon, "job", "", AdmitProbe).Do(t.Context(), now.Now); why != nil || !errors.Is(err, context.Canceled) {
 			t.Errorf("failure %v, error %v", why, err)
 		}
 		free(t, conn)
@@ -227,7 +227,7 @@ func TestRequestEnds(t *testing.T) {
 					t.Error("no panic")
 				}
 			}()
-			_, _, _ = conn.Begin(noon, "job", "", Probe).Do(t.Context(), now.Now)
+			_, _, _ = conn.Begin(noon, "job", "", AdmitProbe).Do(t.Context(), now.Now)
 		}()
 		free(t, conn)
 	})
@@ -236,14 +236,14 @@ func TestRequestEnds(t *testing.T) {
 		conn := connect(t, r, now, object("a"), "t")
 		conn.credentials.lockout.proven = true
 		for i := range circuitFailures {
-			request := conn.Begin(noon, fmt.Sprint(i), "", Anyone)
+			request := conn.Begin(noon, fmt.Sprint(i), "", AdmitAll)
 			conn.end(request, evidenceOf(&dli.Error{Kind: dli.KindUnreachable}, ""), noon)
 		}
 		now.SetTime(noon.Add(time.Minute))
-		if a := conn.Next(now.Now()); a.Who != Probe {
+		if a := conn.Decide(now.Now()); a.Admit != AdmitProbe {
 			t.Fatalf("no probe is admitted: %+v", a)
 		}
-		_, _, _ = conn.Begin(now.Now(), "job", "", Probe).Do(t.Context(), now.Now)
+		_, _, _ = conn.Begin(now.Now(), "job", "", AdmitProbe).Do(t.Context(), now.Now)
 		if !conn.circuit.open || conn.circuit.probing {
 			t.Errorf("the circuit is %+v", conn.circuit)
 		}
@@ -269,7 +269,7 @@ func TestTemporaryCredentials(t *testing.T) {
 	}
 	t.Run("are renewed in time, but not for every request", func(t *testing.T) {
 		r, now := registry(answering)
-		conn := r.Open(object("a"))
+		conn := r.Configure(object("a"))
 		s := &source{creds: dli.Credentials{Token: "t"}, life: time.Hour, now: now}
 		conn.credentials.source = s
 		refresh(t, conn, now, noon.Add(12*time.Hour))
@@ -284,17 +284,17 @@ func TestTemporaryCredentials(t *testing.T) {
 	})
 	t.Run("are used until they expire if they cannot be renewed", func(t *testing.T) {
 		r, now := registry(answering)
-		conn := r.Open(object("a"))
+		conn := r.Configure(object("a"))
 		s := &source{creds: dli.Credentials{Token: "t"}, life: time.Hour, now: now}
 		conn.credentials.source = s
 		refresh(t, conn, now, noon.Add(time.Minute))
 		s.why = Failf(v1alpha1.ReasonCredentialsRejected, "no identity")
 		refresh(t, conn, now, noon.Add(59*time.Minute))
-		if a := conn.Next(now.Now()); a.Who == Nobody {
+		if a := conn.Decide(now.Now()); a.Admit == AdmitNone {
 			t.Errorf("in the last minute before they expire: %+v", a)
 		}
 		refresh(t, conn, now, noon.Add(61*time.Minute))
-		if a := conn.Next(now.Now()); a.Who != Nobody || a.Why == nil {
+		if a := conn.Decide(now.Now()); a.Admit != AdmitNone || a.Reason == nil {
 			t.Errorf("after they have expired: %+v", a)
 		}
 		if h := conn.Health(now.Now()); h.Reason != v1alpha1.ReasonCredentialsRejected {
@@ -302,7 +302,7 @@ func TestTemporaryCredentials(t *testing.T) {
 		}
 		s.why = nil
 		refresh(t, conn, now, now.Now().Add(30*time.Second))
-		if a := conn.Next(now.Now()); a.Who == Nobody {
+		if a := conn.Decide(now.Now()); a.Admit == AdmitNone {
 			t.Errorf("with new ones: %+v", a)
 		}
 	})
@@ -366,7 +366,7 @@ func TestConnectionsAndJobsAgree(t *testing.T) {
 			conn := connect(t, r, now, object("a"), "t")
 			reasons := []string{}
 			for i, err := range []*dli.Error{rejection, then, then, then, then, then} {
-				request := conn.Begin(noon.Add(time.Duration(i)*time.Second), fmt.Sprint(i), "", Probe)
+				request := conn.Begin(noon.Add(time.Duration(i)*time.Second), fmt.Sprint(i), "", AdmitProbe)
 				why := conn.end(request, evidenceOf(err, "c"), noon.Add(time.Duration(i)*time.Second))
 				reasons = append(reasons, why.Reason)
 			}

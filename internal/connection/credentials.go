@@ -58,20 +58,20 @@ type credentials struct {
 	refuted time.Time
 }
 
-// standing implements policy.
-func (c *credentials) standing(now time.Time) standing {
+// decision implements policy.
+func (c *credentials) decide(now time.Time) decision {
 	switch {
 	case c.unusable != nil:
-		return standing{why: c.unusable, who: Nobody}
+		return decision{failure: c.unusable, admit: AdmitNone}
 	case c.lockout == nil:
-		return standing{who: Nobody}
+		return decision{admit: AdmitNone}
 	case c.expired(now):
-		return standing{who: Nobody, why: Failf(v1alpha1.ReasonCredentialsRejected,
+		return decision{admit: AdmitNone, failure: Failf(v1alpha1.ReasonCredentialsRejected,
 			"the temporary credentials of %s have expired and could not be renewed", c.name)}
 	}
-	s := c.lockout.standing(now)
-	if c.lockout.closed() && s.why == nil {
-		s.why = Failf(v1alpha1.ReasonCredentialsRejected, "DLI rejects the credentials of %s; put valid ones into its Secret", c.name)
+	s := c.lockout.decide(now)
+	if c.lockout.closed() && s.failure == nil {
+		s.failure = Failf(v1alpha1.ReasonCredentialsRejected, "DLI rejects the credentials of %s; put valid ones into its Secret", c.name)
 	}
 	return s
 }

@@ -48,14 +48,14 @@ func (p *pace) adapt(perSecond float64, adapted bool, now time.Time) {
 	}
 }
 
-// standing implements policy.
-func (p *pace) standing(now time.Time) standing {
+// decision implements policy.
+func (p *pace) decide(now time.Time) decision {
 	missing := 1 - p.TokensAt(now)
 	if missing <= 0 {
-		return standing{}
+		return decision{}
 	}
 	wait := time.Duration(missing / float64(p.Limit()) * float64(time.Second))
-	return standing{until: now.Add(max(wait, time.Millisecond))}
+	return decision{sendAt: now.Add(max(wait, time.Millisecond))}
 }
 
 const (
@@ -76,16 +76,16 @@ type inFlight struct {
 	began []time.Time
 }
 
-// standing implements policy.
-func (f *inFlight) standing(now time.Time) standing {
+// decision implements policy.
+func (f *inFlight) decide(now time.Time) decision {
 	n := len(f.began)
 	switch {
 	case n < f.limit:
-		return standing{}
+		return decision{}
 	case n >= f.most:
-		return standing{who: Nobody}
+		return decision{admit: AdmitNone}
 	}
-	return standing{until: f.began[n-f.limit].Add(f.slow)}
+	return decision{sendAt: f.began[n-f.limit].Add(f.slow)}
 }
 
 func (f *inFlight) begin(now time.Time) { f.began = append(f.began, now) }

@@ -91,7 +91,7 @@ func TestPace(t *testing.T) {
 	for ; may(&p, noon); n++ {
 		p.AllowN(noon, 1)
 	}
-	if s := p.standing(noon); n != 20 || s.until.Sub(noon) != 50*time.Millisecond {
+	if s := p.decide(noon); n != 20 || s.sendAt.Sub(noon) != 50*time.Millisecond {
 		t.Errorf("%d requests, then %+v", n, s)
 	}
 	p.adapt(10, true, noon)

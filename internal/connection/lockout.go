@@ -62,32 +62,32 @@ func newLockout(probe time.Duration) *lockout {
 // closed reports whether the latest verdict on the credentials was a rejection.
 func (l *lockout) closed() bool { return len(l.rejected) > 0 }
 
-// standing implements policy.
-func (l *lockout) standing(now time.Time) standing {
-	s := standing{until: l.lockedUntil}
+// decision implements policy.
+func (l *lockout) decide(now time.Time) decision {
+	s := decision{sendAt: l.lockedUntil}
 	if n := len(l.rejected); n > 0 {
-		s.why = l.why
-		s.until = later(s.until, l.rejected[n-1].Add(l.probe))
+		s.failure = l.why
+		s.sendAt = later(s.sendAt, l.rejected[n-1].Add(l.probe))
 		tries := lockoutFailures
 		if l.others {
 			tries--
 		}
 		if n >= tries {
-			s.until = later(s.until, l.rejected[n-tries].Add(lockoutWindow+time.Second))
+			s.sendAt = later(s.sendAt, l.rejected[n-tries].Add(lockoutWindow+time.Second))
 		}
 	}
 	if l.proven {
 		return s
 	}
-	trials := l.inFlight.standing(now)
-	s.who, s.until = max(Probe, trials.who), later(s.until, trials.until)
+	trials := l.inFlight.decide(now)
+	s.admit, s.sendAt = max(AdmitProbe, trials.admit), later(s.sendAt, trials.sendAt)
 	if l.closed() && len(l.inFlight.began) > 0 {
-		s.who = Nobody
+		s.admit = AdmitNone
 	}
-	if s.who == Nobody {
+	if s.admit == AdmitNone {
 		// The request in flight may belong to another connection, and this one is not
 		// notified when it returns.
-		s.then = now.Add(trialSlow)
+		s.recheckAt = now.Add(trialSlow)
 	}
 	return s
 }

@@ -31,8 +31,8 @@ var noon = time.Date(2026, 1, 2, 12, 0, 0, 0, time.UTC)
 
 // may reports whether a policy admits a request at a time.
 func may(p policy, at time.Time) bool {
-	s := p.standing(at)
-	return s.who != Nobody && !at.Before(s.until)
+	s := p.decide(at)
+	return s.admit != AdmitNone && !at.Before(s.sendAt)
 }
 
 func TestLockout(t *testing.T) {
@@ -119,7 +119,7 @@ func TestLockout(t *testing.T) {
 		l.begin(noon)
 		l.end(rejected, &Failure{RetryAfter: 4 * time.Minute}, noon, noon)
 		if may(l, noon.Add(4*time.Minute-1)) || !may(l, noon.Add(4*time.Minute)) {
-			t.Errorf("the standing is %+v", l.standing(noon.Add(4*time.Minute)))
+			t.Errorf("the decision is %+v", l.decide(noon.Add(4*time.Minute)))
 		}
 	})
 
@@ -180,7 +180,7 @@ func TestRecall(t *testing.T) {
 			for range 3 { // like with every event of the object
 				l.recall(test.told, noon.Add(test.locked), noon)
 			}
-			until := l.standing(noon).until
+			until := l.decide(noon).sendAt
 			if got := max(until.Sub(noon), 0); got != test.want && (!until.IsZero() || test.want != 0) {
 				t.Errorf("no request is admitted for %v, want %v", got, test.want)
 			}
@@ -194,7 +194,7 @@ func TestRecall(t *testing.T) {
 func TestRejections(t *testing.T) {
 	r, now := registry(answering)
 	conn := connect(t, r, now, object("a"), "t")
-	conn.end(conn.Begin(noon, "job", "", Probe), evidenceOf(&dli.Error{Kind: dli.KindAuth, RetryAfter: time.Minute}, "c"), noon)
+	conn.end(conn.Begin(noon, "job", "", AdmitProbe), evidenceOf(&dli.Error{Kind: dli.KindAuth, RetryAfter: time.Minute}, "c"), noon)
 	told := conn.Rejections(noon)
 	if told == nil || len(told.Times) != 1 || !told.LockedUntil.Time.Equal(noon.Add(time.Minute)) {
 		t.Fatalf("the rejections are %+v", told)
@@ -208,7 +208,7 @@ func TestRejections(t *testing.T) {
 		seeded := object("a")
 		seeded.Status.RejectedCredentials = told
 		next := connect(t, r, now, seeded, "t")
-		if a := next.Next(noon.Add(59 * time.Second)); a.Who != Nobody || a.Why.Reason != v1alpha1.ReasonCredentialsRejected {
+		if a := next.Decide(noon.Add(59 * time.Second)); a.Admit != AdmitNone || a.Reason.Reason != v1alpha1.ReasonCredentialsRejected {
 			t.Errorf("admits %+v", a)
 		}
 	})
@@ -216,7 +216,7 @@ func TestRejections(t *testing.T) {
 		r, now := registry(answering)
 		seeded := object("a")
 		seeded.Status.RejectedCredentials = told
-		if a := connect(t, r, now, seeded, "new").Next(noon); a.Who == Nobody {
+		if a := connect(t, r, now, seeded, "new").Decide(noon); a.Admit == AdmitNone {
 			t.Errorf("admits %+v", a)
 		}
 	})
@@ -228,7 +228,7 @@ func TestRejections(t *testing.T) {
 		}
 		conn.Remember(&v1alpha1.RejectedCredentials{Times: []metav1.MicroTime{}}, noon)
 		at := noon.Add(2 * time.Minute)
-		conn.end(conn.Begin(at, "job", "", Probe), evidenceOf(&dli.Error{Kind: dli.KindAuth}, "c"), at)
+		conn.end(conn.Begin(at, "job", "", AdmitProbe), evidenceOf(&dli.Error{Kind: dli.KindAuth}, "c"), at)
 		if again := conn.Rejections(at); again == nil {
 			t.Error("a newer one is not reported")
 		}

@@ -17,17 +17,11 @@ limitations under the License.
 package connection
 
 import (
-	"context"
-	"fmt"
 	"maps"
 	"slices"
 	"sync"
 	"time"
 
-	corev1 "k8s.io/api/core/v1"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/utils/clock"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -98,111 +92,9 @@ func (r *Registry) Scope() Scope { return r.options.Scope }
 // Default returns the operator's default connection; empty for none.
 func (r *Registry) Default() types.NamespacedName { return r.options.Default }
 
-// Find returns the connection of a job, or a failure that says why there is none.
-func (r *Registry) Find(ctx context.Context, job *v1alpha1.DLIJob) (*Connection, *Failure, error) {
-	key, object, err := r.resolve(ctx, job)
-	if err != nil {
-		return nil, nil, err
-	}
-	foreign := key.Namespace != job.Namespace
-	if object != nil && foreign {
-		allowed, err := r.allows(ctx, object, job.Namespace)
-		if err != nil {
-			return nil, nil, err
-		}
-		if !allowed {
-			object = nil
-		}
-	}
-	switch {
-	case object != nil:
-		return r.Open(object), nil, nil
-	case key == types.NamespacedName{}:
-		return nil, Failf(v1alpha1.ReasonConnectionNotFound,
-			"there is no DLIConnection named %s in namespace %s; create it, or name another in spec.connectionRef", v1alpha1.DefaultConnectionName, job.Namespace), nil
-	case foreign:
-		return nil, r.options.Scope.notAllowed(key, job.Namespace), nil
-	default:
-		return nil, Failf(v1alpha1.ReasonConnectionNotFound,
-			"DLIConnection %s does not exist; create it, or correct spec.connectionRef", key), nil
-	}
-}
-
-// resolve returns the key and the object of a job's connection; the object is nil if
-// it does not exist. The key is empty if the job names none and there is no default.
-func (r *Registry) resolve(ctx context.Context, job *v1alpha1.DLIJob) (types.NamespacedName, *v1alpha1.DLIConnection, error) {
-	key := Referenced(job)
-	object, err := r.get(ctx, key)
-	if job.Spec.ConnectionRef != nil || object != nil || err != nil {
-		return key, object, err
-	}
-	if r.options.Default.Name == "" {
-		return types.NamespacedName{}, nil, nil
-	}
-	object, err = r.get(ctx, r.options.Default)
-	return r.options.Default, object, err
-}
-
-// Referenced is the key of a job's connectionRef; without one, that of its
-// namespace's default.
-func Referenced(job *v1alpha1.DLIJob) types.NamespacedName {
-	key := types.NamespacedName{Namespace: job.Namespace, Name: v1alpha1.DefaultConnectionName}
-	if ref := job.Spec.ConnectionRef; ref != nil {
-		key.Name = ref.Name
-		if ref.Namespace != "" {
-			key.Namespace = ref.Namespace
-		}
-	}
-	return key
-}
-
-// get reads a DLIConnection; nil if it does not exist or the operator may not read
-// it. The object belongs to the cache and must not be changed.
-func (r *Registry) get(ctx context.Context, key types.NamespacedName) (*v1alpha1.DLIConnection, error) {
-	if !r.options.Scope.reads(key.Namespace) {
-		return nil, nil
-	}
-	object := &v1alpha1.DLIConnection{}
-	err := r.reader.Get(ctx, key, object, sharedObject)
-	if apierrors.IsNotFound(err) {
-		return nil, nil
-	}
-	if err != nil {
-		return nil, fmt.Errorf("reading DLIConnection %s: %w", key, err)
-	}
-	return object, nil
-}
-
-// sharedObject avoids copying objects that are only read.
-var sharedObject = &client.GetOptions{UnsafeDisableDeepCopy: new(true)}
-
-// allows reports whether a connection may be used from another namespace.
-func (r *Registry) allows(ctx context.Context, object *v1alpha1.DLIConnection, namespace string) (bool, error) {
-	switch object.Spec.AllowedNamespaces.From {
-	case v1alpha1.NamespacesFromAll:
-		return true, nil
-	case v1alpha1.NamespacesFromSelector:
-	default:
-		return false, nil
-	}
-	if r.options.Scope.WithoutNamespaces {
-		return false, nil
-	}
-	selector, err := metav1.LabelSelectorAsSelector(object.Spec.AllowedNamespaces.Selector)
-	if err != nil {
-		return false, nil //nolint:nilerr // the connection's own status reports it
-	}
-	meta := &metav1.PartialObjectMetadata{}
-	meta.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind("Namespace"))
-	if err := r.reader.Get(ctx, types.NamespacedName{Name: namespace}, meta, sharedObject); err != nil {
-		return false, client.IgnoreNotFound(err)
-	}
-	return selector.Matches(labels.Set(meta.Labels)), nil
-}
-
-// Open returns the connection for an object, and opens it if there is none or it is
+// Configure returns the connection for an object, and opens it if there is none or it is
 // for an older generation.
-func (r *Registry) Open(object *v1alpha1.DLIConnection) *Connection {
+func (r *Registry) Configure(object *v1alpha1.DLIConnection) *Connection {
 	key := client.ObjectKeyFromObject(object)
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -233,8 +125,8 @@ func (c *Connection) takeOver(predecessor *Connection) {
 	}
 }
 
-// Forget closes the connection of a deleted object.
-func (r *Registry) Forget(key types.NamespacedName) {
+// Remove closes the connection of a deleted object.
+func (r *Registry) Remove(key types.NamespacedName) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if known := r.open[key]; known != nil {

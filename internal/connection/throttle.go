@@ -48,15 +48,15 @@ const (
 	cutFor, safeFor     = 10.0, 45.0 // seconds
 )
 
-// standing implements policy.
-func (t *throttle) standing(now time.Time) standing {
+// decision implements policy.
+func (t *throttle) decide(now time.Time) decision {
 	switch {
 	case now.Before(t.pausedUntil):
-		return standing{why: t.why, until: t.pausedUntil}
+		return decision{failure: t.why, sendAt: t.pausedUntil}
 	case t.adapted(now):
-		return standing{self: t.why}
+		return decision{health: t.why}
 	}
-	return standing{}
+	return decision{}
 }
 
 // rate is the current rate at now.

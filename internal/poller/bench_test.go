@@ -54,7 +54,7 @@ func benchmark(b *testing.B, n int, secret bool) (*Poller, *clocktesting.FakeClo
 		AllowInsecure: true,
 		NewClient:     func(dli.Config) (connection.Client, error) { return quick{}, nil },
 	}, script{}, clock)
-	conn := registry.Open(c.connections[key("a")])
+	conn := registry.Configure(c.connections[key("a")])
 	if _, err := conn.Refresh(b.Context(), noon); err != nil {
 		b.Fatal(err)
 	}

@@ -87,9 +87,9 @@ func (p *Poller) beginRound(l *queue, now time.Time) bool {
 func (p *Poller) askPage(ctx context.Context, l *queue, now time.Time) {
 	s := &l.sweep
 	r := s.round
-	request := l.conn.Begin(now, "", s.failedFor, connection.Anyone)
+	request := l.conn.Begin(now, "", s.failedFor, connection.AdmitAll)
 	if request == nil {
-		return // Next now has the reason
+		return // Decide now has the reason
 	}
 	taken := r.take()
 	options := dli.ListOptions{Status: words[r.parts[taken.part].state], Page: taken.number, PageSize: s.pageSize}
@@ -122,7 +122,7 @@ func (p *Poller) pageFailed(l *queue, f *connection.Failure, now time.Time) {
 	switch {
 	case f.Kind == dli.KindPermission:
 		s.rest(now.Add(restMax))
-		l.conn.NoteLists(fmt.Sprintf("its user may not list jobs, so each job is polled individually: grant it the action dli:jobs:list if there are many (%s)", l.conn.Name()))
+		l.conn.PauseLists(fmt.Sprintf("its user may not list jobs, so each job is polled individually: grant it the action dli:jobs:list if there are many (%s)", l.conn.Name()))
 	case f.Kind == dli.KindRejected && s.pageSize == 0:
 		s.pageSize = dli.MaxPageSize / 2 // some editions have no larger pages
 		s.rest(now)
@@ -134,7 +134,7 @@ func (p *Poller) pageFailed(l *queue, f *connection.Failure, now time.Time) {
 // distrust stops the use of unreliable lists for a while.
 func (p *Poller) distrust(l *queue, why string, now time.Time) {
 	l.sweep.rest(now.Add(restMax))
-	l.conn.NoteLists("lists of its jobs are unreliable, so each job is polled individually: " + why)
+	l.conn.PauseLists("lists of its jobs are unreliable, so each job is polled individually: " + why)
 }
 
 // pageCame handles a page that was requested at asked and arrived at now.
@@ -236,7 +236,7 @@ func (p *Poller) endRound(l *queue, now time.Time) {
 		return
 	}
 	s.failures, s.failedFor, s.unpaid, s.pagesUntil = 0, "", 0, now.Add(pagesFor)
-	l.conn.NoteLists("")
+	l.conn.PauseLists("")
 	s.rest(onTick(r.began, p.config.Schedule.ListInterval))
 	for _, entry := range r.entries {
 		j := entry.job

@@ -158,10 +158,10 @@ func (o *operator) reconcile(name string) {
 		for {
 			object := &v1alpha1.DLIConnection{}
 			if err := o.Get(o.ctx, key, object); err != nil {
-				o.registry.Forget(key)
+				o.registry.Remove(key)
 				return
 			}
-			conn := o.registry.Open(object)
+			conn := o.registry.Configure(object)
 			conn.Remember(object.Status.RejectedCredentials, time.Now())
 			next, err := conn.Refresh(o.ctx, time.Now())
 			if err != nil {
@@ -229,7 +229,7 @@ func (o *operator) change(job string, change func(*Target)) {
 func (o *operator) find(name string) (*connection.Connection, *connection.Failure) {
 	job := &v1alpha1.DLIJob{ObjectMeta: metav1.ObjectMeta{Namespace: "team"}}
 	job.Spec.ConnectionRef = &v1alpha1.ConnectionReference{Name: name}
-	conn, why, err := o.registry.Find(o.ctx, job)
+	conn, why, err := o.registry.Resolve(o.ctx, job)
 	if err != nil {
 		o.Fatal(err)
 	}

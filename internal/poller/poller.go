@@ -179,20 +179,20 @@ func (p *Poller) serve(ctx context.Context, l *queue, now time.Time) {
 			p.starved[l] = struct{}{}
 			return
 		}
-		admission := l.conn.Next(now)
-		if admission.Why == nil {
+		decision := l.conn.Decide(now)
+		if decision.Reason == nil {
 			l.hold.why = nil
 		}
-		j := l.pick(admission.Who)
+		j := l.pick(decision.Admit)
 		switch {
-		case admission.Who == connection.Anyone && l.wantsPage() && (j == nil || l.turns%pageTurns == 1):
+		case decision.Admit == connection.AdmitAll && l.wantsPage() && (j == nil || l.turns%pageTurns == 1):
 			p.askPage(ctx, l, now)
 			continue
 		case j != nil:
-			p.ask(ctx, l, j, admission.Who, now)
+			p.ask(ctx, l, j, decision.Admit, now)
 			continue
 		}
-		p.holdBack(l, admission, now)
+		p.holdBack(l, decision, now)
 		break
 	}
 	clear(l.arrived)
@@ -201,18 +201,18 @@ func (p *Poller) serve(ctx context.Context, l *queue, now time.Time) {
 
 // holdBack reports for the waiting jobs of a queue why they wait, where it should be
 // reported, and sets when to check again.
-func (p *Poller) holdBack(l *queue, admission connection.Admission, now time.Time) {
-	l.hold.on, l.wakeAt = true, admission.Until
+func (p *Poller) holdBack(l *queue, decision connection.Decision, now time.Time) {
+	l.hold.on, l.wakeAt = true, decision.RecheckAt
 	toAll := false
 	switch {
-	case admission.Why == nil:
+	case decision.Reason == nil:
 		return
 	case l.hold.why == nil:
 		l.hold.since, l.hold.toldAll, toAll = now, false, true
-	case l.hold.why.Reason != admission.Why.Reason:
+	case l.hold.why.Reason != decision.Reason.Reason:
 		toAll = true
 	}
-	l.hold.why = admission.Why
+	l.hold.why = decision.Reason
 	patient := l.hold.since.Add(p.config.Patience)
 	switch {
 	case l.hold.toldAll:
@@ -249,10 +249,10 @@ func (p *Poller) hold(j *job, why *connection.Failure, now time.Time) {
 func (p *Poller) isWaiting(j *job) bool { return j.heap != nil && j.heap != &p.later }
 
 // ask sends the request for a job that its connection has just admitted.
-func (p *Poller) ask(ctx context.Context, l *queue, j *job, who connection.Who, now time.Time) {
+func (p *Poller) ask(ctx context.Context, l *queue, j *job, who connection.Admit, now time.Time) {
 	request := l.conn.Begin(now, j.target.JobID, j.failedFor(), who)
 	if request == nil {
-		return // Next now says why
+		return // Decide now says why
 	}
 	// Waiting for the connection does not count as lateness.
 	p.config.Recorder.PollLateness(max(0, min(now.Sub(j.due), now.Sub(l.hold.endedAt))))

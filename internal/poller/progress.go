@@ -38,10 +38,10 @@ func (p *Poller) askPercent(ctx context.Context, j *job, now time.Time) {
 	switch {
 	case !j.target.Percent || !j.isRunning() || now.Before(j.percentDue):
 		return
-	case !l.isEmpty() || l.inFlight >= p.config.MaxRequests-p.inFlight || l.conn.Next(now).Who != connection.Anyone:
+	case !l.isEmpty() || l.inFlight >= p.config.MaxRequests-p.inFlight || l.conn.Decide(now).Admit != connection.AdmitAll:
 		return
 	}
-	request := l.conn.Begin(now, j.target.JobID, "", connection.Anyone)
+	request := l.conn.Begin(now, j.target.JobID, "", connection.AdmitAll)
 	if request == nil {
 		return
 	}

@@ -108,15 +108,15 @@ func (l *queue) heapOf(j *job) *jobHeap {
 
 // pick returns the job whose turn it is; nil if no waiting job may be polled. Failing
 // jobs never take all places, so that jobs that hang leave some for the others.
-func (l *queue) pick(who connection.Who) *job {
+func (l *queue) pick(who connection.Admit) *job {
 	first := firstDue(l.fresh.top(), l.well.top())
 	failing := l.failing.top()
 	switch who {
-	case connection.Look:
+	case connection.AdmitLook:
 		return first
-	case connection.FirstLook:
+	case connection.AdmitFirstLook:
 		return l.fresh.top()
-	case connection.Probe:
+	case connection.AdmitProbe:
 		// A job whose last poll succeeded is the best indicator.
 		if well := l.well.top(); well != nil {
 			return well
@@ -125,7 +125,7 @@ func (l *queue) pick(who connection.Who) *job {
 			return first
 		}
 		return failing
-	case connection.Anyone:
+	case connection.AdmitAll:
 		if limit := l.conn.Limit(); l.failingInFlight >= limit-limit/failingShare {
 			return first
 		}
@@ -133,7 +133,7 @@ func (l *queue) pick(who connection.Who) *job {
 			return failing
 		}
 		return first
-	case connection.Nobody:
+	case connection.AdmitNone:
 	}
 	return nil
 }

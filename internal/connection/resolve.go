@@ -1,0 +1,169 @@
+/*
+Copyright 2026 The DLI Operator Authors.
+
+Licensed under the Apache License, Version 2.0 (the "License");
+you may not use this file except in compliance with the License.
+You may obtain a copy of the License at
+
+    http://www.apache.org/licenses/LICENSE-2.0
+
+Unless required by applicable law or agreed to in writing, software
+distributed under the License is distributed on an "AS IS" BASIS,
+WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+See the License for the specific language governing permissions and
+limitations under the License.
+*/
+
+package connection
+
+import (
+	"context"
+	"fmt"
+	"slices"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/dli-operator/dli-operator/api/v1alpha1"
+)
+
+// Resolve returns the connection of a job, or a failure that says why there is none.
+func (r *Registry) Resolve(ctx context.Context, job *v1alpha1.DLIJob) (*Connection, *Failure, error) {
+	key, object, err := r.objectFor(ctx, job)
+	if err != nil {
+		return nil, nil, err
+	}
+	foreign := key.Namespace != job.Namespace
+	if object != nil && foreign {
+		allowed, err := r.allows(ctx, object, job.Namespace)
+		if err != nil {
+			return nil, nil, err
+		}
+		if !allowed {
+			object = nil
+		}
+	}
+	switch {
+	case object != nil:
+		return r.Configure(object), nil, nil
+	case key == types.NamespacedName{}:
+		return nil, Failf(v1alpha1.ReasonConnectionNotFound,
+			"there is no DLIConnection named %s in namespace %s; create it, or name another in spec.connectionRef", v1alpha1.DefaultConnectionName, job.Namespace), nil
+	case foreign:
+		return nil, r.options.Scope.notAllowed(key, job.Namespace), nil
+	default:
+		return nil, Failf(v1alpha1.ReasonConnectionNotFound,
+			"DLIConnection %s does not exist; create it, or correct spec.connectionRef", key), nil
+	}
+}
+
+// objectFor returns the key and the object of a job's connection; the object is nil if
+// it does not exist. The key is empty if the job names none and there is no default.
+func (r *Registry) objectFor(ctx context.Context, job *v1alpha1.DLIJob) (types.NamespacedName, *v1alpha1.DLIConnection, error) {
+	key := Referenced(job)
+	object, err := r.get(ctx, key)
+	if job.Spec.ConnectionRef != nil || object != nil || err != nil {
+		return key, object, err
+	}
+	if r.options.Default.Name == "" {
+		return types.NamespacedName{}, nil, nil
+	}
+	object, err = r.get(ctx, r.options.Default)
+	return r.options.Default, object, err
+}
+
+// Referenced is the key of a job's connectionRef; without one, that of its
+// namespace's default.
+func Referenced(job *v1alpha1.DLIJob) types.NamespacedName {
+	key := types.NamespacedName{Namespace: job.Namespace, Name: v1alpha1.DefaultConnectionName}
+	if ref := job.Spec.ConnectionRef; ref != nil {
+		key.Name = ref.Name
+		if ref.Namespace != "" {
+			key.Namespace = ref.Namespace
+		}
+	}
+	return key
+}
+
+// get reads a DLIConnection; nil if it does not exist or the operator may not read
+// it. The object belongs to the cache and must not be changed.
+func (r *Registry) get(ctx context.Context, key types.NamespacedName) (*v1alpha1.DLIConnection, error) {
+	if !r.options.Scope.reads(key.Namespace) {
+		return nil, nil
+	}
+	object := &v1alpha1.DLIConnection{}
+	err := r.reader.Get(ctx, key, object, sharedObject)
+	if apierrors.IsNotFound(err) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("reading DLIConnection %s: %w", key, err)
+	}
+	return object, nil
+}
+
+// sharedObject avoids copying objects that are only read.
+var sharedObject = &client.GetOptions{UnsafeDisableDeepCopy: new(true)}
+
+// allows reports whether a connection may be used from another namespace.
+func (r *Registry) allows(ctx context.Context, object *v1alpha1.DLIConnection, namespace string) (bool, error) {
+	switch object.Spec.AllowedNamespaces.From {
+	case v1alpha1.NamespacesFromAll:
+		return true, nil
+	case v1alpha1.NamespacesFromSelector:
+	default:
+		return false, nil
+	}
+	if r.options.Scope.WithoutNamespaces {
+		return false, nil
+	}
+	selector, err := metav1.LabelSelectorAsSelector(object.Spec.AllowedNamespaces.Selector)
+	if err != nil {
+		return false, nil //nolint:nilerr // the connection's own status reports it
+	}
+	meta := &metav1.PartialObjectMetadata{}
+	meta.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind("Namespace"))
+	if err := r.reader.Get(ctx, types.NamespacedName{Name: namespace}, meta, sharedObject); err != nil {
+		return false, client.IgnoreNotFound(err)
+	}
+	return selector.Matches(labels.Set(meta.Labels)), nil
+}
+
+// Scope is what the operator may read in addition to DLIJobs. The zero value is
+// everything.
+type Scope struct {
+	// ConnectionNamespaces are the namespaces whose DLIConnections are read; empty
+	// for all.
+	ConnectionNamespaces []string
+	// WithoutNamespaces is set if Namespaces are not read, so that grants by selector
+	// have no effect.
+	WithoutNamespaces bool
+}
+
+// reads reports whether the DLIConnections of a namespace are read.
+func (s Scope) reads(namespace string) bool {
+	return len(s.ConnectionNamespaces) == 0 || slices.Contains(s.ConnectionNamespaces, namespace)
+}
+
+// NamespacesNeeded says which permission is missing for grants by selector.
+const NamespacesNeeded = "the operator may not read Namespaces; grant it get, list and watch on namespaces with a ClusterRole, and restart it"
+
+// notAllowed is the failure of a job that may not use a connection in another
+// namespace. It is the same whether or not the connection exists: authors of
+// DLIJobs must not learn what other namespaces contain.
+func (s Scope) notAllowed(connection types.NamespacedName, namespace string) *Failure {
+	if !s.reads(connection.Namespace) {
+		return Failf(v1alpha1.ReasonConnectionNotAllowed,
+			"the operator does not read DLIConnections in namespace %s; name one in namespace %s in spec.connectionRef, or have %s added to the operator's --watch-namespaces, and a Role created there", connection.Namespace, namespace, connection.Namespace)
+	}
+	why := Failf(v1alpha1.ReasonConnectionNotAllowed,
+		"DLIConnection %s does not exist or does not allow namespace %s; ask its owner to allow it in spec.allowedNamespaces", connection, namespace)
+	if s.WithoutNamespaces {
+		why.Message += ", but not with a selector: " + NamespacesNeeded
+	}
+	return why
+}
