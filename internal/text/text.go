@@ -47,10 +47,13 @@ func OneLine(s string) string {
 	}, strings.ToValidUTF8(s, "\uFFFD"))), " ")
 }
 
-// Printable returns s without invalid UTF-8 and without control characters other than
-// newlines and tabs.
+// Printable returns s without invalid UTF-8 and without what is invisible and changes
+// how a text is shown: control characters other than newlines and tabs, Unicode's format
+// characters, such as bidirectional controls, and its line and paragraph separators.
 func Printable(s string) string {
-	unwanted := func(r rune) bool { return unicode.IsControl(r) && r != '\n' && r != '\t' }
+	unwanted := func(r rune) bool {
+		return r != '\n' && r != '\t' && unicode.In(r, unicode.Cc, unicode.Cf, unicode.Zl, unicode.Zp)
+	}
 	s = strings.ToValidUTF8(s, "")
 	if !strings.ContainsFunc(s, unwanted) {
 		return s
