@@ -52,9 +52,10 @@ help: ## Show this help.
 		/^[a-z-]+:.*## / { printf "  %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: generate
-generate: ## Generate DeepCopy methods and apply configurations from api/.
+generate: ## Generate DeepCopy methods, apply configurations and the table of regions.
 	cd api && $(API_TOOL) controller-gen object:headerFile=../$(HEADER) paths=./v1alpha1
 	cd api && $(API_TOOL) controller-gen applyconfiguration:headerFile=../$(HEADER) paths=./v1alpha1
+	go generate ./internal/dli
 
 .PHONY: manifests
 manifests: ## Generate the CRDs and the operator's role from markers; copy into the chart.
@@ -92,6 +93,7 @@ verify: ## Check generated files, format, modules, vet, linters and kustomizatio
 .PHONY: test
 test: ## Run the tests with the race detector on a real API server, except the slow ones.
 	go -C api test -race $(TESTFLAGS) ./...
+	go -C hack/sdk test $(TESTFLAGS) ./...
 	assets=$$(hack/build.sh controlplane) && hack/build.sh prometheus >/dev/null && hack/build.sh helm >/dev/null && \
 		KUBEBUILDER_ASSETS=$$assets go test -race -short -timeout=15m $(TESTFLAGS) ./...
 

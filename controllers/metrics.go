@@ -18,7 +18,6 @@ package controllers
 
 import (
 	"context"
-	"strconv"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -111,7 +110,7 @@ func (m *Metrics) Requested(name string, call connection.Call, took time.Duratio
 	if err != nil {
 		result, code = string(err.Kind), err.HTTPStatus
 	}
-	m.requests.WithLabelValues(name, string(call), result, strconv.Itoa(code)).Inc()
+	m.requests.WithLabelValues(name, string(call), result, dli.StatusLabel(code)).Inc()
 	m.latency.WithLabelValues(name).Observe(took.Seconds())
 }
 

@@ -37,11 +37,9 @@ import (
 // Limits of what is kept of a response, as documented in the API. In bytes for long
 // texts, because etcd and every watcher pay for their size.
 const (
-	maxText             = poller.MaxText
 	maxWord             = 64
 	maxName             = 256
 	maxPath             = 1024
-	maxColumns          = poller.MaxColumns
 	maxConditionMessage = 1024
 )
 
@@ -106,13 +104,12 @@ func recordStatus(job *v1alpha1.DLIJob, answer *dli.JobStatus, now time.Time) {
 	keepText(&status.TableName, answer.TableName, maxName)
 	keepText(&status.ResultPath, answer.ResultPath, maxPath)
 	recordFigures(status, answer)
-	recordColumns(status, answer.Columns)
+	recordColumns(status, answer)
 	defer dropColumns(status)
 	if answer.Statement != "" {
-		status.Statement = text.Truncate(answer.Statement, maxText)
-		status.StatementTruncated = len(status.Statement) < len(answer.Statement)
+		status.Statement, status.StatementTruncated = answer.Statement, answer.StatementTruncated
 	}
-	status.Message = text.Truncate(answer.Message, maxText)
+	status.Message = answer.Message
 
 	if outcome == "" {
 		return
@@ -145,14 +142,13 @@ func recordFigures(status *v1alpha1.DLIJobStatus, answer *dli.JobStatus) {
 	keepCount(&status.InputBytes, answer.InputBytes)
 }
 
-func recordColumns(status *v1alpha1.DLIJobStatus, columns []dli.Column) {
-	if columns == nil {
+func recordColumns(status *v1alpha1.DLIJobStatus, answer *dli.JobStatus) {
+	if answer.Columns == nil {
 		return
 	}
-	listed := columns[:min(len(columns), maxColumns)]
-	status.ColumnsOmitted = int32(min(len(columns)-len(listed), math.MaxInt32))
-	status.Columns = make([]v1alpha1.Column, len(listed))
-	for i, column := range listed {
+	status.ColumnsOmitted = int32(min(answer.ColumnsOmitted, math.MaxInt32))
+	status.Columns = make([]v1alpha1.Column, len(answer.Columns))
+	for i, column := range answer.Columns {
 		status.Columns[i] = v1alpha1.Column{
 			Name:     text.Truncate(column.Name, maxName),
 			Type:     text.Truncate(column.Type, maxPath),

@@ -51,6 +51,9 @@ type Options struct {
 	PodIdentityNamespaces []string
 	// Scope is what the operator may read.
 	Scope Scope
+	// Budget limits the memory of all responses that are read at the same time; nil
+	// means one of dli.DefaultResponseBytes.
+	Budget *dli.ResponseBudget
 	// NewClient creates the client of a connection; nil means dli.NewClient.
 	NewClient func(dli.Config) (Client, error)
 }
@@ -75,6 +78,9 @@ type Registry struct {
 func NewRegistry(reader, secrets client.Reader, options Options, recorder Recorder, clock clock.PassiveClock) *Registry {
 	if options.ProbeInterval <= 0 {
 		options.ProbeInterval = DefaultProbeInterval
+	}
+	if options.Budget == nil {
+		options.Budget = dli.NewResponseBudget(dli.DefaultResponseBytes)
 	}
 	if options.NewClient == nil {
 		options.NewClient = func(config dli.Config) (Client, error) { return dli.NewClient(config) }
@@ -173,6 +179,7 @@ func (r *Registry) build(key types.NamespacedName, object *v1alpha1.DLIConnectio
 		MaxIdleConns:  conn.inFlight.limit,
 		Timeout:       requestTimeout,
 		UserAgent:     r.options.UserAgent,
+		Budget:        r.options.Budget,
 	})
 	if err != nil {
 		conn.broken = misconfigured(conn, err)

@@ -18,6 +18,7 @@ package connection
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -151,6 +152,10 @@ func perform[T any](r *Request, call Call, clock func() time.Time, ask func() (*
 		}
 	}()
 	answer, err := ask()
+	if errors.Is(err, dli.ErrNoBudget) {
+		// It says nothing about the connection.
+		return nil, Failf(v1alpha1.ReasonServerError, "the operator is reading too many large responses at once; it retries"), nil
+	}
 	var failed *dli.Error
 	if err != nil {
 		known, ok := dli.AsError(err)

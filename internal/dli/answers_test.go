@@ -19,6 +19,7 @@ package dli
 import (
 	"context"
 	"crypto/tls"
+	"crypto/x509"
 	_ "embed"
 	"errors"
 	"fmt"
@@ -76,7 +77,7 @@ func TestAnswers(t *testing.T) {
 		{"9: a failed job's code does not describe the request", reply(200, young(`"status":"FAILED","message":"Please contact DLI service. DLI.0002: FileNotFoundException: getFileStatus on obs://b/x: status [404]\nCause by: ..."`)),
 			youngStatus(inState("FAILED", StateFailed), withMessage("Please contact DLI service. DLI.0002: FileNotFoundException: getFileStatus on obs://b/x: status [404]\nCause by: ..."))},
 		{"10: a failed job's message of 2 MiB", reply(200, young(`"status":"FAILED","message":`+quote(longMessage))),
-			youngStatus(inState("FAILED", StateFailed), withMessage(strings.NewReplacer("\x01", "", "\x00", "").Replace(longMessage)))},
+			youngStatus(inState("FAILED", StateFailed), withMessage(strings.Repeat("作业失败\n", 314)+"作业失…"))},
 		{"11: failed without a message", reply(200, young(`"status":"FAILED"`)), youngStatus(inState("FAILED", StateFailed))},
 		{"12: counts are exact", reply(200, young(`"job_type":"INSERT","input_row_count":9007199254740993,"bad_row_count":2,"result_count":3000000000`)),
 			youngStatus(func(s *JobStatus) {
@@ -340,6 +341,29 @@ func TestConnectionFailures(t *testing.T) {
 		status, err := client.JobStatus(background, accessKey, jobID)
 		check(t, status, err, &Error{Kind: KindConfig, Message: "the certificate of " + hostOf(server) + " is invalid, expired or not yet valid"})
 	})
+
+	for _, tc := range []struct {
+		algorithm x509.SignatureAlgorithm
+		want      any
+	}{
+		{x509.SHA256WithRSA, finishedStatus()},
+		{x509.SHA1WithRSA, "is signed with SHA-1, which is no longer accepted; have it signed with SHA-256"},
+	} {
+		t.Run("a certificate signed with "+tc.algorithm.String(), func(t *testing.T) {
+			pair, authority := signedWith(t, tc.algorithm)
+			server := httptest.NewUnstartedServer(reply(200, finished))
+			server.TLS = &tls.Config{Certificates: []tls.Certificate{pair}}
+			startTLS(server)
+			defer server.Close()
+			want := tc.want
+			if message, ok := want.(string); ok {
+				want = &Error{Kind: KindConfig, Message: "the certificate of " + hostOf(server) + " " + message}
+			}
+			client := clientOf(t, server.URL, func(c *Config) { c.CABundle = pemOf(authority) })
+			status, err := client.JobStatus(background, accessKey, jobID)
+			check(t, status, err, want)
+		})
+	}
 
 	t.Run("TLS too old", func(t *testing.T) {
 		server := httptest.NewUnstartedServer(reply(200, finished))

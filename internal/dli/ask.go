@@ -18,8 +18,10 @@ package dli
 
 import (
 	"context"
+	"errors"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 )
@@ -33,14 +35,17 @@ type question struct {
 	limits limits
 }
 
-// rawQuery is the query as it is sent and, except for the order of equal names, as
-// it is signed: sorted, with spaces as %20.
+// rawQuery is the query as it is sent and signed: sorted by name and value, with spaces
+// as %20.
 func (q question) rawQuery() string {
+	for _, values := range q.query {
+		slices.Sort(values)
+	}
 	return strings.ReplaceAll(q.query.Encode(), "+", "%20")
 }
 
 // ask sends a question and parses the answer with read if it is HTTP 200. The error
-// is an *Error, or ctx's own if ctx was cancelled.
+// is an *Error, ErrNoBudget, or ctx's own if ctx was cancelled.
 func ask[T any](ctx context.Context, c *Client, creds Credentials, q question, read reader[T]) (*T, error) {
 	timed, cancel := context.WithTimeout(ctx, c.timeout)
 	defer cancel()
@@ -55,10 +60,15 @@ func ask[T any](ctx context.Context, c *Client, creds Credentials, q question, r
 	}
 	defer response.Body.Close()
 
-	body := bodies.Get().(*[]byte)
+	body, memory := bodies.Get().(*[]byte), share{budget: c.budget}
+	defer memory.giveBack()
 	defer keepBody(body)
-	*body, err = readBody(*body, response, q.limits)
-	if err != nil && !speaksForItself(response.StatusCode) {
+	*body, err = readBody(timed, *body, response, q.limits, &memory)
+	switch {
+	case err == nil || speaksForItself(response.StatusCode):
+	case errors.Is(err, ErrNoBudget) && ctx.Err() == nil:
+		return nil, ErrNoBudget
+	default:
 		return nil, c.network.failure(ctx, response.StatusCode, err)
 	}
 	hide := secretsOf(creds, signature)

@@ -55,7 +55,7 @@ func BenchmarkDecodeList(b *testing.B) {
 // BenchmarkShorten measures the cost per byte of a response that is too large to keep.
 func BenchmarkShorten(b *testing.B) {
 	part := []byte(strings.Repeat("0", chunkBytes))
-	s := shortener{limit: jobLimits.text}
+	s := shortener{limits: jobLimits}
 	s.write([]byte(`"`))
 	b.SetBytes(int64(len(part)))
 	for b.Loop() {
@@ -69,7 +69,7 @@ func BenchmarkSchema(b *testing.B) {
 		`{"name":"price","type":"decimal(38,18)","nullable":false,"metadata":{}}]}`)
 	b.ReportAllocs()
 	for b.Loop() {
-		if parseSchema(detail, &secrets{}) == nil {
+		if columns, _ := parseSchema(detail, &secrets{}); columns == nil {
 			b.Fatal("no schema")
 		}
 	}

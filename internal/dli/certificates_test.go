@@ -20,6 +20,7 @@ import (
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
+	"crypto/rsa"
 	"crypto/tls"
 	"crypto/x509"
 	"crypto/x509/pkix"
@@ -60,6 +61,35 @@ func selfSigned(t *testing.T, address string, from, to time.Time) certificate {
 		t.Fatal(err)
 	}
 	return certificate{parsed, tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}}
+}
+
+// signedWith returns a server's certificate and that of the authority that signed it with
+// the algorithm.
+func signedWith(t *testing.T, algorithm x509.SignatureAlgorithm) (pair tls.Certificate, authority *x509.Certificate) {
+	t.Helper()
+	key, err := rsa.GenerateKey(rand.Reader, 2048)
+	if err != nil {
+		t.Fatal(err)
+	}
+	issue := func(template, parent *x509.Certificate) *x509.Certificate {
+		t.Helper()
+		template.SerialNumber, template.NotBefore, template.NotAfter = big.NewInt(2), time.Now().Add(-time.Hour), time.Now().Add(time.Hour)
+		der, err := x509.CreateCertificate(rand.Reader, template, parent, key.Public(), key)
+		if err != nil {
+			t.Fatal(err)
+		}
+		issued, err := x509.ParseCertificate(der)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return issued
+	}
+	root := &x509.Certificate{Subject: pkix.Name{CommonName: "authority"}, IsCA: true, BasicConstraintsValid: true}
+	authority = issue(root, root)
+	leaf := issue(&x509.Certificate{
+		Subject: pkix.Name{CommonName: "server"}, IPAddresses: []net.IP{net.ParseIP("127.0.0.1")}, SignatureAlgorithm: algorithm,
+	}, authority)
+	return tls.Certificate{Certificate: [][]byte{leaf.Raw}, PrivateKey: key}, authority
 }
 
 // pemOf returns a certificate as a CA bundle.

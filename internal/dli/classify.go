@@ -18,6 +18,7 @@ package dli
 
 import (
 	"net/http"
+	"strconv"
 	"strings"
 )
 
@@ -133,6 +134,15 @@ func refusalKind(code string) Kind {
 		return kind
 	}
 	return KindRetry
+}
+
+// StatusLabel returns an HTTP status as the label of a metric; "other" if it is not one of
+// the registered ones: an endpoint may send any number.
+func StatusLabel(status int) string {
+	if status != 0 && http.StatusText(status) == "" {
+		return "other"
+	}
+	return strconv.Itoa(status)
 }
 
 func codeKind(code string) (kind Kind, known bool) {

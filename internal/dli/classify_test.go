@@ -112,3 +112,13 @@ func TestErrorText(t *testing.T) {
 		t.Errorf("got %q", e.Error())
 	}
 }
+
+func TestStatusLabels(t *testing.T) {
+	labels := map[string]bool{}
+	for status := range 1000 {
+		labels[StatusLabel(status)] = true
+	}
+	if len(labels) > 70 || !labels["0"] || !labels["200"] || !labels["429"] || !labels["503"] || !labels["other"] {
+		t.Errorf("got %d labels", len(labels))
+	}
+}

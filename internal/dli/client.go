@@ -59,6 +59,9 @@ type Config struct {
 	MaxIdleConns int
 	// UserAgent is sent to the service; "" means dli-operator.
 	UserAgent string
+	// Budget limits the memory of responses, together with all other clients that have
+	// it; nil means one of DefaultResponseBytes for this client alone.
+	Budget *ResponseBudget
 	// Now is the clock for signatures, Retry-After and ClockSkew; nil means time.Now.
 	Now func() time.Time
 }
@@ -70,8 +73,11 @@ type Client struct {
 	projectID string
 	timeout   time.Duration
 	userAgent string
+	budget    *ResponseBudget
 	now       func() time.Time
 	network   network
+	template  *http.Request
+	lastDate  atomic.Pointer[formattedDate]
 	// A transport rather than an http.Client, because redirects, which would send
 	// credentials elsewhere, and cookies are unwanted.
 	transport *http.Transport
@@ -98,12 +104,18 @@ func NewClient(config Config) (*Client, error) {
 	if err != nil {
 		return nil, err
 	}
+	if !config.AllowInsecure {
+		if err := checkProxied(endpoint, proxy); err != nil {
+			return nil, err
+		}
+	}
 
 	c := &Client{
 		endpoint:  endpoint,
 		projectID: config.ProjectID,
 		timeout:   config.Timeout,
 		userAgent: config.UserAgent,
+		budget:    config.Budget,
 		now:       config.Now,
 	}
 	if c.timeout <= 0 {
@@ -112,9 +124,13 @@ func NewClient(config Config) (*Client, error) {
 	if c.userAgent == "" {
 		c.userAgent = defaultUserAgent
 	}
+	if c.budget == nil {
+		c.budget = NewResponseBudget(DefaultResponseBytes)
+	}
 	if c.now == nil {
 		c.now = time.Now
 	}
+	c.template = newTemplate(endpoint, c.projectID, c.userAgent)
 	maxIdle := config.MaxIdleConns
 	if maxIdle <= 0 {
 		maxIdle = defaultMaxIdleConns
@@ -145,7 +161,8 @@ func (c *Client) OpenedConnections() uint64 { return c.opened.Load() }
 
 // JobStatus returns the status of a job.
 //
-// The error is an *Error, except if ctx is cancelled: then it is ctx's own. An
+// The error is an *Error, except if ctx is cancelled, when it is ctx's own, or if there
+// are too many large responses at once, when it is ErrNoBudget and to be tried again. An
 // invalid ID or credentials are rejected without a request.
 func (c *Client) JobStatus(ctx context.Context, creds Credentials, jobID string) (*JobStatus, error) {
 	q, err := c.statusQuestion(jobID)
@@ -193,7 +210,11 @@ func newTransport(dial dialFunc, proxy *url.URL, tlsConfig *tls.Config, maxIdle 
 		MaxResponseHeaderBytes: 64 << 10,
 		// All requests share one HTTP/2 connection: without pings they would wait on a
 		// dead one until the kernel gives up, many minutes later.
-		HTTP2: &http.HTTP2Config{SendPingTimeout: 15 * time.Second, PingTimeout: 5 * time.Second},
+		// A response must not fill memory before it has its share of the budget.
+		HTTP2: &http.HTTP2Config{
+			SendPingTimeout: 15 * time.Second, PingTimeout: 5 * time.Second,
+			MaxReceiveBufferPerStream: smallBytes,
+		},
 	}
 	if proxy != nil {
 		transport.Proxy = http.ProxyURL(proxy)

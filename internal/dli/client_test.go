@@ -52,13 +52,13 @@ func TestRequests(t *testing.T) {
 		{"an access key", accessKey, http.Header{
 			"X-Project-Id":  {projectID},
 			"X-Sdk-Date":    {"20260101T120000Z"},
-			"Authorization": {"SDK-HMAC-SHA256 Access=AKEXAMPLE, SignedHeaders=x-project-id;x-sdk-date, Signature=*"},
+			"Authorization": {"SDK-HMAC-SHA256 Access=AKEXAMPLE, SignedHeaders=host;x-project-id;x-sdk-date, Signature=*"},
 		}},
 		{"a temporary access key", temporary, http.Header{
 			"X-Project-Id":     {projectID},
 			"X-Sdk-Date":       {"20260101T120000Z"},
 			"X-Security-Token": {"STEXAMPLE"},
-			"Authorization":    {"SDK-HMAC-SHA256 Access=AKEXAMPLE, SignedHeaders=x-project-id;x-sdk-date;x-security-token, Signature=*"},
+			"Authorization":    {"SDK-HMAC-SHA256 Access=AKEXAMPLE, SignedHeaders=host;x-project-id;x-sdk-date;x-security-token, Signature=*"},
 		}},
 		{"a token", Credentials{Token: "TOKENEXAMPLE"}, http.Header{
 			"X-Project-Id": {projectID},
@@ -236,7 +236,7 @@ func TestCompressedAnswers(t *testing.T) {
 			for range 65 {
 				fmt.Fprint(zip, strings.Repeat(" ", 1<<20))
 			}
-		}), &Error{Kind: KindInvalid, HTTPStatus: 200, Message: "the response is larger than 64 MiB"}},
+		}), &Error{Kind: KindInvalid, HTTPStatus: 200, Message: "the response is larger than 4 MiB"}},
 		{"that are not compressed are rejected", reply(200, finished, "Content-Encoding: gzip"),
 			&Error{Kind: KindInvalid, HTTPStatus: 200, Message: "the response cannot be decompressed"}},
 	} {
@@ -262,7 +262,7 @@ func TestEndpointWithAPath(t *testing.T) {
 		t.Errorf("want %s, got %s", path, request.RequestURI)
 	}
 	_, signature, _ := strings.Cut(request.Header.Get("Authorization"), "Signature=")
-	if want := signatureOf(path, "", "20260101T120000Z", accessKey); signature != want {
+	if want := signatureOf(request.Host, path, "", "20260101T120000Z", accessKey); signature != want {
 		t.Errorf("the path in the request is not the signed path: want %s, got %s", want, signature)
 	}
 }

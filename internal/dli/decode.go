@@ -31,11 +31,9 @@ import (
 const (
 	// maxStatusRunes is the maximum length of a status.
 	maxStatusRunes = 64
-	// maxNameBytes limits the texts that name something: queues, users, paths.
-	maxNameBytes = 1024
-	// maxStartTime is the last millisecond of the year 9999, after which times
+	// maxTime is the last millisecond of the year 9999, after which times
 	// have no RFC 3339 form.
-	maxStartTime = 253402300799999
+	maxTime = 253402300799999
 )
 
 // statusOf returns a reader for answers about jobID.
@@ -49,10 +47,11 @@ func statusOf(jobID string) reader[JobStatus] {
 // JSON except one, the answer is invalid. The exception is the error in the API
 // document's own sample: see repairMessage.
 func decodeStatus(a answer, jobID string, hide *secrets) (*JobStatus, *Error) {
-	if object, ok := parseJSON(a.body); ok {
+	object, ok := parseJSON(a.body)
+	if ok {
 		return readStatus(a, object, jobID, hide)
 	}
-	if repaired, ok := repairMessage(a.body); ok {
+	if repaired, ok := repairMessage(object); ok {
 		if object, ok := parseJSON(repaired); ok {
 			if status, err := readStatus(a, object, jobID, hide); err == nil {
 				return status, nil
@@ -73,37 +72,37 @@ func readStatus(a answer, object value, jobID string, hide *secrets) (*JobStatus
 	word, fault := statusWord(body.Status)
 	switch {
 	case body.IsSuccess.known && !body.IsSuccess.set:
-		return nil, refusal(a, string(body.Message), hide)
+		return nil, refusal(a, body.Message, hide)
 	case !sameJob(string(body.JobID), jobID):
 		return nil, invalid(otherJob)
 	case fault != "":
 		return nil, invalid(fault)
 	}
 	word = hide.in(word)
-	return &JobStatus{
-		JobID:        string(body.JobID),
-		Status:       word,
-		State:        ParseState(word),
-		JobType:      nameOf(body.JobType, hide),
-		JobMode:      nameOf(body.JobMode, hide),
-		QueueName:    nameOf(body.QueueName, hide),
-		Owner:        nameOf(body.Owner, hide),
-		DatabaseName: nameOf(body.DatabaseName, hide),
-		TableName:    nameOf(body.TableName, hide),
-		ResultPath:   nameOf(body.ResultPath, hide),
-		Date:         a.date(),
-		StartTime:    timeOf(body.StartTime),
-		Figures: Figures{
-			Duration:      durationOf(body.Duration),
-			InputRowCount: countOf(body.InputRowCount),
-			BadRowCount:   countOf(body.BadRowCount),
-			ResultCount:   countOf(body.ResultCount),
-			InputBytes:    countOf(body.InputSize),
-		},
-		Columns:   parseSchema(body.Detail, hide),
-		Statement: hide.in(text.Printable(string(body.Statement))),
-		Message:   hide.in(text.Printable(string(body.Message))),
-	}, nil
+	start := timeOf(body.StartTime)
+	status := &JobStatus{
+		JobID:         string(body.JobID),
+		Status:        word,
+		State:         ParseState(word),
+		JobType:       nameOf(body.JobType, hide),
+		JobMode:       nameOf(body.JobMode, hide),
+		QueueName:     nameOf(body.QueueName, hide),
+		Owner:         nameOf(body.Owner, hide),
+		DatabaseName:  nameOf(body.DatabaseName, hide),
+		TableName:     nameOf(body.TableName, hide),
+		ResultPath:    nameOf(body.ResultPath, hide),
+		Date:          a.date(),
+		StartTime:     start,
+		Duration:      durationOf(body.Duration, start),
+		InputRowCount: countOf(body.InputRowCount),
+		BadRowCount:   countOf(body.BadRowCount),
+		ResultCount:   countOf(body.ResultCount),
+		InputBytes:    countOf(body.InputSize),
+		Message:       body.Message.message(hide),
+	}
+	status.Columns, status.ColumnsOmitted = parseSchema(body.Detail, hide)
+	status.Statement, status.StatementTruncated = body.Statement.statement(hide)
+	return status, nil
 }
 
 // readAnswer reads an answer that is one JSON object.
@@ -157,28 +156,20 @@ func ParseState(word string) State {
 	return states[strings.ToUpper(strings.TrimSpace(word))]
 }
 
-// nameOf is a short text. One that is too long or not printable is dropped, because a
-// truncated name would name something else.
-func nameOf(name lenientText, hide *secrets) string {
-	if !text.IsPlain(string(name), maxNameBytes) {
-		return ""
-	}
-	return hide.in(string(name))
-}
-
 // timeOf converts milliseconds since 1970, UTC. DLI sends 0 for what has not happened
 // yet.
 func timeOf(ms lenientInteger) time.Time {
-	if ms.value == nil || *ms.value <= 0 || *ms.value > maxStartTime {
+	if ms.value == nil || *ms.value <= 0 || *ms.value > maxTime {
 		return time.Time{}
 	}
 	return time.UnixMilli(*ms.value).UTC()
 }
 
-// durationOf converts a number of milliseconds.
-func durationOf(ms lenientInteger) *time.Duration {
+// durationOf converts a number of milliseconds since start. The time at which it ends
+// must have an RFC 3339 form too.
+func durationOf(ms lenientInteger, start time.Time) *time.Duration {
 	n := countOf(ms)
-	if n == nil || *n > math.MaxInt64/int64(time.Millisecond) {
+	if n == nil || *n > math.MaxInt64/int64(time.Millisecond) || !start.IsZero() && *n > maxTime-start.UnixMilli() {
 		return nil
 	}
 	duration := time.Duration(*n) * time.Millisecond

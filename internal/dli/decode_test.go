@@ -34,7 +34,18 @@ func TestDecode(t *testing.T) {
 		want any
 	}{
 		{"ignores white space around the value", " \r\n\t" + finished + "\n\n", finishedStatus()},
-		{"does not ignore a byte order mark", "\uFEFF" + finished, notJSON},
+		{"ignores a byte order mark", "\uFEFF" + finished, finishedStatus()},
+		{"ignores a byte order mark before blanks and a message to repair", "\uFEFF \n" + sample, sampleStatus()},
+		{"does not ignore a second byte order mark", "\uFEFF\uFEFF" + finished, notJSON},
+		{"does not ignore a byte order mark elsewhere", finished + "\uFEFF", notJSON},
+		{"drops figures that are not numbers", young(`"result_count":NaN,"duration": Infinity ,"input_size":-Infinity`, `"tags":[NaN,{"a":-Infinity}]`, `"message":"NaN, Infinity","bad_row_count":NaN`),
+			youngStatus(withMessage("NaN, Infinity"))},
+		{"drops figures that are not numbers beside a message to repair", change(t, sample, `"result_count": 4`, `"result_count": NaN`),
+			func() *JobStatus { s := sampleStatus(); s.ResultCount = nil; return s }()},
+		{"rejects a status that is not a number", young(`"status":NaN`), refuse("the response has no status")},
+		{"rejects other words that are not JSON", young(`"result_count":nan`), notJSON},
+		{"rejects NaN as a name", young(`NaN:1`), notJSON},
+		{"rejects NaN in place of the object", "NaN", notJSON},
 		{"reads escaped names", change(t, finished, `"job_id"`, `"job\u005fid"`), finishedStatus()},
 		{"distinguishes names by case", change(t, finished, `"job_id"`, `"JOB_ID":"x","job_id"`), finishedStatus()},
 		{"distinguishes names by case in any order", young(`"STATUS":"FAILED","Job_Id":"x","IS_SUCCESS":false`), youngStatus()},
@@ -50,6 +61,20 @@ func TestDecode(t *testing.T) {
 		{"drops a duration that overflows", young(`"duration":9223372036855`), youngStatus()},
 		{"keeps the longest duration", young(`"duration":9223372036854`), youngStatus(func(s *JobStatus) { s.Duration = new(9223372036854 * time.Millisecond) })},
 		{"drops a start time after the year 9999", young(`"start_time":253402300800000`), youngStatus(func(s *JobStatus) { s.StartTime = time.Time{} })},
+		{"drops a duration that ends after the year 9999", young(`"start_time":253402300799999,"duration":1`),
+			youngStatus(func(s *JobStatus) { s.StartTime = time.UnixMilli(253402300799999).UTC() })},
+		{"keeps a duration that ends with the year 9999", young(`"start_time":253402300799000,"duration":999`),
+			youngStatus(func(s *JobStatus) {
+				s.StartTime, s.Duration = time.UnixMilli(253402300799000).UTC(), new(999*time.Millisecond)
+			})},
+		{"removes what a terminal or a browser obeys", young(`"message":"a\u202eb\u2066c\u200bd\ufeffe\u2028f\u2029g\u00adh\udb40\udc41i","statement":"select\u0085 1"`),
+			youngStatus(withMessage("abcdefghi"), func(s *JobStatus) { s.Statement = "select 1" })},
+		{"cuts a message, with a mark, and a statement, with a flag", young(`"message":"` + strings.Repeat("业", 1366) + `","statement":"` + strings.Repeat("业", 1366) + `"`),
+			youngStatus(withMessage(strings.Repeat("业", 1364)+"…"), func(s *JobStatus) {
+				s.Statement, s.StatementTruncated = strings.Repeat("业", 1365), true
+			})},
+		{"keeps a message and a statement that just fit", young(`"message":"` + strings.Repeat(`\u0041`, 4096) + `","statement":"` + strings.Repeat("A", 4096) + `"`),
+			youngStatus(withMessage(strings.Repeat("A", 4096)), func(s *JobStatus) { s.Statement = strings.Repeat("A", 4096) })},
 		{"treats a start time of 0 as none", young(`"start_time":0`), youngStatus(func(s *JobStatus) { s.StartTime = time.Time{} })},
 		{"drops texts of other types", young(`"owner":5,"queue_name":{"a":"b"},"statement":["x"],"message":{"error_code":"DLI.0999"},"job_type":null`),
 			youngStatus(func(s *JobStatus) { s.JobType = "" })},

@@ -22,6 +22,7 @@ import (
 	"net/http"
 	"net/netip"
 	"net/url"
+	"slices"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -39,8 +40,8 @@ type dialFunc func(ctx context.Context, network, address string) (net.Conn, erro
 // before connecting, so that a name cannot resolve differently in between.
 //
 // A proxy's address is not checked: it comes from the operator's own environment.
-// The proxy decides what it connects to, except for an endpoint that is itself an
-// address: see parseEndpoint.
+// The proxy decides what it connects to, and resolves names itself; an endpoint that is
+// itself an address is rejected: see checkProxied.
 func newDialer(endpoint, proxy *url.URL, insecure bool, timeout time.Duration, opened *atomic.Uint64) dialFunc {
 	dialer := &net.Dialer{Timeout: timeout, KeepAlive: 30 * time.Second}
 	if proxy == nil && !insecure {
@@ -71,11 +72,20 @@ func checkAddress(host, address string) error {
 	return nil
 }
 
+// metadataServices are the addresses of clouds' metadata services that are not
+// link-local: they hand out a node's credentials to whoever asks.
+var metadataServices = []netip.Addr{
+	netip.MustParseAddr("fd00:ec2::254"),
+	netip.MustParseAddr("100.100.100.200"),
+}
+
 // refusedAs returns the kind of address that ip is if that is rejected; else "". An
-// IPv4-mapped IPv6 address is treated as an IPv4 address.
+// IPv6 address that stands for an IPv4 address is treated as that address.
 func refusedAs(ip netip.Addr) string {
-	ip = ip.Unmap()
+	ip = withoutTranslation(ip)
 	switch {
+	case slices.Contains(metadataServices, ip.WithZone("")):
+		return "a metadata service's"
 	case ip.IsLoopback():
 		return "a loopback"
 	case ip.IsUnspecified():
@@ -88,6 +98,33 @@ func refusedAs(ip netip.Addr) string {
 	return ""
 }
 
+var (
+	// translated is the prefix of NAT64 (RFC 6052), and relayed is that of 6to4 (RFC 3056).
+	translated = netip.MustParsePrefix("64:ff9b::/96")
+	relayed    = netip.MustParsePrefix("2002::/16")
+	// locallyTranslated is the prefix of a network's own NAT64 (RFC 8215).
+	locallyTranslated = netip.MustParsePrefix("64:ff9b:1::/48")
+	// compatible is the prefix of IPv4-compatible addresses (RFC 4291), which are
+	// deprecated; :: and ::1 are part of it.
+	compatible = netip.MustParsePrefix("::/96")
+)
+
+// withoutTranslation returns the IPv4 address that an IPv6 address stands for, in any of
+// the forms that a network may translate; other addresses unchanged.
+func withoutTranslation(ip netip.Addr) netip.Addr {
+	ip = ip.Unmap()
+	bytes := ip.As16()
+	switch plain := ip.WithZone(""); {
+	case ip.Is4(), ip.IsLoopback(), ip.IsUnspecified():
+		return ip
+	case translated.Contains(plain), locallyTranslated.Contains(plain), compatible.Contains(plain):
+		return netip.AddrFrom4([4]byte(bytes[12:]))
+	case relayed.Contains(plain):
+		return netip.AddrFrom4([4]byte(bytes[2:6]))
+	}
+	return ip
+}
+
 // proxyFor returns the proxy set in the environment for an endpoint; nil if
 // none. The environment is read for each client.
 func proxyFor(endpoint *url.URL) (*url.URL, error) {
@@ -97,6 +134,19 @@ func proxyFor(endpoint *url.URL) (*url.URL, error) {
 		return nil, misconfigured("the proxy set in the environment for %s cannot be used", endpoint.Host)
 	}
 	return proxy, nil
+}
+
+// checkProxied returns an error if an endpoint may not be reached through a proxy. An
+// address is nothing that a proxy resolves, so a proxy that trusts its clients would
+// connect to whatever is written there.
+func checkProxied(endpoint, proxy *url.URL) error {
+	if proxy == nil {
+		return nil
+	}
+	if _, err := netip.ParseAddr(endpoint.Hostname()); err == nil {
+		return misconfigured("the endpoint %s is an address, which is not allowed through the proxy %s; use DLI's host name", endpoint.Hostname(), proxy.Host)
+	}
+	return nil
 }
 
 // proxyRefusalError is a proxy's refusal to open a tunnel.

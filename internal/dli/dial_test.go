@@ -44,6 +44,22 @@ func TestForbiddenAddresses(t *testing.T) {
 		"239.255.255.250":        "a multicast",
 		"ff02::1":                "a multicast",
 		"ff0e::1":                "a multicast",
+		"64:ff9b::7f00:1":        "a loopback",
+		"64:ff9b::a9fe:a9fe":     "a link-local",
+		"64:ff9b::":              "an unspecified",
+		"2002:7f00:1::":          "a loopback",
+		"2002:a9fe:a9fe::1":      "a link-local",
+		"2002:6464:64c8::":       "a metadata service's",
+		"::127.0.0.1":            "a loopback",
+		"::a9fe:a9fe":            "a link-local",
+		"fd00:ec2::254":          "a metadata service's",
+		"fd00:ec2::254%eth0":     "a metadata service's",
+		"100.100.100.200":        "a metadata service's",
+		"64:ff9b::6464:64c8":     "a metadata service's",
+		"::ffff:100.100.100.200": "a metadata service's",
+		"64:ff9b::808:808":       "",
+		"64:ff9b:1::7f00:1":      "a loopback",
+		"2002:808:808::1":        "",
 		"10.1.2.3":               "",
 		"192.168.1.1":            "",
 		"100.64.0.1":             "",
@@ -142,12 +158,14 @@ func TestProxyFromEnvironment(t *testing.T) {
 		})
 	}
 
-	t.Run("does not allow a forbidden address", func(t *testing.T) {
-		t.Setenv("HTTPS_PROXY", "http://proxy.corp.example:3128")
-		if _, err := NewClient(Config{Endpoint: "https://169.254.169.254", ProjectID: projectID}); err == nil {
-			t.Error("the endpoint is not rejected")
-		}
-	})
+	for _, address := range []string{"169.254.169.254", "8.8.8.8", "[2001:db8::1]", "127.1", "2852039166", "0xa9fea9fe"} {
+		t.Run("does not allow the address "+address, func(t *testing.T) {
+			t.Setenv("HTTPS_PROXY", "http://proxy.corp.example:3128")
+			if _, err := NewClient(Config{Endpoint: "https://" + address, ProjectID: projectID}); err == nil {
+				t.Error("the endpoint is not rejected")
+			}
+		})
+	}
 }
 
 func pipe(to, from net.Conn) {

@@ -23,9 +23,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"sync"
-
-	"github.com/huaweicloud/huaweicloud-sdk-go-v3/services/dli/v1/region"
 )
 
 // DefaultAllowedHosts are the hosts of the public clouds that offer this API.
@@ -39,13 +36,16 @@ var DefaultAllowedHosts = []string{
 var (
 	regionForm = regexp.MustCompile(`^[a-z0-9]+(-[a-z0-9]+)*$`)
 	hostForm   = regexp.MustCompile(`^[a-z0-9]([a-z0-9_-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9_-]*[a-z0-9])?)*$`)
+	// numericForm matches hosts that some resolvers and proxies read as an IPv4 address,
+	// such as 127.1, 2130706433 or 0x7f000001: no name ends in a number.
+	numericForm = regexp.MustCompile(`(^|\.)([0-9]+|0x[0-9a-f]*)$`)
 	// pathForm only allows characters that no encoding changes, so that the signed
 	// path cannot differ from the path that is sent.
 	pathForm = regexp.MustCompile(`^(/[A-Za-z0-9._~-]+)*$`)
 )
 
 // ResolveEndpoint returns the base URL of an endpoint without a trailing slash.
-// Exactly one of region and endpoint must be set. A region is looked up in the SDK's
+// Exactly one of region and endpoint must be set. A region is looked up in the
 // table. An endpoint is a URL, which may have a path; its host must match
 // allowedHosts or be the host of a region.
 //
@@ -104,7 +104,7 @@ func parseEndpoint(endpoint string, allowInsecure bool) (*url.URL, error) {
 	host := strings.ToLower(u.Hostname())
 	address, notAddress := netip.ParseAddr(host)
 	switch {
-	case notAddress != nil && !hostForm.MatchString(host), address.Zone() != "":
+	case notAddress != nil && (!hostForm.MatchString(host) || numericForm.MatchString(host)), address.Zone() != "":
 		return nil, misconfigured("the endpoint's host is neither a name nor an address")
 	case !validPort(u):
 		return nil, misconfigured("the endpoint's port is not a number from 1 to 65535")
@@ -153,7 +153,7 @@ func hostMatches(host, pattern string) bool {
 	})
 }
 
-// isRegionHost reports whether host belongs to a region in the SDK's table.
+// isRegionHost reports whether host belongs to a region in the table.
 func isRegionHost(host string) bool {
 	labels := strings.Split(host, ".")
 	if len(labels) < 3 || labels[0] != "dli" {
@@ -163,20 +163,16 @@ func isRegionHost(host string) bool {
 	return err == nil && endpoint == "https://"+host
 }
 
-// regionTable guards the SDK's table of regions, which caches values from the
-// environment in a map without a lock.
-var regionTable sync.Mutex
+//go:generate go -C ../../hack/sdk run . ../../internal/dli/regions.go
 
 // regionEndpoint returns the URL of a region's endpoint.
 func regionEndpoint(id string) (string, error) {
 	if len(id) > 64 || !regionForm.MatchString(id) {
 		return "", misconfigured("the region must be an ID such as cn-north-4")
 	}
-	regionTable.Lock()
-	defer regionTable.Unlock()
-	known, err := region.SafeValueOf(id)
-	if err != nil || len(known.Endpoints) == 0 {
+	endpoint, ok := regionEndpoints[id]
+	if !ok {
 		return "", misconfigured("the region %s is unknown; set its endpoint instead, such as https://dli.%s.myhuaweicloud.com", id, id)
 	}
-	return known.Endpoints[0], nil
+	return endpoint, nil
 }

@@ -18,7 +18,6 @@ package dli
 
 import (
 	"strings"
-	"sync"
 	"testing"
 )
 
@@ -88,17 +87,4 @@ func TestResolveEndpoint(t *testing.T) {
 			}
 		})
 	}
-}
-
-func TestConcurrentRegions(t *testing.T) {
-	t.Setenv("HUAWEICLOUD_SDK_REGION_DLI_TEST_REGION_9", "https://dli.test-region-9.example")
-	var all sync.WaitGroup
-	for range 16 {
-		all.Go(func() {
-			if got, err := ResolveEndpoint("test-region-9", "", nil, false); got != "https://dli.test-region-9.example" {
-				t.Errorf("got %q, %v", got, err)
-			}
-		})
-	}
-	all.Wait()
 }

@@ -80,21 +80,22 @@ func ErrorCode(message string) string {
 // anyErrorCode matches the codes of DLI and of the gateway in front of it.
 var anyErrorCode = regexp.MustCompile(`(?:DLI\.\d{4,5}|APIGW?\.\d{4})`)
 
-// shown is a message of the service in the form in which it is shown.
-func shown(message string, hide *secrets) string {
-	return text.Ellipsize(withoutTimes(hide.in(text.OneLine(message))), maxErrorMessageBytes)
+// shown is the text of an error in the form in which it is shown.
+func shown(message string) string {
+	return text.Ellipsize(withoutTimes(message), maxErrorMessageBytes)
 }
 
 // refusal is the error for an answer with is_success: false. It is about the
 // question, never about the job, no matter what else is in the answer.
-func refusal(a answer, message string, hide *secrets) *Error {
+func refusal(a answer, reason prose, hide *secrets) *Error {
+	message := reason.errorText(hide)
 	code := anyErrorCode.FindString(message)
 	kind := refusalKind(code)
 	e := &Error{
 		Kind:       kind,
 		HTTPStatus: a.status,
 		Code:       code,
-		Message:    shown(message, hide),
+		Message:    shown(message),
 		RetryAfter: retryAfter(a, kind, message),
 		ClockSkew:  clockSkew(a, kind, message),
 	}
@@ -111,7 +112,7 @@ type explanation struct {
 
 // explain reads the body of an error answer; DLI's own members take precedence over
 // those of others.
-func explain(body []byte) (e explanation, ok bool) {
+func explain(body []byte, hide *secrets) (e explanation, ok bool) {
 	object, ok := parseJSON(body)
 	if !ok || !object.isObject() {
 		return explanation{}, false
@@ -120,8 +121,8 @@ func explain(body []byte) (e explanation, ok bool) {
 	readObject(object, &said)
 	return explanation{
 		code:      firstOf(string(said.ErrorCode), string(said.Error.Code), string(said.Code)),
-		message:   firstOf(string(said.ErrorMsg), string(said.Error.Message), string(said.Message)),
-		requestID: string(said.RequestID),
+		message:   firstOf(said.ErrorMsg.errorText(hide), said.Error.Message.errorText(hide), said.Message.errorText(hide)),
+		requestID: said.RequestID.read(maxRequestIDBytes, text.OneLine, hide),
 	}, true
 }
 
@@ -136,14 +137,14 @@ func firstOf(texts ...string) string {
 
 // errorFrom turns an answer with any status other than HTTP 200 into an error.
 func errorFrom(a answer, hide *secrets) *Error {
-	said, isJSON := explain(a.body)
+	said, isJSON := explain(a.body, hide)
 	code := errorCode(said.code, hide)
 	kind := classify(a.status, code)
 	e := &Error{
 		Kind:       kind,
 		HTTPStatus: a.status,
 		Code:       code,
-		Message:    shown(said.message, hide),
+		Message:    shown(said.message),
 		RequestID:  requestID(a, said.requestID, hide),
 		RetryAfter: retryAfter(a, kind, said.message),
 		ClockSkew:  clockSkew(a, kind, said.message),

@@ -113,7 +113,8 @@ func checkList(t *testing.T, list *JobList, rows int) {
 			t.Errorf("a row with the job %q", row.JobID)
 		}
 		checkStatus(t, &JobStatus{
-			JobID: jobID, Status: row.Status, StartTime: row.StartTime, Figures: row.Figures,
+			JobID: jobID, Status: row.Status, StartTime: row.StartTime, Duration: row.Duration,
+			InputRowCount: row.InputRowCount, BadRowCount: row.BadRowCount, ResultCount: row.ResultCount, InputBytes: row.InputBytes,
 			JobType: row.JobType, QueueName: row.QueueName, Owner: row.Owner, DatabaseName: row.DatabaseName, TableName: row.TableName,
 		})
 		if _, err := row.EndTime.MarshalJSON(); err != nil {
@@ -189,7 +190,7 @@ func FuzzSchema(f *testing.F) {
 	f.Add([]byte("[]"))
 	f.Add([]byte(`{"type":"struct","fields":[1,2`))
 	f.Fuzz(func(t *testing.T, detail []byte) {
-		columns := parseSchema(detail, &secrets{})
+		columns, _ := parseSchema(detail, &secrets{})
 		checkColumns(t, columns)
 		size := 0
 		for _, column := range columns {

@@ -21,6 +21,7 @@ import (
 	"encoding/json"
 	"iter"
 	"math"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -33,10 +34,48 @@ import (
 // not validated, the walk still ends, but may miss values.
 type value []byte
 
+// byteOrderMark is how some encoders start a text in UTF-8.
+var byteOrderMark = []byte("\uFEFF")
+
 // parseJSON returns text as a value if it is one JSON value, surrounded only by
-// whitespace.
+// whitespace, with two faults that other encoders make: a byte order mark is skipped, and
+// NaN and Infinity are overwritten, in text itself, by something that is no number either.
 func parseJSON(text []byte) (value, bool) {
-	return value(bytes.Trim(text, " \t\r\n")), json.Valid(text)
+	text = bytes.TrimPrefix(text, byteOrderMark)
+	ok := json.Valid(text) || overwriteNonNumbers(text) && json.Valid(text)
+	return value(bytes.Trim(text, " \t\r\n")), ok
+}
+
+// nonNumbers are what encoders write for a number that JSON does not have.
+var nonNumbers = []string{"NaN", "Infinity", "-Infinity"}
+
+// overwriteNonNumbers replaces nonNumbers in the place of a value by an empty string of
+// the same width, and reports whether there were any.
+func overwriteNonNumbers(text []byte) (found bool) {
+	c := cursor{text: text}
+	for before := byte(0); c.at < len(text); {
+		c.skipBlanks()
+		switch first := c.peek(); first {
+		case '"':
+			c.skipString()
+			before = first
+		case '{', '}', '[', ']', ':', ',', 0:
+			c.at++
+			before = first
+		default:
+			start := c.at
+			c.skipWord()
+			word := text[start:c.at]
+			c.skipBlanks()
+			isValue := strings.IndexByte(":,[", before) >= 0 && c.peek() != ':'
+			if isValue && slices.Contains(nonNumbers, string(word)) {
+				copy(word, `""       `)
+				found = true
+			}
+			before = first
+		}
+	}
+	return found
 }
 
 // members yields the names and values of an object; nothing if v is not an object.

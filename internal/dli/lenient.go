@@ -25,11 +25,17 @@ import (
 // The types of the members of a body. They never fail: a member with an unexpected
 // type is treated as absent, and does not affect the others.
 
-// lenientText is a string's text, as valid UTF-8; "" for anything else.
+// maxScalarBytes limits a text that is used as a whole or not at all, as encoded.
+const maxScalarBytes = 64 << 10
+
+// lenientText is a string's text, as valid UTF-8; "" for anything else, and for one that
+// is too long to be used.
 type lenientText string
 
 func (t *lenientText) UnmarshalJSON(text []byte) error {
-	*t = lenientText(value(text).text())
+	if *t = ""; len(text) <= maxScalarBytes {
+		*t = lenientText(value(text).text())
+	}
 	return nil
 }
 
@@ -38,9 +44,13 @@ type lenientScalar string
 
 func (s *lenientScalar) UnmarshalJSON(text []byte) error {
 	v := value(text)
-	*s = lenientScalar(v.text())
-	if first := v.first(); first == '-' || '0' <= first && first <= '9' {
+	switch first := v.first(); {
+	case len(v) > maxScalarBytes:
+		*s = ""
+	case first == '-' || '0' <= first && first <= '9':
 		*s = lenientScalar(v)
+	default:
+		*s = lenientScalar(v.text())
 	}
 	return nil
 }

@@ -65,8 +65,10 @@ type JobRow struct {
 	State  State
 
 	StartTime time.Time
+	Duration  *time.Duration
 	EndTime   time.Time
-	Figures
+
+	InputRowCount, BadRowCount, ResultCount, InputBytes *int64
 
 	JobType, QueueName, Owner, DatabaseName, TableName string
 }
@@ -132,7 +134,7 @@ func decodeList(a answer, rows int, hide *secrets) (*JobList, *Error) {
 	total := countOf(body.JobCount)
 	switch {
 	case body.IsSuccess.known && !body.IsSuccess.set:
-		return nil, refusal(a, string(body.Message), hide)
+		return nil, refusal(a, body.Message, hide)
 	case total == nil || *total > math.MaxInt32:
 		return nil, invalid("the answer does not say how many jobs there are")
 	case *total > 0 && !body.Jobs.isArray() && !body.Jobs.isNull():
@@ -164,23 +166,22 @@ func readRow(element value, hide *secrets) (JobRow, bool) {
 		return JobRow{}, false
 	}
 	word = hide.in(word)
+	start := timeOf(body.StartTime)
 	return JobRow{
-		JobID:     id,
-		Status:    word,
-		State:     ParseState(word),
-		StartTime: timeOf(body.StartTime),
-		EndTime:   timeOf(body.EndTime),
-		Figures: Figures{
-			Duration:      durationOf(body.Duration),
-			InputRowCount: countOf(body.InputRowCount),
-			BadRowCount:   countOf(body.BadRowCount),
-			ResultCount:   countOf(body.ResultCount),
-			InputBytes:    countOf(body.InputSize),
-		},
-		JobType:      nameOf(body.JobType, hide),
-		QueueName:    nameOf(body.QueueName, hide),
-		Owner:        nameOf(body.Owner, hide),
-		DatabaseName: nameOf(body.DatabaseName, hide),
-		TableName:    nameOf(body.TableName, hide),
+		JobID:         id,
+		Status:        word,
+		State:         ParseState(word),
+		StartTime:     start,
+		Duration:      durationOf(body.Duration, start),
+		EndTime:       timeOf(body.EndTime),
+		InputRowCount: countOf(body.InputRowCount),
+		BadRowCount:   countOf(body.BadRowCount),
+		ResultCount:   countOf(body.ResultCount),
+		InputBytes:    countOf(body.InputSize),
+		JobType:       nameOf(body.JobType, hide),
+		QueueName:     nameOf(body.QueueName, hide),
+		Owner:         nameOf(body.Owner, hide),
+		DatabaseName:  nameOf(body.DatabaseName, hide),
+		TableName:     nameOf(body.TableName, hide),
 	}, true
 }

@@ -44,7 +44,7 @@ func TestLargePageMemory(t *testing.T) {
 		response := &http.Response{StatusCode: 200, Body: io.NopCloser(largePage(100, n))}
 		var before, after runtime.MemStats
 		runtime.ReadMemStats(&before)
-		body, err := readBody(nil, response, pageLimits)
+		body, err := readWhole(response, pageLimits)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -72,7 +72,7 @@ func TestOversizedPages(t *testing.T) {
 		{"endless blanks", io.MultiReader(strings.NewReader("{"), blanks{}), "the response is larger than 8 MiB"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			body, err := readBody(nil, &http.Response{StatusCode: 200, Body: io.NopCloser(tc.body)}, within)
+			body, err := readWhole(&http.Response{StatusCode: 200, Body: io.NopCloser(tc.body)}, within)
 			e, ok := AsError(err)
 			if !ok || e.Kind != KindInvalid || e.Message != tc.want {
 				t.Errorf("want %q, got %v", tc.want, err)

@@ -17,6 +17,7 @@ limitations under the License.
 package dli
 
 import (
+	"bytes"
 	"compress/flate"
 	"compress/gzip"
 	"context"
@@ -112,6 +113,9 @@ func (n network) explainTLS(err error) *Error {
 	var notTLS tls.RecordHeaderError
 	var remote *net.OpError
 	switch {
+	case errors.As(err, &authority) && errors.As(err, &certificate) && weakSignature(certificate.UnverifiedCertificates) != "":
+		return misconfigured("the certificate of %s is signed with %s, which is no longer accepted; have it signed with SHA-256",
+			n.endpoint.Host, weakSignature(certificate.UnverifiedCertificates))
 	case errors.As(err, &authority):
 		return misconfigured("the certificate of %s is signed by an authority that is not trusted; add the authority's certificate to the CA bundle", n.endpoint.Host)
 	case errors.As(err, &otherName):
@@ -125,6 +129,26 @@ func (n network) explainTLS(err error) *Error {
 		return misconfigured("%s rejects the TLS handshake; the operator uses TLS 1.2 and later, without a client certificate", n.endpoint.Host)
 	}
 	return nil
+}
+
+// weakSignature returns the algorithm of the first certificate in a chain with a signature
+// that crypto/x509 does not accept; "" if there is none. An authority that signs itself is
+// trusted or not, no matter how. crypto/x509 reports such a chain as one of an unknown
+// authority.
+func weakSignature(chain []*x509.Certificate) string {
+	for _, certificate := range chain {
+		if bytes.Equal(certificate.RawIssuer, certificate.RawSubject) {
+			continue
+		}
+		switch certificate.SignatureAlgorithm {
+		case x509.SHA1WithRSA, x509.ECDSAWithSHA1, x509.DSAWithSHA1:
+			return "SHA-1"
+		case x509.MD5WithRSA, x509.MD2WithRSA:
+			return "MD5"
+		default:
+		}
+	}
+	return ""
 }
 
 func isX509(err error) bool {

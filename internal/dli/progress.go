@@ -58,7 +58,7 @@ func decodeProgress(a answer, jobID string, hide *secrets) (*Progress, *Error) {
 	}
 	switch {
 	case body.IsSuccess.known && !body.IsSuccess.set:
-		return nil, refusal(a, string(body.Message), hide)
+		return nil, refusal(a, body.Message, hide)
 	case !sameJob(string(body.JobID), jobID):
 		return nil, invalid(otherJob)
 	}

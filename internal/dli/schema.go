@@ -17,7 +17,9 @@ limitations under the License.
 package dli
 
 import (
+	"slices"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/dli-operator/dli-operator/internal/text"
 )
@@ -30,6 +32,12 @@ const (
 	maxTypeDepth = 64
 	// maxColumnBytes limits a column's name and its type, each.
 	maxColumnBytes = 1024
+	// uncutColumnBytes are enough of either to see that it is longer.
+	uncutColumnBytes = maxColumnBytes + utf8.UTFMax
+	// maxColumns limits the columns. Of a nested struct, twice as many fields are kept:
+	// with three bytes each, at least, its type is longer than maxColumnBytes then.
+	maxColumns = 256
+	maxFields  = 2 * maxColumns
 )
 
 // sqlNames are the primitive types that have different names in Spark's JSON and SQL.
@@ -47,33 +55,36 @@ var sqlNames = map[string]string{
 //
 //	{"type":"struct","fields":[{"name":"id","type":"integer","nullable":true,"metadata":{}}]}
 //
-// It returns nil for anything else: not every engine uses this format, and an invalid
-// detail must not invalidate the status.
-func parseSchema(detail []byte, hide *secrets) []Column {
+// It returns maxColumns columns at most, and how many more there are. It returns none for
+// anything else: not every engine uses this format, and an invalid detail must not
+// invalidate the status.
+func parseSchema(detail []byte, hide *secrets) (columns []Column, omitted int) {
 	if len(detail) > maxDetailBytes {
-		return nil
+		return nil, 0
 	}
 	parsed, ok := parseJSON(detail)
 	if !ok {
-		return nil
+		return nil, 0
 	}
-	r := schemaReader{cursor: cursor{text: parsed}}
+	r := schemaReader{cursor: cursor{text: parsed}, hide: hide}
 	schema := r.readObject(0)
 	if r.failed || schema.kind != "struct" {
-		return nil
+		return nil, 0
 	}
-	for i := range schema.fields {
-		column := &schema.fields[i]
-		column.Name = text.Ellipsize(hide.in(text.OneLine(column.Name)), maxColumnBytes)
-		column.Type = text.Ellipsize(hide.in(text.OneLine(column.Type)), maxColumnBytes)
+	columns = slices.Clone(schema.fields[:min(len(schema.fields), maxColumns)])
+	for i := range columns {
+		column := &columns[i]
+		column.Name = text.Ellipsize(column.Name, maxColumnBytes)
+		column.Type = text.Ellipsize(column.Type, maxColumnBytes)
 	}
-	return schema.fields
+	return columns, schema.count - len(columns)
 }
 
 // schemaReader reads JSON text once, from left to right, so that the time is linear
 // in the length of the text for any nesting.
 type schemaReader struct {
 	cursor
+	hide *secrets
 	// failed is set if the text is not a schema.
 	failed bool
 }
@@ -84,8 +95,10 @@ type dataType struct {
 	kind string
 	// The types of its parts, in SQL.
 	element, key, value, underlying string
-	fields                          []Column
-	hasFields                       bool
+	// fields are the first maxFields of count fields.
+	fields    []Column
+	count     int
+	hasFields bool
 }
 
 // readType reads a type, which is a name or an object, and returns it in SQL.
@@ -116,7 +129,8 @@ func (r *schemaReader) readObject(depth int) (t dataType) {
 		case "sqlType":
 			t.underlying = r.readType(depth + 1)
 		case "fields":
-			t.fields, t.hasFields = r.readFields(depth+1), true
+			t.fields, t.count = r.readFields(depth + 1)
+			t.hasFields = true
 		default:
 			r.next()
 		}
@@ -127,15 +141,17 @@ func (r *schemaReader) readObject(depth int) (t dataType) {
 	return t
 }
 
-func (r *schemaReader) readFields(depth int) (fields []Column) {
+func (r *schemaReader) readFields(depth int) (fields []Column, count int) {
 	if !r.take('[') {
 		r.failed = true
 	}
-	for !r.failed && !r.take(']') {
-		fields = append(fields, r.readField(depth))
+	for ; !r.failed && !r.take(']'); count++ {
+		if field := r.readField(depth); len(fields) < maxFields {
+			fields = append(fields, field)
+		}
 		r.take(',')
 	}
-	return fields
+	return fields, count
 }
 
 // readField reads a column, or a field of a nested struct. As in Spark, it is nullable
@@ -168,15 +184,20 @@ func (r *schemaReader) readField(depth int) Column {
 }
 
 func (r *schemaReader) readString() string {
-	text, ok := r.next()
-	if !ok || !text.isString() {
+	quoted, ok := r.next()
+	if !ok || !quoted.isString() {
 		r.failed = true
 	}
-	return text.text()
+	return prose{quoted}.name(r.hide)
 }
 
-// sql returns a type in SQL. A type with a missing part is invalid.
+// sql returns a type in SQL, or so much of it that it can only be truncated further. A
+// type with a missing part is invalid.
 func (r *schemaReader) sql(t dataType) string {
+	return text.Truncate(r.wholeSQL(t), uncutColumnBytes)
+}
+
+func (r *schemaReader) wholeSQL(t dataType) string {
 	switch {
 	case t.kind == "array" && t.element != "":
 		return "array<" + t.element + ">"

@@ -44,3 +44,17 @@ func (s *secrets) in(text string) string {
 	}
 	return text
 }
+
+// withoutStart returns the start of a text, whose end is missing, without the start of a
+// secret at its end.
+func (s *secrets) withoutStart(text string) string {
+	for _, secret := range s {
+		for n := min(len(secret), len(text)); n > 0; n-- {
+			if strings.HasSuffix(text, secret[:n]) {
+				text = text[:len(text)-n]
+				break
+			}
+		}
+	}
+	return text
+}

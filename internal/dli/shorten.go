@@ -21,7 +21,17 @@ import (
 	"unicode/utf8"
 )
 
-// shortener copies JSON text as it arrives, truncates every string longer than limit,
+// cutString returns the start of a JSON string, at most limit bytes of it as encoded.
+func cutString(quoted value, limit int) value {
+	s := shortener{limits: limits{text: limit}, text: make([]byte, 0, limit+widestEscape+len(`""`))}
+	s.write(quoted[:min(len(quoted), cap(s.text))])
+	if s.quoted {
+		s.text = append(s.text, '"')
+	}
+	return value(s.text)
+}
+
+// shortener copies JSON text as it arrives, truncates every string longer than its limit,
 // and reduces whitespace between values to one character. The copy is valid JSON if
 // and only if the original is, so it is enough to validate the copy: if an omitted
 // part is invalid, something invalid is written instead.
@@ -29,10 +39,11 @@ import (
 // It only knows where strings start and end. The copy is never longer than the part
 // of the original that was read.
 type shortener struct {
-	// limit is the limit of a string in bytes, as encoded.
-	limit int
+	limits limits
 	// text is the copy.
 	text []byte
+	// member is the name that the next string belongs to; nil if that is unknown.
+	member []byte
 	// blank is set if text ends in whitespace between values.
 	blank bool
 	// quoted is set inside a string.
@@ -42,10 +53,12 @@ type shortener struct {
 
 // stringState is the state inside a string.
 type stringState struct {
-	// start is where the copy of its text starts, and safe is the last place where it
-	// can be cut: not in the middle of a rune, of an escape, or of a surrogate pair of
-	// escapes.
-	start, safe int
+	// limit is the limit of the string in bytes, as encoded.
+	limit int
+	// start and end are where the copy of its text starts and ends, and safe is the last
+	// place where it can be cut: not in the middle of a rune, of an escape, or of a
+	// surrogate pair of escapes.
+	start, end, safe int
 	// cut is set if the rest is omitted.
 	cut bool
 	// escaped and digits describe what is missing of an escape: everything after the
@@ -54,6 +67,13 @@ type stringState struct {
 	digits  int
 	// half is set if the last escape was the first half of a surrogate pair.
 	half bool
+}
+
+// shorten processes what a buffer has from start on, in place, and returns the buffer.
+func (s *shortener) shorten(buffer []byte, start int) []byte {
+	s.text = buffer[:start]
+	s.write(buffer[start:])
+	return s.text
 }
 
 // write processes the next part of the original.
@@ -75,10 +95,22 @@ func (s *shortener) write(part []byte) {
 			}
 			s.blank = true
 		default:
-			s.text = append(s.text, b)
-			s.blank, s.quoted = false, b == '"'
-			s.inside = stringState{start: len(s.text), safe: len(s.text)}
+			s.startToken(b)
 		}
+	}
+}
+
+// startToken processes a byte outside of strings.
+func (s *shortener) startToken(b byte) {
+	s.text = append(s.text, b)
+	s.blank, s.quoted = false, b == '"'
+	switch b {
+	case '"':
+		s.inside = stringState{limit: s.limits.of(s.member), start: len(s.text), safe: len(s.text)}
+	case ':':
+		s.member = s.text[s.inside.start:s.inside.end]
+	default:
+		s.member = nil
 	}
 }
 
@@ -89,11 +121,12 @@ func (s *shortener) writeInside(b byte) {
 		in.safe = len(s.text)
 	}
 	if b == '"' && in.between() {
+		in.end = len(s.text)
 		s.text = append(s.text, b)
 		s.quoted = false
 		return
 	}
-	if !in.cut && len(s.text)-in.start >= s.limit {
+	if !in.cut && len(s.text)-in.start >= in.limit {
 		s.text, in.cut = s.text[:in.safe], true
 	}
 	valid := in.follow(b)

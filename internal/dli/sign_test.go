@@ -26,8 +26,8 @@ import (
 
 // signatureOf is an independent implementation of the signature, for a request without a body
 // whose path needs no escaping and whose query is canonical.
-func signatureOf(path, query, date string, creds Credentials) string {
-	headers, names := "x-project-id:"+projectID+"\nx-sdk-date:"+date+"\n", "x-project-id;x-sdk-date"
+func signatureOf(host, path, query, date string, creds Credentials) string {
+	headers, names := "host:"+host+"\nx-project-id:"+projectID+"\nx-sdk-date:"+date+"\n", "host;x-project-id;x-sdk-date"
 	if creds.SecurityToken != "" {
 		headers += "x-security-token:" + creds.SecurityToken + "\n"
 		names += ";x-security-token"
@@ -55,11 +55,11 @@ func TestSignatures(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		const want = "d747ab87a1f7ae2e8d1978f270aacb7ae8a641b0fb43062cbe7f4059ab5ca546"
+		want := signatureOf("dli.cn-north-4.myhuaweicloud.com", r.URL.Path, "", "20260101T000000Z", accessKey)
 		if signature != want {
-			t.Errorf("want the signature of the contract's vector, got %s", signature)
+			t.Errorf("want %s, got %s", want, signature)
 		}
-		if got := r.Header.Get("Authorization"); got != "SDK-HMAC-SHA256 Access=AKEXAMPLE, SignedHeaders=x-project-id;x-sdk-date, Signature="+want {
+		if got := r.Header.Get("Authorization"); got != "SDK-HMAC-SHA256 Access=AKEXAMPLE, SignedHeaders=host;x-project-id;x-sdk-date, Signature="+want {
 			t.Errorf("got Authorization: %s", got)
 		}
 	}
@@ -69,8 +69,28 @@ func TestSignatures(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if want := signatureOf(r.URL.Path, "", "20260101T000000Z", temporary); signature != want {
+	if want := signatureOf("dli.cn-north-4.myhuaweicloud.com", r.URL.Path, "", "20260101T000000Z", temporary); signature != want {
 		t.Errorf("want %s, got %s", want, signature)
+	}
+}
+
+func TestHostHeader(t *testing.T) {
+	for endpoint, want := range map[string]string{
+		"https://dli.example.com":      "dli.example.com",
+		"https://dli.example.com:443":  "dli.example.com",
+		"https://dli.example.com:8443": "dli.example.com:8443",
+		"https://dli.example.com:80":   "dli.example.com:80",
+		"http://127.0.0.1:80":          "127.0.0.1",
+		"https://[2001:db8::1]:443":    "[2001:db8::1]",
+		"https://[2001:db8::1]":        "[2001:db8::1]",
+	} {
+		r, signature, err := clientOf(t, endpoint).newRequest(background, accessKey, question{path: "/v1.0/x"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if r.Host != want || signature != signatureOf(want, "/v1.0/x", "", "20260101T120000Z", accessKey) {
+			t.Errorf("%s: got the host %s, or it is not signed", endpoint, r.Host)
+		}
 	}
 }
 

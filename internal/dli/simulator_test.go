@@ -89,7 +89,7 @@ func TestListAndProgressRequests(t *testing.T) {
 					}
 				}
 				_, signature, signed := strings.Cut(request.Header.Get("Authorization"), "Signature=")
-				if signed != (creds.Token == "") || signed && signature != signatureOf(tc.path, tc.query, "20260101T120000Z", creds) {
+				if signed != (creds.Token == "") || signed && signature != signatureOf(request.Host, tc.path, tc.query, "20260101T120000Z", creds) {
 					t.Errorf("got Authorization: %s", request.Header.Get("Authorization"))
 				}
 			})
@@ -199,7 +199,8 @@ func TestListSimulatedJobs(t *testing.T) {
 func rowOf(status *JobStatus, end time.Time) JobRow {
 	return JobRow{
 		JobID: status.JobID, Status: status.Status, State: status.State,
-		StartTime: status.StartTime, EndTime: end, Figures: status.Figures,
+		StartTime: status.StartTime, Duration: status.Duration, EndTime: end,
+		InputRowCount: status.InputRowCount, BadRowCount: status.BadRowCount, ResultCount: status.ResultCount, InputBytes: status.InputBytes,
 		JobType: status.JobType, QueueName: status.QueueName, Owner: status.Owner, DatabaseName: status.DatabaseName, TableName: status.TableName,
 	}
 }
@@ -275,6 +276,43 @@ func TestSimulatedProgress(t *testing.T) {
 	}
 }
 
+// TestCapturedRequests sends what one endpoint has received, in every call, to another one.
+// That one only accepts it for the first one's host, which it does not have; so the host is
+// the only difference.
+func TestCapturedRequests(t *testing.T) {
+	var captured atomic.Pointer[http.Request]
+	thief := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { captured.Store(r) }))
+	defer thief.Close()
+	server, _ := simulate(t)
+	set(server, dlitest.Query(jobID).Running(time.Hour), 0)
+	client := clientOf(t, thief.URL)
+	for name, call := range map[string]func(){
+		"status":   func() { _, _ = client.JobStatus(background, accessKey, jobID) },
+		"list":     func() { _, _ = client.ListJobs(background, accessKey, ListOptions{}) },
+		"progress": func() { _, _ = client.JobProgress(background, accessKey, jobID) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			call()
+			r := captured.Load()
+			for host, want := range map[string]int{"": http.StatusUnauthorized, r.Host: http.StatusOK} {
+				again, err := http.NewRequestWithContext(background, r.Method, server.URL()+r.URL.RequestURI(), nil)
+				if err != nil {
+					t.Fatal(err)
+				}
+				again.Host, again.Header = host, r.Header.Clone()
+				response, err := http.DefaultTransport.RoundTrip(again)
+				if err != nil {
+					t.Fatal(err)
+				}
+				_ = response.Body.Close()
+				if response.StatusCode != want {
+					t.Errorf("for the host %q: want HTTP %d, got %d", host, want, response.StatusCode)
+				}
+			}
+		})
+	}
+}
+
 func TestListsWithAPath(t *testing.T) {
 	var last atomic.Pointer[http.Request]
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -288,7 +326,7 @@ func TestListsWithAPath(t *testing.T) {
 	}
 	request := last.Load()
 	_, signature, _ := strings.Cut(request.Header.Get("Authorization"), "Signature=")
-	if request.URL.Path != "/gateway"+listPath || signature != signatureOf(request.URL.Path, request.URL.RawQuery, "20260101T120000Z", accessKey) {
+	if request.URL.Path != "/gateway"+listPath || signature != signatureOf(request.Host, request.URL.Path, request.URL.RawQuery, "20260101T120000Z", accessKey) {
 		t.Errorf("the request is not the signed one: %s", request.RequestURI)
 	}
 }

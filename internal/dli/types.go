@@ -38,18 +38,14 @@ limitations under the License.
 // job, and an invalid answer is an error.
 //
 // The files follow a request: endpoint.go and dial.go decide where to connect,
-// sign.go authenticates; client.go, list.go and progress.go define the questions,
-// ask.go sends them; body.go and shorten.go read the body; wire.go describes it;
-// decode.go, lenient.go, json.go and schema.go parse it; errors.go, classify.go,
-// retryafter.go and clockskew.go handle errors, network.go missing answers.
-// secrets.go and internal/text make all of them safe to show.
+// regions.go has the endpoints of regions, sign.go authenticates; client.go, list.go and
+// progress.go define the questions, ask.go sends them; budget.go, body.go and shorten.go
+// read the body; wire.go describes it; decode.go, lenient.go, json.go and schema.go parse
+// it; errors.go, classify.go, retryafter.go and clockskew.go handle errors, network.go
+// missing answers. texts.go, secrets.go and internal/text make all of them safe to show.
 package dli
 
-import (
-	"cmp"
-	"hash/maphash"
-	"time"
-)
+import "time"
 
 // State is the meaning of a job's status.
 type State int
@@ -91,64 +87,26 @@ type JobStatus struct {
 
 	// StartTime is start_time, in UTC, to the millisecond; zero when unknown.
 	StartTime time.Time
-	Figures
-
-	// Columns is the result's schema, from detail; nil if DLI sent none, an invalid
-	// one, or one without columns.
-	Columns []Column
-
-	// Statement and Message are as sent by DLI, without control characters other than
-	// newlines and tabs. They are complete in an answer of up to 4 MiB. In a larger
-	// one, each is truncated at a rune boundary, without a mark, to at most 256 KiB as
-	// encoded there; a schema of that length is lost. ErrorCode finds the job's own
-	// error in the message of a failed job.
-	Statement, Message string
-}
-
-// Figures are what changes while a job runs. They are nil when unknown, and never negative.
-type Figures struct {
-	// Duration is duration, to the millisecond.
+	// Duration is duration, to the millisecond; nil when unknown, never negative.
 	Duration *time.Duration
-	// InputRowCount, BadRowCount, ResultCount and InputBytes are input_row_count,
-	// bad_row_count, result_count and input_size, exact for every int64.
+
+	// InputRowCount, BadRowCount, ResultCount and InputBytes are
+	// input_row_count, bad_row_count, result_count and input_size: nil when
+	// unknown, exact for every int64, never negative.
 	InputRowCount, BadRowCount, ResultCount, InputBytes *int64
-}
 
-// EqualCounts reports whether two figures are the same except for the duration, which
-// always changes.
-func (f *Figures) EqualCounts(other *Figures) bool {
-	return equal(f.InputRowCount, other.InputRowCount) && equal(f.BadRowCount, other.BadRowCount) &&
-		equal(f.ResultCount, other.ResultCount) && equal(f.InputBytes, other.InputBytes)
-}
+	// Columns is the result's schema, from detail, at most 256 columns; nil if DLI sent
+	// none, an invalid one, or one without columns. ColumnsOmitted counts the others.
+	Columns        []Column
+	ColumnsOmitted int
 
-// Update replaces the counts that are known in other. Its duration is not used.
-func (f *Figures) Update(other *Figures) {
-	f.InputRowCount = cmp.Or(other.InputRowCount, f.InputRowCount)
-	f.BadRowCount = cmp.Or(other.BadRowCount, f.BadRowCount)
-	f.ResultCount = cmp.Or(other.ResultCount, f.ResultCount)
-	f.InputBytes = cmp.Or(other.InputBytes, f.InputBytes)
-}
-
-func equal(a, b *int64) bool { return a == b || a != nil && b != nil && *a == *b }
-
-var seed = maphash.MakeSeed()
-
-// Digest is a digest, valid in this process, of everything that the status says about the
-// job except for its figures.
-func (s *JobStatus) Digest() uint64 {
-	var h maphash.Hash
-	h.SetSeed(seed)
-	for _, text := range []string{
-		s.Status, s.JobType, s.JobMode, s.QueueName, s.Owner, s.DatabaseName, s.TableName, s.ResultPath, s.Statement, s.Message,
-	} {
-		_, _ = h.WriteString(text)
-		_ = h.WriteByte(0)
-	}
-	maphash.WriteComparable(&h, s.StartTime.UnixMilli())
-	for _, column := range s.Columns {
-		maphash.WriteComparable(&h, column)
-	}
-	return h.Sum64()
+	// Statement and Message are as sent by DLI, without control and format characters
+	// other than newlines and tabs, each at most 4096 bytes. StatementTruncated is set
+	// if Statement is only the start. A longer message ends in "…", or in "…" and its
+	// first error code, if that comes later; ErrorCode finds the job's own error in it.
+	Statement          string
+	StatementTruncated bool
+	Message            string
 }
 
 // Column is one column of a job's result. Type is in SQL form, such as

@@ -25,7 +25,7 @@ type statusBody struct {
 	IsSuccess lenientFlag `json:"is_success"`
 	// Message says why a job failed or was cancelled, as prose of any length, often
 	// with an error code. If IsSuccess is false, it says why there is no answer.
-	Message lenientText `json:"message"`
+	Message prose `json:"message"`
 
 	// JobID is the requested ID.
 	JobID lenientText `json:"job_id"`
@@ -59,7 +59,7 @@ type statusBody struct {
 	// Detail is the result's schema, as JSON in a string: see parseSchema.
 	Detail quotedJSON `json:"detail"`
 	// Statement is the SQL text.
-	Statement lenientText `json:"statement"`
+	Statement prose `json:"statement"`
 	// ResultPath is where the result is stored, on queues that store results.
 	ResultPath lenientText `json:"result_path"`
 
@@ -77,7 +77,7 @@ type statusBody struct {
 type listBody struct {
 	// IsSuccess and Message are as in statusBody.
 	IsSuccess lenientFlag `json:"is_success"`
-	Message   lenientText `json:"message"`
+	Message   prose       `json:"message"`
 	// JobCount is how many jobs there are on all pages.
 	JobCount lenientInteger `json:"job_count"`
 	// Jobs is an array of rowBody.
@@ -123,7 +123,7 @@ type rowBody struct {
 type progressBody struct {
 	// IsSuccess and Message are as in statusBody.
 	IsSuccess lenientFlag `json:"is_success"`
-	Message   lenientText `json:"message"`
+	Message   prose       `json:"message"`
 	JobID     lenientText `json:"job_id"`
 	Status    lenientText `json:"status"`
 	// Progress is from 0 to 1, of the sub job that runs or of the whole.
@@ -142,24 +142,24 @@ type progressBody struct {
 // shown.
 type errorBody struct {
 	ErrorCode lenientScalar `json:"error_code"`
-	ErrorMsg  lenientText   `json:"error_msg"`
+	ErrorMsg  prose         `json:"error_msg"`
 	Error     iamError      `json:"error"`
 	Code      lenientScalar `json:"code"`
-	Message   lenientText   `json:"message"`
+	Message   prose         `json:"message"`
 	// RequestID is the gateway's ID of the request.
-	RequestID lenientText `json:"request_id"`
+	RequestID prose `json:"request_id"`
 }
 
 // iamError is {"code":401,"message":"..."}, with a number or a string as code. Others
 // send a plain string, which is the message.
 type iamError struct {
 	Code    lenientScalar `json:"code"`
-	Message lenientText   `json:"message"`
+	Message prose         `json:"message"`
 }
 
 func (e *iamError) UnmarshalJSON(text []byte) error {
 	type members iamError
-	*e = iamError{Message: lenientText(value(text).text())}
+	*e = iamError{Message: prose{text}}
 	readObject(text, (*members)(e))
 	return nil
 }

@@ -28,9 +28,6 @@ import (
 	"os"
 	"time"
 
-	"github.com/huaweicloud/huaweicloud-sdk-go-v3/core/auth/signer"
-	"github.com/huaweicloud/huaweicloud-sdk-go-v3/core/request"
-
 	"github.com/dli-operator/dli-operator/internal/dli/dlitest"
 )
 
@@ -39,7 +36,7 @@ import (
 const floorJob = "floor"
 
 // pollAtRate is the bare client: a process that polls the simulator as often as the
-// operator and does nothing else. It signs with the same SDK code, reuses connections,
+// operator and does nothing else. It signs each request, reuses connections,
 // uses one timer per poll at random times, and discards the responses. It runs until
 // ctx is done.
 func pollAtRate(ctx context.Context, o options) error {
@@ -87,23 +84,14 @@ func pollAtRate(ctx context.Context, o options) error {
 func ask(ctx context.Context, client *http.Transport, endpoint, id string) error {
 	user := dlitest.SampleUser()
 	path := "/v1.0/" + user.ProjectID + "/jobs/" + id + "/status"
-	unsigned := request.NewHttpRequestBuilder().WithEndpoint(endpoint).WithPath(path).WithMethod(http.MethodGet).
-		AddHeaderParam("Content-Type", "application/json").
-		AddHeaderParam("X-Project-Id", user.ProjectID).
-		AddHeaderParam("X-Sdk-Date", time.Now().UTC().Format("20060102T150405Z")).Build()
-	signed, err := signer.Sign(unsigned, user.AccessKeyID, user.SecretAccessKey)
-	if err != nil {
-		return err
-	}
 	r, err := http.NewRequestWithContext(ctx, http.MethodGet, endpoint+path, http.NoBody)
 	if err != nil {
 		return err
 	}
-	for name, value := range unsigned.GetHeaderParams() {
-		r.Header.Set(name, value)
-	}
-	for name, value := range signed {
-		r.Header.Set(name, value)
+	r.Header.Set("Content-Type", "application/json")
+	r.Header.Set("X-Project-Id", user.ProjectID)
+	if err := dlitest.Sign(r, user, time.Now()); err != nil {
+		return err
 	}
 	response, err := client.RoundTrip(r)
 	if err != nil {

@@ -21,10 +21,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"hash"
-	"io"
-	"maps"
 	"net/http"
-	"net/url"
 	"slices"
 	"strings"
 	"sync"
@@ -153,7 +150,10 @@ func (c *caller) accept() {
 	}
 }
 
-const maxSkew = 15 * time.Minute
+const (
+	maxSkew  = 15 * time.Minute
+	dateForm = "20060102T150405Z"
+)
 
 // authenticate returns the account of a request, or why there is none.
 func (s *Server) authenticate(r *http.Request, now time.Time, requestID string) (*account, *Response) {
@@ -191,13 +191,13 @@ func (s *Server) authenticate(r *http.Request, now time.Time, requestID string) 
 	if c.locked(now) {
 		return refuse(c, "APIGW.0301", "AK access failed to reach the limit,forbidden.")
 	}
-	date, err := time.Parse("20060102T150405Z", r.Header.Get("X-Sdk-Date"))
+	date, err := time.Parse(dateForm, r.Header.Get("X-Sdk-Date"))
 	if err != nil {
 		return refuse(c, "APIGW.0301", "invalid X-Sdk-Date")
 	}
 	if date.Sub(now).Abs() > maxSkew {
 		return refuse(c, "APIGW.0303", "signature expired, signature time:"+r.Header.Get("X-Sdk-Date")+
-			",server time:"+now.UTC().Format("20060102T150405Z"))
+			",server time:"+now.UTC().Format(dateForm))
 	}
 	if r.Header.Get("X-Security-Token") != a.securityToken {
 		c.missed(now)
@@ -228,12 +228,6 @@ func parseAuthorization(header string) (c claim, ok bool) {
 	return c, ok && len(c.signature) == hex.EncodedLen(sha256.Size)
 }
 
-const (
-	// emptyBody is the hash of no bytes, in hexadecimal.
-	emptyBody       = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
-	unsignedPayload = "UNSIGNED-PAYLOAD"
-)
-
 // signed reports whether the request has a valid signature: the HMAC-SHA256, keyed by
 // the secret, of
 //
@@ -246,120 +240,8 @@ func (a *account) signed(r *http.Request, c claim) bool {
 		return false
 	}
 	*buffer = text
-	sum := sha256.Sum256(text)
-
-	text = append(text[:0], "SDK-HMAC-SHA256\n"...)
-	text = append(text, r.Header.Get("X-Sdk-Date")...)
-	text = append(text, '\n')
-	text = hex.AppendEncode(text, sum[:])
-
 	mac := a.macs.Get().(hash.Hash)
 	defer a.macs.Put(mac)
 	mac.Reset()
-	mac.Write(text)
-	text = hex.AppendEncode(text[:0], mac.Sum(sum[:0]))
-	return hmac.Equal(text, []byte(c.signature))
-}
-
-// appendCanonical appends the canonical request:
-//
-//	method \n path/ \n query \n name:value\n... \n names \n hex(sha256(body))
-//
-// It fails for header names that are unsorted, in upper case or missing, and if the
-// date is not among them: then the signature would not cover the time.
-func appendCanonical(b []byte, r *http.Request, signedHeaders string) ([]byte, bool) {
-	b = append(b, r.Method...)
-	b = append(b, '\n')
-	b, ok := appendCanonicalPath(b, r.URL.EscapedPath())
-	if !ok {
-		return b, false
-	}
-	b = append(b, '\n')
-	b = appendCanonicalQuery(b, r.URL.RawQuery)
-	b = append(b, '\n')
-
-	previous, dated := "", false
-	for name := range strings.SplitSeq(signedHeaders, ";") {
-		values := r.Header.Values(name)
-		if name == "host" {
-			values = []string{r.Host}
-		}
-		if name <= previous || name != strings.ToLower(name) || len(values) == 0 {
-			return b, false
-		}
-		previous, dated = name, dated || name == "x-sdk-date"
-		for _, value := range slices.Sorted(slices.Values(values)) {
-			b = append(b, name...)
-			b = append(b, ':')
-			b = append(b, strings.TrimSpace(value)...)
-			b = append(b, '\n')
-		}
-	}
-	b = append(b, '\n')
-	b = append(b, signedHeaders...)
-	b = append(b, '\n')
-
-	if r.Header.Get("X-Sdk-Content-Sha256") == unsignedPayload {
-		return append(b, unsignedPayload...), dated
-	}
-	if r.ContentLength == 0 {
-		return append(b, emptyBody...), dated
-	}
-	body, err := io.ReadAll(io.LimitReader(r.Body, maxBody))
-	if err != nil {
-		return b, false
-	}
-	sum := sha256.Sum256(body)
-	return hex.AppendEncode(b, sum[:]), dated
-}
-
-// appendCanonicalPath escapes each segment again, because clients differ in what they
-// escape, and appends a slash if the path has none.
-func appendCanonicalPath(b []byte, path string) ([]byte, bool) {
-	for segment := range strings.SplitSeq(strings.Trim(path, "/"), "/") {
-		plain, err := url.PathUnescape(segment)
-		if err != nil {
-			return b, false
-		}
-		b = append(b, '/')
-		b = appendEscaped(b, plain)
-	}
-	return append(b, '/'), true
-}
-
-func appendCanonicalQuery(b []byte, raw string) []byte {
-	if raw == "" {
-		return b
-	}
-	query, err := url.ParseQuery(raw)
-	if err != nil {
-		return append(b, raw...)
-	}
-	separate := false
-	for _, key := range slices.Sorted(maps.Keys(query)) {
-		for _, value := range slices.Sorted(slices.Values(query[key])) {
-			if separate {
-				b = append(b, '&')
-			}
-			separate = true
-			b = appendEscaped(b, key)
-			b = append(b, '=')
-			b = appendEscaped(b, value)
-		}
-	}
-	return b
-}
-
-func appendEscaped(b []byte, s string) []byte {
-	const hex = "0123456789ABCDEF"
-	for i := range len(s) {
-		switch c := s[i]; {
-		case 'A' <= c && c <= 'Z', 'a' <= c && c <= 'z', '0' <= c && c <= '9',
-			c == '-', c == '_', c == '.', c == '~':
-			b = append(b, c)
-		default:
-			b = append(b, '%', hex[c>>4], hex[c&15])
-		}
-	}
-	return b
+	return hmac.Equal(appendSignature(text, r, mac), []byte(c.signature))
 }

@@ -1,0 +1,99 @@
+/*
+Copyright 2026 The DLI Operator Authors.
+
+Licensed under the Apache License, Version 2.0 (the "License");
+you may not use this file except in compliance with the License.
+You may obtain a copy of the License at
+
+    http://www.apache.org/licenses/LICENSE-2.0
+
+Unless required by applicable law or agreed to in writing, software
+distributed under the License is distributed on an "AS IS" BASIS,
+WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+See the License for the specific language governing permissions and
+limitations under the License.
+*/
+
+package dli
+
+import (
+	"github.com/dli-operator/dli-operator/internal/text"
+)
+
+const (
+	// maxProseBytes limits a job's statement and message, each.
+	maxProseBytes = 4096
+	// maxNameBytes limits the texts that name something: queues, users, paths.
+	maxNameBytes = 1024
+	// maxErrorTextBytes limits how much of the message of an error is looked at.
+	maxErrorTextBytes = 4096
+
+	// widestEscape is how many bytes of JSON one byte of text can take: \u0041.
+	widestEscape = 6
+)
+
+// Texts of the endpoint are cleaned, redacted and truncated here, in this order, once:
+// what is invisible could split a secret, and a secret that is cut would not be found.
+
+// prose is a text of any length. It shares memory with the body, of which only so much is
+// decoded as is needed.
+type prose struct{ value }
+
+func (p *prose) UnmarshalJSON(text []byte) error {
+	p.value = text
+	return nil
+}
+
+// read returns the start of the text after clean, at least limit bytes of it if it is
+// that long, and without the credentials.
+func (p prose) read(limit int, clean func(string) string, hide *secrets) string {
+	raw := p.value
+	most := limit * widestEscape
+	isCut := raw.isString() && len(raw) > most+len(`""`)
+	if isCut {
+		raw = cutString(raw, most)
+	}
+	shown := clean(raw.text())
+	if isCut {
+		shown = hide.withoutStart(shown)
+	}
+	return hide.in(shown)
+}
+
+// statement returns the text of a job's statement, and whether it was truncated.
+func (p prose) statement(hide *secrets) (statement string, isTruncated bool) {
+	whole := p.read(maxProseBytes, text.Printable, hide)
+	statement = text.Truncate(whole, maxProseBytes)
+	return statement, len(statement) < len(whole)
+}
+
+// message returns the text of a job's message. If it is truncated, it ends in "…", and in
+// the first error code, if that would be lost.
+func (p prose) message(hide *secrets) string {
+	whole := p.read(maxProseBytes, text.Printable, hide)
+	message := text.Ellipsize(whole, maxProseBytes)
+	if code := ErrorCode(whole); code != ErrorCode(message) {
+		message = text.Ellipsize(whole, maxProseBytes-len(" ")-len(code)) + " " + code
+	}
+	return message
+}
+
+// name returns the text of a column's name or type as one line, or so much of it that it
+// can only be truncated further.
+func (p prose) name(hide *secrets) string {
+	return text.Truncate(p.read(uncutColumnBytes, text.OneLine, hide), uncutColumnBytes)
+}
+
+// errorText returns an error's message as one line. It is longer than what is shown.
+func (p prose) errorText(hide *secrets) string {
+	return text.Truncate(p.read(maxErrorTextBytes, text.OneLine, hide), maxErrorTextBytes)
+}
+
+// nameOf is a short text. One that is too long or not printable is dropped, because a
+// truncated name would name something else.
+func nameOf(name lenientText, hide *secrets) string {
+	if !text.IsPlain(string(name), maxNameBytes) {
+		return ""
+	}
+	return hide.in(string(name))
+}
