@@ -140,7 +140,7 @@ func (r *StatusReconciler) reconcile(ctx context.Context, stored *v1alpha1.DLIJo
 	if job.Spec.Suspend && !job.IsCompleted() {
 		recordSuspended(job, now)
 	}
-	result := r.Poller.Latest(key)
+	result := r.Poller.Latest(key).Result
 	switch wait := known.firstSeen.Add(firstResultWait).Sub(now); {
 	case result != nil:
 		recordResult(job, result, r.Schedule.NotFoundAfter)

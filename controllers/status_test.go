@@ -41,7 +41,7 @@ func TestRecord(t *testing.T) {
 		duration := 2523 * time.Millisecond
 		recordStatus(job, &dli.JobStatus{
 			JobID: job.Spec.JobID, Status: "FINISHED", State: dli.StateFinished, JobType: "QUERY", QueueName: "default", Owner: "test",
-			StartTime: time.UnixMilli(1509335108918), Duration: &duration, InputBytes: ptr.To[int64](22), ResultCount: ptr.To[int64](4),
+			StartTime: time.UnixMilli(1509335108918), Figures: dli.Figures{Duration: &duration, InputBytes: ptr.To[int64](22), ResultCount: ptr.To[int64](4)},
 			DatabaseName: "dbtest", TableName: "tbtest", Statement: "select * from t1", Message: `{"error_code":"DLI.0999"}`,
 			Columns: []dli.Column{{Name: "id", Type: "int", Nullable: true}, {Name: "name", Type: "string", Nullable: true}},
 		}, noon)

@@ -113,8 +113,7 @@ func checkList(t *testing.T, list *JobList, rows int) {
 			t.Errorf("a row with the job %q", row.JobID)
 		}
 		checkStatus(t, &JobStatus{
-			JobID: jobID, Status: row.Status, StartTime: row.StartTime, Duration: row.Duration,
-			InputRowCount: row.InputRowCount, BadRowCount: row.BadRowCount, ResultCount: row.ResultCount, InputBytes: row.InputBytes,
+			JobID: jobID, Status: row.Status, StartTime: row.StartTime, Figures: row.Figures,
 			JobType: row.JobType, QueueName: row.QueueName, Owner: row.Owner, DatabaseName: row.DatabaseName, TableName: row.TableName,
 		})
 		if _, err := row.EndTime.MarshalJSON(); err != nil {

@@ -65,9 +65,7 @@ func finishedStatus(changes ...func(*JobStatus)) *JobStatus {
 		DatabaseName: "dbtest",
 		TableName:    "tbtest",
 		StartTime:    time.UnixMilli(1509335108918).UTC(),
-		Duration:     new(2523 * time.Millisecond),
-		ResultCount:  new(int64(4)),
-		InputBytes:   new(int64(22)),
+		Figures:      Figures{Duration: new(2523 * time.Millisecond), ResultCount: new(int64(4)), InputBytes: new(int64(22))},
 		Columns:      []Column{{Name: "id", Type: "int", Nullable: true}, {Name: "name", Type: "string", Nullable: true}},
 		Statement:    "select * from t1",
 	}

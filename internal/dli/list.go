@@ -65,10 +65,8 @@ type JobRow struct {
 	State  State
 
 	StartTime time.Time
-	Duration  *time.Duration
 	EndTime   time.Time
-
-	InputRowCount, BadRowCount, ResultCount, InputBytes *int64
+	Figures
 
 	JobType, QueueName, Owner, DatabaseName, TableName string
 }
@@ -168,20 +166,22 @@ func readRow(element value, hide *secrets) (JobRow, bool) {
 	word = hide.in(word)
 	start := timeOf(body.StartTime)
 	return JobRow{
-		JobID:         id,
-		Status:        word,
-		State:         ParseState(word),
-		StartTime:     start,
-		Duration:      durationOf(body.Duration, start),
-		EndTime:       timeOf(body.EndTime),
-		InputRowCount: countOf(body.InputRowCount),
-		BadRowCount:   countOf(body.BadRowCount),
-		ResultCount:   countOf(body.ResultCount),
-		InputBytes:    countOf(body.InputSize),
-		JobType:       nameOf(body.JobType, hide),
-		QueueName:     nameOf(body.QueueName, hide),
-		Owner:         nameOf(body.Owner, hide),
-		DatabaseName:  nameOf(body.DatabaseName, hide),
-		TableName:     nameOf(body.TableName, hide),
+		JobID:     id,
+		Status:    word,
+		State:     ParseState(word),
+		StartTime: start,
+		EndTime:   timeOf(body.EndTime),
+		Figures: Figures{
+			Duration:      durationOf(body.Duration, start),
+			InputRowCount: countOf(body.InputRowCount),
+			BadRowCount:   countOf(body.BadRowCount),
+			ResultCount:   countOf(body.ResultCount),
+			InputBytes:    countOf(body.InputSize),
+		},
+		JobType:      nameOf(body.JobType, hide),
+		QueueName:    nameOf(body.QueueName, hide),
+		Owner:        nameOf(body.Owner, hide),
+		DatabaseName: nameOf(body.DatabaseName, hide),
+		TableName:    nameOf(body.TableName, hide),
 	}, true
 }

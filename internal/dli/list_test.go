@@ -54,8 +54,11 @@ func fullRow(id string) string {
 func fullJobRow(id string) JobRow {
 	return JobRow{
 		JobID: id, Status: "RUNNING", State: StateRunning,
-		StartTime: time.UnixMilli(1509335108918).UTC(), Duration: new(2523 * time.Millisecond), EndTime: time.UnixMilli(1509335111441).UTC(),
-		InputRowCount: new(int64(9007199254740993)), BadRowCount: new(int64(2)), ResultCount: new(int64(3000000000)), InputBytes: new(int64(22)),
+		StartTime: time.UnixMilli(1509335108918).UTC(), EndTime: time.UnixMilli(1509335111441).UTC(),
+		Figures: Figures{
+			Duration: new(2523 * time.Millisecond), InputRowCount: new(int64(9007199254740993)), BadRowCount: new(int64(2)),
+			ResultCount: new(int64(3000000000)), InputBytes: new(int64(22)),
+		},
 		JobType: "INSERT", QueueName: "default", Owner: "test", DatabaseName: "dbtest", TableName: "tbtest",
 	}
 }

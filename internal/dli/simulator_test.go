@@ -199,8 +199,7 @@ func TestListSimulatedJobs(t *testing.T) {
 func rowOf(status *JobStatus, end time.Time) JobRow {
 	return JobRow{
 		JobID: status.JobID, Status: status.Status, State: status.State,
-		StartTime: status.StartTime, Duration: status.Duration, EndTime: end,
-		InputRowCount: status.InputRowCount, BadRowCount: status.BadRowCount, ResultCount: status.ResultCount, InputBytes: status.InputBytes,
+		StartTime: status.StartTime, EndTime: end, Figures: status.Figures,
 		JobType: status.JobType, QueueName: status.QueueName, Owner: status.Owner, DatabaseName: status.DatabaseName, TableName: status.TableName,
 	}
 }

@@ -45,7 +45,11 @@ limitations under the License.
 // missing answers. texts.go, secrets.go and internal/text make all of them safe to show.
 package dli
 
-import "time"
+import (
+	"cmp"
+	"hash/maphash"
+	"time"
+)
 
 // State is the meaning of a job's status.
 type State int
@@ -87,13 +91,7 @@ type JobStatus struct {
 
 	// StartTime is start_time, in UTC, to the millisecond; zero when unknown.
 	StartTime time.Time
-	// Duration is duration, to the millisecond; nil when unknown, never negative.
-	Duration *time.Duration
-
-	// InputRowCount, BadRowCount, ResultCount and InputBytes are
-	// input_row_count, bad_row_count, result_count and input_size: nil when
-	// unknown, exact for every int64, never negative.
-	InputRowCount, BadRowCount, ResultCount, InputBytes *int64
+	Figures
 
 	// Columns is the result's schema, from detail, at most 256 columns; nil if DLI sent
 	// none, an invalid one, or one without columns. ColumnsOmitted counts the others.
@@ -107,6 +105,54 @@ type JobStatus struct {
 	Statement          string
 	StatementTruncated bool
 	Message            string
+}
+
+// Figures are what changes while a job runs. They are nil when unknown, and never negative.
+type Figures struct {
+	// Duration is duration, to the millisecond.
+	Duration *time.Duration
+	// InputRowCount, BadRowCount, ResultCount and InputBytes are input_row_count,
+	// bad_row_count, result_count and input_size, exact for every int64.
+	InputRowCount, BadRowCount, ResultCount, InputBytes *int64
+}
+
+// EqualCounts reports whether two figures are the same except for the duration, which
+// always changes.
+func (f *Figures) EqualCounts(other *Figures) bool {
+	return equal(f.InputRowCount, other.InputRowCount) && equal(f.BadRowCount, other.BadRowCount) &&
+		equal(f.ResultCount, other.ResultCount) && equal(f.InputBytes, other.InputBytes)
+}
+
+// Update replaces the counts that are known in other. Its duration is not used.
+func (f *Figures) Update(other *Figures) {
+	f.InputRowCount = cmp.Or(other.InputRowCount, f.InputRowCount)
+	f.BadRowCount = cmp.Or(other.BadRowCount, f.BadRowCount)
+	f.ResultCount = cmp.Or(other.ResultCount, f.ResultCount)
+	f.InputBytes = cmp.Or(other.InputBytes, f.InputBytes)
+}
+
+func equal(a, b *int64) bool { return a == b || a != nil && b != nil && *a == *b }
+
+var seed = maphash.MakeSeed()
+
+// Digest is a digest, valid in this process, of everything that the status says about the
+// job except for its figures.
+func (s *JobStatus) Digest() uint64 {
+	var h maphash.Hash
+	h.SetSeed(seed)
+	for _, text := range []string{
+		s.Status, s.JobType, s.JobMode, s.QueueName, s.Owner, s.DatabaseName, s.TableName, s.ResultPath, s.Statement, s.Message,
+	} {
+		_, _ = h.WriteString(text)
+		_ = h.WriteByte(0)
+	}
+	maphash.WriteComparable(&h, s.StartTime.UnixMilli())
+	maphash.WriteComparable(&h, s.StatementTruncated)
+	maphash.WriteComparable(&h, s.ColumnsOmitted)
+	for _, column := range s.Columns {
+		maphash.WriteComparable(&h, column)
+	}
+	return h.Sum64()
 }
 
 // Column is one column of a job's result. Type is in SQL form, such as

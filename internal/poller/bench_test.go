@@ -95,7 +95,7 @@ func BenchmarkPoll(b *testing.B) {
 	}
 	p.look(b.Context())
 	for _, t := range targets {
-		p.Stored(t.Key, p.Latest(t.Key))
+		p.Stored(t.Key, p.Latest(t.Key).Result)
 	}
 	runtime.GC()
 	runtime.GC()

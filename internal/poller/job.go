@@ -76,6 +76,18 @@ type JobTimes struct {
 	Progress *int32
 }
 
+// Snapshot is what a job's status is derived from; it is zero for a job that is not
+// watched.
+type Snapshot struct {
+	// Result is the latest result that was not stored yet; nil if there is none.
+	Result *Result
+	Times  JobTimes
+	// Failures is the current streak of failed polls, and Progress how much of the job is
+	// done; nil if unknown.
+	Failures FailureStreak
+	Progress *int32
+}
+
 // Result is a result for a job that is to be stored.
 type Result struct {
 	// Status is DLI's response; if it is nil, Failure says why. Listed is set if it

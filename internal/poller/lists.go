@@ -209,8 +209,7 @@ func (p *Poller) rowCame(ctx context.Context, l *queue, r *round, row *dli.JobRo
 func (p *Poller) listed(j *job, row *dli.JobRow, date, now time.Time) {
 	j.listing.shown, j.listing.missed, j.listing.misses = true, false, 0
 	a := &dli.JobStatus{
-		JobID: row.JobID, Status: row.Status, State: row.State, Date: date, StartTime: row.StartTime, Duration: row.Duration,
-		InputRowCount: row.InputRowCount, BadRowCount: row.BadRowCount, ResultCount: row.ResultCount, InputBytes: row.InputBytes,
+		JobID: row.JobID, Status: row.Status, State: row.State, Date: date, StartTime: row.StartTime, Figures: row.Figures,
 	}
 	if running, known := runningAt(a, now); known {
 		j.progress.Started = now.Add(-running)

@@ -136,7 +136,7 @@ func (p *project) list(options dli.ListOptions) listAnswer {
 	first := (options.Page - 1) * size
 	add := func(id string, start time.Time, state dli.State) {
 		if list.Total >= first && list.Total < first+size {
-			list.Jobs = append(list.Jobs, dli.JobRow{JobID: id, Status: wordOf(state), State: state, StartTime: start, Duration: new(at.Sub(start))})
+			list.Jobs = append(list.Jobs, dli.JobRow{JobID: id, Status: wordOf(state), State: state, StartTime: start, Figures: dli.Figures{Duration: new(at.Sub(start))}})
 		}
 		list.Total++
 	}
@@ -188,7 +188,7 @@ func (p *project) truth(options dli.ListOptions, now time.Time) listAnswer {
 	list := &dli.JobList{Date: now, Total: n}
 	for _, l := range p.whole.rows[min(n, (options.Page-1)*size):min(n, options.Page*size)] {
 		list.Jobs = append(list.Jobs, dli.JobRow{
-			JobID: l.id, Status: options.Status, State: l.stateAt(now), StartTime: l.start, Duration: new(now.Sub(l.start)),
+			JobID: l.id, Status: options.Status, State: l.stateAt(now), StartTime: l.start, Figures: dli.Figures{Duration: new(now.Sub(l.start))},
 		})
 	}
 	return listAnswer{took: usual, list: list}
@@ -452,8 +452,8 @@ func TestListForbidden(t *testing.T) {
 // Figures in rows count like those in responses, but missing ones do not.
 func TestListNews(t *testing.T) {
 	var told told
-	answer := &dli.JobStatus{Status: "RUNNING", State: dli.StateRunning, Statement: "select", InputBytes: ptr.To[int64](1), ResultCount: ptr.To[int64](0)}
-	row := &dli.JobRow{Status: "RUNNING", State: dli.StateRunning, InputBytes: ptr.To[int64](1)}
+	answer := &dli.JobStatus{Status: "RUNNING", State: dli.StateRunning, Statement: "select", Figures: dli.Figures{InputBytes: ptr.To[int64](1), ResultCount: ptr.To[int64](0)}}
+	row := &dli.JobRow{Status: "RUNNING", State: dli.StateRunning, Figures: dli.Figures{InputBytes: ptr.To[int64](1)}}
 	at := noon
 	for i, test := range []struct {
 		what string

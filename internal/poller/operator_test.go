@@ -194,7 +194,7 @@ func (o *operator) store() {
 		}
 		o.mu.Unlock()
 		for _, key := range keys {
-			if result := o.poller.Latest(key); writable && result != nil {
+			if result := o.poller.Latest(key).Result; writable && result != nil {
 				o.poller.Stored(key, result)
 				o.mu.Lock()
 				o.stored[key.Name] = append(o.stored[key.Name], stored{result, time.Now()})

@@ -30,15 +30,15 @@ import (
 	"github.com/dli-operator/dli-operator/internal/text"
 )
 
-// Latest returns the latest result of a job that was not stored yet; nil if there is
-// none.
-func (p *Poller) Latest(key types.NamespacedName) *Result {
+// Latest returns what is known of a job, with the latest result that was not stored yet.
+func (p *Poller) Latest(key types.NamespacedName) Snapshot {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if j := p.jobs[key]; j != nil {
-		return j.result
+	j := p.jobs[key]
+	if j == nil {
+		return Snapshot{}
 	}
-	return nil
+	return Snapshot{Result: j.result, Times: j.progress, Failures: j.progress.Failures, Progress: j.progress.Progress}
 }
 
 // Stored drops a result that was stored, unless there is a newer one.

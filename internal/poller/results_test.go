@@ -96,14 +96,14 @@ func TestResults(t *testing.T) {
 			})
 			o.watch("a", 5*time.Second, "job")
 			o.run(2 * time.Second)
-			first := o.poller.Latest(key("job"))
+			first := o.poller.Latest(key("job")).Result
 			o.run(time.Hour)
-			newest := o.poller.Latest(key("job"))
+			newest := o.poller.Latest(key("job")).Result
 			if newest.Status.State != dli.StateFinished || !newest.Ended || len(o.asks) != 2 {
 				t.Errorf("after %d polls the result is %+v", len(o.asks), newest)
 			}
 			o.poller.Stored(key("job"), first)
-			if o.poller.Latest(key("job")) != newest {
+			if o.poller.Latest(key("job")).Result != newest {
 				t.Error("a newer result is dropped when an older one was stored")
 			}
 			o.watch("a", 5*time.Second, "job") // like after a conflict
@@ -132,7 +132,7 @@ func TestResults(t *testing.T) {
 			o.poller.PollNow(key("job"))
 			o.run(time.Minute)
 			o.change("job", func(t *Target) { t.Connection, t.Failure = o.find("none") })
-			if r := o.poller.Latest(key("job")); r.Status == nil || r.Status.State != dli.StateFinished || !r.Ended {
+			if r := o.poller.Latest(key("job")).Result; r.Status == nil || r.Status.State != dli.StateFinished || !r.Ended {
 				t.Errorf("the result is %+v", r)
 			}
 		})

@@ -90,9 +90,9 @@ func TestRunningTime(t *testing.T) {
 		known  bool
 	}{
 		"is unknown":                        {},
-		"is what DLI reports":               {dli.JobStatus{Duration: &ran}, ran, true},
+		"is what DLI reports":               {dli.JobStatus{Figures: dli.Figures{Duration: &ran}}, ran, true},
 		"is measured with DLI's clock only": {dli.JobStatus{StartTime: start, Date: start.Add(time.Minute)}, time.Minute, true},
-		"is the longer of both":             {dli.JobStatus{StartTime: start, Date: start.Add(time.Minute), Duration: &ran}, ran, true},
+		"is the longer of both":             {dli.JobStatus{StartTime: start, Date: start.Add(time.Minute), Figures: dli.Figures{Duration: &ran}}, ran, true},
 		"is not negative":                   {dli.JobStatus{StartTime: start}, 0, true},
 	} {
 		if got, known := runningAt(&test.answer, noon); got != test.want || known != test.known {

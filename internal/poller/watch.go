@@ -72,7 +72,7 @@ func (p *Poller) disconnect(j *job, now time.Time) {
 	p.leaveLine(j)
 	j.progress.Failures = j.progress.Failures.held(j.target.Failure, now)
 	if j.told.held(j.target.Failure) {
-		p.keep(j, Result{Failure: j.target.Failure, ArrivedAt: now})
+		p.deliver(j, Result{Failure: j.target.Failure, ArrivedAt: now})
 	}
 }
 

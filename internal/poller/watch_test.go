@@ -105,7 +105,7 @@ func TestEdits(t *testing.T) {
 			if n := len(o.asksOf("job")); n != 3 {
 				t.Errorf("polled %d times, want 3", n)
 			}
-			if result := o.poller.Latest(key("job")); result == nil || result.PollRequest != "again" {
+			if result := o.poller.Latest(key("job")).Result; result == nil || result.PollRequest != "again" {
 				t.Errorf("the result is %+v", result)
 			}
 		})
@@ -218,7 +218,7 @@ func TestEdits(t *testing.T) {
 			if n := len(o.since(gone)); n > 0 {
 				t.Errorf("%d requests without a connection", n)
 			}
-			if r := o.poller.Latest(key("job0")); r == nil || r.Failure == nil || r.Failure.Reason != v1alpha1.ReasonConnectionNotFound {
+			if r := o.stored["job0"][len(o.stored["job0"])-1]; r.Failure == nil || r.Failure.Reason != v1alpha1.ReasonConnectionNotFound {
 				t.Errorf("the job reports %+v", r)
 			}
 			back := time.Now()

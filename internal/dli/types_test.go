@@ -1,0 +1,81 @@
+/*
+Copyright 2026 The DLI Operator Authors.
+
+Licensed under the Apache License, Version 2.0 (the "License");
+you may not use this file except in compliance with the License.
+You may obtain a copy of the License at
+
+    http://www.apache.org/licenses/LICENSE-2.0
+
+Unless required by applicable law or agreed to in writing, software
+distributed under the License is distributed on an "AS IS" BASIS,
+WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+See the License for the specific language governing permissions and
+limitations under the License.
+*/
+
+package dli
+
+import (
+	"reflect"
+	"slices"
+	"testing"
+	"time"
+)
+
+// setField gives a field a value that differs from its zero value.
+func setField(t *testing.T, field reflect.Value) {
+	t.Helper()
+	switch field.Interface().(type) {
+	case string:
+		field.SetString("x")
+	case bool:
+		field.SetBool(true)
+	case int:
+		field.SetInt(1)
+	case time.Time:
+		field.Set(reflect.ValueOf(time.UnixMilli(1)))
+	case *time.Duration:
+		field.Set(reflect.ValueOf(new(time.Second)))
+	case *int64:
+		field.Set(reflect.ValueOf(new(int64(1))))
+	case []Column:
+		field.Set(reflect.ValueOf([]Column{{Name: "x"}}))
+	default:
+		t.Fatalf("no value for a field of type %v", field.Type())
+	}
+}
+
+// Every field of a status is either a figure or part of its digest.
+func TestEveryFieldCounts(t *testing.T) {
+	// What is not news: the ID never changes, State follows from Status, and Date is that
+	// of the response.
+	notNews := []string{"JobID", "State", "Date", "Figures"}
+	var before JobStatus
+	for _, field := range reflect.VisibleFields(reflect.TypeFor[JobStatus]()) {
+		if len(field.Index) > 1 || slices.Contains(notNews, field.Name) {
+			continue
+		}
+		var after JobStatus
+		setField(t, reflect.ValueOf(&after).Elem().FieldByIndex(field.Index))
+		if after.Digest() == before.Digest() {
+			t.Errorf("JobStatus.%s is not part of the digest", field.Name)
+		}
+	}
+	for _, field := range reflect.VisibleFields(reflect.TypeFor[Figures]()) {
+		if field.Name == "Duration" {
+			continue
+		}
+		var none, known, updated Figures
+		setField(t, reflect.ValueOf(&known).Elem().FieldByIndex(field.Index))
+		if known.EqualCounts(&none) || none.EqualCounts(&known) {
+			t.Errorf("Figures.%s is not compared", field.Name)
+		}
+		if updated.Update(&known); !updated.EqualCounts(&known) {
+			t.Errorf("Figures.%s is not updated", field.Name)
+		}
+		if updated.Update(&none); !updated.EqualCounts(&known) {
+			t.Errorf("Figures.%s is lost when it is unknown", field.Name)
+		}
+	}
+}
