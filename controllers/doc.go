@@ -36,7 +36,6 @@ limitations under the License.
 //	events.go                    Events and log lines after a write
 //	dliconnection_controller.go  credentials of DLIConnections, and their status
 //	metrics.go                   counters, and gauges over the cache
-//	trim.go                      what the cache keeps of each DLIJob
 //
 // status.go, conditions.go, timers.go and changes.go are functions of the object, the
 // result and the time; their tests need no API server.

@@ -104,7 +104,7 @@ func TestValuesBecomeFlags(t *testing.T) {
 	source := testenv.Read(t, "../../main.go")
 	for _, arg := range got {
 		name, _, _ := strings.Cut(strings.TrimPrefix(arg, "--"), "=")
-		if known := strings.Contains(source, `, "`+name+`", `); !known && !strings.HasPrefix(name, "zap-") {
+		if known := strings.Contains(source, `"`+name+`", `); !known && !strings.HasPrefix(name, "zap-") {
 			t.Errorf("the operator has no flag --%s", name)
 		}
 	}

@@ -14,7 +14,7 @@ See the License for the specific language governing permissions and
 limitations under the License.
 */
 
-package controllers
+package operator
 
 import (
 	"slices"
@@ -27,10 +27,10 @@ import (
 	"github.com/dli-operator/dli-operator/api/v1alpha1"
 )
 
-// Trim returns a transform for the cache that keeps only what the controllers read
-// of each DLIJob, and a single copy of texts that many jobs share. The cache holds
+// newTransform returns a transform for the cache that keeps only what the controllers
+// read of each DLIJob, and a single copy of texts that many jobs share. The cache holds
 // every watched job, so it takes most of the operator's memory.
-func Trim() func(any) (any, error) {
+func newTransform() func(any) (any, error) {
 	strip := cache.TransformStripManagedFields()
 	texts := &interned{}
 	return func(object any) (any, error) {
@@ -42,7 +42,7 @@ func Trim() func(any) (any, error) {
 			// Decoders allocate spare capacity.
 			job.Status.Conditions = slices.Clip(slices.Clone(job.Status.Conditions))
 			job.Status.Columns = slices.Clip(slices.Clone(job.Status.Columns))
-			texts.share(job)
+			texts.shareTexts(job)
 		}
 		return object, err
 	}
@@ -60,7 +60,7 @@ const (
 	maxInternedLength = 512
 )
 
-func (i *interned) share(job *v1alpha1.DLIJob) {
+func (i *interned) shareTexts(job *v1alpha1.DLIJob) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	if i.texts == nil || len(i.texts) > maxInterned {
@@ -72,27 +72,27 @@ func (i *interned) share(job *v1alpha1.DLIJob) {
 		&status.JobStatus, &status.JobType, &status.JobMode, &status.QueueName, &status.Owner,
 		&status.DatabaseName, &status.TableName, &status.Statement, &status.Message,
 	} {
-		i.keepOne(text)
+		i.share(text)
 	}
 	for n := range status.Conditions {
 		c := &status.Conditions[n]
-		i.keepOne(&c.Type)
-		i.keepOne((*string)(&c.Status))
-		i.keepOne(&c.Reason)
-		i.keepOne(&c.Message)
+		i.share(&c.Type)
+		i.share((*string)(&c.Status))
+		i.share(&c.Reason)
+		i.share(&c.Message)
 	}
 	for n := range status.Columns {
-		i.keepOne(&status.Columns[n].Name)
-		i.keepOne(&status.Columns[n].Type)
+		i.share(&status.Columns[n].Name)
+		i.share(&status.Columns[n].Type)
 	}
 }
 
-func (i *interned) keepOne(text *string) {
+func (i *interned) share(text *string) {
 	if *text == "" || len(*text) > maxInternedLength {
 		return
 	}
-	if known, ok := i.texts[*text]; ok {
-		*text = known
+	if shared, ok := i.texts[*text]; ok {
+		*text = shared
 		return
 	}
 	i.texts[*text] = *text

@@ -14,7 +14,7 @@ See the License for the specific language governing permissions and
 limitations under the License.
 */
 
-package controllers
+package operator
 
 import (
 	"testing"
@@ -25,28 +25,35 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/dli-operator/dli-operator/api/v1alpha1"
-	"github.com/dli-operator/dli-operator/internal/poller"
 )
 
-func TestTrim(t *testing.T) {
-	// Two decodings of the same JSON share no lastWrite.
+func TestTransform(t *testing.T) {
+	// Two decodings of the same JSON share no memory.
 	decoded := func() *v1alpha1.DLIJob {
-		job := newJob(read(answering(string([]byte("RUNNING")))))
-		deriveConditions(job, poller.JobTimes{}, noon, stallAfter)
-		job.ManagedFields = []metav1.ManagedFieldsEntry{{Manager: "kubectl"}}
-		job.Annotations = map[string]string{corev1.LastAppliedConfigAnnotation: "{}", v1alpha1.PollRequestedAtAnnotation: "1"}
-		return job
+		return &v1alpha1.DLIJob{
+			ObjectMeta: metav1.ObjectMeta{
+				Namespace: "etl", Name: "nightly", UID: "1", ResourceVersion: "2", Generation: 3,
+				Annotations:   map[string]string{corev1.LastAppliedConfigAnnotation: "{}", v1alpha1.PollRequestedAtAnnotation: "1"},
+				ManagedFields: []metav1.ManagedFieldsEntry{{Manager: "kubectl"}},
+			},
+			Spec: v1alpha1.DLIJobSpec{JobID: "job"},
+			Status: v1alpha1.DLIJobStatus{
+				JobStatus:  string([]byte("RUNNING")),
+				Conditions: []metav1.Condition{{Type: v1alpha1.ReadyCondition, Reason: v1alpha1.ReasonJobRunning}},
+				Columns:    []v1alpha1.Column{{Name: "a", Type: "int"}},
+			},
+		}
 	}
-	trim := Trim()
-	trimmed := func(job *v1alpha1.DLIJob) *v1alpha1.DLIJob {
-		object, err := trim(job)
+	transform := newTransform()
+	transformed := func(job *v1alpha1.DLIJob) *v1alpha1.DLIJob {
+		object, err := transform(job)
 		if err != nil {
 			t.Fatal(err)
 		}
 		return object.(*v1alpha1.DLIJob)
 	}
 
-	a, b := trimmed(decoded()), trimmed(decoded())
+	a, b := transformed(decoded()), transformed(decoded())
 	want := decoded()
 	want.ManagedFields = nil
 	delete(want.Annotations, corev1.LastAppliedConfigAnnotation)
@@ -59,7 +66,7 @@ func TestTrim(t *testing.T) {
 
 	t.Run("does not change other objects", func(t *testing.T) {
 		connection := &v1alpha1.DLIConnection{Spec: v1alpha1.DLIConnectionSpec{ProjectID: "a"}}
-		if object, err := trim(connection); err != nil || object != connection {
+		if object, err := transform(connection); err != nil || object != connection {
 			t.Errorf("got %v, %v", object, err)
 		}
 	})

@@ -1,0 +1,178 @@
+/*
+Copyright 2026 The DLI Operator Authors.
+
+Licensed under the Apache License, Version 2.0 (the "License");
+you may not use this file except in compliance with the License.
+You may obtain a copy of the License at
+
+    http://www.apache.org/licenses/LICENSE-2.0
+
+Unless required by applicable law or agreed to in writing, software
+distributed under the License is distributed on an "AS IS" BASIS,
+WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+See the License for the specific language governing permissions and
+limitations under the License.
+*/
+
+package operator
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/rand"
+	"k8s.io/client-go/kubernetes/scheme"
+	coordinationclient "k8s.io/client-go/kubernetes/typed/coordination/v1"
+	coreclient "k8s.io/client-go/kubernetes/typed/core/v1"
+	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/leaderelection/resourcelock"
+	"k8s.io/client-go/tools/record"
+)
+
+// Times of the leader election: another replica takes the lease if it was not
+// renewed for leaseDuration; its holder gives up after renewDeadline.
+const (
+	leaseDuration = 15 * time.Second
+	renewDeadline = 10 * time.Second
+	// With jitter, a released lease is taken after at most 3.3 s.
+	retryPeriod = 1500 * time.Millisecond
+)
+
+// namespaceFile has the namespace of the pod.
+const namespaceFile = "/var/run/secrets/kubernetes.io/serviceaccount/namespace"
+
+var (
+	errNotRenewed = fmt.Errorf("the lease was not renewed for %v: another replica may lead", renewDeadline)
+	errTaken      = errors.New("another replica has taken the lease")
+)
+
+// lease is the lock of the leader election, and knows when this process last renewed
+// it. The election alone would let a process that was frozen for longer than its lease
+// consider itself the leader until its next attempt to renew it, and would only end a
+// process that lost the lease after further requests to an API server that may hang.
+type lease struct {
+	resourcelock.Interface
+
+	// fail ends the operator: after a lost lease there is nothing to wait for.
+	fail func(error)
+	// pod begins the identity of each process of this pod; "" outside a pod.
+	pod     string
+	renewed atomic.Pointer[renewal]
+	expiry  *time.Timer
+}
+
+// renewal is when the request that renewed the lease was sent, by two clocks: the wall
+// clock may be set, and the monotonic clock stands still while the machine is suspended.
+type renewal struct{ monotonic, wall time.Time }
+
+// newLease returns the operator's lease. Its Events stop with ctx.
+func newLease(ctx context.Context, config *rest.Config, o Options, fail func(error)) (*lease, error) {
+	namespace := o.LeaderElectionNamespace
+	if namespace == "" {
+		content, err := os.ReadFile(namespaceFile)
+		if err != nil {
+			return nil, fmt.Errorf("outside a pod, --leader-election-namespace is required: %w", err)
+		}
+		namespace = string(content)
+	}
+	config = rest.AddUserAgent(config, "leader-election")
+	config.Timeout = renewDeadline / 2 // a single request that hangs must not cost the lease
+	core, err := coreclient.NewForConfig(config)
+	if err != nil {
+		return nil, err
+	}
+	coordination, err := coordinationclient.NewForConfig(config)
+	if err != nil {
+		return nil, err
+	}
+	hostname, err := os.Hostname()
+	if err != nil {
+		return nil, err
+	}
+	pod, identity := identities(hostname, os.Getenv("POD_UID"))
+	events := record.NewBroadcaster(record.WithContext(ctx))
+	events.StartRecordingToSink(&coreclient.EventSinkImpl{Interface: core.Events("")})
+	return wrapLock(&resourcelock.LeaseLock{
+		LeaseMeta: metav1.ObjectMeta{Namespace: namespace, Name: o.LeaderElectionID},
+		Client:    coordination,
+		LockConfig: resourcelock.ResourceLockConfig{
+			Identity:      identity,
+			EventRecorder: events.NewRecorder(scheme.Scheme, corev1.EventSource{Component: o.LeaderElectionID}),
+		},
+	}, pod, fail), nil
+}
+
+// identities returns what the identities of all processes of a pod begin with, and a
+// new one for this process.
+func identities(hostname, podUID string) (pod, identity string) {
+	if podUID == "" {
+		return "", hostname + "_" + rand.String(10)
+	}
+	pod = hostname + "_" + podUID + "_"
+	return pod, pod + rand.String(5)
+}
+
+func wrapLock(lock resourcelock.Interface, pod string, fail func(error)) *lease {
+	l := &lease{Interface: lock, pod: pod, fail: fail}
+	l.expiry = time.AfterFunc(renewDeadline, func() { fail(errNotRenewed) })
+	l.expiry.Stop()
+	return l
+}
+
+// Get implements resourcelock.Interface. It shows a lease of this container's previous
+// process as free: the kubelet has started this one because that one has ended. Not if
+// that one led only briefly, so that a container that crashes again and again does not
+// keep the lease from the other replicas.
+func (l *lease) Get(ctx context.Context) (*resourcelock.LeaderElectionRecord, []byte, error) {
+	r, raw, err := l.Interface.Get(ctx)
+	switch {
+	case err != nil || r.HolderIdentity == "" || r.HolderIdentity == l.Identity():
+	case l.renewed.Load() != nil:
+		l.renewed.Store(nil)
+		l.fail(errTaken)
+	case l.pod != "" && strings.HasPrefix(r.HolderIdentity, l.pod) && r.RenewTime.Sub(r.AcquireTime.Time) >= leaseDuration:
+		r.HolderIdentity = ""
+	}
+	return r, raw, err
+}
+
+// Create implements resourcelock.Interface.
+func (l *lease) Create(ctx context.Context, r resourcelock.LeaderElectionRecord) error {
+	sent := time.Now()
+	return l.update(l.Interface.Create(ctx, r), r, sent)
+}
+
+// Update implements resourcelock.Interface.
+func (l *lease) Update(ctx context.Context, r resourcelock.LeaderElectionRecord) error {
+	sent := time.Now()
+	return l.update(l.Interface.Update(ctx, r), r, sent)
+}
+
+// update notes when the request that renewed or released the lease was sent: other
+// replicas wait from then on, no matter how long the response took.
+func (l *lease) update(err error, r resourcelock.LeaderElectionRecord, sent time.Time) error {
+	switch {
+	case err != nil:
+	case r.HolderIdentity == l.Identity():
+		l.renewed.Store(&renewal{monotonic: sent, wall: sent.Round(0)})
+		l.expiry.Reset(renewDeadline - time.Since(sent))
+	default:
+		l.renewed.Store(nil)
+		l.expiry.Stop()
+	}
+	return err
+}
+
+// holds reports whether this process certainly holds the lease at now. Whoever sends a
+// request to DLI or writes a status checks it right before.
+func (l *lease) holds(now time.Time) bool {
+	r := l.renewed.Load()
+	return r != nil && now.Sub(r.monotonic) < renewDeadline && now.Round(0).Sub(r.wall) < renewDeadline
+}

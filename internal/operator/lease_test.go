@@ -1,0 +1,208 @@
+/*
+Copyright 2026 The DLI Operator Authors.
+
+Licensed under the Apache License, Version 2.0 (the "License");
+you may not use this file except in compliance with the License.
+You may obtain a copy of the License at
+
+    http://www.apache.org/licenses/LICENSE-2.0
+
+Unless required by applicable law or agreed to in writing, software
+distributed under the License is distributed on an "AS IS" BASIS,
+WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+See the License for the specific language governing permissions and
+limitations under the License.
+*/
+
+package operator
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/tools/leaderelection/resourcelock"
+)
+
+// memoryLock is a lock for the leader election, of the process a1 of the pod a.
+type memoryLock struct {
+	resourcelock.Interface
+
+	stored  resourcelock.LeaderElectionRecord
+	latency time.Duration
+	err     error
+}
+
+func (*memoryLock) Identity() string { return "a_1" }
+
+func (m *memoryLock) Get(context.Context) (*resourcelock.LeaderElectionRecord, []byte, error) {
+	r := m.stored
+	return &r, nil, m.err
+}
+
+func (m *memoryLock) Create(ctx context.Context, r resourcelock.LeaderElectionRecord) error {
+	return m.Update(ctx, r)
+}
+
+func (m *memoryLock) Update(_ context.Context, r resourcelock.LeaderElectionRecord) error {
+	time.Sleep(m.latency)
+	if m.err == nil {
+		m.stored = r
+	}
+	return m.err
+}
+
+// heldBy returns the record of a process that has led for a time.
+func heldBy(identity string, led time.Duration) resourcelock.LeaderElectionRecord {
+	return resourcelock.LeaderElectionRecord{
+		HolderIdentity: identity, AcquireTime: metav1.NewTime(time.Now().Add(-led)), RenewTime: metav1.Now(),
+	}
+}
+
+func TestALeaseIsHeldForTheDeadlineAfterItWasRenewed(t *testing.T) {
+	for name, test := range map[string]struct {
+		do   func(t *testing.T, l *lease, lock *memoryLock)
+		want bool
+	}{
+		"never acquired": {func(*testing.T, *lease, *memoryLock) {}, false},
+		"acquired":       {func(t *testing.T, l *lease, _ *memoryLock) { must(t, l.Create(t.Context(), heldBy("a_1", 0))) }, true},
+		"renewed":        {func(t *testing.T, l *lease, _ *memoryLock) { must(t, l.Update(t.Context(), heldBy("a_1", 0))) }, true},
+		"released": {func(t *testing.T, l *lease, _ *memoryLock) {
+			must(t, l.Update(t.Context(), heldBy("a_1", 0)))
+			must(t, l.Update(t.Context(), heldBy("", 0)))
+		}, false},
+		"renewed long ago": {func(t *testing.T, l *lease, _ *memoryLock) {
+			must(t, l.Update(t.Context(), heldBy("a_1", 0)))
+			time.Sleep(renewDeadline)
+		}, false},
+		"renewed by a request that took long": {func(t *testing.T, l *lease, lock *memoryLock) {
+			lock.latency = renewDeadline
+			must(t, l.Update(t.Context(), heldBy("a_1", 0)))
+		}, false},
+		"not renewed, but a moment ago": {func(t *testing.T, l *lease, lock *memoryLock) {
+			must(t, l.Update(t.Context(), heldBy("a_1", 0)))
+			lock.err = errors.New("conflict")
+			if l.Update(t.Context(), heldBy("a_1", 0)) == nil {
+				t.Error("the error is lost")
+			}
+		}, true},
+		"renewed before the machine was suspended": {func(t *testing.T, l *lease, _ *memoryLock) {
+			must(t, l.Update(t.Context(), heldBy("a_1", 0)))
+			r := *l.renewed.Load()
+			r.wall = r.wall.Add(-renewDeadline) // the monotonic clock stood still
+			l.renewed.Store(&r)
+		}, false},
+		"renewed before the clock was set back": {func(t *testing.T, l *lease, _ *memoryLock) {
+			must(t, l.Update(t.Context(), heldBy("a_1", 0)))
+			r := *l.renewed.Load()
+			r.wall = r.wall.Add(time.Hour)
+			l.renewed.Store(&r)
+			time.Sleep(renewDeadline)
+		}, false},
+		"taken by another replica": {func(t *testing.T, l *lease, lock *memoryLock) {
+			must(t, l.Update(t.Context(), heldBy("a_1", 0)))
+			lock.stored = heldBy("b_1", 0)
+			_, _, err := l.Get(t.Context())
+			must(t, err)
+		}, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				lock := &memoryLock{}
+				l := wrapLock(lock, "a_", func(error) {})
+				test.do(t, l, lock)
+				if got := l.holds(time.Now()); got != test.want {
+					t.Errorf("got %v, want %v", got, test.want)
+				}
+			})
+		})
+	}
+}
+
+func must(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestALostLeaseEndsTheOperator(t *testing.T) {
+	for name, test := range map[string]struct {
+		lose func(t *testing.T, l *lease, lock *memoryLock)
+		want error
+	}{
+		"not renewed in time": {func(*testing.T, *lease, *memoryLock) { time.Sleep(renewDeadline) }, errNotRenewed},
+		"taken by another replica": {func(t *testing.T, l *lease, lock *memoryLock) {
+			lock.stored = heldBy("b_1", 0)
+			_, _, err := l.Get(t.Context())
+			must(t, err)
+		}, errTaken},
+		"renewed in time": {func(t *testing.T, l *lease, _ *memoryLock) {
+			for range 10 {
+				time.Sleep(renewDeadline - time.Second)
+				must(t, l.Update(t.Context(), heldBy("a_1", 0)))
+			}
+		}, nil},
+		"released": {func(t *testing.T, l *lease, _ *memoryLock) {
+			must(t, l.Update(t.Context(), heldBy("", 0)))
+			time.Sleep(time.Hour)
+		}, nil},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				var got error
+				lock := &memoryLock{}
+				l := wrapLock(lock, "a_", func(err error) { got = err })
+				must(t, l.Update(t.Context(), heldBy("a_1", 0)))
+				test.lose(t, l, lock)
+				synctest.Wait()
+				if !errors.Is(got, test.want) || test.want == nil && got != nil {
+					t.Errorf("it ended with %v, want %v", got, test.want)
+				}
+			})
+		})
+	}
+}
+
+// A container that restarts need not wait until the lease of its previous process has
+// expired, unless that one crashed soon after it had taken the lease.
+func TestARestartedContainerTakesItsOwnLease(t *testing.T) {
+	for name, test := range map[string]struct {
+		stored resourcelock.LeaderElectionRecord
+		pod    string
+		want   string
+	}{
+		"of its previous process":                         {heldBy("a_0", leaseDuration), "a_", ""},
+		"of its previous process, which led only briefly": {heldBy("a_0", leaseDuration-time.Second), "a_", "a_0"},
+		"its own":            {heldBy("a_1", time.Hour), "a_", "a_1"},
+		"of another replica": {heldBy("b_0", time.Hour), "a_", "b_0"},
+		"of nobody":          {heldBy("", time.Hour), "a_", ""},
+		"of a process that may run, because it is in no pod": {heldBy("a_0", time.Hour), "", "a_0"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			l := wrapLock(&memoryLock{stored: test.stored}, test.pod, func(err error) { t.Error(err) })
+			got, _, err := l.Get(t.Context())
+			must(t, err)
+			if got.HolderIdentity != test.want {
+				t.Errorf("the holder is %q, want %q", got.HolderIdentity, test.want)
+			}
+		})
+	}
+}
+
+func TestIdentitiesTellPodsAndProcessesApart(t *testing.T) {
+	pod, first := identities("operator-0", "uid-1")
+	_, second := identities("operator-0", "uid-1")
+	other, _ := identities("operator-0", "uid-2")
+	if first == second || pod == other || !strings.HasPrefix(first, pod) || !strings.HasPrefix(second, pod) {
+		t.Errorf("the processes of %s are %s and %s, another pod is %s", pod, first, second, other)
+	}
+	none, first := identities("laptop", "")
+	if _, second := identities("laptop", ""); none != "" || first == second {
+		t.Errorf("outside a pod: %q, %s and %s", none, first, second)
+	}
+}

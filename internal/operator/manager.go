@@ -1,0 +1,149 @@
+/*
+Copyright 2026 The DLI Operator Authors.
+
+Licensed under the Apache License, Version 2.0 (the "License");
+you may not use this file except in compliance with the License.
+You may obtain a copy of the License at
+
+    http://www.apache.org/licenses/LICENSE-2.0
+
+Unless required by applicable law or agreed to in writing, software
+distributed under the License is distributed on an "AS IS" BASIS,
+WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+See the License for the specific language governing permissions and
+limitations under the License.
+*/
+
+package operator
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"time"
+
+	"k8s.io/apimachinery/pkg/runtime"
+	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
+	"k8s.io/client-go/rest"
+	ctrl "sigs.k8s.io/controller-runtime"
+	ctrlconfig "sigs.k8s.io/controller-runtime/pkg/config"
+	"sigs.k8s.io/controller-runtime/pkg/healthz"
+	"sigs.k8s.io/controller-runtime/pkg/metrics/filters"
+	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
+
+	"github.com/dli-operator/dli-operator/api/v1alpha1"
+	"github.com/dli-operator/dli-operator/controllers"
+)
+
+// shutdownTimeout is how long writes that have begun may take after ctx is done.
+const shutdownTimeout = 30 * time.Second
+
+// errRestored says that only a new process is sure to see the current state.
+var errRestored = errors.New("the API server has gone back to an earlier state, as after a restore of etcd; exiting to restart with fresh caches")
+
+// Run runs an operator until ctx is done, or returns the error that prevents it from
+// working. After an error, parts of it may still run: the process should end.
+func Run(ctx context.Context, config *rest.Config, o Options) error {
+	if err := o.complete(); err != nil {
+		return err
+	}
+	if o.Controllers.Connections.AllowInsecure {
+		o.Logger.Info("WARNING: --allow-insecure-endpoints is set: credentials may be sent unencrypted, and a DLIConnection can make the operator call any host of its network")
+	}
+	config = rest.CopyConfig(config)
+	// The API server's priority and fairness is enough; the client's default
+	// would throttle status writes to tens per second.
+	config.QPS = -1
+	scope, err := findScope(ctx, config, o)
+	if err != nil {
+		return err
+	}
+	o.Controllers.Connections.Scope = scope
+
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	failures := make(chan error, 1)
+	fail := func(err error) {
+		select {
+		case failures <- err:
+		default: // the first one is the cause
+		}
+	}
+	fill := &firstFill{fail: fail}
+	mgr, err := newManager(ctx, config, o, fill, fail)
+	if err != nil {
+		return err
+	}
+	o.Logger.Info("starting", "version", o.Controllers.Version)
+	stopped := make(chan error, 1)
+	go func() { stopped <- mgr.Start(ctx) }()
+	select {
+	case err := <-failures:
+		return err
+	case err := <-stopped:
+		return err
+	case <-ctx.Done():
+		if !fill.done.Load() {
+			return nil // the manager would wait for its caches
+		}
+	}
+	select {
+	case err := <-failures:
+		return err
+	case err := <-stopped:
+		return err
+	}
+}
+
+// newManager returns a manager with the controllers. fail ends the operator.
+func newManager(ctx context.Context, config *rest.Config, o Options, fill *firstFill, fail func(error)) (ctrl.Manager, error) {
+	scheme := runtime.NewScheme()
+	if err := errors.Join(clientgoscheme.AddToScheme(scheme), v1alpha1.AddToScheme(scheme)); err != nil {
+		return nil, err
+	}
+	metricsOptions := metricsserver.Options{BindAddress: o.MetricsAddress, SecureServing: o.MetricsSecure}
+	if o.MetricsSecure {
+		metricsOptions.FilterProvider = filters.WithAuthenticationAndAuthorization
+		metricsOptions.TLSOpts = []func(*tls.Config){func(c *tls.Config) { c.MinVersion = tls.VersionTLS12 }}
+	}
+	managerOptions := ctrl.Options{
+		Scheme:                        scheme,
+		Logger:                        o.Logger,
+		Cache:                         cacheOptions(o),
+		NewCache:                      fill.newCache,
+		Metrics:                       metricsOptions,
+		HealthProbeBindAddress:        o.ProbeAddress,
+		PprofBindAddress:              o.PprofAddress,
+		LeaderElectionID:              o.LeaderElectionID, // names its metric
+		LeaderElectionReleaseOnCancel: true,
+		LeaseDuration:                 new(leaseDuration),
+		RenewDeadline:                 new(renewDeadline),
+		RetryPeriod:                   new(retryPeriod),
+		GracefulShutdownTimeout:       new(shutdownTimeout),
+		// Tests run several operators in one process.
+		Controller: ctrlconfig.Controller{SkipNameValidation: new(true)},
+	}
+	if o.LeaderElect {
+		lease, err := newLease(ctx, config, o, fail)
+		if err != nil {
+			return nil, fmt.Errorf("preparing the leader election: %w", err)
+		}
+		managerOptions.LeaderElection, managerOptions.LeaderElectionResourceLockInterface = true, lease
+		o.Controllers.Leads = lease.holds
+	}
+	o.Controllers.Restored = func() { fail(errRestored) }
+	mgr, err := ctrl.NewManager(config, managerOptions)
+	if err != nil {
+		return nil, fmt.Errorf("creating the manager: %w", err)
+	}
+	if err := fill.start(ctx, mgr.GetCache(), o.Controllers.Connections.Scope); err != nil {
+		return nil, err
+	}
+	// The poller adds its own checks.
+	return mgr, errors.Join(
+		mgr.AddHealthzCheck("ping", healthz.Ping),
+		mgr.AddReadyzCheck("caches", fill.ready),
+		controllers.Add(ctx, mgr, o.Controllers),
+	)
+}

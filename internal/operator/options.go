@@ -1,0 +1,101 @@
+/*
+Copyright 2026 The DLI Operator Authors.
+
+Licensed under the Apache License, Version 2.0 (the "License");
+you may not use this file except in compliance with the License.
+You may obtain a copy of the License at
+
+    http://www.apache.org/licenses/LICENSE-2.0
+
+Unless required by applicable law or agreed to in writing, software
+distributed under the License is distributed on an "AS IS" BASIS,
+WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+See the License for the specific language governing permissions and
+limitations under the License.
+*/
+
+package operator
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/go-logr/logr"
+	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/metrics"
+
+	"github.com/dli-operator/dli-operator/controllers"
+	"github.com/dli-operator/dli-operator/internal/connection"
+	"github.com/dli-operator/dli-operator/internal/dli"
+	"github.com/dli-operator/dli-operator/internal/poller"
+)
+
+// Options configure an operator. main.go has a flag for each, and says what it means.
+type Options struct {
+	Controllers controllers.Options
+
+	DefaultConnection string
+	WatchNamespaces   []string
+	WatchSelector     string
+
+	LeaderElect             bool
+	LeaderElectionNamespace string
+	LeaderElectionID        string
+
+	MetricsAddress string
+	MetricsSecure  bool
+	ProbeAddress   string
+	PprofAddress   string
+
+	Logger logr.Logger
+
+	selector labels.Selector // WatchSelector
+}
+
+// DefaultOptions returns the options of an operator without flags.
+func DefaultOptions(version string) Options {
+	return Options{
+		Controllers: controllers.Options{
+			Schedule: poller.DefaultSchedule(),
+			Connections: connection.Options{
+				AllowedHosts: slices.Clone(dli.DefaultAllowedHosts),
+				UserAgent:    "dli-operator/" + version,
+			},
+			MaxConcurrentPolls:      100,
+			MaxConcurrentReconciles: 100,
+			ReportConnections:       true,
+			Version:                 version,
+			Registry:                metrics.Registry,
+		},
+		LeaderElectionID: "dli-operator",
+		MetricsAddress:   ":8443",
+		MetricsSecure:    true,
+		ProbeAddress:     ":8081",
+		PprofAddress:     "0",
+	}
+}
+
+// complete validates the options and derives those that depend on others.
+func (o *Options) complete() error {
+	if err := o.Controllers.Schedule.Validate(); err != nil {
+		return err
+	}
+	if o.Controllers.MaxConcurrentReconciles < 1 || o.Controllers.MaxConcurrentPolls < 1 {
+		return fmt.Errorf("--max-concurrent-reconciles=%d, --max-concurrent-polls=%d: each must be at least 1",
+			o.Controllers.MaxConcurrentReconciles, o.Controllers.MaxConcurrentPolls)
+	}
+	var err error
+	if o.selector, err = labels.Parse(o.WatchSelector); err != nil {
+		return fmt.Errorf("--watch-label-selector=%s: %w", o.WatchSelector, err)
+	}
+	if o.DefaultConnection != "" {
+		namespace, name, ok := strings.Cut(o.DefaultConnection, "/")
+		if !ok || namespace == "" || name == "" || strings.Contains(name, "/") {
+			return fmt.Errorf("--default-connection=%s: must be namespace/name", o.DefaultConnection)
+		}
+		o.Controllers.Connections.Default = types.NamespacedName{Namespace: namespace, Name: name}
+	}
+	return nil
+}

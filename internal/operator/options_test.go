@@ -1,0 +1,43 @@
+/*
+Copyright 2026 The DLI Operator Authors.
+
+Licensed under the Apache License, Version 2.0 (the "License");
+you may not use this file except in compliance with the License.
+You may obtain a copy of the License at
+
+    http://www.apache.org/licenses/LICENSE-2.0
+
+Unless required by applicable law or agreed to in writing, software
+distributed under the License is distributed on an "AS IS" BASIS,
+WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+See the License for the specific language governing permissions and
+limitations under the License.
+*/
+
+package operator
+
+import (
+	"strings"
+	"testing"
+
+	"k8s.io/client-go/rest"
+)
+
+func TestInvalidOptions(t *testing.T) {
+	for says, change := range map[string]func(o *Options){
+		"poll interval":            func(o *Options) { o.Controllers.Schedule.PollIntervalMin = o.Controllers.Schedule.PollIntervalMax * 2 },
+		"factor":                   func(o *Options) { o.Controllers.Schedule.PollIntervalFactor = 0 },
+		"list interval":            func(o *Options) { o.Controllers.Schedule.ListInterval = 1 },
+		"negative":                 func(o *Options) { o.Controllers.Schedule.StatusRefreshInterval = -1 },
+		"at least 1":               func(o *Options) { o.Controllers.MaxConcurrentReconciles = 0 },
+		"=name: must be namespace": func(o *Options) { o.DefaultConnection = "name" },
+		"=a/b/c: must be":          func(o *Options) { o.DefaultConnection = "a/b/c" },
+		"--watch-label-selector":   func(o *Options) { o.WatchSelector = "a in (" },
+	} {
+		o := DefaultOptions("test")
+		change(&o)
+		if err := Run(t.Context(), &rest.Config{}, o); err == nil || !strings.Contains(err.Error(), says) {
+			t.Errorf("error is %v, want one that says %q", err, says)
+		}
+	}
+}
