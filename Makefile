@@ -102,7 +102,7 @@ PROGRAMS := assets=$$(hack/build.sh controlplane) && operator=$$(hack/build.sh o
 # nothing of these.
 PROCESSES := /(hack|test/(install|lifecycle|performance|robustness|submit))(/|$$)
 # Packages with a target of their own below.
-TOOLS := /test/(cluster|engines|helm|prometheus)$$
+TOOLS := /test/(cluster|engines|helm|prometheus)(/|$$)
 
 .PHONY: test
 test: ## Run the tests on a real API server, with the race detector, except the slow ones.
