@@ -134,7 +134,7 @@ func checkStatus(t *testing.T, status *JobStatus) {
 		status.Status, status.JobType, status.JobMode, status.QueueName, status.Owner,
 		status.DatabaseName, status.TableName, status.ResultPath,
 	} {
-		if !text.IsPlain(name, maxNameBytes) {
+		if !text.IsPlain(name, maxPathBytes) {
 			t.Errorf("the name %q", name)
 		}
 	}
@@ -158,7 +158,7 @@ func checkStatus(t *testing.T, status *JobStatus) {
 func checkColumns(t *testing.T, columns []Column) {
 	t.Helper()
 	for _, column := range columns {
-		if !text.IsPlain(column.Name, maxColumnBytes) || !text.IsPlain(column.Type, maxColumnBytes) {
+		if !text.IsPlain(column.Name, maxNameBytes) || !text.IsPlain(column.Type, maxTypeBytes) {
 			t.Errorf("the column %v", column)
 		}
 	}

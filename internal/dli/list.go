@@ -178,7 +178,7 @@ func readRow(element value, hide *secrets) (JobRow, bool) {
 			ResultCount:   countOf(body.ResultCount),
 			InputBytes:    countOf(body.InputSize),
 		},
-		JobType:      nameOf(body.JobType, hide),
+		JobType:      wordOf(body.JobType, hide),
 		QueueName:    nameOf(body.QueueName, hide),
 		Owner:        nameOf(body.Owner, hide),
 		DatabaseName: nameOf(body.DatabaseName, hide),

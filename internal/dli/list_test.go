@@ -116,8 +116,8 @@ func TestLists(t *testing.T) {
 		{"rows without an id or a status", page(9, `{"status":"RUNNING"}`, row(""), row("a/b"), row(strings.Repeat("a", 65)),
 			`{"job_id":"a"}`, row("b", `"status":null`), row("c", `"status":""`), row("d", `"status":5`), row("e", `"status":"`+strings.Repeat("A", 65)+`"`), row("z")), listing(9, running("z")...)},
 		{"rows that are not objects", page(9, `null`, `"a"`, `7`, `[`+row("a")+`]`, `{}`, row("z")), listing(9, running("z")...)},
-		{"a name of the maximum length, and a longer one", page(1, row("a", `"queue_name":"`+strings.Repeat("q", 1024)+`","owner":"`+strings.Repeat("o", 1025)+`"`)),
-			listing(1, JobRow{JobID: "a", Status: "RUNNING", State: StateRunning, QueueName: strings.Repeat("q", 1024)})},
+		{"a name of the maximum length, and a longer one", page(1, row("a", `"queue_name":"`+strings.Repeat("q", 256)+`","owner":"`+strings.Repeat("o", 257)+`"`)),
+			listing(1, JobRow{JobID: "a", Status: "RUNNING", State: StateRunning, QueueName: strings.Repeat("q", 256)})},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			list, err := judgeList(tc.body, 3)

@@ -17,7 +17,6 @@ limitations under the License.
 package dli
 
 import (
-	"slices"
 	"strings"
 	"unicode/utf8"
 
@@ -30,12 +29,12 @@ const (
 	maxDetailBytes = 1 << 20
 	// maxTypeDepth is far above any real table and far below any stack limit.
 	maxTypeDepth = 64
-	// maxColumnBytes limits a column's name and its type, each.
-	maxColumnBytes = 1024
-	// uncutColumnBytes are enough of either to see that it is longer.
-	uncutColumnBytes = maxColumnBytes + utf8.UTFMax
+	// maxTypeBytes limits a column's type; its name is a name like others.
+	maxTypeBytes = 1024
+	// uncutTypeBytes are enough of it to see that it is longer.
+	uncutTypeBytes = maxTypeBytes + utf8.UTFMax
 	// maxColumns limits the columns. Of a nested struct, twice as many fields are kept:
-	// with three bytes each, at least, its type is longer than maxColumnBytes then.
+	// with three bytes each, at least, its type is longer than maxTypeBytes then.
 	maxColumns = 256
 	maxFields  = 2 * maxColumns
 )
@@ -71,11 +70,11 @@ func parseSchema(detail []byte, hide *secrets) (columns []Column, omitted int) {
 	if r.failed || schema.kind != "struct" {
 		return nil, 0
 	}
-	columns = slices.Clone(schema.fields[:min(len(schema.fields), maxColumns)])
+	columns = schema.fields[:min(len(schema.fields), maxColumns)]
 	for i := range columns {
 		column := &columns[i]
-		column.Name = text.Ellipsize(column.Name, maxColumnBytes)
-		column.Type = text.Ellipsize(column.Type, maxColumnBytes)
+		column.Name = text.Ellipsize(column.Name, maxNameBytes)
+		column.Type = text.Ellipsize(column.Type, maxTypeBytes)
 	}
 	return columns, schema.count - len(columns)
 }
@@ -194,7 +193,7 @@ func (r *schemaReader) readString() string {
 // sql returns a type in SQL, or so much of it that it can only be truncated further. A
 // type with a missing part is invalid.
 func (r *schemaReader) sql(t dataType) string {
-	return text.Truncate(r.wholeSQL(t), uncutColumnBytes)
+	return text.Truncate(r.wholeSQL(t), uncutTypeBytes)
 }
 
 func (r *schemaReader) wholeSQL(t dataType) string {

@@ -37,8 +37,8 @@ const (
 	dateForm = "20060102T150405Z"
 	// emptyBody is the hash of the body of a GET.
 	emptyBody = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
-	// maxCanonical is more than a request without a security token needs.
-	maxCanonical = 1 << 10
+	// canonicalBytes is more than a request without a security token needs.
+	canonicalBytes = 512
 )
 
 // newRequest builds and authenticates the request for a question. It also returns the
@@ -107,10 +107,10 @@ type canonicalRequest struct {
 //
 //	SDK-HMAC-SHA256 \n date \n hex(sha256(canonical request))
 func sign(creds Credentials, r canonicalRequest) string {
-	var buffer [maxCanonical]byte
+	var buffer [canonicalBytes]byte
 	sum := sha256.Sum256(r.appendTo(buffer[:0]))
 
-	text := append(buffer[:0], "SDK-HMAC-SHA256\n"...)
+	text := append(make([]byte, 0, 128), "SDK-HMAC-SHA256\n"...)
 	text = append(text, r.date...)
 	text = append(text, '\n')
 	text = hex.AppendEncode(text, sum[:])

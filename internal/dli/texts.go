@@ -23,8 +23,11 @@ import (
 const (
 	// maxProseBytes limits a job's statement and message, each.
 	maxProseBytes = 4096
-	// maxNameBytes limits the texts that name something: queues, users, paths.
-	maxNameBytes = 1024
+	// maxWordBytes, maxNameBytes and maxPathBytes limit the texts that name something:
+	// job types; queues, users, databases, tables and columns; results in a bucket.
+	maxWordBytes = 64
+	maxNameBytes = 256
+	maxPathBytes = 1024
 	// maxErrorTextBytes limits how much of the message of an error is looked at.
 	maxErrorTextBytes = 4096
 
@@ -81,7 +84,7 @@ func (p prose) message(hide *secrets) string {
 // name returns the text of a column's name or type as one line, or so much of it that it
 // can only be truncated further.
 func (p prose) name(hide *secrets) string {
-	return text.Truncate(p.read(uncutColumnBytes, text.OneLine, hide), uncutColumnBytes)
+	return text.Truncate(p.read(uncutTypeBytes, text.OneLine, hide), uncutTypeBytes)
 }
 
 // errorText returns an error's message as one line. It is longer than what is shown.
@@ -89,11 +92,16 @@ func (p prose) errorText(hide *secrets) string {
 	return text.Truncate(p.read(maxErrorTextBytes, text.OneLine, hide), maxErrorTextBytes)
 }
 
-// nameOf is a short text. One that is too long or not printable is dropped, because a
-// truncated name would name something else.
-func nameOf(name lenientText, hide *secrets) string {
-	if !text.IsPlain(string(name), maxNameBytes) {
+// wordOf, nameOf and pathOf are short texts. One that is too long or not printable is
+// dropped, because a truncated name would name something else.
+func wordOf(word lenientText, hide *secrets) string { return plainOf(word, maxWordBytes, hide) }
+func nameOf(name lenientText, hide *secrets) string { return plainOf(name, maxNameBytes, hide) }
+func pathOf(path lenientText, hide *secrets) string { return plainOf(path, maxPathBytes, hide) }
+
+func plainOf(plain lenientText, limit int, hide *secrets) string {
+	shown := hide.in(string(plain))
+	if !text.IsPlain(shown, limit) {
 		return ""
 	}
-	return hide.in(string(name))
+	return shown
 }

@@ -80,8 +80,9 @@ type JobStatus struct {
 	State  State
 
 	// The names of the job and of what it belongs to: job_type, job_mode,
-	// queue_name, owner, database_name, table_name, result_path. One that is longer
-	// than 1024 bytes or not printable is treated as absent.
+	// queue_name, owner, database_name, table_name, result_path. One that is longer than
+	// 256 bytes, a type or mode longer than 64, a path longer than 1024, or one that is
+	// not printable is treated as absent.
 	JobType, JobMode, QueueName, Owner, DatabaseName, TableName, ResultPath string
 
 	// Date is DLI's own clock when it answered, from the header Date, to the second and
@@ -156,8 +157,8 @@ func (s *JobStatus) Digest() uint64 {
 }
 
 // Column is one column of a job's result. Type is in SQL form, such as
-// array<struct<a:int>>. Name and Type are one line of at most 1024 bytes each,
-// longer ones end in "…".
+// array<struct<a:int>>. Name and Type are one line of at most 256 and 1024 bytes, longer
+// ones end in "…".
 type Column struct {
 	Name     string
 	Type     string
