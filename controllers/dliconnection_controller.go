@@ -76,7 +76,7 @@ func (r *ConnectionReconciler) Reconcile(ctx context.Context, req ctrl.Request) 
 	stored := &v1alpha1.DLIConnection{}
 	if err := r.Get(ctx, req.NamespacedName, stored); err != nil {
 		if client.IgnoreNotFound(err) == nil {
-			r.Connections.Remove(req.NamespacedName)
+			r.Connections.Remove(req.NamespacedName, r.Clock.Now())
 			r.Metrics.forgetConnection(req.String())
 		}
 		return ctrl.Result{}, client.IgnoreNotFound(err)
@@ -90,7 +90,7 @@ func (r *ConnectionReconciler) Reconcile(ctx context.Context, req ctrl.Request) 
 	if err != nil {
 		return ctrl.Result{}, err
 	}
-	r.Poller.WakeConnection(conn)
+	r.Poller.WakeConnection(req.NamespacedName)
 	object := stored.DeepCopy()
 	object.Status.RejectedCredentials = conn.Rejections(r.Clock.Now())
 	if r.Report {
@@ -148,7 +148,7 @@ func reportHealth(object *v1alpha1.DLIConnection, conn *connection.Connection, s
 		LastTransitionTime: *wholeSeconds(now),
 	})
 	object.Status.ObservedGeneration = object.Generation
-	object.Status.Endpoint = conn.Endpoint
+	object.Status.Endpoint = conn.Endpoint()
 }
 
 // connectionChanges passes changes that may affect how a connection is used, and

@@ -175,7 +175,7 @@ func (c *jobCollector) Collect(ch chan<- prometheus.Metric) {
 	counts := map[series]int{}
 	for i := range list.Items {
 		job := &list.Items[i]
-		s := series{connection: c.connections.OpenName(job)}
+		s := series{connection: c.connections.NameInUse(job)}
 		if ready := meta.FindStatusCondition(job.Status.Conditions, v1alpha1.ReadyCondition); ready != nil {
 			s.reason = ready.Reason
 		}

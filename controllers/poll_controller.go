@@ -22,11 +22,11 @@ import (
 
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/utils/ptr"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/dli-operator/dli-operator/api/v1alpha1"
+	"github.com/dli-operator/dli-operator/internal/connection"
 	"github.com/dli-operator/dli-operator/internal/dli"
 	"github.com/dli-operator/dli-operator/internal/poller"
 	"github.com/dli-operator/dli-operator/internal/text"
@@ -39,13 +39,19 @@ func (r *StatusReconciler) watch(ctx context.Context, job *v1alpha1.DLIJob, now 
 		r.Poller.Forget(client.ObjectKeyFromObject(job))
 		return poller.JobTimes{}, nil
 	}
-	conn, why, err := r.Connections.Resolve(ctx, job)
-	if err != nil {
+	target := targetOf(job, now)
+	var err error
+	target.Connection, err = r.Connections.Resolve(ctx, job)
+	failure, ok := connection.AsFailure(err)
+	if err != nil && !ok {
 		return poller.JobTimes{}, err
 	}
-	target := targetOf(job, now)
-	target.Connection, target.Failure = conn, why
-	target.ReportProgress = ptr.Deref(job.Spec.ReportProgress, conn != nil && conn.ReportProgress)
+	target.Failure = failure
+	if own := job.Spec.ReportProgress; own != nil {
+		target.ReportProgress = *own
+	} else if target.ReportProgress, err = r.Connections.ReportsProgress(ctx, target.Connection); err != nil {
+		return poller.JobTimes{}, err
+	}
 	return r.Poller.Watch(target), nil
 }
 

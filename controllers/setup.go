@@ -95,7 +95,7 @@ func Add(ctx context.Context, mgr ctrl.Manager, o Options) error {
 		return fmt.Errorf("registering metrics: %w", err)
 	}
 	clock := clock.RealClock{}
-	connections := connection.NewRegistry(mgr.GetClient(), mgr.GetAPIReader(), o.Connections, metrics, clock)
+	connections := connection.NewRegistry(mgr.GetClient(), mgr.GetAPIReader(), o.Connections, metrics)
 	jobs := &StatusReconciler{
 		Client:                  mgr.GetClient(),
 		Live:                    mgr.GetAPIReader(),
@@ -119,6 +119,7 @@ func Add(ctx context.Context, mgr ctrl.Manager, o Options) error {
 	}
 	polls := poller.New(poller.Config{
 		Schedule:    o.Schedule,
+		Connections: connections,
 		MaxRequests: o.MaxConcurrentPolls,
 		Patience:    cmp.Or(o.Connections.ProbeInterval, connection.DefaultProbeInterval),
 		Deliver:     jobs.results.add,

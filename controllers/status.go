@@ -220,7 +220,7 @@ func failureMessage(job *v1alpha1.DLIJob, f *connection.Failure) string {
 			return synced.Message
 		}
 	}
-	return told.String()
+	return told.Error()
 }
 
 func withoutNumbers(said string) string {

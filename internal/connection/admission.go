@@ -25,52 +25,60 @@ type Admit int
 const (
 	// AdmitAll: every job may be polled.
 	AdmitAll Admit = iota
-	// AdmitProbe: one job, to check whether the failure persists; preferably one whose
-	// last poll succeeded.
+	// AdmitProbe: one job, to check whether a failure persists: another one each time,
+	// jobs that are healthy or new before those that fail.
 	AdmitProbe
-	// AdmitLook: one job that is not known to fail.
-	AdmitLook
-	// AdmitFirstLook: one job that was never polled.
-	AdmitFirstLook
-	// AdmitNone: no job until a request returns or the connection changes.
+	// AdmitNone: no job.
 	AdmitNone
 )
 
-// decision is the decision of a policy at a time.
-type decision struct {
-	admit Admit
-	// failure is reported for waiting jobs; nil if they merely wait. health is what
-	// the connection reports of itself if that differs; else nil.
-	failure, health *Failure
-	// sendAt is when a request may be sent; in the past if immediately.
-	sendAt time.Time
-	// recheckAt is when to check whether more jobs may be polled than admit says; zero
-	// if only a returning request changes that.
-	recheckAt time.Time
+// Decision says which jobs may be polled.
+type Decision struct {
+	Admit Admit
+	// RecheckAt is when more jobs may be polled than Admit says; zero if only a
+	// response or a change of the connection changes that.
+	RecheckAt time.Time
+	// Reason is the failure reported for waiting jobs; nil if they merely wait. health
+	// is what the connection reports of itself if that differs; else nil.
+	Reason, health *Failure
 }
 
 // policy is one rule that limits a connection. It has no clock, lock or goroutine
 // of its own.
 type policy interface {
-	decide(now time.Time) decision
+	decide(now time.Time) Decision
 }
 
 // policies returns all policies, in the order in which they are reported.
-func (c *Connection) policies() [5]policy {
-	return [...]policy{&c.credentials, &c.circuit, &c.throttle, &c.pace, &c.inFlight}
+func (c *Connection) policies() [4]policy {
+	return [...]policy{&c.credentials, &c.circuit, &c.throttle, &c.inFlight}
 }
 
-// Decision says which jobs may be polled at a time.
-type Decision struct {
-	Admit Admit
-	// RecheckAt is when more jobs may be polled than Admit says; zero if only a returning
-	// request or a change of the connection changes that.
-	RecheckAt time.Time
-	// Reason is the failure reported for waiting jobs; nil if they merely wait.
-	Reason *Failure
+// Decide says which jobs may be polled.
+func (c *Connection) Decide(now time.Time) Decision {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.client == nil {
+		return Decision{Admit: AdmitNone, Reason: c.misconfigured}
+	}
+	all := Decision{}
+	for _, p := range c.policies() {
+		one := p.decide(now)
+		all.Admit, all.RecheckAt = max(all.Admit, one.Admit), Sooner(all.RecheckAt, one.RecheckAt)
+		if all.Reason == nil {
+			all.Reason = one.Reason
+		}
+	}
+	return all
 }
 
-// Sooner is the earlier of two times, where zero means never, as in Decision.RecheckAt.
+// waitUntil is the decision to admit no job before a time.
+func waitUntil(at time.Time, reason *Failure) Decision {
+	return Decision{Admit: AdmitNone, RecheckAt: at, Reason: reason}
+}
+
+// Sooner is the earlier of two times, where zero means never, as in
+// Decision.RecheckAt.
 func Sooner(a, b time.Time) time.Time {
 	if a.IsZero() || !b.IsZero() && b.Before(a) {
 		return b
@@ -78,27 +86,10 @@ func Sooner(a, b time.Time) time.Time {
 	return a
 }
 
-// Decide says which jobs may be polled at now.
-func (c *Connection) Decide(now time.Time) Decision {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	decision := Decision{Admit: AdmitNone, Reason: c.broken}
-	if c.closed || c.broken != nil {
-		return decision
+// later is the later of two times.
+func later(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a
 	}
-	decision.Admit = AdmitAll
-	c.pace.adapt(c.throttle.rate(now), c.throttle.adapted(now), now)
-	var sendAt, recheckAt time.Time
-	for _, p := range c.policies() {
-		s := p.decide(now)
-		if decision.Reason == nil {
-			decision.Reason = s.failure
-		}
-		decision.Admit, sendAt, recheckAt = max(decision.Admit, s.admit), later(sendAt, s.sendAt), Sooner(recheckAt, s.recheckAt)
-	}
-	decision.RecheckAt = recheckAt
-	if decision.Admit != AdmitNone && now.Before(sendAt) {
-		decision.Admit, decision.RecheckAt = AdmitNone, sendAt
-	}
-	return decision
+	return b
 }

@@ -32,13 +32,13 @@ func TestResponsesWithoutBudget(t *testing.T) {
 	before := conn.Decide(now.Now())
 	for range 3 * circuitFailures {
 		now.SetTime(now.Now().Add(time.Second))
-		request := conn.Begin(now.Now(), "job", "", AdmitAll)
+		request := conn.Begin(now.Now(), CallStatus, "job", "")
 		if request == nil {
 			t.Fatal("the connection holds requests back")
 		}
-		status, failure, err := request.Do(t.Context(), now.Now)
-		if status != nil || failure == nil || failure.Kind != "" || failure.NeedsAction() || err != nil {
-			t.Fatalf("want a temporary failure, got %v, %v, %v", status, failure, err)
+		status, err := request.SendStatus(t.Context(), now.Now)
+		if failure, ok := AsFailure(err); status != nil || !ok || failure.Kind != "" || failure.NeedsAction() {
+			t.Fatalf("want a temporary failure, got %v, %v", status, err)
 		}
 	}
 	if after := conn.Decide(now.Now()); after != before {

@@ -28,112 +28,76 @@ const (
 	// cause them, they must come from this many different jobs.
 	circuitFailures = 5
 	circuitJobs     = 3
-	// If a single job can cause the failures, the first probe is sent soon, each
-	// later one after twice the time, up to the probe interval.
-	firstProbe = time.Second
-	// While a single job may be the cause, other jobs are polled in addition to the
-	// probes, at this interval: jobs that were never polled, once each, and up to
-	// maxLooks jobs whose last poll succeeded.
-	lookInterval = 500 * time.Millisecond
-	maxLooks     = 100
+	// While a single job may be the cause, probes are this often: one of them finds the
+	// jobs that can be read.
+	suspectInterval = time.Second
 )
 
-// circuit is the circuit breaker of an endpoint. While it is open, one job is
-// polled at a time, at most once per probe interval and a different one each time;
-// the first success closes it.
-//
-// It counts jobs and kinds of failure because some jobs fail no matter what the
-// endpoint does: they must not block the others.
+// circuit is the circuit breaker of an endpoint. It opens on failures that no single
+// job can cause, or on failures of several different jobs with no other response
+// between them. While it is open, one job is polled at a time; the first response of
+// the endpoint closes it.
 type circuit struct {
 	probe time.Duration
-	// failures counts the failures since the last success; jobs are the different
-	// jobs that had them, up to circuitJobs.
+	// failures counts the failures since the last other response; jobs are the
+	// different jobs that had them, up to circuitJobs.
 	failures int
 	jobs     []string
-	// certain is set if no single job can cause the latest failure.
-	certain bool
-	why     *Failure
-
-	open bool
-	// probing is set while a probe is in flight; probeAt is when the next one may
-	// be sent, and step the time between the starts of the two.
-	probing         bool
-	probeAt, lookAt time.Time
-	step            time.Duration
-	// looks is how many more jobs whose last poll succeeded may be polled.
-	looks int
+	// failure is the latest one, and isCertain is set if no single job can cause it.
+	failure   *Failure
+	isCertain bool
+	isOpen    bool
+	probeAt   time.Time
 }
 
-// decision implements policy.
-func (c *circuit) decide(now time.Time) decision {
-	if !c.open {
-		return decision{}
+// interval is the time between two probes.
+func (c *circuit) interval() time.Duration {
+	if c.isCertain {
+		return c.probe
 	}
-	s := decision{failure: c.why, admit: AdmitNone, health: Failf(v1alpha1.ReasonCircuitOpen,
-		"requests are held back, except for a probe every %v: %s", c.probe, c.why.Message)}
-	if !c.probing {
-		s.admit, s.sendAt = AdmitProbe, c.probeAt
-	}
-	// The next look at another job may come long before the next probe.
-	if !c.certain && (c.probing || now.Before(c.probeAt)) {
-		s.admit, s.sendAt = AdmitFirstLook, c.lookAt
-		if c.looks > 0 {
-			s.admit = AdmitLook
-		}
-		if !c.probing {
-			s.recheckAt = c.probeAt
-		}
-	}
-	return s
+	return min(suspectInterval, c.probe)
 }
 
-// begin records that a request is sent at now, and reports whether it is the probe.
-func (c *circuit) begin(admit Admit, now time.Time) (probe bool) {
+// decide implements policy.
+func (c *circuit) decide(now time.Time) Decision {
+	if !c.isOpen {
+		return Decision{}
+	}
+	decision := Decision{Admit: AdmitProbe, Reason: c.failure}
+	if now.Before(c.probeAt) {
+		decision = waitUntil(c.probeAt, c.failure)
+	}
+	decision.health = Failf(v1alpha1.ReasonCircuitOpen,
+		"requests are held back, except for a probe every %v: %s", c.interval(), c.failure.Message)
+	return decision
+}
+
+// begin records that a request is sent.
+func (c *circuit) begin(now time.Time) {
+	if c.isOpen {
+		c.probeAt = now.Add(c.interval())
+	}
+}
+
+// requestDone records what the request of a job showed about the endpoint.
+func (c *circuit) requestDone(jobID string, e evidence, sentAt, now time.Time) {
 	switch {
-	case !c.open:
-	case admit == AdmitLook || admit == AdmitFirstLook:
-		c.lookAt = now.Add(lookInterval)
-		c.looks--
-	default:
-		c.probing, probe = true, true
-		c.probeAt = now.Add(c.step)
-	}
-	return probe
-}
-
-// end records at now what a request showed about the endpoint.
-func (c *circuit) end(r *Request, e evidence, now time.Time) {
-	// Requests sent before the circuit opened may return while it is open; they are
-	// not probes.
-	probe := c.open && r.probe
-	if probe {
-		c.probing = false
-	}
-	switch {
-	case !e.answered:
+	case e.isAnswered:
+		*c = circuit{probe: c.probe, jobs: c.jobs[:0]}
 		return
-	case e.fault == noFault:
-		c.close()
+	case e.failure == nil:
 		return
 	}
 	c.failures++
-	c.certain, c.why = e.fault == certainFault, e.why
-	if len(c.jobs) < circuitJobs && !slices.Contains(c.jobs, r.job) {
-		c.jobs = append(c.jobs, r.job)
+	c.failure, c.isCertain = e.failure, e.isCertain
+	if len(c.jobs) < circuitJobs && !slices.Contains(c.jobs, jobID) {
+		c.jobs = append(c.jobs, jobID)
 	}
 	switch {
-	case probe:
-		c.step = min(2*c.step, c.probe)
-	case !c.open && c.failures >= circuitFailures && (c.certain || len(c.jobs) == circuitJobs):
-		c.open, c.step, c.looks = true, c.probe, maxLooks
-		if !c.certain {
-			c.step = min(firstProbe, c.probe)
-		}
+	case c.isOpen:
+		c.probeAt = Sooner(c.probeAt, now.Add(c.interval()))
+	case c.failures >= circuitFailures && (c.isCertain || len(c.jobs) == circuitJobs):
 		// Counted from the start of the last request, not from its timeout.
-		c.probeAt, c.lookAt = later(r.began.Add(c.step), now), now
+		c.isOpen, c.probeAt = true, later(sentAt.Add(c.interval()), now)
 	}
-}
-
-func (c *circuit) close() {
-	*c = circuit{probe: c.probe, jobs: c.jobs[:0]}
 }

@@ -21,6 +21,7 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -28,99 +29,93 @@ import (
 	"github.com/dli-operator/dli-operator/internal/dli"
 )
 
-// fault makes a request for a job fail.
-func (c *circuit) fault(job string, f fault, admit Admit, began, at time.Time) {
-	r := &Request{job: job, began: began}
-	r.probe = c.begin(admit, began)
-	c.end(r, evidence{fault: f, answered: true, why: &Failure{Message: "because"}}, at)
-}
+// Evidence of a request: the endpoint answered, failed although a single job may be the
+// cause, or failed and no job can be.
+var (
+	answered = evidence{isAnswered: true}
+	suspect  = evidence{failure: &Failure{Message: "because", Endpoint: true}}
+	certain  = evidence{failure: &Failure{Message: "because", Endpoint: true}, isCertain: true}
+)
 
 func TestCircuit(t *testing.T) {
-	fresh := func() *circuit { return &circuit{probe: DefaultProbeInterval} }
+	done := func(c *circuit, job string, e evidence, now time.Time) {
+		c.begin(now)
+		c.requestDone(job, e, now, now)
+	}
 	for name, test := range map[string]struct {
-		fault fault
-		jobs  []string
-		want  bool
+		evidence evidence
+		jobs     []string
+		want     bool
 	}{
-		"stays closed after four failures that no single job can cause": {certainFault, []string{"a", "a", "a", "a"}, false},
-		"opens after five":                          {certainFault, []string{"a", "a", "a", "a", "a"}, true},
-		"stays closed if one job may be the cause":  {likelyFault, []string{"a", "a", "a", "a", "a", "a", "a"}, false},
-		"stays closed if two jobs may be the cause": {likelyFault, []string{"a", "b", "a", "b", "a", "b", "a"}, false},
-		"opens after failures of three jobs":        {likelyFault, []string{"a", "b", "a", "b", "c"}, true},
-		"stays closed for errors about jobs":        {noFault, []string{"a", "b", "c", "d", "e", "f"}, false},
+		"stays closed after four failures that no single job can cause": {certain, []string{"a", "a", "a", "a"}, false},
+		"opens after five":                          {certain, []string{"a", "a", "a", "a", "a"}, true},
+		"stays closed if one job may be the cause":  {suspect, []string{"a", "a", "a", "a", "a", "a", "a"}, false},
+		"stays closed if two jobs may be the cause": {suspect, []string{"a", "b", "a", "b", "a", "b", "a"}, false},
+		"opens after failures of three jobs":        {suspect, []string{"a", "b", "a", "b", "c"}, true},
+		"stays closed for errors about jobs":        {answered, []string{"a", "b", "c", "d", "e", "f"}, false},
+		"stays closed for aborted requests":         {evidence{}, []string{"a", "b", "c", "d", "e", "f"}, false},
 	} {
 		t.Run(name, func(t *testing.T) {
-			c := fresh()
+			c := &circuit{probe: DefaultProbeInterval}
 			for _, job := range test.jobs {
-				c.fault(job, test.fault, AdmitAll, noon, noon)
+				done(c, job, test.evidence, noon)
 			}
-			if c.open != test.want {
-				t.Errorf("open: %v", c.open)
+			if c.isOpen != test.want {
+				t.Errorf("open: %v", c.isOpen)
 			}
 		})
 	}
 
-	open := func(f fault) *circuit {
-		c := fresh()
+	open := func(e evidence) *circuit {
+		c := &circuit{probe: DefaultProbeInterval}
 		for i := range circuitFailures {
-			c.fault(fmt.Sprint(i), f, AdmitAll, noon, noon)
+			done(c, fmt.Sprint(i), e, noon)
 		}
 		return c
 	}
-	probes := func(c *circuit, f fault, during time.Duration) (at []time.Duration) {
-		for now := noon; now.Before(noon.Add(during)); now = now.Add(time.Second) {
-			if s := c.decide(now); s.admit == AdmitProbe && !now.Before(s.sendAt) {
+	probes := func(c *circuit, e evidence, during time.Duration) (at []time.Duration) {
+		for now := noon; now.Before(noon.Add(during)); now = now.Add(500 * time.Millisecond) {
+			if may(c, now) {
 				at = append(at, now.Sub(noon)/time.Second)
-				c.fault(fmt.Sprint("probe", now), f, AdmitProbe, now, now)
+				done(c, fmt.Sprint("probe", now), e, now)
 			}
 		}
 		return at
 	}
 	t.Run("is probed once per probe interval", func(t *testing.T) {
-		if got := probes(open(certainFault), certainFault, 100*time.Second); !slices.Equal(got, []time.Duration{30, 60, 90}) {
+		if got := probes(open(certain), certain, 100*time.Second); !slices.Equal(got, []time.Duration{30, 60, 90}) {
 			t.Errorf("after %v s", got)
 		}
 	})
-	t.Run("is probed at growing intervals if jobs may be the cause", func(t *testing.T) {
-		if got := probes(open(likelyFault), likelyFault, 100*time.Second); !slices.Equal(got, []time.Duration{1, 2, 4, 8, 16, 32, 62, 92}) {
+	t.Run("is probed every second while a job may be the cause", func(t *testing.T) {
+		if got := probes(open(suspect), suspect, 100*time.Second); len(got) != 99 {
 			t.Errorf("after %v s", got)
 		}
 	})
-	t.Run("has one probe at a time, and requests sent before it opened are not probes", func(t *testing.T) {
-		c := open(likelyFault)
-		late := &Request{job: "late", began: noon}
-		c.begin(AdmitProbe, noon.Add(time.Second))
-		step := c.step
-		c.end(late, evidence{fault: likelyFault, answered: true, why: &Failure{}}, noon.Add(2*time.Second))
-		if !c.probing || c.step != step {
-			t.Errorf("the circuit is %+v", c)
+	t.Run("is probed again although a probe hangs", func(t *testing.T) {
+		c := open(suspect)
+		c.begin(noon.Add(time.Second))
+		if may(c, noon.Add(1500*time.Millisecond)) || !may(c, noon.Add(2*time.Second)) {
+			t.Error("the interval does not count from the start of the last probe")
 		}
 	})
-	t.Run("polls other jobs if jobs may be the cause, but only some that succeeded before", func(t *testing.T) {
-		c := open(likelyFault)
-		looks := map[Admit]int{}
-		for now := noon; now.Before(noon.Add(10 * time.Minute)); now = now.Add(100 * time.Millisecond) {
-			if s := c.decide(now); s.admit != AdmitNone && !now.Before(s.sendAt) {
-				looks[s.admit]++
-				c.fault("other", likelyFault, s.admit, now, now)
+	t.Run("is closed by any response of the endpoint", func(t *testing.T) {
+		for name, err := range map[string]*dli.Error{
+			"a status": nil, "an error of DLI": {Kind: dli.KindRetry, HTTPStatus: 500, Code: "DLI.10001"},
+			"not a status": {Kind: dli.KindInvalid, HTTPStatus: 200}, "a throttled request": {Kind: dli.KindThrottle, HTTPStatus: 429},
+		} {
+			c := open(certain)
+			c.requestDone("job", evidenceOf(err, "c"), noon, noon)
+			if c.isOpen || c.failures > 0 {
+				t.Errorf("%s does not close it", name)
 			}
 		}
-		if looks[AdmitLook] != maxLooks || looks[AdmitFirstLook] < 1000 {
-			t.Errorf("%v", looks)
-		}
-		if s := open(certainFault).decide(noon); s.admit != AdmitProbe {
-			t.Errorf("a certain fault: %+v", s)
-		}
 	})
-	t.Run("is closed by the first success, but not by an invalid response", func(t *testing.T) {
-		c := open(certainFault)
-		c.end(&Request{probe: true}, evidence{}, noon)
-		if !c.open {
-			t.Error("an invalid response closes it")
-		}
-		c.end(&Request{probe: true}, evidence{answered: true}, noon)
-		if c.open || c.failures > 0 {
-			t.Error("a success does not close it")
+	t.Run("has the cause of the latest response", func(t *testing.T) {
+		c := open(certain)
+		c.requestDone("job", evidenceOf(&dli.Error{Kind: dli.KindRetry, HTTPStatus: 502, Message: "bad gateway"}, "c"), noon, noon)
+		if d := c.decide(noon); !strings.Contains(d.health.Message, "bad gateway") || d.RecheckAt.Sub(noon) != time.Second {
+			t.Errorf("it decides %+v", d)
 		}
 	})
 }
@@ -128,22 +123,22 @@ func TestCircuit(t *testing.T) {
 func TestFaults(t *testing.T) {
 	for name, test := range map[string]struct {
 		err  dli.Error
-		want fault
+		want evidence
 	}{
-		"a refused connection":      {dli.Error{Kind: dli.KindUnreachable, Err: syscall.ECONNREFUSED}, certainFault},
-		"TLS":                       {dli.Error{Kind: dli.KindConfig}, certainFault},
-		"no response in time":       {dli.Error{Kind: dli.KindUnreachable, Err: context.DeadlineExceeded}, likelyFault},
-		"a truncated response":      {dli.Error{Kind: dli.KindUnreachable, Err: io.ErrUnexpectedEOF}, likelyFault},
-		"a reset":                   {dli.Error{Kind: dli.KindUnreachable, Err: syscall.ECONNRESET}, likelyFault},
-		"a bad gateway":             {dli.Error{Kind: dli.KindRetry, HTTPStatus: 502}, likelyFault},
-		"a code of the gateway":     {dli.Error{Kind: dli.KindSlow, HTTPStatus: 503, Code: "APIGW.0201"}, likelyFault},
-		"a code of DLI":             {dli.Error{Kind: dli.KindRetry, HTTPStatus: 500, Code: "DLI.10001"}, noFault},
-		"garbage":                   {dli.Error{Kind: dli.KindInvalid, HTTPStatus: 200}, noFault},
-		"a job that does not exist": {dli.Error{Kind: dli.KindNotFound, HTTPStatus: 404}, noFault},
-		"wrong credentials":         {dli.Error{Kind: dli.KindAuth, HTTPStatus: 401}, noFault},
+		"a refused connection":      {dli.Error{Kind: dli.KindUnreachable, Err: syscall.ECONNREFUSED}, certain},
+		"TLS":                       {dli.Error{Kind: dli.KindConfig}, certain},
+		"no response in time":       {dli.Error{Kind: dli.KindUnreachable, Err: context.DeadlineExceeded}, suspect},
+		"a truncated response":      {dli.Error{Kind: dli.KindUnreachable, Err: io.ErrUnexpectedEOF}, suspect},
+		"a reset":                   {dli.Error{Kind: dli.KindUnreachable, Err: syscall.ECONNRESET}, suspect},
+		"a bad gateway":             {dli.Error{Kind: dli.KindRetry, HTTPStatus: 502}, suspect},
+		"a code of the gateway":     {dli.Error{Kind: dli.KindSlow, HTTPStatus: 503, Code: "APIGW.0201"}, suspect},
+		"a code of DLI":             {dli.Error{Kind: dli.KindRetry, HTTPStatus: 500, Code: "DLI.10001"}, answered},
+		"garbage":                   {dli.Error{Kind: dli.KindInvalid, HTTPStatus: 200}, answered},
+		"a job that does not exist": {dli.Error{Kind: dli.KindNotFound, HTTPStatus: 404}, answered},
+		"wrong credentials":         {dli.Error{Kind: dli.KindAuth, HTTPStatus: 401}, answered},
 	} {
-		if got := faultOf(&test.err); got != test.want {
-			t.Errorf("%s: %v, want %v", name, got, test.want)
+		if got := evidenceOf(&test.err, "c"); got.isAnswered != test.want.isAnswered || got.isCertain != test.want.isCertain {
+			t.Errorf("%s: %+v", name, got)
 		}
 	}
 }

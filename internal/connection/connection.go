@@ -17,6 +17,7 @@ limitations under the License.
 package connection
 
 import (
+	"cmp"
 	"context"
 	"sync"
 	"time"
@@ -46,33 +47,35 @@ type Client interface {
 }
 
 // Connection is a DLIConnection in use: one client, one rate limit and one set of
-// credentials with their state, shared by all jobs that use it. It never blocks and
+// credentials with their state, shared by all jobs that use it. There is one per
+// object key, for life: an edit or a re-creation reconfigures it. It never blocks and
 // has no clock: callers pass the time.
 type Connection struct {
-	// Key, UID and Generation identify the object, and Endpoint is the URL in use,
-	// "" while unknown.
-	Key        types.NamespacedName
-	UID        types.UID
-	Generation int64
-	Endpoint   string
-	// ReportProgress is the object's spec.reportProgress.
-	ReportProgress bool
+	// Key is the key of the object.
+	Key types.NamespacedName
 
-	client   Client
 	recorder Recorder
 	probe    time.Duration // Options.ProbeInterval
 
 	// mu guards the following fields. All connections share one, because they share
 	// lockouts.
-	mu          *sync.Mutex
-	closed      bool
-	broken      *Failure // why it cannot be used at all; nil if it can
-	listsPaused string   // why no lists are requested; "" if nothing is wrong with them
-	credentials credentials
-	circuit     circuit
-	throttle    throttle
-	pace        pace
-	inFlight    inFlight
+	mu *sync.Mutex
+	// uid and generation are those of the object that it is configured for; uid is ""
+	// while there is none. revision counts the changes after which the response to a
+	// request that was sent before says nothing any more.
+	uid        types.UID
+	generation int64
+	revision   int
+	// settings are the fields of the spec whose change begins a new revision.
+	settings      v1alpha1.DLIConnectionSpec
+	endpoint      string // "" while unknown
+	client        Client
+	misconfigured *Failure // why it cannot be used at all; nil if it can
+	listsPaused   string   // why no lists are requested; "" if nothing is wrong with them
+	credentials   credentials
+	circuit       circuit
+	throttle      throttle
+	inFlight      inFlight
 }
 
 // Name is the name of the connection in messages.
@@ -82,12 +85,12 @@ func (c *Connection) Name() string { return "DLIConnection " + c.Key.String() }
 type Health struct {
 	Ready           bool
 	Reason, Message string
-	// ListsPaused is why no lists are requested; "" if nothing is wrong with them. It is
-	// part of Message unless there is something worse to report.
+	// ListsPaused is why no lists are requested; "" if nothing is wrong with them. It
+	// is part of Message unless there is something worse to report.
 	ListsPaused string
 }
 
-// Health returns the state of the connection at now.
+// Health returns the state of the connection.
 func (c *Connection) Health(now time.Time) Health {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -96,14 +99,13 @@ func (c *Connection) Health(now time.Time) Health {
 
 // health is Health for callers that hold the lock.
 func (c *Connection) health(now time.Time) Health {
-	if c.broken != nil {
-		return Health{Reason: c.broken.Reason, Message: c.broken.Message}
+	if failure := c.misconfigured; failure != nil {
+		return Health{Reason: failure.Reason, Message: failure.Message}
 	}
 	for _, p := range c.policies() {
-		if s := p.decide(now); s.health != nil {
-			return Health{Reason: s.health.Reason, Message: s.health.Message}
-		} else if s.failure != nil {
-			return Health{Reason: s.failure.Reason, Message: s.failure.Message}
+		decision := p.decide(now)
+		if failure := cmp.Or(decision.health, decision.Reason); failure != nil {
+			return Health{Reason: failure.Reason, Message: failure.Message}
 		}
 	}
 	if c.credentials.connected {
@@ -118,10 +120,10 @@ func (c *Connection) health(now time.Time) Health {
 
 // PauseLists sets the reason that the connection reports for not listing; "" clears
 // it.
-func (c *Connection) PauseLists(why string) {
+func (c *Connection) PauseLists(reason string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.listsPaused = why
+	c.listsPaused = reason
 }
 
 // Usage is the data for the metrics of a connection.
@@ -136,26 +138,35 @@ type Usage struct {
 	Dialed uint64
 }
 
-// Usage returns the data for the metrics of the connection at now.
+// Usage returns the data for the metrics of the connection.
 func (c *Connection) Usage(now time.Time) Usage {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	u := Usage{Tokens: c.pace.TokensAt(now), Rate: c.throttle.rate(now), InFlight: len(c.inFlight.began)}
+	usage := Usage{Tokens: c.throttle.limiter.TokensAt(now), Rate: c.throttle.rate(now), InFlight: len(c.inFlight.sentAt)}
 	if c.client != nil {
-		u.Dialed = c.client.OpenedConnections()
+		usage.Dialed = c.client.OpenedConnections()
 	}
-	return u
+	return usage
 }
 
-// Limit is how many requests may be in flight, not counting slow ones.
-func (c *Connection) Limit() int { return c.inFlight.limit }
+// Endpoint returns the URL in use; "" while unknown.
+func (c *Connection) Endpoint() string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.endpoint
+}
 
-// close closes the connection's idle TCP connections. Requests in flight complete;
-// no others are admitted. The caller holds the lock.
-func (c *Connection) close() {
-	c.closed = true
-	c.credentials.use(nil)
-	if c.client != nil {
-		c.client.CloseIdleConnections()
-	}
+// Revision counts the changes of the connection after which jobs that could not be
+// read may be readable; 1 at first.
+func (c *Connection) Revision() int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.revision
+}
+
+// MaxInFlight is how many requests may be in flight, not counting slow ones.
+func (c *Connection) MaxInFlight() int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.inFlight.limit
 }

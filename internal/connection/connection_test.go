@@ -41,17 +41,20 @@ import (
 type source struct {
 	creds   dli.Credentials
 	life    time.Duration
-	why     *Failure
+	failure *Failure
 	now     *clocktesting.FakePassiveClock
 	fetches []time.Time
 }
 
-func (s *source) Fetch(context.Context) (dli.Credentials, time.Time, *Failure, error) {
+func (s *source) fetch(context.Context) (dli.Credentials, time.Time, error) {
 	s.fetches = append(s.fetches, s.now.Now())
-	if s.why != nil || s.life == 0 {
-		return s.creds, time.Time{}, s.why, nil
+	switch {
+	case s.failure != nil:
+		return dli.Credentials{}, time.Time{}, s.failure
+	case s.life == 0:
+		return s.creds, time.Time{}, nil
 	}
-	return s.creds, s.now.Now().Add(s.life), nil, nil
+	return s.creds, s.now.Now().Add(s.life), nil
 }
 
 // fake is a client with a function of the test, and a recorder that discards
@@ -78,7 +81,7 @@ func registry(client fake) (*Registry, *clocktesting.FakePassiveClock) {
 	return NewRegistry(nil, nil, Options{
 		AllowInsecure: true,
 		NewClient:     func(dli.Config) (Client, error) { return client, nil },
-	}, client, now), now
+	}, client), now
 }
 
 func object(name string) *v1alpha1.DLIConnection {
@@ -97,64 +100,118 @@ func object(name string) *v1alpha1.DLIConnection {
 func connect(t *testing.T, r *Registry, now *clocktesting.FakePassiveClock, object *v1alpha1.DLIConnection, token string) *Connection {
 	t.Helper()
 	conn := r.Configure(object)
-	conn.credentials.source = &source{creds: dli.Credentials{Token: token}, now: now}
+	conn.credentials.fetch = (&source{creds: dli.Credentials{Token: token}, now: now}).fetch
 	if _, err := conn.Refresh(t.Context(), now.Now()); err != nil {
 		t.Fatal(err)
 	}
 	return conn
 }
 
-func TestReplacedConnection(t *testing.T) {
-	r, now := registry(answering)
-	old := connect(t, r, now, object("a"), "t")
-	for range 20 {
-		old.Begin(noon, "job", "", AdmitAll)
+// An edit or a re-creation reconfigures the connection; there never is a second one.
+func TestReconfigure(t *testing.T) {
+	edited := func(change func(*v1alpha1.DLIConnection)) *v1alpha1.DLIConnection {
+		next := object("a")
+		next.Generation++
+		change(next)
+		return next
 	}
-	next := object("a")
-	next.Generation++
-	next.Spec.AllowedNamespaces.From = v1alpha1.NamespacesFromAll
-	conn := connect(t, r, now, next, "t")
-	if conn == old {
-		t.Fatal("the connection was not replaced")
+	for name, test := range map[string]struct {
+		change   func(*v1alpha1.DLIConnection)
+		outdates bool
+	}{
+		"of who may use it": {func(o *v1alpha1.DLIConnection) { o.Spec.AllowedNamespaces.From = v1alpha1.NamespacesFromAll }, false},
+		"of the project":    {func(o *v1alpha1.DLIConnection) { o.Spec.ProjectID = "q" }, true},
+		"of the endpoint":   {func(o *v1alpha1.DLIConnection) { o.Spec.Endpoint = "http://127.0.0.1:2" }, true},
+		"of the Secret":     {func(o *v1alpha1.DLIConnection) { o.Spec.Credentials.SecretRef.Name = "other" }, true},
+		"of its UID alone":  {func(o *v1alpha1.DLIConnection) { o.UID, o.Generation = "anew", 1 }, true},
+	} {
+		t.Run("a change "+name, func(t *testing.T) {
+			r, now := registry(answering)
+			conn := connect(t, r, now, object("a"), "t")
+			before := conn.Begin(noon, CallStatus, "job", "")
+			if connect(t, r, now, edited(test.change), "t") != conn {
+				t.Fatal("there is a second connection")
+			}
+			if _, err := before.SendStatus(t.Context(), now.Now); errors.Is(err, ErrOutdated) != test.outdates {
+				t.Errorf("a response to a request from before: error %v", err)
+			}
+			if _, err := conn.Begin(noon, CallStatus, "job", "").SendStatus(t.Context(), now.Now); err != nil {
+				t.Errorf("a response to a request from after: error %v", err)
+			}
+			if n := len(conn.inFlight.sentAt); n > 0 {
+				t.Errorf("%d requests are still in flight", n)
+			}
+		})
 	}
-	if a := old.Decide(noon.Add(time.Hour)); a.Admit != AdmitNone || a.Reason != nil {
-		t.Errorf("the old connection admits %+v", a)
+	t.Run("ignores an older version of the object", func(t *testing.T) {
+		r, _ := registry(answering)
+		r.Configure(edited(func(o *v1alpha1.DLIConnection) { o.Spec.ProjectID = "q" }))
+		if conn := r.Configure(object("a")); conn.settings.ProjectID != "q" {
+			t.Error("an older object replaces a newer one")
+		}
+	})
+	t.Run("keeps the used tokens, and changes the limit", func(t *testing.T) {
+		r, now := registry(answering)
+		conn := connect(t, r, now, object("a"), "t")
+		for range 20 {
+			conn.Begin(noon, CallStatus, "job", "")
+		}
+		connect(t, r, now, edited(func(o *v1alpha1.DLIConnection) { o.Spec.RateLimit.RequestsPerSecond = 50 }), "t")
+		if tokens := conn.Usage(noon).Tokens; tokens > 0 {
+			t.Errorf("%v used tokens are available again", tokens)
+		}
+		if conn.MaxInFlight() != 10 || conn.Usage(noon).Rate != 50 {
+			t.Error("the new limit is not in effect")
+		}
+	})
+	for name, change := range map[string]func(*testing.T, *Registry, *clocktesting.FakePassiveClock){
+		"an edit": func(t *testing.T, r *Registry, now *clocktesting.FakePassiveClock) {
+			connect(t, r, now, edited(func(o *v1alpha1.DLIConnection) { o.Spec.ProjectID = "q" }), "t")
+		},
+		"a re-creation": func(t *testing.T, r *Registry, now *clocktesting.FakePassiveClock) {
+			r.Remove(types.NamespacedName{Namespace: "team", Name: "a"}, noon)
+			connect(t, r, now, edited(func(o *v1alpha1.DLIConnection) { o.UID = "anew" }), "t")
+		},
+	} {
+		t.Run("remembers over "+name+" that DLI throttles", func(t *testing.T) {
+			r, now := registry(answering)
+			conn := connect(t, r, now, object("a"), "t")
+			_ = conn.requestDone(conn.Begin(noon, CallStatus, "job", ""),
+				evidenceOf(&dli.Error{Kind: dli.KindThrottle, RetryAfter: time.Minute}, "c"), noon)
+			change(t, r, now)
+			conn = r.Get(conn.Key)
+			if d := conn.Decide(noon.Add(time.Minute - 1)); d.Admit != AdmitNone {
+				t.Errorf("it admits %+v", d)
+			}
+			if d := conn.Decide(noon.Add(time.Minute)); d.Admit == AdmitNone {
+				t.Errorf("after the pause it decides %+v", d)
+			}
+		})
 	}
-	if request := old.Begin(noon, "job", "", AdmitAll); request != nil {
-		t.Error("a request was admitted by a closed connection")
-	}
-	if conn.pace.Limiter != old.pace.Limiter {
-		t.Error("used tokens are available again")
-	}
-	if r.Configure(object("a")) != conn {
-		t.Error("an older object replaces a newer one")
-	}
-	next = next.DeepCopy()
-	next.Generation++
-	next.Spec.RateLimit.RequestsPerSecond = 50
-	if faster := r.Configure(next); faster.pace.Limiter == conn.pace.Limiter || faster.Limit() != 10 {
-		t.Error("the new limit is not in effect")
-	}
+	t.Run("forgets deleted ones that DLI does not throttle", func(t *testing.T) {
+		r, now := registry(answering)
+		connect(t, r, now, object("a"), "t")
+		r.Remove(types.NamespacedName{Namespace: "team", Name: "a"}, noon)
+		if len(r.connections) > 0 {
+			t.Error("it is still there")
+		}
+	})
 }
 
-// A connection that is closed while its Secret is read must stay closed.
-func TestClosedWhileFetching(t *testing.T) {
+// A connection that is removed while its Secret is read must not use it.
+func TestRemovedWhileFetching(t *testing.T) {
 	r, now := registry(answering)
 	conn := r.Configure(object("a"))
-	conn.credentials.source = fetching(func() { r.Remove(conn.Key) })
+	conn.credentials.fetch = func(context.Context) (dli.Credentials, time.Time, error) {
+		r.Remove(conn.Key, noon)
+		return dli.Credentials{Token: "t"}, time.Time{}, nil
+	}
 	if _, err := conn.Refresh(t.Context(), now.Now()); err != nil {
 		t.Fatal(err)
 	}
 	for _, l := range r.lockouts.byFingerprint {
 		t.Errorf("%d users are counted", l.users)
 	}
-}
-
-type fetching func()
-
-func (f fetching) Fetch(context.Context) (dli.Credentials, time.Time, *Failure, error) {
-	f()
-	return dli.Credentials{Token: "t"}, time.Time{}, nil, nil
 }
 
 func TestLockoutsAreRemembered(t *testing.T) {
@@ -171,8 +228,8 @@ func TestLockoutsAreRemembered(t *testing.T) {
 
 	wrong := open("d", "wrong")
 	wrong.begin(now.Now())
-	wrong.end(rejected, &Failure{}, now.Now(), now.Now())
-	r.Remove(types.NamespacedName{Namespace: "team", Name: "d"})
+	wrong.requestDone(evidence{rejected: true, failure: &Failure{}}, now.Now(), now.Now())
+	r.Remove(types.NamespacedName{Namespace: "team", Name: "d"}, noon)
 	now.SetTime(noon.Add(time.Hour + time.Minute))
 	open("e", "another")
 	if open("d", "wrong") != wrong {
@@ -181,7 +238,7 @@ func TestLockoutsAreRemembered(t *testing.T) {
 
 	for i := range 100 { // like a key that is renewed every hour
 		now.SetTime(now.Now().Add(time.Hour))
-		r.Remove(types.NamespacedName{Namespace: "team", Name: "f"})
+		r.Remove(types.NamespacedName{Namespace: "team", Name: "f"}, noon)
 		open("f", fmt.Sprint("key ", i))
 	}
 	if n := len(r.lockouts.byFingerprint); n > 10 {
@@ -193,7 +250,7 @@ func TestLockoutsAreRemembered(t *testing.T) {
 func TestRequestEnds(t *testing.T) {
 	free := func(t *testing.T, conn *Connection) {
 		t.Helper()
-		if n, m := len(conn.inFlight.began), len(conn.credentials.lockout.inFlight.began); n+m > 0 {
+		if n, m := len(conn.inFlight.sentAt), len(conn.credentials.lockout.inFlight.sentAt); n+m > 0 {
 			t.Errorf("%d and %d requests are still in flight", n, m)
 		}
 	}
@@ -202,16 +259,16 @@ func TestRequestEnds(t *testing.T) {
 	t.Run("when there is a response", func(t *testing.T) {
 		r, now := registry(answering)
 		conn := connect(t, r, now, object("a"), "t")
-		if a, why, err := conn.Begin(noon, "job", "", AdmitProbe).Do(t.Context(), now.Now); a == nil || why != nil || err != nil {
-			t.Errorf("answer %v, failure %v, error %v", a, why, err)
+		if status, err := conn.Begin(noon, CallStatus, "job", "").SendStatus(t.Context(), now.Now); status == nil || err != nil {
+			t.Errorf("status %v, error %v", status, err)
 		}
 		free(t, conn)
 	})
 	t.Run("when the operator stops", func(t *testing.T) {
 		r, now := registry(stopped)
 		conn := connect(t, r, now, object("a"), "t")
-		if _, why, err := conn.Begin(noon, "job", "", AdmitProbe).Do(t.Context(), now.Now); why != nil || !errors.Is(err, context.Canceled) {
-			t.Errorf("failure %v, error %v", why, err)
+		if _, err := conn.Begin(noon, CallStatus, "job", "").SendStatus(t.Context(), now.Now); !errors.Is(err, context.Canceled) {
+			t.Errorf("error %v", err)
 		}
 		free(t, conn)
 		if conn.credentials.lockout.proven || conn.credentials.connected {
@@ -227,7 +284,7 @@ func TestRequestEnds(t *testing.T) {
 					t.Error("no panic")
 				}
 			}()
-			_, _, _ = conn.Begin(noon, "job", "", AdmitProbe).Do(t.Context(), now.Now)
+			_, _ = conn.Begin(noon, CallStatus, "job", "").SendStatus(t.Context(), now.Now)
 		}()
 		free(t, conn)
 	})
@@ -236,15 +293,15 @@ func TestRequestEnds(t *testing.T) {
 		conn := connect(t, r, now, object("a"), "t")
 		conn.credentials.lockout.proven = true
 		for i := range circuitFailures {
-			request := conn.Begin(noon, fmt.Sprint(i), "", AdmitAll)
-			conn.end(request, evidenceOf(&dli.Error{Kind: dli.KindUnreachable}, ""), noon)
+			request := conn.Begin(noon, CallStatus, fmt.Sprint(i), "")
+			_ = conn.requestDone(request, evidenceOf(&dli.Error{Kind: dli.KindUnreachable}, ""), noon)
 		}
 		now.SetTime(noon.Add(time.Minute))
 		if a := conn.Decide(now.Now()); a.Admit != AdmitProbe {
 			t.Fatalf("no probe is admitted: %+v", a)
 		}
-		_, _, _ = conn.Begin(now.Now(), "job", "", AdmitProbe).Do(t.Context(), now.Now)
-		if !conn.circuit.open || conn.circuit.probing {
+		_, _ = conn.Begin(now.Now(), CallStatus, "job", "").SendStatus(t.Context(), now.Now)
+		if !conn.circuit.isOpen {
 			t.Errorf("the circuit is %+v", conn.circuit)
 		}
 		free(t, conn)
@@ -271,7 +328,7 @@ func TestTemporaryCredentials(t *testing.T) {
 		r, now := registry(answering)
 		conn := r.Configure(object("a"))
 		s := &source{creds: dli.Credentials{Token: "t"}, life: time.Hour, now: now}
-		conn.credentials.source = s
+		conn.credentials.fetch = s.fetch
 		refresh(t, conn, now, noon.Add(12*time.Hour))
 		if n := len(s.fetches); n < 12 || n > 16 {
 			t.Errorf("%d fetches in twelve hours, for keys that expire after one", n)
@@ -286,9 +343,9 @@ func TestTemporaryCredentials(t *testing.T) {
 		r, now := registry(answering)
 		conn := r.Configure(object("a"))
 		s := &source{creds: dli.Credentials{Token: "t"}, life: time.Hour, now: now}
-		conn.credentials.source = s
+		conn.credentials.fetch = s.fetch
 		refresh(t, conn, now, noon.Add(time.Minute))
-		s.why = Failf(v1alpha1.ReasonCredentialsRejected, "no identity")
+		s.failure = Failf(v1alpha1.ReasonCredentialsRejected, "no identity")
 		refresh(t, conn, now, noon.Add(59*time.Minute))
 		if a := conn.Decide(now.Now()); a.Admit == AdmitNone {
 			t.Errorf("in the last minute before they expire: %+v", a)
@@ -300,7 +357,7 @@ func TestTemporaryCredentials(t *testing.T) {
 		if h := conn.Health(now.Now()); h.Reason != v1alpha1.ReasonCredentialsRejected {
 			t.Errorf("the connection reports %+v", h)
 		}
-		s.why = nil
+		s.failure = nil
 		refresh(t, conn, now, now.Now().Add(30*time.Second))
 		if a := conn.Decide(now.Now()); a.Admit == AdmitNone {
 			t.Errorf("with new ones: %+v", a)
@@ -308,7 +365,7 @@ func TestTemporaryCredentials(t *testing.T) {
 	})
 }
 
-func TestSecretSource(t *testing.T) {
+func TestReadSecret(t *testing.T) {
 	for name, test := range map[string]struct {
 		reader reader
 		reason string
@@ -331,17 +388,16 @@ func TestSecretSource(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			source := secretSource{reader: test.reader, key: types.NamespacedName{Namespace: "team", Name: "s"}}
-			_, _, why, err := source.Fetch(t.Context())
-			if err != nil || why == nil || why.Reason != test.reason || !strings.Contains(why.Message, test.says) {
-				t.Errorf("failure %v, error %v", why, err)
+			_, err := readSecret(t.Context(), test.reader, types.NamespacedName{Namespace: "team", Name: "s"})
+			if failure, ok := AsFailure(err); !ok || failure.Reason != test.reason || !strings.Contains(failure.Message, test.says) {
+				t.Errorf("error %v", err)
 			}
 		})
 	}
 	t.Run("that cannot be read now is an error", func(t *testing.T) {
-		source := secretSource{reader: reader(func(*corev1.Secret) error { return errors.New("no answer") })}
-		if _, _, why, err := source.Fetch(t.Context()); err == nil || why != nil {
-			t.Errorf("failure %v, error %v", why, err)
+		_, err := readSecret(t.Context(), reader(func(*corev1.Secret) error { return errors.New("no answer") }), types.NamespacedName{})
+		if _, isFailure := AsFailure(err); err == nil || isFailure {
+			t.Errorf("error %v", err)
 		}
 	})
 }
@@ -366,9 +422,10 @@ func TestConnectionsAndJobsAgree(t *testing.T) {
 			conn := connect(t, r, now, object("a"), "t")
 			reasons := []string{}
 			for i, err := range []*dli.Error{rejection, then, then, then, then, then} {
-				request := conn.Begin(noon.Add(time.Duration(i)*time.Second), fmt.Sprint(i), "", AdmitProbe)
-				why := conn.end(request, evidenceOf(err, "c"), noon.Add(time.Duration(i)*time.Second))
-				reasons = append(reasons, why.Reason)
+				at := noon.Add(time.Duration(i) * time.Second)
+				request := conn.Begin(at, CallStatus, fmt.Sprint(i), "")
+				failure, _ := AsFailure(conn.requestDone(request, evidenceOf(err, "c"), at))
+				reasons = append(reasons, failure.Reason)
 			}
 			said := conn.Health(noon.Add(6 * time.Second)).Reason
 			if slices.ContainsFunc(reasons, func(r string) bool { return r != said }) {

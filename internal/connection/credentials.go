@@ -32,7 +32,9 @@ import (
 
 // credentials are the credentials of a connection, and whether DLI accepts them.
 type credentials struct {
-	source   Source
+	// fetch returns the credentials and when they expire; zero if that is unknown. Its
+	// error is a *Failure if it requires user action.
+	fetch    func(ctx context.Context) (dli.Credentials, time.Time, error)
 	endpoint string
 	// salt makes the fingerprints in the API unique to this connection.
 	salt string
@@ -58,25 +60,25 @@ type credentials struct {
 	refuted time.Time
 }
 
-// decision implements policy.
-func (c *credentials) decide(now time.Time) decision {
+// decide implements policy.
+func (c *credentials) decide(now time.Time) Decision {
 	switch {
 	case c.unusable != nil:
-		return decision{failure: c.unusable, admit: AdmitNone}
+		return Decision{Admit: AdmitNone, Reason: c.unusable}
 	case c.lockout == nil:
-		return decision{admit: AdmitNone}
-	case c.expired(now):
-		return decision{admit: AdmitNone, failure: Failf(v1alpha1.ReasonCredentialsRejected,
+		return Decision{Admit: AdmitNone}
+	case c.isExpired(now):
+		return Decision{Admit: AdmitNone, Reason: Failf(v1alpha1.ReasonCredentialsRejected,
 			"the temporary credentials of %s have expired and could not be renewed", c.name)}
 	}
-	s := c.lockout.decide(now)
-	if c.lockout.closed() && s.failure == nil {
-		s.failure = Failf(v1alpha1.ReasonCredentialsRejected, "DLI rejects the credentials of %s; put valid ones into its Secret", c.name)
+	decision := c.lockout.decide(now)
+	if c.lockout.closed() && decision.Reason == nil {
+		decision.Reason = Failf(v1alpha1.ReasonCredentialsRejected, "DLI rejects the credentials of %s; put valid ones into its Secret", c.name)
 	}
-	return s
+	return decision
 }
 
-func (c *credentials) expired(now time.Time) bool {
+func (c *credentials) isExpired(now time.Time) bool {
 	return !c.expires.IsZero() && !now.Before(c.expires)
 }
 
@@ -91,15 +93,15 @@ func (c *credentials) use(l *lockout) {
 	c.lockout = l
 }
 
-// fetched records what the source returned at now. Old credentials with a known
+// fetched records what fetch returned. Old credentials with a known
 // expiration time are used until then if there are no new ones.
-func (c *credentials) fetched(creds dli.Credentials, expires time.Time, why *Failure, now time.Time) {
+func (c *credentials) fetched(creds dli.Credentials, expires time.Time, failure *Failure, now time.Time) {
 	c.fetchedAt = now
 	switch {
-	case why != nil && c.lockout != nil && now.Before(c.expires):
+	case failure != nil && c.lockout != nil && now.Before(c.expires):
 		// The next fetch tries again.
-	case why != nil:
-		c.unusable = why
+	case failure != nil:
+		c.unusable = failure
 		c.use(nil)
 	case c.lockout != nil && c.current == creds && c.expires.Equal(expires):
 	default:
@@ -136,8 +138,8 @@ func (c *credentials) recall(now time.Time) {
 		lockedUntil = c.remembered.LockedUntil.Time
 	}
 	c.lockout.recall(times, lockedUntil, now)
-	if c.lockout.closed() && c.lockout.why == nil && c.remembered.Message != "" {
-		c.lockout.why = ParseFailure(v1alpha1.ReasonCredentialsRejected, c.remembered.Message)
+	if c.lockout.closed() && c.lockout.failure == nil && c.remembered.Message != "" {
+		c.lockout.failure = ParseFailure(v1alpha1.ReasonCredentialsRejected, c.remembered.Message)
 	}
 }
 
@@ -152,8 +154,8 @@ func (c *credentials) rejections(now time.Time) *v1alpha1.RejectedCredentials {
 		return nil
 	}
 	told := &v1alpha1.RejectedCredentials{Fingerprint: c.fingerprint()}
-	if why := c.lockout.why; why != nil {
-		told.Message = text.Truncate(text.OneLine(why.String()), maxMessage)
+	if failure := c.lockout.failure; failure != nil {
+		told.Message = text.Truncate(text.OneLine(failure.Error()), maxMessage)
 	}
 	for _, at := range c.lockout.rejected {
 		told.Times = append(told.Times, metav1.NewMicroTime(at.Truncate(time.Microsecond)))
@@ -180,7 +182,7 @@ func (c *credentials) due(now time.Time, probe time.Duration) time.Time {
 	switch {
 	case c.fetchedAt.IsZero():
 		return now
-	case c.lockout == nil || c.expired(now) || c.lockout.closed():
+	case c.lockout == nil || c.isExpired(now) || c.lockout.closed():
 		return retry
 	case c.renewAt.IsZero():
 		return c.fetchedAt.Add(refreshInterval(probe))
@@ -215,23 +217,25 @@ func fingerprint(place string, creds dli.Credentials) string {
 // a connection at a time. The error means that reading from the API server failed.
 func (c *Connection) Refresh(ctx context.Context, now time.Time) (next time.Duration, err error) {
 	c.mu.Lock()
-	due := c.broken == nil && !c.closed && !now.Before(c.credentials.due(now, c.probe))
+	revision, fetch := c.revision, c.credentials.fetch
+	due := c.client != nil && !now.Before(c.credentials.due(now, c.probe))
 	c.mu.Unlock()
 	if due {
-		creds, expires, why, err := c.credentials.source.Fetch(ctx)
-		if err != nil {
+		creds, expires, err := fetch(ctx)
+		failure, known := AsFailure(err)
+		if err != nil && !known {
 			return 0, err
 		}
 		c.mu.Lock()
-		if !c.closed { // meanwhile
-			c.credentials.fetched(creds, expires, why, now)
+		if c.revision == revision { // meanwhile
+			c.credentials.fetched(creds, expires, failure, now)
 		}
 		c.mu.Unlock()
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.broken != nil {
-		// Retrying does not fix it; a change of the object does.
+	if c.client == nil {
+		// Retrying does not help; a change of the object does.
 		return refreshInterval(c.probe), nil
 	}
 	longest := refreshInterval(c.probe)

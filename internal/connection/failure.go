@@ -57,17 +57,24 @@ func Failf(reason, format string, args ...any) *Failure {
 // requestMark separates the message from the ID of the request.
 const requestMark = " (request "
 
-// String returns the message with the ID of the request, if there is one.
-func (f *Failure) String() string {
+// Error returns the message with the ID of the request, if there is one.
+func (f *Failure) Error() string {
 	if f.RequestID == "" {
 		return f.Message
 	}
 	return f.Message + requestMark + f.RequestID + ")"
 }
 
-// ParseFailure is the inverse of String.
-func ParseFailure(reason, said string) *Failure {
-	message, id, _ := strings.Cut(said, requestMark)
+// AsFailure finds the *Failure in err's chain.
+func AsFailure(err error) (*Failure, bool) {
+	var failure *Failure
+	ok := errors.As(err, &failure)
+	return failure, ok
+}
+
+// ParseFailure is the inverse of Error.
+func ParseFailure(reason, text string) *Failure {
+	message, id, _ := strings.Cut(text, requestMark)
 	return &Failure{Reason: reason, Message: message, RequestID: strings.TrimSuffix(id, ")")}
 }
 
@@ -122,7 +129,7 @@ func explain(err *dli.Error, connection string) *Failure {
 		explanation = explanations[dli.KindRetry]
 	}
 	if err.ClockSkew != 0 {
-		explanation.meaning = "DLI rejects the time of the requests because " + clocks(err.ClockSkew)
+		explanation.meaning = "DLI rejects the time of the requests because " + describeSkew(err.ClockSkew)
 		explanation.remedy = "correct the clock of the operator's node, not the key of %s"
 	}
 	return &Failure{
@@ -131,13 +138,13 @@ func explain(err *dli.Error, connection string) *Failure {
 		RequestID:  err.RequestID,
 		RetryAfter: err.RetryAfter,
 		Kind:       err.Kind,
-		Endpoint:   faultOf(err) != noFault,
+		Endpoint:   isEndpointFault(err),
 	}
 }
 
-// clocks describes the difference between the clocks: skew is how far this one is
+// describeSkew describes the difference between the clocks: skew is how far this one is
 // ahead.
-func clocks(skew time.Duration) string {
+func describeSkew(skew time.Duration) string {
 	direction := "ahead of"
 	if skew < 0 {
 		direction = "behind"
@@ -153,40 +160,51 @@ func withoutRequestID(err *dli.Error) string {
 	return same.Error()
 }
 
-// fault is what an error says about the endpoint.
-type fault int
-
-const (
-	// noFault: the endpoint answered, no matter what it said about the job.
-	noFault fault = iota
-	// likelyFault: the endpoint failed, but a single job can cause that, too.
-	likelyFault
-	// certainFault: no job can cause it.
-	certainFault
-)
-
-// faultOf says whether the endpoint is at fault. A response with one of DLI's codes
-// comes from DLI itself and concerns the job; so do invalid responses and responses
-// about another job.
-func faultOf(err *dli.Error) fault {
-	switch err.Kind {
-	case dli.KindUnreachable, dli.KindConfig:
-		if err.HTTPStatus == 0 && !brokeOff(err) {
-			return certainFault
-		}
-		return likelyFault
-	case dli.KindRetry, dli.KindSlow:
-		if err.HTTPStatus >= 500 && !strings.HasPrefix(err.Code, "DLI.") {
-			return likelyFault
-		}
-	default:
-	}
-	return noFault
+// evidence is what the response to a request shows. The zero value is nothing: the
+// operator itself has aborted the request.
+type evidence struct {
+	failure *Failure // nil if it succeeded
+	// isAnswered is set if the endpoint has answered, no matter what it says about the
+	// job. If it has not, isCertain is set if no single job can cause that.
+	isAnswered, isCertain bool
+	// accepted and rejected say what the response shows about the credentials; neither
+	// is set if it is inconclusive.
+	accepted, rejected bool
 }
 
-// brokeOff reports whether a connection was, or may have been, established before
+// evidenceOf returns what a request shows that failed with err; nil if it succeeded.
+func evidenceOf(err *dli.Error, connection string) evidence {
+	if err == nil {
+		return evidence{isAnswered: true, accepted: true}
+	}
+	e := evidence{failure: explain(err, connection), rejected: err.Kind == dli.KindAuth, accepted: isAfterAuth(err)}
+	e.isAnswered = !e.failure.Endpoint
+	e.isCertain = e.failure.Endpoint && err.HTTPStatus == 0 && !isBrokenOff(err)
+	return e
+}
+
+// isShared reports whether the failure belongs to the connection rather than the job.
+func (e evidence) isShared() bool {
+	return e.failure.Endpoint || e.rejected || e.failure.Kind == dli.KindThrottle
+}
+
+// isEndpointFault reports whether the endpoint is at fault. A response with one of
+// DLI's codes comes from DLI itself and concerns the job; so do invalid responses and
+// responses about another job.
+func isEndpointFault(err *dli.Error) bool {
+	switch err.Kind {
+	case dli.KindUnreachable, dli.KindConfig:
+		return true
+	case dli.KindRetry, dli.KindSlow:
+		return err.HTTPStatus >= 500 && !strings.HasPrefix(err.Code, "DLI.")
+	default:
+		return false
+	}
+}
+
+// isBrokenOff reports whether a connection was, or may have been, established before
 // the request failed.
-func brokeOff(err *dli.Error) bool {
+func isBrokenOff(err *dli.Error) bool {
 	for _, after := range []error{context.DeadlineExceeded, io.ErrUnexpectedEOF, syscall.ECONNRESET, syscall.EPIPE} {
 		if errors.Is(err.Err, after) {
 			return true
@@ -195,29 +213,15 @@ func brokeOff(err *dli.Error) bool {
 	return false
 }
 
-// verification is what a response says about the credentials.
-type verification int
-
-const (
-	// unverified: there was no response, or an inconclusive one.
-	unverified verification = iota
-	accepted
-	rejected
-)
-
-// verify says what an error shows about the credentials of the request: an error
-// about anything else is returned after they were checked.
-func verify(err *dli.Error) verification {
+// isAfterAuth reports whether an error is one that is only returned after the
+// credentials were accepted.
+func isAfterAuth(err *dli.Error) bool {
 	switch err.Kind {
-	case dli.KindAuth:
-		return rejected
 	case dli.KindNotFound, dli.KindPermission, dli.KindRejected, dli.KindSlow:
-		return accepted
+		return true
 	case dli.KindRetry:
-		if strings.HasPrefix(err.Code, "DLI.") || err.Code != "" && err.HTTPStatus < 500 {
-			return accepted
-		}
+		return strings.HasPrefix(err.Code, "DLI.") || err.Code != "" && err.HTTPStatus < 500
 	default:
+		return false
 	}
-	return unverified
 }

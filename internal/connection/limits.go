@@ -19,44 +19,7 @@ package connection
 import (
 	"slices"
 	"time"
-
-	"golang.org/x/time/rate"
 )
-
-// pace is the connection's rate limit, reduced while DLI throttles.
-type pace struct {
-	*rate.Limiter
-	burst int
-}
-
-func newPace(perSecond, burst int) pace {
-	return pace{rate.NewLimiter(rate.Limit(perSecond), burst), burst}
-}
-
-// adapt sets the current rate at now. While it is not the configured one, bursts are
-// not allowed: they would exceed the limit that is being approached.
-func (p *pace) adapt(perSecond float64, adapted bool, now time.Time) {
-	burst := p.burst
-	if adapted {
-		burst = min(max(1, int(perSecond/50)), p.burst)
-	}
-	if limit := rate.Limit(perSecond); p.Limit() != limit {
-		p.SetLimitAt(now, limit)
-	}
-	if p.Burst() != burst {
-		p.SetBurstAt(now, burst)
-	}
-}
-
-// decision implements policy.
-func (p *pace) decide(now time.Time) decision {
-	missing := 1 - p.TokensAt(now)
-	if missing <= 0 {
-		return decision{}
-	}
-	wait := time.Duration(missing / float64(p.Limit()) * float64(time.Second))
-	return decision{sendAt: now.Add(max(wait, time.Millisecond))}
-}
 
 const (
 	// A request that takes longer than this frees its place for another one: a few
@@ -72,26 +35,30 @@ type inFlight struct {
 	// slow; most is the limit including slow ones.
 	limit, most int
 	slow        time.Duration
-	// began holds their start times, oldest first.
-	began []time.Time
+	// sentAt holds when they were sent, oldest first.
+	sentAt []time.Time
 }
 
-// decision implements policy.
-func (f *inFlight) decide(now time.Time) decision {
-	n := len(f.began)
-	switch {
-	case n < f.limit:
-		return decision{}
-	case n >= f.most:
-		return decision{admit: AdmitNone}
+// decide implements policy.
+func (f *inFlight) decide(now time.Time) Decision {
+	n := len(f.sentAt)
+	if n < f.limit {
+		return Decision{}
 	}
-	return decision{sendAt: f.began[n-f.limit].Add(f.slow)}
+	if n >= f.most {
+		return Decision{Admit: AdmitNone}
+	}
+	if isSlowAt := f.sentAt[n-f.limit].Add(f.slow); now.Before(isSlowAt) {
+		return waitUntil(isSlowAt, nil)
+	}
+	return Decision{}
 }
 
-func (f *inFlight) begin(now time.Time) { f.began = append(f.began, now) }
+// begin records that a request is sent. Each must end.
+func (f *inFlight) begin(now time.Time) { f.sentAt = append(f.sentAt, now) }
 
-func (f *inFlight) end(began time.Time) {
-	if i := slices.IndexFunc(f.began, began.Equal); i >= 0 {
-		f.began = slices.Delete(f.began, i, i+1)
+func (f *inFlight) end(sentAt time.Time) {
+	if i := slices.IndexFunc(f.sentAt, sentAt.Equal); i >= 0 {
+		f.sentAt = slices.Delete(f.sentAt, i, i+1)
 	}
 }

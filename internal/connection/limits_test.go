@@ -25,9 +25,9 @@ import (
 func TestThrottleRate(t *testing.T) {
 	at := func(seconds float64) time.Time { return noon.Add(time.Duration(seconds * float64(time.Second))) }
 	throttled := func(limit float64) *throttle {
-		t := &throttle{configured: limit}
+		t := newThrottle(int(limit), int(limit))
 		t.throttled(&Failure{RetryAfter: time.Second}, false, noon)
-		return t // until 1 s after noon
+		return &t // until 1 s after noon
 	}
 	t.Run("is reduced, then stays just below the throttled rate, then grows again", func(t *testing.T) {
 		th := throttled(100)
@@ -39,7 +39,7 @@ func TestThrottleRate(t *testing.T) {
 		if may(th, at(0.9)) || !may(th, at(1)) {
 			t.Error("there is no pause")
 		}
-		if !th.adapted(at(50)) || th.adapted(at(100)) {
+		if !th.isAdapted(at(50)) || th.isAdapted(at(100)) {
 			t.Error("wrongly considered adapted")
 		}
 	})
@@ -74,7 +74,7 @@ func TestThrottleRate(t *testing.T) {
 		}
 	})
 	t.Run("never falls below one request in five seconds", func(t *testing.T) {
-		th := &throttle{configured: 100}
+		th := newThrottle(100, 100)
 		for i := range 100 {
 			th.throttled(&Failure{}, false, at(float64(10*i)))
 			th.admitted(at(float64(10*i + 5)))
@@ -85,29 +85,25 @@ func TestThrottleRate(t *testing.T) {
 	})
 }
 
-func TestPace(t *testing.T) {
-	p := newPace(20, 20)
-	n := 0
-	for ; may(&p, noon); n++ {
-		p.AllowN(noon, 1)
+func TestRateLimit(t *testing.T) {
+	th := newThrottle(20, 20)
+	burst := func(at time.Time) (n int) {
+		for ; may(&th, at); n++ {
+			th.limiter.AllowN(at, 1)
+		}
+		return n
 	}
-	if s := p.decide(noon); n != 20 || s.sendAt.Sub(noon) != 50*time.Millisecond {
-		t.Errorf("%d requests, then %+v", n, s)
+	if n, d := burst(noon), th.decide(noon); n != 20 || d.RecheckAt.Sub(noon) != 50*time.Millisecond {
+		t.Errorf("%d requests, then %+v", n, d)
 	}
-	p.adapt(10, true, noon)
-	later := noon.Add(time.Minute)
-	for n = 0; may(&p, later); n++ {
-		p.AllowN(later, 1)
-	}
-	if n != 1 {
+	th.throttled(&Failure{RetryAfter: time.Second}, false, noon)
+	if n := burst(noon.Add(50 * time.Second)); n != 1 {
 		t.Errorf("a burst of %d at an adapted rate", n)
 	}
-	p.adapt(20, false, later)
-	later = later.Add(time.Minute)
-	for n = 0; may(&p, later); n++ {
-		p.AllowN(later, 1)
+	if n := burst(noon.Add(10 * time.Minute)); n > 20 {
+		t.Errorf("a burst of %d at the configured rate", n)
 	}
-	if n != 20 {
+	if n := burst(noon.Add(20 * time.Minute)); n != 20 {
 		t.Errorf("a burst of %d at the configured rate", n)
 	}
 }

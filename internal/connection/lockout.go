@@ -47,9 +47,8 @@ type lockout struct {
 	// others is set if another process saw some of them. It may be about to try,
 	// too, so one attempt is left for it.
 	others bool
-	// why is the failure of the last rejection; nil if it is only known from the
-	// API server.
-	why              *Failure
+	// failure is the last rejection; nil if it is only known from the API server.
+	failure          *Failure
 	acceptedAt, used time.Time
 	// users counts the connections that use the credentials.
 	users int
@@ -62,34 +61,37 @@ func newLockout(probe time.Duration) *lockout {
 // closed reports whether the latest verdict on the credentials was a rejection.
 func (l *lockout) closed() bool { return len(l.rejected) > 0 }
 
-// decision implements policy.
-func (l *lockout) decide(now time.Time) decision {
-	s := decision{sendAt: l.lockedUntil}
+// decide implements policy.
+func (l *lockout) decide(now time.Time) Decision {
+	if l.proven {
+		return Decision{}
+	}
+	sendAt := l.lockedUntil
 	if n := len(l.rejected); n > 0 {
-		s.failure = l.why
-		s.sendAt = later(s.sendAt, l.rejected[n-1].Add(l.probe))
+		sendAt = later(sendAt, l.rejected[n-1].Add(l.probe))
 		tries := lockoutFailures
 		if l.others {
 			tries--
 		}
 		if n >= tries {
-			s.sendAt = later(s.sendAt, l.rejected[n-tries].Add(lockoutWindow+time.Second))
+			sendAt = later(sendAt, l.rejected[n-tries].Add(lockoutWindow+time.Second))
 		}
 	}
-	if l.proven {
-		return s
+	if now.Before(sendAt) {
+		return waitUntil(sendAt, l.failure)
 	}
-	trials := l.inFlight.decide(now)
-	s.admit, s.sendAt = max(AdmitProbe, trials.admit), later(s.sendAt, trials.sendAt)
-	if l.closed() && len(l.inFlight.began) > 0 {
-		s.admit = AdmitNone
+	decision := l.inFlight.decide(now)
+	decision.Reason = l.failure
+	if l.closed() && len(l.inFlight.sentAt) > 0 {
+		decision = Decision{Admit: AdmitNone, Reason: l.failure}
 	}
-	if s.admit == AdmitNone {
+	if decision.Admit == AdmitNone {
 		// The request in flight may belong to another connection, and this one is not
 		// notified when it returns.
-		s.recheckAt = now.Add(trialSlow)
+		decision.RecheckAt = Sooner(decision.RecheckAt, now.Add(trialSlow))
 	}
-	return s
+	decision.Admit = max(decision.Admit, AdmitProbe)
+	return decision
 }
 
 // begin records that a request with the credentials is sent. Each must end.
@@ -98,23 +100,22 @@ func (l *lockout) begin(now time.Time) {
 	l.used = now
 }
 
-// end records at now what a request that was sent at began showed about the
-// credentials.
-func (l *lockout) end(v verification, why *Failure, began, now time.Time) {
-	l.inFlight.end(began)
+// requestDone records what a request showed about the credentials.
+func (l *lockout) requestDone(e evidence, sentAt, now time.Time) {
+	l.inFlight.end(sentAt)
 	l.used = now
 	// A request that was sent before the last rejection arrived proves nothing: the
 	// credentials may have been revoked in between.
-	stale := l.closed() && !began.After(l.rejected[len(l.rejected)-1])
+	stale := l.closed() && !sentAt.After(l.rejected[len(l.rejected)-1])
 	switch {
-	case v == accepted && !stale:
-		l.proven, l.rejected, l.lockedUntil, l.others, l.why = true, nil, time.Time{}, false, nil
+	case e.accepted && !stale:
+		l.proven, l.rejected, l.lockedUntil, l.others, l.failure = true, nil, time.Time{}, false, nil
 		l.acceptedAt = now
-	case v == rejected:
-		l.proven, l.why = false, why
-		l.lockedUntil = later(l.lockedUntil, now.Add(why.RetryAfter))
+	case e.rejected:
+		l.proven, l.failure = false, e.failure
+		l.lockedUntil = later(l.lockedUntil, now.Add(e.failure.RetryAfter))
 		l.reject(now)
-	case v == unverified && l.closed() && (!stale || l.acceptedAt.IsZero()):
+	case !e.accepted && l.closed() && (!stale || l.acceptedAt.IsZero()):
 		// The service may have counted it as a failure.
 		l.reject(now)
 	}
@@ -165,14 +166,7 @@ func (l *lockout) recall(times []time.Time, lockedUntil, now time.Time) {
 
 // forgettable reports whether nothing about the credentials is relevant at now.
 func (l *lockout) forgettable(now time.Time) bool {
-	return len(l.inFlight.began) == 0 && now.Sub(l.used) > lockoutWindow && now.After(l.lockedUntil)
-}
-
-func later(a, b time.Time) time.Time {
-	if a.After(b) {
-		return a
-	}
-	return b
+	return len(l.inFlight.sentAt) == 0 && now.Sub(l.used) > lockoutWindow && now.After(l.lockedUntil)
 }
 
 // lockouts holds the guard of every set of credentials in use, and of unused ones

@@ -31,12 +31,14 @@ var noon = time.Date(2026, 1, 2, 12, 0, 0, 0, time.UTC)
 
 // may reports whether a policy admits a request at a time.
 func may(p policy, at time.Time) bool {
-	s := p.decide(at)
-	return s.admit != AdmitNone && !at.Before(s.sendAt)
+	return p.decide(at).Admit != AdmitNone
 }
 
 func TestLockout(t *testing.T) {
-	reject := func(l *lockout, began, at time.Time) { l.end(rejected, &Failure{}, began, at) }
+	reject := func(l *lockout, began, at time.Time) {
+		l.requestDone(evidence{rejected: true, failure: &Failure{}}, began, at)
+	}
+	accept := func(l *lockout, began, at time.Time) { l.requestDone(evidence{accepted: true}, began, at) }
 
 	t.Run("admits one request with credentials that were never accepted", func(t *testing.T) {
 		l := newLockout(DefaultProbeInterval)
@@ -47,7 +49,7 @@ func TestLockout(t *testing.T) {
 		if may(l, noon.Add(trialSlow-1)) {
 			t.Error("a second request is admitted before the response to the first")
 		}
-		l.end(accepted, nil, noon, noon)
+		accept(l, noon, noon)
 		for range 10 {
 			if !may(l, noon) {
 				t.Error("a request is not admitted after the credentials were accepted")
@@ -93,7 +95,7 @@ func TestLockout(t *testing.T) {
 	t.Run("counts requests in flight when a key was revoked, even at the same time", func(t *testing.T) {
 		l := newLockout(DefaultProbeInterval)
 		l.begin(noon)
-		l.end(accepted, nil, noon, noon)
+		accept(l, noon, noon)
 		for range 4 {
 			l.begin(noon)
 		}
@@ -117,7 +119,7 @@ func TestLockout(t *testing.T) {
 	t.Run("waits as long as the service locks the key", func(t *testing.T) {
 		l := newLockout(DefaultProbeInterval)
 		l.begin(noon)
-		l.end(rejected, &Failure{RetryAfter: 4 * time.Minute}, noon, noon)
+		l.requestDone(evidence{rejected: true, failure: &Failure{RetryAfter: 4 * time.Minute}}, noon, noon)
 		if may(l, noon.Add(4*time.Minute-1)) || !may(l, noon.Add(4*time.Minute)) {
 			t.Errorf("the decision is %+v", l.decide(noon.Add(4*time.Minute)))
 		}
@@ -126,16 +128,16 @@ func TestLockout(t *testing.T) {
 	t.Run("is not lifted by requests sent before the rejection", func(t *testing.T) {
 		l := newLockout(DefaultProbeInterval)
 		l.begin(noon)
-		l.end(accepted, nil, noon, noon)
+		accept(l, noon, noon)
 		l.begin(noon.Add(1))
 		l.begin(noon.Add(2))
 		reject(l, noon.Add(1), noon.Add(time.Second))
-		l.end(accepted, nil, noon.Add(2), noon.Add(2*time.Second))
+		accept(l, noon.Add(2), noon.Add(2*time.Second))
 		if !l.closed() {
 			t.Error("a stale response lifts it")
 		}
 		l.begin(noon.Add(time.Minute))
-		l.end(accepted, nil, noon.Add(time.Minute), noon.Add(time.Minute))
+		accept(l, noon.Add(time.Minute), noon.Add(time.Minute))
 		if l.closed() || !may(l, noon.Add(time.Minute)) {
 			t.Error("a new response does not lift it")
 		}
@@ -180,7 +182,7 @@ func TestRecall(t *testing.T) {
 			for range 3 { // like with every event of the object
 				l.recall(test.told, noon.Add(test.locked), noon)
 			}
-			until := l.decide(noon).sendAt
+			until := l.decide(noon).RecheckAt
 			if got := max(until.Sub(noon), 0); got != test.want && (!until.IsZero() || test.want != 0) {
 				t.Errorf("no request is admitted for %v, want %v", got, test.want)
 			}
@@ -194,7 +196,7 @@ func TestRecall(t *testing.T) {
 func TestRejections(t *testing.T) {
 	r, now := registry(answering)
 	conn := connect(t, r, now, object("a"), "t")
-	conn.end(conn.Begin(noon, "job", "", AdmitProbe), evidenceOf(&dli.Error{Kind: dli.KindAuth, RetryAfter: time.Minute}, "c"), noon)
+	_ = conn.requestDone(conn.Begin(noon, CallStatus, "job", ""), evidenceOf(&dli.Error{Kind: dli.KindAuth, RetryAfter: time.Minute}, "c"), noon)
 	told := conn.Rejections(noon)
 	if told == nil || len(told.Times) != 1 || !told.LockedUntil.Time.Equal(noon.Add(time.Minute)) {
 		t.Fatalf("the rejections are %+v", told)
@@ -228,7 +230,7 @@ func TestRejections(t *testing.T) {
 		}
 		conn.Remember(&v1alpha1.RejectedCredentials{Times: []metav1.MicroTime{}}, noon)
 		at := noon.Add(2 * time.Minute)
-		conn.end(conn.Begin(at, "job", "", AdmitProbe), evidenceOf(&dli.Error{Kind: dli.KindAuth}, "c"), at)
+		_ = conn.requestDone(conn.Begin(at, CallStatus, "job", ""), evidenceOf(&dli.Error{Kind: dli.KindAuth}, "c"), at)
 		if again := conn.Rejections(at); again == nil {
 			t.Error("a newer one is not reported")
 		}

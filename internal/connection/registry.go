@@ -17,13 +17,14 @@ limitations under the License.
 package connection
 
 import (
+	"context"
 	"maps"
 	"slices"
 	"sync"
 	"time"
 
+	"k8s.io/apimachinery/pkg/api/equality"
 	"k8s.io/apimachinery/pkg/types"
-	"k8s.io/utils/clock"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/dli-operator/dli-operator/api/v1alpha1"
@@ -58,24 +59,24 @@ type Options struct {
 	NewClient func(dli.Config) (Client, error)
 }
 
-// Registry finds the connection of a job, and owns the connections in use.
+// Registry owns the connections in use, and finds the one of a job.
 type Registry struct {
 	// reader reads DLIConnections and Namespaces from the cache; secrets reads
 	// Secrets without a cache.
 	reader, secrets client.Reader
 	options         Options
-	clock           clock.PassiveClock
 	recorder        Recorder
 
-	mu       sync.Mutex
-	open     map[types.NamespacedName]*Connection
-	lockouts lockouts
+	mu sync.Mutex
+	// connections also has those without an object while DLI throttles them.
+	connections map[types.NamespacedName]*Connection
+	lockouts    lockouts
 }
 
 // NewRegistry returns a registry without connections. reader reads DLIConnections
 // and Namespaces for every job, so it should be a cache. secrets reads Secrets and
 // must not be a cache, which would need permission to list all of them.
-func NewRegistry(reader, secrets client.Reader, options Options, recorder Recorder, clock clock.PassiveClock) *Registry {
+func NewRegistry(reader, secrets client.Reader, options Options, recorder Recorder) *Registry {
 	if options.ProbeInterval <= 0 {
 		options.ProbeInterval = DefaultProbeInterval
 	}
@@ -86,9 +87,9 @@ func NewRegistry(reader, secrets client.Reader, options Options, recorder Record
 		options.NewClient = func(config dli.Config) (Client, error) { return dli.NewClient(config) }
 	}
 	return &Registry{
-		reader: reader, secrets: secrets, options: options, clock: clock, recorder: recorder,
-		open:     map[types.NamespacedName]*Connection{},
-		lockouts: lockouts{probe: options.ProbeInterval, byFingerprint: map[string]*lockout{}},
+		reader: reader, secrets: secrets, options: options, recorder: recorder,
+		connections: map[types.NamespacedName]*Connection{},
+		lockouts:    lockouts{probe: options.ProbeInterval, byFingerprint: map[string]*lockout{}},
 	}
 }
 
@@ -98,100 +99,74 @@ func (r *Registry) Scope() Scope { return r.options.Scope }
 // Default returns the operator's default connection; empty for none.
 func (r *Registry) Default() types.NamespacedName { return r.options.Default }
 
-// Configure returns the connection for an object, and opens it if there is none or it is
-// for an older generation.
-func (r *Registry) Configure(object *v1alpha1.DLIConnection) *Connection {
-	key := client.ObjectKeyFromObject(object)
+// Get returns the connection of an object; nil if it is not configured.
+func (r *Registry) Get(key types.NamespacedName) *Connection {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	known := r.open[key]
-	if known != nil && known.UID == object.UID && known.Generation >= object.Generation {
-		return known
+	if conn := r.connections[key]; conn != nil && conn.uid != "" {
+		return conn
 	}
-	next := r.build(key, object)
-	if known != nil {
-		next.takeOver(known)
-		known.close()
-	}
-	r.open[key] = next
-	return next
-}
-
-// takeOver keeps the throttling state and rate limit tokens of a predecessor: editing
-// the object changes neither.
-func (c *Connection) takeOver(predecessor *Connection) {
-	if c.UID != predecessor.UID || c.Endpoint != predecessor.Endpoint {
-		return
-	}
-	configured := c.throttle.configured
-	c.throttle = predecessor.throttle
-	c.throttle.configured = configured
-	if configured == predecessor.throttle.configured && c.pace.burst == predecessor.pace.burst {
-		c.pace = predecessor.pace
-	}
-}
-
-// Remove closes the connection of a deleted object.
-func (r *Registry) Remove(key types.NamespacedName) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if known := r.open[key]; known != nil {
-		known.close()
-		delete(r.open, key)
-	}
+	return nil
 }
 
 // All returns the connections in use.
 func (r *Registry) All() []*Connection {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return slices.Collect(maps.Values(r.open))
+	all := make([]*Connection, 0, len(r.connections))
+	for _, conn := range r.connections {
+		if conn.uid != "" {
+			all = append(all, conn)
+		}
+	}
+	return all
 }
 
-// OpenName returns the name of the connection that a job names or implies, if it
-// is in use; else "".
-func (r *Registry) OpenName(job *v1alpha1.DLIJob) string {
+// Configure returns the connection of an object, as the object says. It costs nothing
+// if the connection is already for this version of the object, or for a newer one.
+func (r *Registry) Configure(object *v1alpha1.DLIConnection) *Connection {
+	key := client.ObjectKeyFromObject(object)
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	conn := r.open[Referenced(job)]
-	if conn == nil && job.Spec.ConnectionRef == nil {
-		conn = r.open[r.options.Default]
-	}
+	conn := r.connections[key]
 	if conn == nil {
-		return ""
+		conn = &Connection{Key: key, recorder: r.recorder, probe: r.options.ProbeInterval, mu: &r.mu}
+		r.connections[key] = conn
 	}
-	return conn.Key.String()
-}
-
-func (r *Registry) build(key types.NamespacedName, object *v1alpha1.DLIConnection) *Connection {
-	conn := newConnection(key, object, r)
-	endpoint, err := dli.ResolveEndpoint(object.Spec.Region, object.Spec.Endpoint, r.options.AllowedHosts, r.options.AllowInsecure)
-	if err != nil {
-		conn.broken = misconfigured(conn, err)
-		return conn
+	if conn.uid != object.UID || conn.generation < object.Generation {
+		conn.configure(object, r)
 	}
-	conn.Endpoint, conn.credentials.endpoint = endpoint, endpoint
-	client, err := r.options.NewClient(dli.Config{
-		Endpoint:      endpoint,
-		ProjectID:     object.Spec.ProjectID,
-		CABundle:      []byte(object.Spec.CABundle),
-		AllowInsecure: r.options.AllowInsecure,
-		MaxIdleConns:  conn.inFlight.limit,
-		Timeout:       requestTimeout,
-		UserAgent:     r.options.UserAgent,
-		Budget:        r.options.Budget,
-	})
-	if err != nil {
-		conn.broken = misconfigured(conn, err)
-		return conn
-	}
-	conn.client = client
-	conn.credentials.source, conn.broken = r.source(conn, object.Spec.Credentials)
 	return conn
 }
 
-func newConnection(key types.NamespacedName, object *v1alpha1.DLIConnection, r *Registry) *Connection {
-	perSecond, burst := int(object.Spec.RateLimit.RequestsPerSecond), int(object.Spec.RateLimit.Burst)
+// Remove ends the use of a connection whose object was deleted. How DLI throttles it is
+// remembered: the object may be created anew.
+func (r *Registry) Remove(key types.NamespacedName, now time.Time) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if conn := r.connections[key]; conn != nil {
+		conn.disconnect()
+		conn.uid = ""
+	}
+	maps.DeleteFunc(r.connections, func(_ types.NamespacedName, conn *Connection) bool {
+		return conn.uid == "" && !conn.throttle.isAdapted(now)
+	})
+}
+
+// configure makes the connection what its object says. The rate limit, its tokens and
+// how DLI throttles survive that, unless the endpoint is another one.
+func (c *Connection) configure(object *v1alpha1.DLIConnection, r *Registry) {
+	spec := object.Spec
+	isSame := c.uid == object.UID
+	c.uid, c.generation = object.UID, object.Generation
+	spec.AllowedNamespaces, spec.ReportProgress = v1alpha1.AllowedNamespaces{}, false
+	if isSame && equality.Semantic.DeepEqual(spec, c.settings) {
+		return
+	}
+	c.disconnect()
+	c.settings, c.misconfigured, c.listsPaused = spec, nil, ""
+	c.circuit = circuit{probe: c.probe}
+	perSecond, burst := int(spec.RateLimit.RequestsPerSecond), int(spec.RateLimit.Burst)
 	// The API server defaults these unless the object is older than the fields.
 	if perSecond <= 0 {
 		perSecond = 20
@@ -199,47 +174,82 @@ func newConnection(key types.NamespacedName, object *v1alpha1.DLIConnection, r *
 	if burst <= 0 {
 		burst = 20
 	}
-	conn := &Connection{
-		Key:            key,
-		UID:            object.UID,
-		Generation:     object.Generation,
-		ReportProgress: object.Spec.ReportProgress,
-		recorder:       r.recorder,
-		probe:          r.options.ProbeInterval,
-		mu:             &r.mu,
-		circuit:        circuit{probe: r.options.ProbeInterval},
-		throttle:       throttle{configured: float64(perSecond)},
-		pace:           newPace(perSecond, burst),
-		// Enough to sustain the rate at 200 ms per request; at least four, also by default.
-		inFlight: inFlight{limit: max(perSecond/5, 4), slow: slowAfter},
+	// Enough to sustain the rate at 200 ms per request; at least four, also by default.
+	c.inFlight = inFlight{limit: max(perSecond/5, 4), slow: slowAfter}
+	c.inFlight.most = slowFactor * c.inFlight.limit
+	endpoint, err := dli.ResolveEndpoint(spec.Region, spec.Endpoint, r.options.AllowedHosts, r.options.AllowInsecure)
+	if c.throttle.limiter == nil || endpoint != c.endpoint {
+		c.throttle = newThrottle(perSecond, burst)
 	}
-	conn.inFlight.most = slowFactor * conn.inFlight.limit
-	conn.credentials = credentials{
-		salt: string(object.UID), name: conn.Name(), lockouts: &r.lockouts, remembered: object.Status.RejectedCredentials,
+	c.throttle.configured, c.throttle.burst = float64(perSecond), burst
+	c.endpoint = endpoint
+	c.credentials = credentials{
+		salt: string(object.UID), name: c.Name(), endpoint: endpoint,
+		lockouts: &r.lockouts, remembered: object.Status.RejectedCredentials,
 	}
-	return conn
+	if err == nil {
+		err = c.chooseCredentials(r)
+	}
+	if err == nil {
+		c.client, err = r.options.NewClient(dli.Config{
+			Endpoint:      endpoint,
+			ProjectID:     spec.ProjectID,
+			CABundle:      []byte(spec.CABundle),
+			AllowInsecure: r.options.AllowInsecure,
+			MaxIdleConns:  c.inFlight.limit,
+			Timeout:       requestTimeout,
+			UserAgent:     r.options.UserAgent,
+			Budget:        r.options.Budget,
+		})
+	}
+	if err != nil {
+		c.client, c.misconfigured = nil, c.misconfiguration(err)
+	}
 }
 
-// source returns the source of the connection's credentials, or a failure that says
-// why there is none.
-func (r *Registry) source(conn *Connection, from v1alpha1.Credentials) (Source, *Failure) {
-	if ref := from.SecretRef; ref != nil {
-		return secretSource{reader: r.secrets, key: types.NamespacedName{Namespace: conn.Key.Namespace, Name: ref.Name}}, nil
+// disconnect begins a new revision without a client. Requests in flight complete, but
+// their responses are dropped.
+func (c *Connection) disconnect() {
+	c.revision++
+	c.credentials.use(nil)
+	if c.client != nil {
+		c.client.CloseIdleConnections()
 	}
-	if allowed := r.options.PodIdentityNamespaces; len(allowed) > 0 && !slices.Contains(allowed, conn.Key.Namespace) {
-		return nil, Failf(v1alpha1.ReasonCredentialsRejected,
-			"%s may not use podIdentity, which uses the operator's own permissions; use a secretRef, or have namespace %s added to the operator's --pod-identity-namespaces", conn.Name(), conn.Key.Namespace)
+	c.client = nil
+}
+
+// chooseCredentials sets where the connection's credentials come from.
+func (c *Connection) chooseCredentials(r *Registry) error {
+	if ref := c.settings.Credentials.SecretRef; ref != nil {
+		key := types.NamespacedName{Namespace: c.Key.Namespace, Name: ref.Name}
+		c.credentials.fetch = func(ctx context.Context) (dli.Credentials, time.Time, error) {
+			creds, err := readSecret(ctx, r.secrets, key)
+			return creds, time.Time{}, err
+		}
+		return nil
+	}
+	if allowed := r.options.PodIdentityNamespaces; len(allowed) > 0 && !slices.Contains(allowed, c.Key.Namespace) {
+		return Failf(v1alpha1.ReasonCredentialsRejected,
+			"%s may not use podIdentity, which uses the operator's own permissions; use a secretRef, or have namespace %s added to the operator's --pod-identity-namespaces", c.Name(), c.Key.Namespace)
 	}
 	identity, err := dli.PodIdentityFromEnv()
 	if err != nil {
-		return nil, Failf(v1alpha1.ReasonCredentialsRejected, "%s cannot use the pod's identity: %v", conn.Name(), err)
+		return Failf(v1alpha1.ReasonCredentialsRejected, "%s cannot use the pod's identity: %v", c.Name(), err)
 	}
-	return podIdentitySource{identity: identity}, nil
+	c.credentials.fetch = func(ctx context.Context) (dli.Credentials, time.Time, error) {
+		return fetchIdentity(ctx, identity)
+	}
+	return nil
 }
 
-func misconfigured(conn *Connection, err error) *Failure {
-	if known, ok := dli.AsError(err); ok {
-		return Failf(v1alpha1.ReasonEndpointMisconfigured, "%s: %s", conn.Name(), known.Message)
+// misconfiguration returns the failure of a connection that cannot be used.
+func (c *Connection) misconfiguration(err error) *Failure {
+	if failure, ok := AsFailure(err); ok {
+		return failure
 	}
-	return Failf(v1alpha1.ReasonEndpointMisconfigured, "%s: %v", conn.Name(), err)
+	text := err.Error()
+	if known, ok := dli.AsError(err); ok {
+		text = known.Message
+	}
+	return Failf(v1alpha1.ReasonEndpointMisconfigured, "%s: %s", c.Name(), text)
 }

@@ -43,159 +43,128 @@ const (
 	CallProgress Call = "progress"
 )
 
-// Request is one request that the connection has admitted. Do or List must be
-// called.
+// ErrOutdated is the error of a request whose connection has changed since it was
+// sent: whatever the response was, it is not one of the connection as it is now.
+var ErrOutdated = errors.New("the DLIConnection has changed since the request was sent")
+
+// Request is one request that the connection has admitted. It must be sent.
 type Request struct {
-	conn *Connection
-	job  string
-	// again is set if the last poll of the job was throttled, and probe if the
-	// request is the circuit's probe.
-	again, probe bool
-	began        time.Time
-	creds        dli.Credentials
-	guard        *lockout
+	conn     *Connection
+	call     Call
+	jobID    string
+	revision int
+	client   Client
+	creds    dli.Credentials
+	lockout  *lockout
+	sentAt   time.Time
+	// throttledBefore is set if the last request of the kind was throttled.
+	throttledBefore bool
 }
 
-// Begin reserves what a request for a job needs, which Decide has just admitted; for
-// a list, jobID is "". failed is the reason why the last poll of the job failed; ""
-// if it did not. It returns nil if the connection has lost its credentials since
-// Decide was called.
-func (c *Connection) Begin(now time.Time, jobID, failed string, admit Admit) *Request {
+// Begin reserves what a request needs, which Decide has just admitted. For a list,
+// jobID is "". lastReason is the reason why the last request of the kind failed; "" if
+// it did not. It returns nil if the connection has lost its credentials since Decide
+// was called.
+func (c *Connection) Begin(now time.Time, call Call, jobID, lastReason string) *Request {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.closed || c.credentials.lockout == nil {
+	if c.client == nil || c.credentials.lockout == nil {
 		return nil
 	}
-	c.pace.AllowN(now, 1)
+	c.throttle.limiter.AllowN(now, 1)
 	c.inFlight.begin(now)
 	c.credentials.lockout.begin(now)
+	c.circuit.begin(now)
 	return &Request{
-		conn: c, job: jobID, again: failed == v1alpha1.ReasonRateLimited, probe: c.circuit.begin(admit, now),
-		began: now, creds: c.credentials.current, guard: c.credentials.lockout,
+		conn: c, call: call, jobID: jobID, revision: c.revision, client: c.client,
+		creds: c.credentials.current, lockout: c.credentials.lockout, sentAt: now,
+		throttledBefore: lastReason == v1alpha1.ReasonRateLimited,
 	}
 }
 
-// evidence is what a request shows about its connection.
-type evidence struct {
-	why      *Failure // nil if it returned a status
-	verified verification
-	fault    fault
-	// answered is set if fault says something about the endpoint; it does not if the
-	// operator itself aborted the request, or if the responder may not be DLI.
-	answered bool
-}
-
-func evidenceOf(err *dli.Error, connection string) evidence {
-	if err == nil {
-		return evidence{verified: accepted, answered: true}
-	}
-	return evidence{
-		why:      explain(err, connection),
-		verified: verify(err),
-		fault:    faultOf(err),
-		answered: err.Kind != dli.KindInvalid,
-	}
-}
-
-// shared reports whether the failure belongs to the connection rather than the job.
-func (e evidence) shared() bool {
-	return e.fault != noFault || e.verified == rejected || e.why.Kind == dli.KindThrottle
-}
-
-// Do polls DLI, and updates the connection with what the response shows. clock
-// returns the time when the response has arrived.
+// SendStatus sends a request for the status of its job, and updates the connection
+// with what the response shows. clock returns the time when the response has arrived.
 //
-// It returns a status or a failure; an error only when ctx is done. A failure that
-// belongs to the connection rather than the job is the one that the connection
-// reports, so that both say the same.
-func (r *Request) Do(ctx context.Context, clock func() time.Time) (*dli.JobStatus, *Failure, error) {
-	answer, failure, err := perform(r, CallStatus, clock, func() (*dli.JobStatus, error) {
-		return r.conn.client.JobStatus(ctx, r.creds, r.job)
-	})
-	if err != nil {
-		return nil, nil, fmt.Errorf("polling job %q: %w", r.job, err)
-	}
-	return answer, failure, nil
+// The error is a *Failure, ErrOutdated, or that of ctx. A failure that belongs to the
+// connection rather than the job is the one that the connection reports, so that both
+// say the same.
+func (r *Request) SendStatus(ctx context.Context, clock func() time.Time) (*dli.JobStatus, error) {
+	return send(r, clock, func() (*dli.JobStatus, error) { return r.client.JobStatus(ctx, r.creds, r.jobID) })
 }
 
-// List is Do for a page of a list: its request was begun without a job.
-func (r *Request) List(ctx context.Context, options dli.ListOptions, clock func() time.Time) (*dli.JobList, *Failure, error) {
-	list, failure, err := perform(r, CallList, clock, func() (*dli.JobList, error) {
-		return r.conn.client.ListJobs(ctx, r.creds, options)
-	})
-	if err != nil {
-		return nil, nil, fmt.Errorf("listing jobs: %w", err)
-	}
-	return list, failure, nil
+// SendList is SendStatus for a page of a list. Its failure says nothing about the
+// connection: it may be this API call alone that fails.
+func (r *Request) SendList(ctx context.Context, options dli.ListOptions, clock func() time.Time) (*dli.JobList, error) {
+	return send(r, clock, func() (*dli.JobList, error) { return r.client.ListJobs(ctx, r.creds, options) })
 }
 
-// Progress is Do for the progress of the job. Its failure says nothing about the
-// endpoint: some queues do not report progress.
-func (r *Request) Progress(ctx context.Context, clock func() time.Time) (*dli.Progress, *Failure, error) {
-	progress, failure, err := perform(r, CallProgress, clock, func() (*dli.Progress, error) {
-		return r.conn.client.JobProgress(ctx, r.creds, r.job)
-	})
-	if err != nil {
-		return nil, nil, fmt.Errorf("reading the progress of job %q: %w", r.job, err)
-	}
-	return progress, failure, nil
+// SendProgress is SendStatus for the progress of its job. Its failure says nothing
+// about the connection: some queues do not report progress.
+func (r *Request) SendProgress(ctx context.Context, clock func() time.Time) (*dli.Progress, error) {
+	return send(r, clock, func() (*dli.Progress, error) { return r.client.JobProgress(ctx, r.creds, r.jobID) })
 }
 
-// perform makes the API call of a request; see Do.
-func perform[T any](r *Request, call Call, clock func() time.Time, ask func() (*T, error)) (*T, *Failure, error) {
-	said := evidence{}
-	// Deferred, because a panic must not leak what was reserved.
-	returned := false
+// send makes the API call of a request; see SendStatus.
+func send[T any](r *Request, clock func() time.Time, call func() (*T, error)) (*T, error) {
+	isDone := false
 	defer func() {
-		if !returned {
-			r.conn.end(r, said, clock())
+		if !isDone { // a panic must not leak what was reserved, either
+			_ = r.conn.requestDone(r, evidence{}, clock())
 		}
 	}()
-	answer, err := ask()
-	if errors.Is(err, dli.ErrNoBudget) {
-		// It says nothing about the connection.
-		return nil, Failf(v1alpha1.ReasonServerError, "the operator is reading too many large responses at once; it retries"), nil
+	response, err := call()
+	if errors.Is(err, dli.ErrNoBudget) { // it says nothing about the connection
+		return nil, Failf(v1alpha1.ReasonServerError, "the operator is reading too many large responses at once; it retries")
 	}
-	var failed *dli.Error
-	if err != nil {
-		known, ok := dli.AsError(err)
-		if !ok {
-			return nil, nil, err
-		}
-		failed = known
+	failed, known := dli.AsError(err)
+	if err != nil && !known {
+		return nil, fmt.Errorf("sending a %s request to DLI: %w", r.call, err)
 	}
 	now := clock()
-	r.conn.recorder.Requested(r.conn.Key.String(), call, now.Sub(r.began), failed)
-	returned = true
-	said = evidenceOf(failed, r.conn.Name())
-	if call == CallProgress {
-		said.fault, said.answered = noFault, false
+	isDone = true
+	err = r.conn.requestDone(r, evidenceOf(failed, r.conn.Name()), now)
+	if !errors.Is(err, ErrOutdated) { // the metrics of a deleted connection have ended
+		r.conn.recorder.Requested(r.conn.Key.String(), r.call, now.Sub(r.sentAt), failed)
 	}
-	return answer, r.conn.end(r, said, now), nil
+	if err != nil {
+		return nil, err
+	}
+	return response, nil
 }
 
-// end releases what a request reserved, and updates the policies. It returns the
-// failure to report.
-func (c *Connection) end(r *Request, e evidence, now time.Time) *Failure {
+// requestDone releases what a request reserved, and updates the policies with what it
+// showed. It returns the failure to report, or ErrOutdated.
+func (c *Connection) requestDone(r *Request, e evidence, now time.Time) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.inFlight.end(r.began)
-	r.guard.end(e.verified, e.why, r.began, now)
-	c.circuit.end(r, e, now)
-	if e.verified == accepted {
+	r.lockout.requestDone(e, r.sentAt, now)
+	if r.revision != c.revision {
+		return ErrOutdated
+	}
+	c.inFlight.end(r.sentAt)
+	switch {
+	case e.rejected && r.creds != c.credentials.current:
+		return ErrOutdated
+	case e.failure != nil && r.call != CallStatus:
+		return e.failure
+	}
+	c.circuit.requestDone(r.jobID, e, r.sentAt, now)
+	if e.accepted {
 		c.credentials.connected = true
-		c.throttle.admitted(r.began)
+		c.throttle.admitted(r.sentAt)
 	}
-	if e.why != nil && e.why.Kind == dli.KindThrottle {
-		c.throttle.throttled(e.why, r.again, now)
+	if e.failure == nil {
+		return nil
 	}
-	if e.why == nil || !e.shared() {
-		return e.why
+	if e.failure.Kind == dli.KindThrottle {
+		c.throttle.throttled(e.failure, r.throttledBefore, now)
 	}
-	for _, p := range c.policies() {
-		if why := p.decide(now).failure; why != nil {
-			return why
+	if e.isShared() {
+		for _, p := range c.policies() {
+			if failure := p.decide(now).Reason; failure != nil {
+				return failure
+			}
 		}
 	}
-	return e.why
+	return e.failure
 }

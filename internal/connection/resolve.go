@@ -31,17 +31,18 @@ import (
 	"github.com/dli-operator/dli-operator/api/v1alpha1"
 )
 
-// Resolve returns the connection of a job, or a failure that says why there is none.
-func (r *Registry) Resolve(ctx context.Context, job *v1alpha1.DLIJob) (*Connection, *Failure, error) {
+// Resolve returns the key of the connection that a job uses. The error is a *Failure if
+// it has none; another one comes from the API server.
+func (r *Registry) Resolve(ctx context.Context, job *v1alpha1.DLIJob) (types.NamespacedName, error) {
 	key, object, err := r.objectFor(ctx, job)
 	if err != nil {
-		return nil, nil, err
+		return types.NamespacedName{}, err
 	}
-	foreign := key.Namespace != job.Namespace
-	if object != nil && foreign {
+	isForeign := key.Namespace != job.Namespace
+	if object != nil && isForeign {
 		allowed, err := r.allows(ctx, object, job.Namespace)
 		if err != nil {
-			return nil, nil, err
+			return types.NamespacedName{}, err
 		}
 		if !allowed {
 			object = nil
@@ -49,16 +50,38 @@ func (r *Registry) Resolve(ctx context.Context, job *v1alpha1.DLIJob) (*Connecti
 	}
 	switch {
 	case object != nil:
-		return r.Configure(object), nil, nil
+		return key, nil
 	case key == types.NamespacedName{}:
-		return nil, Failf(v1alpha1.ReasonConnectionNotFound,
-			"there is no DLIConnection named %s in namespace %s; create it, or name another in spec.connectionRef", v1alpha1.DefaultConnectionName, job.Namespace), nil
-	case foreign:
-		return nil, r.options.Scope.notAllowed(key, job.Namespace), nil
+		err = Failf(v1alpha1.ReasonConnectionNotFound,
+			"there is no DLIConnection named %s in namespace %s; create it, or name another in spec.connectionRef", v1alpha1.DefaultConnectionName, job.Namespace)
+	case isForeign:
+		err = r.options.Scope.notAllowed(key, job.Namespace)
 	default:
-		return nil, Failf(v1alpha1.ReasonConnectionNotFound,
-			"DLIConnection %s does not exist; create it, or correct spec.connectionRef", key), nil
+		err = Failf(v1alpha1.ReasonConnectionNotFound,
+			"DLIConnection %s does not exist; create it, or correct spec.connectionRef", key)
 	}
+	return types.NamespacedName{}, err
+}
+
+// ReportsProgress returns the spec.reportProgress of a connection.
+func (r *Registry) ReportsProgress(ctx context.Context, key types.NamespacedName) (bool, error) {
+	object, err := r.get(ctx, key)
+	return object != nil && object.Spec.ReportProgress, err
+}
+
+// NameInUse returns the name of the connection that a job names or implies, if it is
+// in use; else "".
+func (r *Registry) NameInUse(job *v1alpha1.DLIJob) string {
+	keys := []types.NamespacedName{Referenced(job)}
+	if job.Spec.ConnectionRef == nil {
+		keys = append(keys, r.options.Default)
+	}
+	for _, key := range keys {
+		if r.Get(key) != nil {
+			return key.String()
+		}
+	}
+	return ""
 }
 
 // objectFor returns the key and the object of a job's connection; the object is nil if
@@ -160,10 +183,10 @@ func (s Scope) notAllowed(connection types.NamespacedName, namespace string) *Fa
 		return Failf(v1alpha1.ReasonConnectionNotAllowed,
 			"the operator does not read DLIConnections in namespace %s; name one in namespace %s in spec.connectionRef, or have %s added to the operator's --watch-namespaces, and a Role created there", connection.Namespace, namespace, connection.Namespace)
 	}
-	why := Failf(v1alpha1.ReasonConnectionNotAllowed,
+	failure := Failf(v1alpha1.ReasonConnectionNotAllowed,
 		"DLIConnection %s does not exist or does not allow namespace %s; ask its owner to allow it in spec.allowedNamespaces", connection, namespace)
 	if s.WithoutNamespaces {
-		why.Message += ", but not with a selector: " + NamespacesNeeded
+		failure.Message += ", but not with a selector: " + NamespacesNeeded
 	}
-	return why
+	return failure
 }

@@ -32,45 +32,34 @@ import (
 	"github.com/dli-operator/dli-operator/internal/dli"
 )
 
-// Source provides a connection's credentials.
-type Source interface {
-	// Fetch returns the credentials and when they expire (zero: unknown). A failure
-	// requires user action; an error may go away on retry.
-	Fetch(ctx context.Context) (dli.Credentials, time.Time, *Failure, error)
-}
-
-// secretSource reads a Secret from the API server, deliberately without a cache: a
-// cache would need permission to list and watch all Secrets in the cluster.
-type secretSource struct {
-	reader client.Reader
-	key    types.NamespacedName
-}
-
-func (s secretSource) Fetch(ctx context.Context) (dli.Credentials, time.Time, *Failure, error) {
+// readSecret reads credentials from a Secret of the API server, deliberately without a
+// cache: a cache would need permission to list and watch all Secrets in the cluster.
+// The error is a *Failure if it requires user action; another one may go away.
+func readSecret(ctx context.Context, reader client.Reader, key types.NamespacedName) (dli.Credentials, error) {
 	secret := &corev1.Secret{}
 	// At its highest log level, the client logs response bodies.
-	err := s.reader.Get(logr.NewContext(ctx, logr.Discard()), s.key, secret)
+	err := reader.Get(logr.NewContext(ctx, logr.Discard()), key, secret)
 	switch {
 	case apierrors.IsNotFound(err):
-		return dli.Credentials{}, time.Time{}, Failf(v1alpha1.ReasonSecretNotFound,
-			"Secret %s does not exist; create it with the keys accessKeyID and secretAccessKey, or token", s.key), nil
+		return dli.Credentials{}, Failf(v1alpha1.ReasonSecretNotFound,
+			"Secret %s does not exist; create it with the keys accessKeyID and secretAccessKey, or token", key)
 	case apierrors.IsForbidden(err):
-		return dli.Credentials{}, time.Time{}, Failf(v1alpha1.ReasonSecretNotFound,
-			"the operator may not read Secret %s; grant its ServiceAccount get on secrets in that namespace", s.key), nil
+		return dli.Credentials{}, Failf(v1alpha1.ReasonSecretNotFound,
+			"the operator may not read Secret %s; grant its ServiceAccount get on secrets in that namespace", key)
 	case err != nil:
-		return dli.Credentials{}, time.Time{}, nil, fmt.Errorf("reading Secret %s: %w", s.key, err)
+		return dli.Credentials{}, fmt.Errorf("reading Secret %s: %w", key, err)
 	}
-	creds := readSecret(secret.Data)
+	creds := credentialsIn(secret.Data)
 	if problem := creds.Validate(); problem != nil {
-		return dli.Credentials{}, time.Time{}, Failf(v1alpha1.ReasonSecretInvalid,
-			"Secret %s %v; it must hold accessKeyID and secretAccessKey, with or without securityToken, or token alone", s.key, problem), nil
+		return dli.Credentials{}, Failf(v1alpha1.ReasonSecretInvalid,
+			"Secret %s %v; it must hold accessKeyID and secretAccessKey, with or without securityToken, or token alone", key, problem)
 	}
-	return creds, time.Time{}, nil, nil
+	return creds, nil
 }
 
-// readSecret reads credentials from a Secret's data. It trims whitespace around a
+// credentialsIn reads credentials from a Secret's data. It trims whitespace around a
 // value, which comes from an editor or from `echo` and is never part of a key.
-func readSecret(data map[string][]byte) dli.Credentials {
+func credentialsIn(data map[string][]byte) dli.Credentials {
 	value := func(key string) string { return strings.TrimSpace(string(data[key])) }
 	return dli.Credentials{
 		AccessKeyID:     value(v1alpha1.SecretKeyAccessKeyID),
@@ -80,19 +69,16 @@ func readSecret(data map[string][]byte) dli.Credentials {
 	}
 }
 
-// podIdentitySource fetches the temporary key that CCE provides to the pod.
-type podIdentitySource struct {
-	identity *dli.PodIdentity
-}
-
-func (s podIdentitySource) Fetch(ctx context.Context) (dli.Credentials, time.Time, *Failure, error) {
-	creds, expires, err := s.identity.Fetch(ctx)
+// fetchIdentity fetches the temporary key that CCE provides to the pod, and returns
+// when it expires. Its errors are like those of readSecret.
+func fetchIdentity(ctx context.Context, identity *dli.PodIdentity) (dli.Credentials, time.Time, error) {
+	creds, expires, err := identity.Fetch(ctx)
 	if ctx.Err() != nil {
-		return dli.Credentials{}, time.Time{}, nil, fmt.Errorf("fetching the pod's credentials: %w", ctx.Err())
+		return dli.Credentials{}, time.Time{}, fmt.Errorf("fetching the pod's credentials: %w", ctx.Err())
 	}
 	if err != nil {
 		return dli.Credentials{}, time.Time{}, Failf(v1alpha1.ReasonCredentialsRejected,
-			"the pod's identity is not available: %v; bind an agency to the operator's ServiceAccount in CCE, or use a secretRef", err), nil
+			"the pod's identity is not available: %v; bind an agency to the operator's ServiceAccount in CCE, or use a secretRef", err)
 	}
-	return creds, expires, nil, nil
+	return creds, expires, nil
 }

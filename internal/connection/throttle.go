@@ -16,7 +16,11 @@ limitations under the License.
 
 package connection
 
-import "time"
+import (
+	"time"
+
+	"golang.org/x/time/rate"
+)
 
 const (
 	// How long to wait if DLI throttles without saying for how long, and the maximum
@@ -25,21 +29,24 @@ const (
 	maxPause     = 10 * time.Minute
 )
 
-// throttle adapts the rate of a connection to what DLI accepts. A throttled request
+// throttle is the rate limit of a connection, adapted to what DLI accepts. A throttled request
 // pauses the connection and cuts its rate; the rate then quickly returns to just
 // below the one that was too high, stays there for a while, and grows again, faster
 // and faster, until DLI throttles again or the configured rate is reached. Most of
 // the time is spent just below what DLI accepts.
 type throttle struct {
-	// configured is the rate of the connection's spec, in requests per second.
+	limiter *rate.Limiter
+	// configured and burst are those of the connection's spec, in requests per second
+	// and requests.
 	configured float64
+	burst      int
 	// limit is the rate that was too high; 0 while the configured one applies.
 	limit       float64
 	pausedUntil time.Time
 	// refused is set while nothing was accepted since the last pause. Further
 	// throttled requests then say nothing about the rate.
 	refused bool
-	why     *Failure
+	failure *Failure
 }
 
 // Fractions of the rate that was too high, and how long they apply.
@@ -48,18 +55,46 @@ const (
 	cutFor, safeFor     = 10.0, 45.0 // seconds
 )
 
-// decision implements policy.
-func (t *throttle) decide(now time.Time) decision {
-	switch {
-	case now.Before(t.pausedUntil):
-		return decision{failure: t.why, sendAt: t.pausedUntil}
-	case t.adapted(now):
-		return decision{health: t.why}
+// newThrottle returns the throttle of a connection that was never throttled.
+func newThrottle(perSecond, burst int) throttle {
+	return throttle{
+		limiter: rate.NewLimiter(rate.Limit(perSecond), burst), configured: float64(perSecond), burst: burst,
 	}
-	return decision{}
 }
 
-// rate is the current rate at now.
+// decide implements policy.
+func (t *throttle) decide(now time.Time) Decision {
+	if now.Before(t.pausedUntil) {
+		return waitUntil(t.pausedUntil, t.failure)
+	}
+	t.adapt(now)
+	decision := Decision{}
+	if missing := 1 - t.limiter.TokensAt(now); missing > 0 {
+		wait := time.Duration(missing / float64(t.limiter.Limit()) * float64(time.Second))
+		decision = waitUntil(now.Add(max(wait, time.Millisecond)), nil)
+	}
+	if t.isAdapted(now) {
+		decision.health = t.failure
+	}
+	return decision
+}
+
+// adapt sets the current rate. While it is not the configured one, bursts are not
+// allowed: they would exceed the limit that is being approached.
+func (t *throttle) adapt(now time.Time) {
+	perSecond, burst := t.rate(now), t.burst
+	if t.isAdapted(now) {
+		burst = min(max(1, int(perSecond/50)), t.burst)
+	}
+	if limit := rate.Limit(perSecond); t.limiter.Limit() != limit {
+		t.limiter.SetLimitAt(now, limit)
+	}
+	if t.limiter.Burst() != burst {
+		t.limiter.SetBurstAt(now, burst)
+	}
+}
+
+// rate is the current rate.
 func (t *throttle) rate(now time.Time) float64 {
 	if t.limit == 0 {
 		return t.configured
@@ -81,30 +116,30 @@ func (t *throttle) rate(now time.Time) float64 {
 // minRate is the lowest rate under throttling, in requests per second.
 const minRate = 0.2
 
-// adapted reports whether the current rate at now is below the configured one.
-func (t *throttle) adapted(now time.Time) bool { return t.rate(now) < t.configured }
+// isAdapted reports whether the current rate is below the configured one.
+func (t *throttle) isAdapted(now time.Time) bool { return t.rate(now) < t.configured }
 
-// admitted records that a request sent at began was not throttled.
-func (t *throttle) admitted(began time.Time) {
-	if !began.Before(t.pausedUntil) {
+// admitted records that a request was not throttled.
+func (t *throttle) admitted(sentAt time.Time) {
+	if !sentAt.Before(t.pausedUntil) {
 		t.refused = false
 	}
 }
 
-// throttled records at now that a request was throttled. again is set if the last
+// throttled records that a request was throttled. again is set if the last
 // poll of the same job was throttled, too: while others are accepted, only that job
 // is affected.
-func (t *throttle) throttled(why *Failure, again bool, now time.Time) {
+func (t *throttle) throttled(failure *Failure, again bool, now time.Time) {
 	if again && !t.refused {
 		return
 	}
-	pause := why.RetryAfter
+	pause := failure.RetryAfter
 	if pause <= 0 {
 		pause = defaultPause
 	}
 	if !t.refused {
 		t.limit = t.rate(now)
 	}
-	t.refused, t.why = true, why
+	t.refused, t.failure = true, failure
 	t.pausedUntil = later(t.pausedUntil, now.Add(min(pause, maxPause)))
 }

@@ -53,13 +53,13 @@ func benchmark(b *testing.B, n int, secret bool) (*Poller, *clocktesting.FakeClo
 	registry := connection.NewRegistry(c, c, connection.Options{
 		AllowInsecure: true,
 		NewClient:     func(dli.Config) (connection.Client, error) { return quick{}, nil },
-	}, script{}, clock)
+	}, script{})
 	conn := registry.Configure(c.connections[key("a")])
 	if _, err := conn.Refresh(b.Context(), noon); err != nil {
 		b.Fatal(err)
 	}
 	p := New(Config{
-		Schedule: DefaultSchedule(), MaxRequests: 200,
+		Schedule: DefaultSchedule(), Connections: registry, MaxRequests: 200,
 		Deliver:  func(types.NamespacedName) {},
 		Changed:  func(types.NamespacedName) {},
 		Recorder: script{}, Clock: clock,
@@ -68,7 +68,7 @@ func benchmark(b *testing.B, n int, secret bool) (*Poller, *clocktesting.FakeClo
 	targets := make([]Target, n)
 	for i := range targets {
 		name := fmt.Sprint("job-", i)
-		targets[i] = Target{Key: key(name), UID: types.UID(name), JobID: name, Connection: conn}
+		targets[i] = Target{Key: key(name), UID: types.UID(name), JobID: name, Connection: conn.Key}
 	}
 	return p, clock, targets
 }

@@ -34,8 +34,8 @@ type Target struct {
 	Key   types.NamespacedName
 	UID   types.UID
 	JobID string
-	// Connection is the connection to use. If it is nil, Failure says why there is none.
-	Connection *connection.Connection
+	// Connection is the key of the connection to use. If it is empty, Failure says why there is none.
+	Connection types.NamespacedName
 	Failure    *connection.Failure
 	// Interval is a fixed time between two polls; 0 for the adaptive one.
 	Interval time.Duration
@@ -110,7 +110,7 @@ type watched struct {
 	Key         types.NamespacedName
 	UID         types.UID
 	JobID       string
-	Connection  *connection.Connection
+	Connection  types.NamespacedName
 	Failure     *connection.Failure
 	Interval    time.Duration
 	Percent     bool

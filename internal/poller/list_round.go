@@ -121,10 +121,10 @@ func (s *sweep) wakeAt() time.Time {
 // rest ends the round, if any, and postpones the next one.
 func (s *sweep) rest(until time.Time) { s.round, s.nextAt = nil, until }
 
-// wantsPage reports whether a page can be requested.
-func (l *queue) wantsPage() bool {
+// wantsPage reports whether a page can be requested, of limit requests in flight.
+func (l *queue) wantsPage(limit int) bool {
 	r := l.sweep.round
-	return r != nil && r.inFlight < max(1, l.conn.Limit()/pageShare) && r.part() >= 0
+	return r != nil && r.inFlight < max(1, limit/pageShare) && r.part() >= 0
 }
 
 // part is the part with a page to request; -1 if there is none. The number of pages of a

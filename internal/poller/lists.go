@@ -84,10 +84,10 @@ func (p *Poller) beginRound(l *queue, now time.Time) bool {
 }
 
 // askPage requests a page, which its connection has just admitted.
-func (p *Poller) askPage(ctx context.Context, l *queue, now time.Time) {
+func (p *Poller) askPage(ctx context.Context, l *queue, conn *connection.Connection, now time.Time) {
 	s := &l.sweep
 	r := s.round
-	request := l.conn.Begin(now, "", s.failedFor, connection.AdmitAll)
+	request := conn.Begin(now, connection.CallList, "", s.failedFor)
 	if request == nil {
 		return // Decide now has the reason
 	}
@@ -96,16 +96,19 @@ func (p *Poller) askPage(ctx context.Context, l *queue, now time.Time) {
 	p.count(l, false, 1)
 	l.turns++
 	p.requests.Go(func() {
-		list, failure, err := request.List(ctx, options, p.config.Clock.Now)
+		list, err := request.SendList(ctx, options, p.config.Clock.Now)
+		failure, _ := connection.AsFailure(err)
 		came := p.config.Clock.Now()
 		p.mu.Lock()
 		defer p.mu.Unlock()
 		p.count(l, false, -1)
 		r.inFlight--
 		switch {
-		case err != nil || s.round != r: // the operator is stopping, or the round has ended
+		case s.round != r: // it has ended
 		case failure != nil:
 			p.pageFailed(l, failure, came)
+		case err != nil: // the operator is stopping, or the connection has changed
+			s.rest(came)
 		default:
 			p.pageCame(ctx, l, taken, list, options, now, came)
 		}
@@ -122,7 +125,7 @@ func (p *Poller) pageFailed(l *queue, f *connection.Failure, now time.Time) {
 	switch {
 	case f.Kind == dli.KindPermission:
 		s.rest(now.Add(restMax))
-		l.conn.PauseLists(fmt.Sprintf("its user may not list jobs, so each job is polled individually: grant it the action dli:jobs:list if there are many (%s)", l.conn.Name()))
+		p.pauseLists(l, fmt.Sprintf("its user may not list jobs, so each job is polled individually: grant it the action dli:jobs:list if there are many (DLIConnection %s)", l.key))
 	case f.Kind == dli.KindRejected && s.pageSize == 0:
 		s.pageSize = dli.MaxPageSize / 2 // some editions have no larger pages
 		s.rest(now)
@@ -131,10 +134,18 @@ func (p *Poller) pageFailed(l *queue, f *connection.Failure, now time.Time) {
 	}
 }
 
+// pauseLists makes the connection of a queue report why no lists are requested; "" if
+// they are.
+func (p *Poller) pauseLists(l *queue, reason string) {
+	if conn := p.connectionOf(l); conn != nil {
+		conn.PauseLists(reason)
+	}
+}
+
 // distrust stops the use of unreliable lists for a while.
 func (p *Poller) distrust(l *queue, why string, now time.Time) {
 	l.sweep.rest(now.Add(restMax))
-	l.conn.PauseLists("lists of its jobs are unreliable, so each job is polled individually: " + why)
+	p.pauseLists(l, "lists of its jobs are unreliable, so each job is polled individually: "+why)
 }
 
 // pageCame handles a page that was requested at asked and arrived at now.
@@ -235,7 +246,7 @@ func (p *Poller) endRound(l *queue, now time.Time) {
 		return
 	}
 	s.failures, s.failedFor, s.unpaid, s.pagesUntil = 0, "", 0, now.Add(pagesFor)
-	l.conn.PauseLists("")
+	p.pauseLists(l, "")
 	s.rest(onTick(r.began, p.config.Schedule.ListInterval))
 	for _, entry := range r.entries {
 		j := entry.job

@@ -115,9 +115,10 @@ func newScheduled(t *testing.T, c *cluster, maxRequests int, schedule Schedule) 
 		NewClient: func(config dli.Config) (connection.Client, error) {
 			return script{operator: o, project: config.ProjectID}, nil
 		},
-	}, script{}, clock.RealClock{})
+	}, script{})
 	o.poller = New(Config{
 		Schedule:    schedule,
+		Connections: o.registry,
 		MaxRequests: maxRequests,
 		Patience:    connection.DefaultProbeInterval,
 		Deliver: func(key types.NamespacedName) {
@@ -158,7 +159,7 @@ func (o *operator) reconcile(name string) {
 		for {
 			object := &v1alpha1.DLIConnection{}
 			if err := o.Get(o.ctx, key, object); err != nil {
-				o.registry.Remove(key)
+				o.registry.Remove(key, time.Now())
 				return
 			}
 			conn := o.registry.Configure(object)
@@ -167,7 +168,7 @@ func (o *operator) reconcile(name string) {
 			if err != nil {
 				o.Error(err)
 			}
-			o.poller.WakeConnection(conn)
+			o.poller.WakeConnection(key)
 			o.write(key, conn.Rejections(time.Now()))
 			select {
 			case <-changed:
@@ -226,14 +227,15 @@ func (o *operator) change(job string, change func(*Target)) {
 }
 
 // find returns the connection with a name.
-func (o *operator) find(name string) (*connection.Connection, *connection.Failure) {
+func (o *operator) find(name string) (types.NamespacedName, *connection.Failure) {
 	job := &v1alpha1.DLIJob{ObjectMeta: metav1.ObjectMeta{Namespace: "team"}}
 	job.Spec.ConnectionRef = &v1alpha1.ConnectionReference{Name: name}
-	conn, why, err := o.registry.Resolve(o.ctx, job)
-	if err != nil {
+	key, err := o.registry.Resolve(o.ctx, job)
+	failure, known := connection.AsFailure(err)
+	if err != nil && !known {
 		o.Fatal(err)
 	}
-	return conn, why
+	return key, failure
 }
 
 // refind polls all jobs through the current connection with a name.
@@ -264,8 +266,7 @@ func (o *operator) run(d time.Duration) {
 
 // health returns a connection's health.
 func (o *operator) health(name string) connection.Health {
-	conn, _ := o.find(name)
-	return conn.Health(time.Now())
+	return o.registry.Get(key(name)).Health(time.Now())
 }
 
 // since returns the requests at or after a time.

@@ -33,12 +33,12 @@ func TestOutage(t *testing.T) {
 	t.Parallel()
 	for name, dead := range map[string]struct {
 		answer func(asked) answer
-		// settled is when probes have reached the probe interval.
-		settled time.Duration
+		// every is the time between two probes.
+		every time.Duration
 	}{
-		"refuses connections": {always(dli.Error{Kind: dli.KindUnreachable}, time.Millisecond), 6 * time.Second},
-		"never responds":      {always(dli.Error{}, timeout), 2 * time.Minute},
-		"answers HTTP 502":    {always(dli.Error{Kind: dli.KindRetry, HTTPStatus: 502}, usual), 2 * time.Minute},
+		"refuses connections": {always(dli.Error{Kind: dli.KindUnreachable}, time.Millisecond), 30 * time.Second},
+		"never responds":      {always(dli.Error{}, timeout), time.Second},
+		"answers HTTP 502":    {always(dli.Error{Kind: dli.KindRetry, HTTPStatus: 502}, usual), time.Second},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -47,24 +47,24 @@ func TestOutage(t *testing.T) {
 				o.run(time.Minute)
 				o.says(dead.answer)
 				began := time.Now()
-				o.run(dead.settled)
+				o.run(15 * time.Second)
 				first := len(o.since(began))
 				settled := time.Now()
 				o.run(20 * time.Minute)
 				probes := o.since(settled)
-				if got := most(probes, 29*time.Second); got > 1 {
-					t.Errorf("%d requests within 29 s", got)
+				if got := most(probes, dead.every*29/30); got > 1 {
+					t.Errorf("%d requests within %v", got, dead.every*29/30)
 				}
-				if len(probes) < 36 {
-					t.Errorf("%d probes in twenty minutes, want almost 40", len(probes))
+				if want := int(20 * time.Minute / dead.every); len(probes) < want*9/10 {
+					t.Errorf("%d probes in twenty minutes, want almost %d", len(probes), want)
 				}
-				if different := jobsOf(probes); different < len(probes) {
+				if different := jobsOf(probes); different < min(len(probes), 900) {
 					t.Errorf("%d probes of %d jobs", len(probes), different)
 				}
 				if h := o.health("a"); h.Reason != v1alpha1.ReasonCircuitOpen {
 					t.Errorf("the connection reports %+v", h)
 				}
-				t.Logf("%d requests in the first %v, %d in twenty minutes more", first, dead.settled, len(probes))
+				t.Logf("%d requests in the first 15 s, %d in twenty minutes more", first, len(probes))
 				checkHealing(o)
 			})
 		})

@@ -18,6 +18,7 @@ package poller
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math"
 	"sync"
@@ -41,6 +42,8 @@ type Recorder interface {
 // Config configures a Poller.
 type Config struct {
 	Schedule Schedule
+	// Connections has the connections that targets refer to by their keys.
+	Connections *connection.Registry
 	// MaxRequests limits the requests in flight of all connections together; 0 for no
 	// limit. A connection takes no more of them than it leaves free, so one that hangs
 	// takes half, two take a third each, and some are always left for the others.
@@ -65,7 +68,7 @@ type Poller struct {
 
 	mu     sync.Mutex
 	jobs   map[types.NamespacedName]*job
-	queues map[*connection.Connection]*queue
+	queues map[types.NamespacedName]*queue
 	// later are the jobs that are not due yet.
 	later jobHeap
 	// inFlight counts the requests in flight; starved are the queues that could not
@@ -87,7 +90,7 @@ func New(config Config) *Poller {
 	return &Poller{
 		config:  config,
 		jobs:    map[types.NamespacedName]*job{},
-		queues:  map[*connection.Connection]*queue{},
+		queues:  map[types.NamespacedName]*queue{},
 		starved: map[*queue]struct{}{},
 		wake:    make(chan struct{}, 1),
 	}
@@ -130,15 +133,13 @@ func (p *Poller) Healthy(now time.Time) error {
 }
 
 // Waiting returns how many jobs are due and wait for their turn at a connection.
-func (p *Poller) Waiting(connection types.NamespacedName) (waiting int) {
+func (p *Poller) Waiting(connection types.NamespacedName) int {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	for conn, l := range p.queues {
-		if conn.Key == connection {
-			waiting += l.size()
-		}
+	if l := p.queues[connection]; l != nil {
+		return l.size()
 	}
-	return waiting
+	return 0
 }
 
 // serveDue moves the jobs that are due at now into their queues, polls those that are
@@ -173,23 +174,29 @@ func (p *Poller) serve(ctx context.Context, l *queue, now time.Time) {
 		l.hold.on, l.hold.endedAt = false, connection.Sooner(l.wakeAt, now)
 	}
 	l.wakeAt, l.changed = time.Time{}, false
-	for !l.isEmpty() || l.wantsPage() {
+	conn := p.connectionOf(l)
+	if conn == nil {
+		l.hold.on = true // until WakeConnection
+		return
+	}
+	limit := conn.MaxInFlight()
+	for !l.isEmpty() || l.wantsPage(limit) {
 		if l.inFlight >= p.config.MaxRequests-p.inFlight {
 			// Arrived jobs are informed the next time that the queue is served.
 			p.starved[l] = struct{}{}
 			return
 		}
-		decision := l.conn.Decide(now)
+		decision := conn.Decide(now)
 		if decision.Reason == nil {
 			l.hold.why = nil
 		}
-		j := l.pick(decision.Admit)
+		j := l.pick(decision.Admit, limit)
 		switch {
-		case decision.Admit == connection.AdmitAll && l.wantsPage() && (j == nil || l.turns%pageTurns == 1):
-			p.askPage(ctx, l, now)
+		case decision.Admit == connection.AdmitAll && l.wantsPage(limit) && (j == nil || l.turns%pageTurns == 1):
+			p.askPage(ctx, l, conn, now)
 			continue
 		case j != nil:
-			p.ask(ctx, l, j, decision.Admit, now)
+			p.ask(ctx, l, j, conn, now)
 			continue
 		}
 		p.holdBack(l, decision, now)
@@ -249,8 +256,8 @@ func (p *Poller) hold(j *job, why *connection.Failure, now time.Time) {
 func (p *Poller) isWaiting(j *job) bool { return j.heap != nil && j.heap != &p.later }
 
 // ask sends the request for a job that its connection has just admitted.
-func (p *Poller) ask(ctx context.Context, l *queue, j *job, who connection.Admit, now time.Time) {
-	request := l.conn.Begin(now, j.target.JobID, j.failedFor(), who)
+func (p *Poller) ask(ctx context.Context, l *queue, j *job, conn *connection.Connection, now time.Time) {
+	request := conn.Begin(now, connection.CallStatus, j.target.JobID, j.failedFor())
 	if request == nil {
 		return // Decide now says why
 	}
@@ -275,7 +282,8 @@ func (p *Poller) count(l *queue, failing bool, n int) {
 
 // await waits for the response to a request, and then serves other jobs.
 func (p *Poller) await(ctx context.Context, l *queue, j *job, request *connection.Request, failing bool) {
-	answer, failure, err := request.Do(ctx, p.config.Clock.Now)
+	answer, err := request.SendStatus(ctx, p.config.Clock.Now)
+	failure, _ := connection.AsFailure(err)
 	now := p.config.Clock.Now()
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -283,15 +291,14 @@ func (p *Poller) await(ctx context.Context, l *queue, j *job, request *connectio
 	if p.jobs[j.target.Key] == j {
 		j.asking = false
 		switch {
-		case err != nil: // the operator is stopping
 		case j.queue == nil: // the job no longer has a connection
-		case j.queue != l && (failure != nil || j.queue.conn.Key != l.conn.Key):
-			// The job now uses another connection, about which this response says
-			// nothing. An edited object has a new connection, too; but a status is
-			// still valid for the job.
+		case j.queue != l || errors.Is(err, connection.ErrOutdated):
+			// The job now uses another connection, or the connection has changed: the
+			// response says nothing about it.
 			p.schedule(j, now)
 		case failure != nil:
 			p.failed(j, failure, now)
+		case err != nil: // the operator is stopping
 		default:
 			p.answered(j, answer, now)
 			p.askPercent(ctx, j, now)
@@ -318,13 +325,22 @@ func (p *Poller) cameBack(ctx context.Context, l *queue, failure *connection.Fai
 
 // noteHealth calls Changed if the health of the connection has changed.
 func (p *Poller) noteHealth(l *queue, failure *connection.Failure, now time.Time) {
-	health := l.conn.Health(now)
+	conn := p.connectionOf(l)
+	if conn == nil {
+		return
+	}
+	health := conn.Health(now)
 	// Rejections are recorded even while the health stays the same.
 	rejected := failure != nil && failure.Reason == v1alpha1.ReasonCredentialsRejected
 	if health != l.health || rejected {
 		l.health = health
-		p.config.Changed(l.conn.Key)
+		p.config.Changed(l.key)
 	}
+}
+
+// connectionOf returns the connection of a queue; nil while it is not configured.
+func (p *Poller) connectionOf(l *queue) *connection.Connection {
+	return p.config.Connections.Get(l.key)
 }
 
 // wakeBefore makes the loop run at a time if it would run later; the zero time means

@@ -38,22 +38,27 @@ func (p *Poller) askPercent(ctx context.Context, j *job, now time.Time) {
 	switch {
 	case !j.target.Percent || !j.isRunning() || now.Before(j.percentDue):
 		return
-	case !l.isEmpty() || l.inFlight >= p.config.MaxRequests-p.inFlight || l.conn.Decide(now).Admit != connection.AdmitAll:
+	case !l.isEmpty() || l.inFlight >= p.config.MaxRequests-p.inFlight:
 		return
 	}
-	request := l.conn.Begin(now, j.target.JobID, "", connection.AdmitAll)
+	conn := p.connectionOf(l)
+	if conn == nil || conn.Decide(now).Admit != connection.AdmitAll {
+		return
+	}
+	request := conn.Begin(now, connection.CallProgress, j.target.JobID, "")
 	if request == nil {
 		return
 	}
 	j.percentDue = now.Add(p.config.Schedule.StatusRefreshInterval)
 	p.count(l, false, 1)
 	p.requests.Go(func() {
-		progress, failure, err := request.Progress(ctx, p.config.Clock.Now)
+		progress, err := request.SendProgress(ctx, p.config.Clock.Now)
+		failure, _ := connection.AsFailure(err)
 		came := p.config.Clock.Now()
 		p.mu.Lock()
 		defer p.mu.Unlock()
 		p.count(l, false, -1)
-		if err == nil && failure == nil && p.jobs[j.target.Key] == j {
+		if err == nil && p.jobs[j.target.Key] == j {
 			p.percentCame(j, progress.Fraction)
 		}
 		p.cameBack(ctx, l, failure, came)

@@ -19,6 +19,8 @@ package poller
 import (
 	"time"
 
+	"k8s.io/apimachinery/pkg/types"
+
 	"github.com/dli-operator/dli-operator/api/v1alpha1"
 	"github.com/dli-operator/dli-operator/internal/connection"
 )
@@ -26,7 +28,10 @@ import (
 // queue is the queue of a connection: the jobs that are due and wait until it admits
 // them. The poller's lock guards it.
 type queue struct {
-	conn *connection.Connection
+	// key is that of the connection, and revision the latest one that jobs were polled
+	// for; 0 before it is configured.
+	key      types.NamespacedName
+	revision int
 	// The jobs that are due: never polled; last poll succeeded, or likely to succeed
 	// again; last poll failed.
 	fresh, well, failing jobHeap
@@ -107,15 +112,11 @@ func (l *queue) heapOf(j *job) *jobHeap {
 }
 
 // pick returns the job whose turn it is; nil if no waiting job may be polled. Failing
-// jobs never take all places, so that jobs that hang leave some for the others.
-func (l *queue) pick(who connection.Admit) *job {
+// jobs never take all of limit, the places for requests in flight, so that jobs that hang leave some for the others.
+func (l *queue) pick(admit connection.Admit, limit int) *job {
 	first := firstDue(l.fresh.top(), l.well.top())
 	failing := l.failing.top()
-	switch who {
-	case connection.AdmitLook:
-		return first
-	case connection.AdmitFirstLook:
-		return l.fresh.top()
+	switch admit {
 	case connection.AdmitProbe:
 		// A job whose last poll succeeded is the best indicator.
 		if well := l.well.top(); well != nil {
@@ -126,7 +127,7 @@ func (l *queue) pick(who connection.Admit) *job {
 		}
 		return failing
 	case connection.AdmitAll:
-		if limit := l.conn.Limit(); l.failingInFlight >= limit-limit/failingShare {
+		if l.failingInFlight >= limit-limit/failingShare {
 			return first
 		}
 		if first == nil || failing != nil && l.turns%failingShare == 0 {

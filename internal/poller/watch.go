@@ -20,8 +20,6 @@ import (
 	"time"
 
 	"k8s.io/apimachinery/pkg/types"
-
-	"github.com/dli-operator/dli-operator/internal/connection"
 )
 
 // Watch starts polling a job, or changes how it is polled, and returns its progress.
@@ -44,9 +42,9 @@ func (p *Poller) Watch(t Target) JobTimes {
 		j.progress.Progress = nil
 	}
 	switch {
-	case t.Connection == nil:
+	case t.Connection == types.NamespacedName{}:
 		p.disconnect(j, now)
-	case j.asking && j.queue != nil && j.queue.conn == t.Connection:
+	case j.asking && j.queue != nil && j.queue.key == t.Connection:
 		// The change takes effect when the response arrives.
 	default:
 		p.reschedule(j, was, now)
@@ -79,8 +77,8 @@ func (p *Poller) disconnect(j *job, now time.Time) {
 // reschedule polls a job according to its current target.
 func (p *Poller) reschedule(j *job, was watched, now time.Time) {
 	due := j.due
-	if j.queue == nil || j.queue.conn != j.target.Connection {
-		held := j.queue != nil && p.isWaiting(j) || was.Connection == nil
+	if j.queue == nil || j.queue.key != j.target.Connection {
+		held := j.queue != nil && p.isWaiting(j) || was.Connection == types.NamespacedName{}
 		p.leaveLine(j)
 		p.joinLine(j)
 		// It may have waited because of the other connection.
@@ -144,15 +142,28 @@ func (p *Poller) forget(j *job) {
 	delete(p.jobs, j.target.Key)
 }
 
-// WakeConnection checks whether the jobs of a connection may be polled after it has changed,
-// for example because its credentials were fetched.
-func (p *Poller) WakeConnection(conn *connection.Connection) {
+// WakeConnection checks whether the jobs of a connection may be polled after it has
+// changed, for example because its credentials were fetched. After a new revision, jobs
+// that fail are polled immediately: it may be what they waited for.
+func (p *Poller) WakeConnection(key types.NamespacedName) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if l := p.queues[conn]; l != nil {
-		l.changed = true
-		p.wakeBefore(p.config.Clock.Now())
+	l := p.queues[key]
+	if l == nil {
+		return
 	}
+	now := p.config.Clock.Now()
+	if conn := p.connectionOf(l); conn != nil && conn.Revision() != l.revision {
+		hadOne := l.revision > 0
+		l.revision, l.sweep = conn.Revision(), sweep{}
+		for j := range l.jobs {
+			if hadOne && j.isFailing() && !j.asking {
+				p.schedule(j, now)
+			}
+		}
+	}
+	l.changed = true
+	p.wakeBefore(now)
 }
 
 // schedule schedules the next poll of a job, which is not being polled, for due.
@@ -170,8 +181,11 @@ func (p *Poller) schedule(j *job, due time.Time) {
 func (p *Poller) joinLine(j *job) {
 	l := p.queues[j.target.Connection]
 	if l == nil {
-		l = &queue{conn: j.target.Connection, backingOff: map[string]*alike{}, jobs: map[*job]struct{}{}}
-		p.queues[l.conn] = l
+		l = &queue{key: j.target.Connection, backingOff: map[string]*alike{}, jobs: map[*job]struct{}{}}
+		if conn := p.connectionOf(l); conn != nil {
+			l.revision = conn.Revision()
+		}
+		p.queues[l.key] = l
 	}
 	j.queue = l
 	l.jobs[j] = struct{}{}
@@ -193,7 +207,7 @@ func (p *Poller) leaveLine(j *job) {
 // drop removes an unused queue.
 func (p *Poller) drop(l *queue) {
 	if len(l.jobs) == 0 && l.inFlight == 0 {
-		delete(p.queues, l.conn)
+		delete(p.queues, l.key)
 		delete(p.starved, l)
 	}
 }
