@@ -283,17 +283,24 @@ esac
 
 dir=$cache/$name/$version-$platform
 downloaded=$cache/$name/envtest-${minor:-}-$platform
+# finish prints the directory and ends if the programs are there.
+finish() {
+  local there
+  for there in "$dir" "$downloaded"; do
+    # shellcheck disable=SC2086 # one word each
+    if holds "$there" $programs; then
+      echo "$there"
+      exit
+    fi
+  done
+}
+
+# Once without the lock, which is held while another version is built.
+finish
 mkdir -p "$cache/$name"
 exec 9>"$cache/$name/.lock"
 if command -v flock >/dev/null; then flock 9; fi
-
-# shellcheck disable=SC2086 # one word each
-for there in "$dir" "$downloaded"; do
-  if holds "$there" $programs; then
-    echo "$there"
-    exit
-  fi
-done
+finish
 if download "$downloaded"; then
   echo "$downloaded"
   exit
