@@ -1,7 +1,7 @@
 # The API is a separate module in api/, so that others can import it without the
 # operator's dependencies. Targets for all code cover both modules.
 #
-# Requires Go, git, make, bash, curl, jq and a C compiler (for the race detector).
+# Requires Go, git, make, bash, curl, jq, openssl and a C compiler (for the race detector).
 # All other tools are built once from the versions that the modules below hack/ pin, and
 # cached. The control plane is downloaded if possible, and built otherwise; see
 # hack/build.sh, also for the variables KUBERNETES_VERSION, ENVTEST_INDEX and

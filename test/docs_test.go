@@ -108,7 +108,8 @@ func follow(t *testing.T, commands, namespace string, server *dlitest.Server) {
 	shell.Dir = ".."
 	shell.Env = append(os.Environ(),
 		"KUBECONFIG="+kubeconfig(t, namespace, ""), "PATH="+os.Getenv("KUBEBUILDER_ASSETS")+":"+os.Getenv("PATH"),
-		"DLI_ENDPOINT="+server.URL(), "DLI_PROJECT_ID="+user.ProjectID, "DLI_TOKEN="+user.Token)
+		"DLI_ENDPOINT="+server.URL(), "DLI_PROJECT_ID="+user.ProjectID,
+		"DLI_ACCESS_KEY_ID="+user.AccessKeyID, "DLI_SECRET_ACCESS_KEY="+user.SecretAccessKey)
 	if out, err := shell.CombinedOutput(); err != nil {
 		t.Errorf("%v\n%s\n%s", err, commands, out)
 	}

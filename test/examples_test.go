@@ -45,11 +45,12 @@ type pipeline []func(context.Context, *pipelineRun) error
 func pipelines(t *testing.T) map[string]pipeline {
 	t.Helper()
 	return map[string]pipeline{
-		"Argo Workflows": argoWorkflows(t),
-		"GitHub Actions": githubActions(t),
-		"GitLab CI":      gitlabCI(t),
-		"a Job":          kubernetesJob(t),
-		"Tekton":         tekton(t),
+		"Argo Workflows":   argoWorkflows(t),
+		"DolphinScheduler": dolphinScheduler(t),
+		"GitHub Actions":   githubActions(t),
+		"GitLab CI":        gitlabCI(t),
+		"a Job":            kubernetesJob(t),
+		"Tekton":           tekton(t),
 	}
 }
 
@@ -99,7 +100,8 @@ func gitlabCI(t *testing.T) (p pipeline) {
 	readYAML(t, examples+"gitlab-ci.yml", &file)
 	for _, job := range []job{file.Submit, file.Wait, file.Report} {
 		p = append(p, func(ctx context.Context, r *pipelineRun) error {
-			variables := []string{"DLI_ENDPOINT=${{ vars.DLI_ENDPOINT }}", "DLI_PROJECT_ID=${{ vars.DLI_PROJECT_ID }}", "DLI_TOKEN=${{ secrets.DLI_TOKEN }}"}
+			variables := []string{"DLI_ENDPOINT=${{ vars.DLI_ENDPOINT }}", "DLI_PROJECT_ID=${{ vars.DLI_PROJECT_ID }}",
+				"DLI_ACCESS_KEY_ID=${{ secrets.DLI_ACCESS_KEY_ID }}", "DLI_SECRET_ACCESS_KEY=${{ secrets.DLI_SECRET_ACCESS_KEY }}"}
 			for name, value := range job.Variables {
 				variables = append(variables, name+"="+value)
 			}
@@ -107,6 +109,40 @@ func gitlabCI(t *testing.T) (p pipeline) {
 				return err
 			}
 			return eachLine(filepath.Join(r.dir, "dli.env"), func(name, value string) { r.env = append(r.env, name+"="+value) })
+		})
+	}
+	return p
+}
+
+// dolphinScheduler passes the parameters that a task prints to the tasks after it.
+func dolphinScheduler(t *testing.T) (p pipeline) {
+	t.Helper()
+	var file struct {
+		Tasks []struct {
+			Command     string
+			Deps        []string
+			LocalParams []struct{ Prop, Direct string } `json:"local_params"`
+			Retries     int                             `json:"fail_retry_times"`
+		}
+	}
+	readYAML(t, examples+"dolphinscheduler.yaml", &file)
+	for i, task := range file.Tasks {
+		if len(task.Deps) != min(i, 1) || task.Retries != 0 {
+			t.Errorf("task %d does not follow the one before, or is retried: %+v", i, task)
+		}
+		p = append(p, func(ctx context.Context, r *pipelineRun) error {
+			variables := []string{"DLI_ENDPOINT=${{ vars.DLI_ENDPOINT }}", "DLI_PROJECT_ID=${{ vars.DLI_PROJECT_ID }}",
+				"DLI_ACCESS_KEY_ID=${{ secrets.DLI_ACCESS_KEY_ID }}", "DLI_SECRET_ACCESS_KEY=${{ secrets.DLI_SECRET_ACCESS_KEY }}"}
+			var output testenv.Buffer
+			err := r.script(ctx, []string{"bash"}, task.Command, variables, io.MultiWriter(&output, &r.output))
+			for _, set := range regexp.MustCompile(`(?m)^#\{setValue\((\w+)=(.*)\)\}$`).FindAllStringSubmatch(output.String(), -1) {
+				for _, param := range task.LocalParams {
+					if param.Prop == set[1] && param.Direct == "OUT" {
+						r.known["${"+param.Prop+"}"] = set[2]
+					}
+				}
+			}
+			return err
 		})
 	}
 	return p

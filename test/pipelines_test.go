@@ -42,6 +42,8 @@ import (
 func TestPipelines(t *testing.T) {
 	const namespace = "pipelines"
 	server := startPipelines(t, namespace)
+	// A known key with wrong secrets would be locked for the others.
+	const refused = "AKREFUSED"
 	ends := []struct {
 		name string
 		// of ends the job; nil removes it from DLI.
@@ -86,10 +88,10 @@ func TestPipelines(t *testing.T) {
 		}
 		t.Run(tool+" when DLI rejects the SQL", func(t *testing.T) {
 			t.Parallel()
-			r := begin(t, pipeline, server, namespace, "0", "DLI_TOKEN=EXPIRED")
+			r := begin(t, pipeline, server, namespace, "0", "DLI_SECRET_ACCESS_KEY=WRONG", "DLI_ACCESS_KEY_ID="+refused)
 			err := r.wait(t)
 			output := r.output.String()
-			if err == nil || r.stage != 1 || !strings.Contains(output, "decrypt token fail") || strings.Contains(output, "created") {
+			if err == nil || r.stage != 1 || !strings.Contains(output, "ak "+refused+" not exist") || strings.Contains(output, "created") {
 				t.Errorf("got %v after %d stages, want the first to fail with the reason, and no DLIJob:\n%s", err, r.stage, output)
 			}
 		})
@@ -194,14 +196,16 @@ func begin(t *testing.T, p pipeline, server *dlitest.Server, namespace, number s
 	}
 	dli := dlitest.SampleUser()
 	r.known = map[string]string{
-		"${{ vars.DLI_ENDPOINT }}":   server.URL(),
-		"${{ vars.DLI_PROJECT_ID }}": dli.ProjectID,
-		"${{ secrets.DLI_TOKEN }}":   dli.Token,
-		"${{ github.run_id }}":       number,
-		"${{ github.run_attempt }}":  "1",
-		"$CI_JOB_ID":                 number,
-		"$(params.sql)":              testenv.Read(t, examples+"load.sql"),
-		"$(results.job-id.path)":     filepath.Join(r.dir, "job-id"),
+		"${{ vars.DLI_ENDPOINT }}":             server.URL(),
+		"${{ vars.DLI_PROJECT_ID }}":           dli.ProjectID,
+		"${{ secrets.DLI_ACCESS_KEY_ID }}":     dli.AccessKeyID,
+		"${{ secrets.DLI_SECRET_ACCESS_KEY }}": dli.SecretAccessKey,
+		"${{ github.run_id }}":                 number,
+		"${{ github.run_attempt }}":            "1",
+		"$CI_JOB_ID":                           number,
+		"$(params.sql)":                        testenv.Read(t, examples+"load.sql"),
+		"$(results.job-id.path)":               filepath.Join(r.dir, "job-id"),
+		"/opt/pipeline/":                       r.dir + "/",
 	}
 	go func() {
 		var err error

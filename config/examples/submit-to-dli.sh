@@ -5,13 +5,16 @@
 #   submit-to-dli.sh -e 'INSERT INTO t SELECT * FROM s'
 #   generate-sql | submit-to-dli.sh
 #
-# Requires curl 7.55, jq 1.6 and these environment variables:
+# Requires curl 7.55, jq 1.6, openssl and these environment variables:
 #
-#   DLI_ENDPOINT    such as https://dli.cn-north-4.myhuaweicloud.com
-#   DLI_PROJECT_ID  the ID of the project in that region
-#   DLI_TOKEN       an IAM token for the project, with the permission dli:queue:submitJob
-#   DLI_QUEUE       optional: the queue
-#   DLI_DATABASE    optional: the database of tables that the SQL does not qualify
+#   DLI_ENDPOINT           such as https://dli.cn-north-4.myhuaweicloud.com
+#   DLI_PROJECT_ID         the ID of the project in that region
+#   DLI_ACCESS_KEY_ID      an access key with the permission dli:queue:submitJob
+#   DLI_SECRET_ACCESS_KEY  its secret
+#   DLI_SECURITY_TOKEN     only if the access key is temporary: its security token
+#   DLI_TOKEN              instead of an access key: an IAM token for the project
+#   DLI_QUEUE              optional: the queue
+#   DLI_DATABASE           optional: the database of tables that the SQL does not qualify
 #
 # Exit code 0: the job was submitted. 1: it was not; standard error says why.
 # 2: unknown, because DLI did not respond, or not clearly.
@@ -20,7 +23,9 @@
 # therefore never retries. Callers should not retry either, unless somebody has
 # checked the project's SQL jobs.
 set -eu
-set +x # a trace would print the token
+set +x # a trace would print the credentials
+LC_ALL=C
+export LC_ALL
 
 say() { printf 'submit-to-dli: %s\n' "$*" >&2; }
 
@@ -35,22 +40,31 @@ unknown() {
   exit 2
 }
 
-for program in curl jq; do
+for program in curl jq openssl; do
   command -v $program >/dev/null || fail "$program is not installed"
 done
 case ${DLI_ENDPOINT:-} in
 '') fail "DLI_ENDPOINT is not set" ;;
 https://* | http://127.0.0.1:*) ;;
-*) fail "DLI_ENDPOINT=$DLI_ENDPOINT must start with https://, so that the token is encrypted" ;;
+*) fail "DLI_ENDPOINT=$DLI_ENDPOINT must start with https://, so that nobody can read the request" ;;
 esac
 case ${DLI_PROJECT_ID:-} in
 '') fail "DLI_PROJECT_ID is not set" ;;
 *[!A-Za-z0-9]*) fail "DLI_PROJECT_ID=$DLI_PROJECT_ID must consist of letters and digits" ;;
 esac
-case ${DLI_TOKEN:-} in
-'') fail "DLI_TOKEN is not set" ;;
-*[[:space:]]*) fail "DLI_TOKEN contains white space, such as a line end" ;;
+access_key=${DLI_ACCESS_KEY_ID:-} secret=${DLI_SECRET_ACCESS_KEY:-}
+security_token=${DLI_SECURITY_TOKEN:-} token=${DLI_TOKEN:-}
+case ${token:+token}${access_key:+key}${secret:+secret}${security_token:+temporary} in
+token | keysecret | keysecrettemporary) ;;
+'') fail "neither DLI_ACCESS_KEY_ID and DLI_SECRET_ACCESS_KEY nor DLI_TOKEN are set" ;;
+token*) fail "both DLI_TOKEN and an access key are set: unset one" ;;
+key*) fail "DLI_SECRET_ACCESS_KEY is not set" ;;
+*) fail "DLI_ACCESS_KEY_ID is not set" ;;
 esac
+case $access_key$secret$security_token$token in
+*[!!-~]*) fail "the access key or token contains white space, such as a line end, or is not ASCII" ;;
+esac
+[ ${#secret} -le 64 ] || fail "DLI_SECRET_ACCESS_KEY is longer than 64 characters"
 
 case "$# ${1:-}" in
 "0 " | "2 -e") ;;
@@ -75,16 +89,69 @@ body=$(sql "$@" | jq -Rs --arg queue "${DLI_QUEUE:-}" --arg database "${DLI_DATA
 response=$(mktemp -d) || exit 1
 trap 'rm -rf "$response"' EXIT
 
-# post sends the SQL and prints the HTTP status and the number of body bytes sent.
-# The token is not on the command line, where other users could read it, and curl
-# ignores .curlrc, which could make it print the token. DLI takes up to two minutes
-# to respond to statements that it does not queue, such as DDL.
+address=${DLI_ENDPOINT#*://}
+address=${address%/}
+host=${address%%/*}
+path=${address#"$host"}/v1.0/$DLI_PROJECT_ID/jobs/submit-job
+
+# hash prints the SHA-256 of standard input in hexadecimal.
+hash() { openssl dgst -sha256 -r | cut -c1-64; }
+
+# hmac_key BYTE prints the secret, filled up with zeros to the block size of SHA-256, with
+# BYTE added to each byte by exclusive or. HMAC is made of two such keys and hashes;
+# openssl can compute it, but only with the secret on its command line, where other users
+# could read it.
+hmac_key() {
+  # shellcheck disable=SC2046 # one word for each byte
+  set -- "$1" $(printf %s "$secret" | od -An -v -tu1)
+  mask=$1 block='' length=0
+  shift
+  while [ $length -lt 64 ]; do
+    byte=$((${1:-0} ^ mask)) length=$((length + 1))
+    [ $# -eq 0 ] || shift
+    block=$block\\$((byte / 64))$((byte / 8 % 8))$((byte % 8))
+  done
+  # shellcheck disable=SC2059 # it consists of escapes
+  printf "$block"
+}
+
+# sign prints the signature of a POST of body at the time date.
+sign() {
+  canonical=$(
+    printf '%s\n' POST "$path/" '' "host:${host%:443}" "x-project-id:$DLI_PROJECT_ID" "x-sdk-date:$date" \
+      ${security_token:+"x-security-token:$security_token"} '' "$signed"
+    printf %s "$body" | hash
+  )
+  message=$(printf '%s\n' SDK-HMAC-SHA256 "$date" && printf %s "$canonical" | hash)
+  { hmac_key 92 && { hmac_key 54 && printf %s "$message"; } | openssl dgst -sha256 -binary; } | hash
+}
+
+# credentials prints the header lines that authenticate the request.
+credentials() {
+  if [ -n "$token" ]; then
+    printf 'X-Auth-Token: %s\n' "$token"
+    return
+  fi
+  printf '%s\n' "X-Project-Id: $DLI_PROJECT_ID" "X-Sdk-Date: $date" ${security_token:+"X-Security-Token: $security_token"} \
+    "Authorization: SDK-HMAC-SHA256 Access=$access_key, SignedHeaders=$signed, Signature=$signature"
+}
+
+signed="host;x-project-id;x-sdk-date${security_token:+;x-security-token}" signature=
+if [ -z "$token" ]; then
+  date=$(date -u +%Y%m%dT%H%M%SZ)
+  signature=$(sign)
+fi
+
+# post sends the SQL and prints the HTTP status and the number of body bytes sent. The
+# credentials are not on the command line either, and curl ignores .curlrc, which could
+# make it print them. DLI takes up to two minutes to respond to statements that it does
+# not queue, such as DDL.
 post() {
   printf '%s' "$body" | curl --disable --silent --show-error --connect-timeout 10 --max-time 150 \
     --header @/dev/fd/3 --header 'Content-Type: application/json' --data-binary @- \
     --dump-header "$response/header" --output "$response/body" --write-out '%{http_code} %{size_upload}' \
-    "${DLI_ENDPOINT%/}/v1.0/$DLI_PROJECT_ID/jobs/submit-job" 3<<END
-X-Auth-Token: $DLI_TOKEN
+    "${DLI_ENDPOINT%%://*}://$host$path" 3<<END
+$(credentials)
 END
 }
 
@@ -103,10 +170,13 @@ if [ "$status" = 200 ] && id=$(jq -er 'select(.is_success | tostring == "true") 
 fi
 
 request=$(tr -d '\r' <"$response/header" | sed -n 's/^[Xx]-[Rr]equest-[Ii]d: *//p' | tail -n 1)
+export token secret security_token signature
 why=$(jq -r --arg request "$request" '
   [.error_code, .error_msg // .message, "request " + (($request | select(. != "")) // .request_id // "unknown")]
   | map(select(. != null) | tostring) | join(", ")
-  | split(env.DLI_TOKEN) | join("[token]") | gsub("[[:cntrl:]]+"; " ") | .[:1000]' "$response/body" 2>/dev/null) || why=
+  | reduce (env.token, env.secret, env.security_token, env.signature | select(. != "")) as $hidden
+      (.; split($hidden) | join("[redacted]"))
+  | gsub("[[:cntrl:]]+"; " ") | .[:1000]' "$response/body" 2>/dev/null) || why=
 why="HTTP $status, ${why:-not a response of DLI; check DLI_ENDPOINT}"
 
 # DLI reports some of its own failures and timeouts with HTTP 400 and these codes.

@@ -128,7 +128,7 @@ END
 }
 
 heading "Preparing"
-for program in curl jq; do
+for program in curl jq openssl; do
   command -v "$program" >/dev/null || fail "$program is not installed"
 done
 echo "etcd, kube-apiserver and kubectl ..."
@@ -167,8 +167,9 @@ fi
 
 heading "Submitting a job, like a pipeline does"
 fact() { sed -n "s|^$1: *||p" "$work/dlisim.log"; }
-DLI_ENDPOINT=$(fact endpoint) DLI_PROJECT_ID=$(fact projectID) DLI_TOKEN=$(fact token)
-export DLI_ENDPOINT DLI_PROJECT_ID DLI_TOKEN
+DLI_ENDPOINT=$(fact endpoint) DLI_PROJECT_ID=$(fact projectID)
+DLI_ACCESS_KEY_ID=$(fact accessKeyID) DLI_SECRET_ACCESS_KEY=$(fact secretAccessKey)
+export DLI_ENDPOINT DLI_PROJECT_ID DLI_ACCESS_KEY_ID DLI_SECRET_ACCESS_KEY
 typed "id=\$(config/examples/submit-to-dli.sh -e 'SELECT * FROM t1')"
 id=$(config/examples/submit-to-dli.sh -e 'SELECT * FROM t1')
 manifest='apiVersion: dli.huaweicloud.com/v1alpha1
