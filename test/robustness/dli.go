@@ -32,35 +32,48 @@ import (
 	"github.com/dli-operator/dli-operator/test/robustness/check"
 )
 
-// frontend is DLI as the operators see it: the simulator, with a log of requests and
-// responses, and injected faults.
+// frontend is DLI as the operators see it: the simulator, with injected faults. It records
+// requests and responses.
 type frontend struct {
-	world   *world
+	history *check.History
 	sim     *dlitest.Server
 	address string
+	// process names the process that runs as a replica now.
+	process func(replica string) string
 
-	mu       sync.Mutex
-	server   *http.Server // nil while down
-	closed   chan struct{}
-	requests []check.Request
-	asked    map[string]time.Time // when a job was last polled
-	lies     map[string]lie       // by the fault's name
+	mu     sync.Mutex
+	server *http.Server // nil while down
+	closed chan struct{}
+	polled map[string]time.Time // when a job was last polled or listed
+	lies   map[string]lie       // by the fault's name
+}
+
+// call is a request to DLI.
+type call struct {
+	replica, connection string
+	// job is "" for a list.
+	job string
 }
 
 // lie is a fault that replaces a correct response.
 type lie struct {
-	// of selects the affected jobs.
-	of func(job string) bool
-	// tell sends the response; honest is the correct one.
-	tell func(f *frontend, w http.ResponseWriter, r *http.Request, job string, honest *httptest.ResponseRecorder)
+	// affects selects the requests.
+	affects func(c call) bool
+	respond responder
 }
 
-func newFrontend(w *world) (*frontend, error) {
+// responder sends a response; honest is the correct one.
+type responder = func(f *frontend, w http.ResponseWriter, r *http.Request, c call, honest *httptest.ResponseRecorder)
+
+func newFrontend(history *check.History, process func(string) string) (*frontend, error) {
 	sim, err := dlitest.NewServer()
 	if err != nil {
 		return nil, err
 	}
-	f := &frontend{world: w, sim: sim, address: "127.0.0.1:0", closed: make(chan struct{}), asked: map[string]time.Time{}, lies: map[string]lie{}}
+	f := &frontend{
+		history: history, sim: sim, address: "127.0.0.1:0", process: process,
+		closed: make(chan struct{}), polled: map[string]time.Time{}, lies: map[string]lie{},
+	}
 	return f, f.up()
 }
 
@@ -112,106 +125,100 @@ func (f *frontend) end(name string) {
 	delete(f.lies, name)
 }
 
-// lastAsked returns when a job was last polled.
-func (f *frontend) lastAsked(job string) time.Time {
+// lastPolled returns when a job was last polled or listed.
+func (f *frontend) lastPolled(job string) time.Time {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return f.asked[job]
+	return f.polled[job]
 }
 
+// ServeHTTP implements http.Handler.
 func (f *frontend) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	request, noted := f.arrive(r)
-	told := f.lieAbout(request.Job)
+	now := time.Now()
+	c := callOf(r)
 	honest := httptest.NewRecorder()
 	// The access key is checked even if the response is a lie.
 	f.sim.ServeHTTP(honest, r)
-	if honest.Code == http.StatusUnauthorized {
-		f.mu.Lock()
-		f.requests[noted].Rejected = true
-		f.mu.Unlock()
-	} else if told != nil {
-		told.tell(f, w, r, request.Job, honest)
+	_, key, _ := strings.Cut(r.Header.Get("Authorization"), "Access=")
+	key, _, _ = strings.Cut(key, ",")
+	request := check.Request{
+		At: now, Process: f.process(c.replica), Connection: c.connection, Key: key,
+		Rejected: honest.Code == http.StatusUnauthorized,
+	}
+	if c.replica != secondOperator {
+		request.Replica = c.replica
+	}
+	f.history.Requested(request)
+	f.mu.Lock()
+	f.polled[c.job] = now
+	f.mu.Unlock()
+	if l, ok := f.lieAbout(c); ok && !request.Rejected {
+		l.respond(f, w, r, c, honest)
 		return
 	}
-	f.answer(w, request.Job, honest.Code, honest.Header(), honest.Body.Bytes())
+	f.answer(w, c, honest.Code, honest.Header(), honest.Body.Bytes())
 }
 
-// arrive records a request and its connection.
-func (f *frontend) arrive(r *http.Request) (check.Request, int) {
-	now := time.Now()
-	request := check.Request{At: now}
-	// /v1.0/{project}/jobs for a list, /v1.0/{project}/jobs/{job}/status for a job
-	parts := strings.Split(r.URL.Path, "/")
-	if len(parts) > 3 {
-		request.Connection = parts[2]
-	}
-	if len(parts) > 4 {
-		request.Job = parts[4]
-	}
-	_, rest, _ := strings.Cut(r.Header.Get("Authorization"), "Access=")
-	request.Key, _, _ = strings.Cut(rest, ",")
-	_, name, _ := strings.Cut(r.UserAgent(), "/")
-	for _, replica := range f.world.replicas {
-		if replica != nil && replica.name == name {
-			request.Process = replica.process()
-		}
-	}
-	f.world.mu.Lock()
-	request.During = f.world.during
-	f.world.mu.Unlock()
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	f.asked[request.Job] = now
-	f.requests = append(f.requests, request)
-	return request, len(f.requests) - 1
+// callOf reads a request: /v1.0/{project}/jobs for a list, and
+// /v1.0/{project}/jobs/{job}/status for a job.
+func callOf(r *http.Request) (c call) {
+	parts := append(strings.Split(r.URL.Path, "/"), "", "", "", "")
+	c.connection, c.job = parts[2], parts[4]
+	_, c.replica, _ = strings.Cut(r.UserAgent(), "/")
+	return c
 }
 
-func (f *frontend) lieAbout(job string) *lie {
+func (f *frontend) lieAbout(c call) (lie, bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	for _, l := range f.lies {
-		if l.of(job) {
-			return &l
+		if l.affects(c) {
+			return l, true
 		}
 	}
-	return nil
+	return lie{}, false
+}
+
+// row is what is recorded of a status, or of a job in a list.
+type row struct {
+	JobID    string `json:"job_id"`
+	Status   string `json:"status"`
+	Duration *int64 `json:"duration"`
+	Code     string `json:"error_code"`
 }
 
 // answer sends a complete response. It is recorded before it is sent, so that no client
 // has it before.
-func (f *frontend) answer(w http.ResponseWriter, job string, code int, header http.Header, body []byte) {
-	var said struct {
-		JobID  string `json:"job_id"`
-		Status string `json:"status"`
-		Code   string `json:"error_code"`
-		Jobs   []struct {
-			JobID string `json:"job_id"`
-		} `json:"jobs"`
+func (f *frontend) answer(w http.ResponseWriter, c call, code int, header http.Header, body []byte) {
+	var response struct {
+		row
+		Jobs []row `json:"jobs"`
 	}
-	if json.Unmarshal(body, &said) == nil {
-		switch {
-		case code == http.StatusOK && job == "":
-			f.mu.Lock()
-			for _, row := range said.Jobs {
-				f.asked[row.JobID] = time.Now()
-			}
-			f.mu.Unlock()
-		case code == http.StatusOK && said.JobID == job:
-			f.world.judge(func(h *check.History) { h.Answered(time.Now(), job, said.Status, false) })
-		case code == http.StatusNotFound && said.Code == "DLI.0023":
-			f.world.judge(func(h *check.History) { h.Answered(time.Now(), job, "", true) })
-		}
+	if json.Unmarshal(body, &response) == nil {
+		f.record(c, code, response.row, response.Jobs)
 	}
 	maps.Copy(w.Header(), header)
 	w.WriteHeader(code)
 	_, _ = w.Write(body)
 }
 
-// log returns all requests so far, by arrival.
-func (f *frontend) log() []check.Request {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	return check.ByTime(f.requests)
+func (f *frontend) record(c call, code int, status row, list []row) {
+	now := time.Now()
+	switch {
+	case code == http.StatusNotFound && status.Code == "DLI.0023":
+		f.history.Answered(now, c.job, check.Answer{NotFound: true})
+	case code == http.StatusOK && c.job != "" && status.JobID == c.job:
+		f.history.Answered(now, c.job, check.Answer{Status: status.Status, Duration: status.Duration})
+	case code == http.StatusOK && c.job == "":
+		f.mu.Lock()
+		for _, r := range list {
+			f.polled[r.JobID] = now
+		}
+		f.mu.Unlock()
+		for _, r := range list {
+			f.history.Answered(now, r.JobID, check.Answer{Status: r.Status, Duration: r.Duration, Row: true})
+		}
+	}
 }
 
 // untilGone waits until the client or the frontend has closed the connection.

@@ -20,12 +20,16 @@ limitations under the License.
 //
 //	make robustness                                          # half an hour
 //	make robustness ROBUSTNESSFLAGS="-duration=4m -seed=7"   # the same faults, in the same order
-//	make robustness ROBUSTNESSFLAGS="-faults=etcd-restored,freeze-leader"
+//	make robustness ROBUSTNESSFLAGS="-faults=etcd-restored,leader-frozen"
 //	make robustness-broken                             # operators that are broken on purpose
 //
 // It first injects each fault alone, then several together, until the time is up. After
-// each it waits until the operator has recovered. The invariants are in the package check;
-// the faults are in the files fault_*.go.
+// each it waits until the operator has recovered. The invariants are in the package check.
+//
+// In reading order: main.go, run.go (rounds), plan.go (which faults when), report.go,
+// broken.go and overlay.go (operators that are broken on purpose), faults_*.go and fault.go,
+// cluster.go (all that runs), operator.go (a process), jobs.go (what is watched), dli.go and
+// responses.go (DLI), watcher.go and feed.go (what the API server shows), wait.go.
 //
 // Everything listens on loopback. Needs KUBEBUILDER_ASSETS and Linux.
 package main
@@ -51,7 +55,7 @@ func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	ctrl.SetLogger(logr.Discard())
-	if err := run(ctx, os.Args[1:], os.Stdout); err != nil && !errors.Is(err, flag.ErrHelp) {
+	if err := runWith(ctx, os.Args[1:], os.Stdout); err != nil && !errors.Is(err, flag.ErrHelp) {
 		fmt.Fprintln(os.Stderr, "robustness:", err)
 		os.Exit(1)
 	}
@@ -66,8 +70,8 @@ type options struct {
 	pairs    bool
 	keepLogs bool
 	broken   bool
-	// overlay is a file for go build -overlay; "" builds the operator as it is.
-	overlay string
+	// operators are the names of the broken operators to run; all if empty.
+	operators []string
 	// untilViolation ends the run at the first violation.
 	untilViolation bool
 }
@@ -77,7 +81,7 @@ func parse(args []string) (o options, err error) {
 	flags.Uint64Var(&o.seed, "seed", 0, "chooses faults, jobs and times; 0 for a new one, which is printed")
 	flags.DurationVar(&o.duration, "duration", 30*time.Minute, "how long to inject faults")
 	flags.IntVar(&o.active, "jobs", 80, "how many jobs are active at a time")
-	names := flags.String("faults", "", "comma-separated faults to inject; empty for all")
+	names := flags.String("faults", "", "comma-separated faults to inject, or with -broken operators to run; empty for all")
 	flags.BoolVar(&o.pairs, "pairs", false, "inject two faults at a time from the start, to cover more in less time")
 	flags.BoolVar(&o.keepLogs, "keep-logs", false, "keep the operators' logs in the temporary directory, even without a violation")
 	flags.BoolVar(&o.broken, "broken", false, "run deliberately broken operators instead, and fail unless each causes a violation")
@@ -93,14 +97,18 @@ func parse(args []string) (o options, err error) {
 	if o.seed == 0 {
 		o.seed = rand.Uint64N(1_000_000) + 1
 	}
-	if *names != "" {
-		o.faults = strings.Split(*names, ",")
+	switch all := strings.Split(*names, ","); {
+	case *names == "":
+	case o.broken:
+		o.operators = all
+	default:
+		o.faults = all
 	}
-	_, err = chosen(o.faults)
+	_, err = chooseFaults(o.faults)
 	return o, err
 }
 
-func run(ctx context.Context, args []string, out io.Writer) error {
+func runWith(ctx context.Context, args []string, out io.Writer) error {
 	o, err := parse(args)
 	if err != nil {
 		return err
@@ -113,19 +121,4 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 		return fmt.Errorf("with -seed=%d: %w", o.seed, err)
 	}
 	return r.print(out)
-}
-
-// runOnce runs one operator, broken or not, and returns the findings.
-func runOnce(ctx context.Context, o options) (r *report, err error) {
-	say("seed %d", o.seed)
-	w, err := newWorld(ctx, o)
-	if err != nil {
-		return nil, err
-	}
-	defer func() { err = errors.Join(err, w.close(r == nil || len(r.violations) > 0)) }()
-	return w.play(ctx)
-}
-
-func say(format string, args ...any) {
-	fmt.Fprintf(os.Stderr, time.Now().Format("15:04:05 ")+format+"\n", args...)
 }

@@ -26,7 +26,7 @@ import (
 	"time"
 )
 
-// The patches of the broken operators must apply to the current operator.
+// The edits of the broken operators must apply to the current operator.
 func TestBrokenOperatorsCompile(t *testing.T) {
 	root, err := filepath.Abs("../..")
 	if err != nil {
@@ -34,25 +34,31 @@ func TestBrokenOperatorsCompile(t *testing.T) {
 	}
 	for _, b := range brokenOperators {
 		t.Run(b.name, func(t *testing.T) {
-			overlay, err := b.overlay(t.Context(), root, t.TempDir())
+			overlay, err := writeOverlay(root, t.TempDir(), append([]edit{panicOnResponse}, b.edits...)...)
 			if err != nil {
 				t.Fatal(err)
 			}
-			build := exec.CommandContext(t.Context(), "go", "build", "-overlay="+overlay, "-o="+os.DevNull, "./controllers")
+			build := exec.CommandContext(t.Context(), "go", "build", "-overlay="+overlay, "-o="+os.DevNull, ".")
 			build.Dir = root
-			if said, err := build.CombinedOutput(); err != nil {
-				t.Errorf("no longer compiles: %v\n%s", err, said)
+			if out, err := build.CombinedOutput(); err != nil {
+				t.Errorf("no longer compiles: %v\n%s", err, out)
 			}
-			if _, err := chosen(b.faults); err != nil {
+			if _, err := chooseFaults(b.faults); err != nil {
 				t.Error(err)
 			}
 		})
 	}
 }
 
+func TestOverlay(t *testing.T) {
+	if _, err := writeOverlay("../..", t.TempDir(), edit{"main.go", "not in this file", ""}); err == nil {
+		t.Error("an edit that does not apply is accepted")
+	}
+}
+
 func TestPlan(t *testing.T) {
-	names := func(o options, rounds int) (all [][]string) {
-		next := o.plan(rand.New(rand.NewPCG(7, 2)), faults())
+	names := func(pairs bool, rounds int) (all [][]string) {
+		next := plan(rand.New(rand.NewPCG(7, 2)), allFaults(), pairs)
 		for range rounds {
 			var round []string
 			for _, f := range next() {
@@ -62,10 +68,10 @@ func TestPlan(t *testing.T) {
 		}
 		return all
 	}
-	n := len(faults()) - 1 // the last one is injected after all others
+	n := len(allFaults()) - 1 // the last one is injected after all others
 	t.Run("each fault alone, then several together", func(t *testing.T) {
 		seen := map[string]int{}
-		for i, round := range names(options{}, n+20) {
+		for i, round := range names(false, n+20) {
 			if i < n {
 				seen[round[0]]++
 			}
@@ -78,13 +84,13 @@ func TestPlan(t *testing.T) {
 		}
 	})
 	t.Run("the same seed gives the same plan", func(t *testing.T) {
-		if a, b := names(options{}, 50), names(options{}, 50); !slices.EqualFunc(a, b, slices.Equal) {
+		if a, b := names(false, 50), names(false, 50); !slices.EqualFunc(a, b, slices.Equal) {
 			t.Errorf("got %v and %v", a, b)
 		}
 	})
 	t.Run("in pairs from the start", func(t *testing.T) {
 		seen := map[string]int{}
-		for _, round := range names(options{pairs: true}, n/2+2) {
+		for _, round := range names(true, n/2+2) {
 			for _, name := range round {
 				seen[name]++
 			}
@@ -94,7 +100,7 @@ func TestPlan(t *testing.T) {
 		}
 	})
 	t.Run("no two of a group together", func(t *testing.T) {
-		next := options{pairs: true}.plan(rand.New(rand.NewPCG(7, 2)), faults())
+		next := plan(rand.New(rand.NewPCG(7, 2)), allFaults(), true)
 		for range 100 {
 			groups := map[string]bool{}
 			for _, f := range next() {

@@ -30,87 +30,86 @@ import (
 
 // report is the result of a run.
 type report struct {
-	options
+	seed       uint64
 	rounds     []round
-	history    *check.History
+	checked    map[string]map[check.Invariant]int
 	violations []check.Violation
-	requests   int
 	took       time.Duration
 	// troubles are errors that prevented the injection of a fault.
 	troubles   []error
 	idle, left holding
 }
 
-// line is a row in the table.
-type line struct {
-	alone, mixed, checked, violations int
-	recovered                         []time.Duration
+// round is a set of simultaneous faults and how long it took to recover after their end.
+type round struct {
+	faults    []fault
+	recovered time.Duration
+}
+
+const and = " + "
+
+func (r round) name() string {
+	names := make([]string, len(r.faults))
+	for i, f := range r.faults {
+		names[i] = f.name
+	}
+	return strings.Join(names, and)
 }
 
 // print writes the tables, and returns an error if something was violated.
 func (r *report) print(out io.Writer) error {
-	fmt.Fprintf(out, "\nSeed %d, %v, %d requests to DLI.\n\n", r.seed, r.took.Round(time.Second), r.requests)
-	fmt.Fprintf(out, "| fault | alone | with others | checks | violations | recovered p50 | max |\n|---|---|---|---|---|---|---|\n")
-	lines := r.lines()
-	for _, name := range slices.Sorted(maps.Keys(lines)) {
-		l := lines[name]
-		fmt.Fprintf(out, "| %s | %d | %d | %d | %d | %s | %s |\n", name, l.alone, l.mixed, l.checked, l.violations, quantile(l.recovered, 0.5), quantile(l.recovered, 1))
+	fmt.Fprintf(out, "\nSeed %d, %v.\n\n", r.seed, r.took.Round(time.Second))
+	fmt.Fprintf(out, "| fault | alone | with others | violations | recovered p50 | max |\n|---|---|---|---|---|---|\n")
+	byFault := map[string][]round{}
+	for _, round := range r.rounds {
+		for _, f := range round.faults {
+			byFault[f.name] = append(byFault[f.name], round)
+		}
 	}
-	fmt.Fprintf(out, "\n| invariant | checks | violations |\n|---|---|---|\n")
-	total := r.history.Total()
-	for _, invariant := range slices.Sorted(maps.Keys(total)) {
-		n := 0
-		for _, v := range r.violations {
-			if v.Invariant == invariant {
-				n++
+	for _, name := range slices.Sorted(maps.Keys(byFault)) {
+		alone, violated := 0, 0
+		var recovered []time.Duration
+		for _, round := range byFault[name] {
+			recovered = append(recovered, round.recovered)
+			if len(round.faults) == 1 {
+				alone++
 			}
 		}
-		fmt.Fprintf(out, "| %s | %d | %d |\n", invariant, total[invariant], n)
+		for _, v := range r.violations {
+			if slices.Contains(strings.Split(v.During, and), name) {
+				violated++
+			}
+		}
+		fmt.Fprintf(out, "| %s | %d | %d | %d | %s | %s |\n", name, alone, len(recovered)-alone, violated, quantile(recovered, 0.5), quantile(recovered, 1))
 	}
+	r.printInvariants(out)
 	if r.left.heap > 0 {
-		fmt.Fprintf(out, "\nThe leader held %.1f MiB and %v goroutines before the first job, %.1f MiB and %v after the last.\n",
-			r.idle.heap/(1<<20), r.idle.goroutines, r.left.heap/(1<<20), r.left.goroutines)
+		fmt.Fprintf(out, "\nThe leader held %s before the first job, %s after the last.\n", r.idle, r.left)
 	}
-	if len(r.violations) == 0 {
-		return errors.Join(r.troubles...)
-	}
-	fmt.Fprintln(out)
 	for _, v := range r.violations[:min(len(r.violations), 50)] {
 		fmt.Fprintln(out, v)
 	}
-	return errors.Join(append(r.troubles, fmt.Errorf("%d violations; repeat with -seed=%d", len(r.violations), r.seed))...)
+	errs := slices.Clone(r.troubles)
+	if len(r.violations) > 0 {
+		errs = append(errs, fmt.Errorf("%d violations; repeat with -seed=%d", len(r.violations), r.seed))
+	}
+	return errors.Join(errs...)
 }
 
-func (r *report) lines() map[string]line {
-	lines := map[string]line{}
-	counted := map[string]bool{}
-	for _, round := range r.rounds {
-		for _, f := range round.faults {
-			l := lines[f.name]
-			if len(round.faults) == 1 {
-				l.alone++
-			} else {
-				l.mixed++
-			}
-			l.recovered = append(l.recovered, round.recovered)
-			if key := f.name + "\n" + round.name(); !counted[key] {
-				counted[key] = true
-				for _, n := range r.history.Checked(round.name()) {
-					l.checked += n
-				}
-			}
-			lines[f.name] = l
+func (r *report) printInvariants(out io.Writer) {
+	fmt.Fprintf(out, "\n| invariant | checks | violations |\n|---|---|---|\n")
+	total, violated := map[check.Invariant]int{}, map[check.Invariant]int{}
+	for _, byInvariant := range r.checked {
+		for invariant, n := range byInvariant {
+			total[invariant] += n
 		}
 	}
-	for name, l := range lines {
-		for _, v := range r.violations {
-			if slices.Contains(strings.Split(v.During, " + "), name) {
-				l.violations++
-			}
-		}
-		lines[name] = l
+	for _, v := range r.violations {
+		violated[v.Invariant]++
 	}
-	return lines
+	for _, invariant := range slices.Sorted(maps.Keys(total)) {
+		fmt.Fprintf(out, "| %s | %d | %d |\n", invariant, total[invariant], violated[invariant])
+	}
 }
 
 // quantile returns a quantile of the times.

@@ -28,6 +28,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"syscall"
 	"time"
 
 	"k8s.io/apimachinery/pkg/runtime"
@@ -167,6 +168,42 @@ func (c *ControlPlane) StartAPIServer() error {
 		return fmt.Errorf("starting the API server again: %w", err)
 	}
 	return c.ready()
+}
+
+// FreezeAPIServer stops the process of the kube-apiserver as it is: connections stay open,
+// and nothing is answered until ThawAPIServer.
+func (c *ControlPlane) FreezeAPIServer() error { return signalChild("kube-apiserver", syscall.SIGSTOP) }
+
+// ThawAPIServer lets the kube-apiserver go on.
+func (c *ControlPlane) ThawAPIServer() error { return signalChild("kube-apiserver", syscall.SIGCONT) }
+
+// signalChild sends a signal to the children of this process that run a program; envtest
+// does not tell their IDs. It needs Linux.
+func signalChild(program string, s syscall.Signal) error {
+	stats, err := filepath.Glob("/proc/[0-9]*/stat")
+	if err != nil {
+		return err
+	}
+	found := false
+	for _, path := range stats {
+		var pid, parent int
+		var name, state string
+		text, err := os.ReadFile(path)
+		if err != nil {
+			continue // it has ended
+		}
+		if _, err := fmt.Sscan(string(text), &pid, &name, &state, &parent); err != nil || parent != os.Getpid() || name != "("+program+")" {
+			continue
+		}
+		found = true
+		if err := syscall.Kill(pid, s); err != nil {
+			return err
+		}
+	}
+	if !found {
+		return fmt.Errorf("no %s was started", program)
+	}
+	return nil
 }
 
 // released waits until an address has no listener.

@@ -17,9 +17,11 @@ limitations under the License.
 package testenv
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"maps"
 	"net"
@@ -46,6 +48,9 @@ type Proxy struct {
 	server  *http.Server // nil while stopped
 	delays  []delay
 	refused []refusal
+	// lossy are the resources of whose writes every second response is lost.
+	lossy []string
+	lost  int
 	// watches is the status with which new watches are rejected; 0 for none.
 	watches int
 	writes  map[Write]int
@@ -67,6 +72,8 @@ func (w Write) Conflict() bool { return w.Status == http.StatusConflict }
 type delay struct {
 	time      time.Duration
 	resources []string
+	// held is set if the write arrives even if the client no longer waits for it.
+	held bool
 }
 
 type refusal struct {
@@ -121,12 +128,29 @@ func (p *Proxy) Config() *rest.Config { return &rest.Config{Host: "http://" + p.
 
 // Delay delays writes of the resources, or of all if there are none. It replaces an
 // earlier delay of the same resources; 0 ends it.
-func (p *Proxy) Delay(d time.Duration, resources ...string) {
+func (p *Proxy) Delay(d time.Duration, resources ...string) { p.setDelay(delay{d, resources, false}) }
+
+// Hold is Delay for writes that are on their way in the network: they arrive even if the
+// client has given up or ended.
+func (p *Proxy) Hold(d time.Duration, resources ...string) { p.setDelay(delay{d, resources, true}) }
+
+func (p *Proxy) setDelay(next delay) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.delays = slices.DeleteFunc(p.delays, func(d delay) bool { return slices.Equal(d.resources, resources) })
-	if d > 0 {
-		p.delays = append(p.delays, delay{d, resources})
+	p.delays = slices.DeleteFunc(p.delays, func(d delay) bool { return slices.Equal(d.resources, next.resources) })
+	if next.time > 0 {
+		p.delays = append(p.delays, next)
+	}
+}
+
+// LoseResponses loses every second response to writes of the resources: the API server has
+// done what was asked, and the client sees a broken connection.
+func (p *Proxy) LoseResponses(on bool, resources ...string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.lossy = nil
+	if on {
+		p.lossy = resources
 	}
 }
 
@@ -218,20 +242,44 @@ func (p *Proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	// counted.
 	answer := &recorder{ResponseWriter: w, answered: func(status int) { write.Status = status; count() }}
 	defer count()
-	wait, status := p.treatment(write.Resource)
-	if wait > 0 {
+	treatment := p.treatment(write.Resource)
+	if treatment.held {
+		body, err := io.ReadAll(r.Body)
+		if err != nil {
+			panic(http.ErrAbortHandler)
+		}
+		r = r.WithContext(context.WithoutCancel(r.Context()))
+		r.Body = io.NopCloser(bytes.NewReader(body))
+	}
+	if treatment.wait > 0 {
 		select {
-		case <-time.After(wait):
+		case <-time.After(treatment.wait):
 		case <-r.Context().Done():
 			panic(http.ErrAbortHandler)
 		}
 	}
-	if status > 0 {
-		http.Error(answer, "rejected by the proxy", status)
+	if treatment.status > 0 {
+		http.Error(answer, "rejected by the proxy", treatment.status)
 		return
+	}
+	if treatment.lost {
+		p.handler.ServeHTTP(discard{http.Header{}}, r)
+		panic(http.ErrAbortHandler)
 	}
 	p.handler.ServeHTTP(answer, r)
 }
+
+// discard loses a response.
+type discard struct{ header http.Header }
+
+// Header implements http.ResponseWriter.
+func (d discard) Header() http.Header { return d.header }
+
+// WriteHeader implements http.ResponseWriter.
+func (d discard) WriteHeader(int) {}
+
+// Write implements http.ResponseWriter.
+func (d discard) Write(p []byte) (int, error) { return len(p), nil }
 
 func (p *Proxy) read(w http.ResponseWriter, r *http.Request) {
 	p.mu.Lock()
@@ -244,22 +292,32 @@ func (p *Proxy) read(w http.ResponseWriter, r *http.Request) {
 	p.handler.ServeHTTP(w, r)
 }
 
-// treatment returns the delay for a write, and the status with which it is rejected; 0
-// if it is not.
-func (p *Proxy) treatment(resource string) (wait time.Duration, status int) {
+// treatment is what happens to a write.
+type treatment struct {
+	wait       time.Duration
+	held, lost bool
+	// status is the one with which it is rejected; 0 if it is not.
+	status int
+}
+
+func (p *Proxy) treatment(resource string) (t treatment) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for _, d := range p.delays {
 		if len(d.resources) == 0 || slices.Contains(d.resources, resource) {
-			wait = max(wait, d.time)
+			t.wait, t.held = max(t.wait, d.time), t.held || d.held
 		}
 	}
 	for _, r := range p.refused {
 		if len(r.resources) == 0 || slices.Contains(r.resources, resource) {
-			status = r.status
+			t.status = r.status
 		}
 	}
-	return wait, status
+	if slices.Contains(p.lossy, resource) {
+		p.lost++
+		t.lost = p.lost%2 == 0
+	}
+	return t
 }
 
 // recorder reports the status of a response before it is sent.

@@ -17,121 +17,124 @@ limitations under the License.
 package check
 
 import (
-	"fmt"
+	"slices"
 	"testing"
 	"time"
 )
 
-// asks returns n requests of a process for a job, one every step seconds.
-func asks(process, job string, from, step float64, n int) (requests []Request) {
+// sends returns n requests of a process, one every step seconds.
+func sends(process string, from, step float64, n int) (requests []Request) {
 	for i := range n {
-		requests = append(requests, Request{At: at(from + float64(i)*step), Job: job, Process: process, Connection: "c", Key: "AK"})
+		requests = append(requests, Request{At: at(from + float64(i)*step), Process: process, Connection: "c", Key: "AK"})
 	}
 	return requests
 }
 
 func together(all ...[]Request) []Request {
-	var joined []Request
-	for _, some := range all {
-		joined = append(joined, some...)
-	}
-	return ByTime(joined)
+	joined := slices.Concat(all...)
+	slices.SortStableFunc(joined, func(a, b Request) int { return a.At.Compare(b.At) })
+	return joined
 }
 
-func TestOverlaps(t *testing.T) {
-	tests := map[string]struct {
+// recorded records requests in a new history.
+func recorded(budget Budget, before func(*History), requests []Request) *History {
+	h := New(budget, nil)
+	before(h)
+	for _, r := range requests {
+		h.Requested(r)
+	}
+	return h
+}
+
+func TestRate(t *testing.T) {
+	for name, test := range map[string]struct {
 		requests []Request
 		want     Invariant
 	}{
-		"one polls after the other":                {together(asks("a1", "job", 0, 1, 30), asks("b1", "job", 30, 1, 30)), ""},
-		"both poll for less than a lease":          {together(asks("a1", "job", 0, 1, 30), asks("b1", "job", 20, 1, 30)), ""},
-		"both poll for longer":                     {together(asks("a1", "job", 0, 1, 60), asks("b1", "job", 20, 1, 60)), Overlap},
-		"one resumes briefly":                      {together(asks("a1", "job", 0, 1, 10), asks("b1", "job", 10, 1, 90), asks("a1", "job", 60, 1, 3)), ""},
-		"one resumes for long":                     {together(asks("a1", "job", 0, 1, 10), asks("b1", "job", 10, 1, 90), asks("a1", "job", 60, 1, 30)), Overlap},
-		"one resumes with one poll of a newer job": {together(asks("b1", "job", 10, 1, 90), asks("a1", "job", 60, 1, 1)), ""},
-		"one leads again as a new process":         {together(asks("a1", "job", 0, 1, 10), asks("b1", "job", 10, 1, 50), asks("a2", "job", 60, 1, 50)), ""},
-		"each polls another job":                   {together(asks("a1", "job", 0, 1, 60), asks("b1", "other", 0, 1, 60)), ""},
-	}
-	for name, test := range tests {
+		"at the rate":                {sends("a", 0, 0.2, 100), ""},
+		"a burst, and the rate":      {together(sends("a", 0, 0, 5), sends("a", 0.2, 0.2, 100)), ""},
+		"a burst and some in flight": {sends("a", 0, 0, 7), ""},
+		"faster for a long time":     {sends("a", 0, 0.1, 100), Rate},
+		"two bursts":                 {sends("a", 0, 0, 10), Rate},
+		"a burst of each process":    {together(sends("a", 0, 0, 5), sends("b", 0, 0, 5)), ""},
+	} {
 		t.Run(name, func(t *testing.T) {
-			_, found := Overlaps(test.requests, 15*time.Second)
-			expect(t, found, test.want)
+			budget := Budget{Rates: map[string]Rating{"c": {PerSecond: 5, Burst: 5}}, Slack: 2}
+			expect(t, recorded(budget, func(*History) {}, test.requests).Violations(), test.want)
 		})
 	}
-}
-
-func TestRates(t *testing.T) {
-	limits := map[string]Limit{"c": {PerSecond: 5, Burst: 5}}
-	tests := map[string]struct {
-		requests []Request
-		grants   []Grant
-		want     Invariant
-	}{
-		"at the rate":                    {asks("a1", "job", 0, 0.2, 100), nil, ""},
-		"a burst, and the rate":          {together(asks("a1", "job", 0, 0, 5), asks("a1", "job", 0.2, 0.2, 100)), nil, ""},
-		"a burst and some in flight":     {asks("a1", "job", 0, 0, 7), nil, ""},
-		"faster for a long time":         {asks("a1", "job", 0, 0.1, 100), nil, Rate},
-		"two bursts":                     {asks("a1", "job", 0, 0, 10), nil, Rate},
-		"two bursts of a new connection": {asks("a1", "job", 1, 0, 10), []Grant{{"c", at(0)}}, ""},
-		"a burst of each process":        {together(asks("a1", "job", 0, 0, 5), asks("b1", "job", 0, 0, 5)), nil, ""},
-	}
-	for name, test := range tests {
-		t.Run(name, func(t *testing.T) {
-			_, found := Rates(test.requests, limits, test.grants, 2)
-			expect(t, found, test.want)
-		})
-	}
-}
-
-func TestOutages(t *testing.T) {
-	outage := []Outage{{From: at(10), To: at(60), Grace: 5 * time.Second}}
-	// looks returns requests for jobs that were not polled before.
-	looks := func(from, step float64, n int) (requests []Request) {
-		for i := range n {
-			requests = append(requests, asks("a1", fmt.Sprintf("new-%d", i), from+float64(i)*step, 0, 1)...)
+	t.Run("two bursts of a connection that was created again", func(t *testing.T) {
+		h := recorded(Budget{Rates: map[string]Rating{"c": {PerSecond: 5, Burst: 5}}, Slack: 2}, func(*History) {}, sends("a", 0, 0, 5))
+		h.Recreated("c")
+		for _, r := range sends("a", 0, 0, 5) {
+			h.Requested(r)
 		}
-		return requests
-	}
-	tests := map[string]struct {
+		expect(t, h.Violations(), "")
+	})
+}
+
+func TestBreaker(t *testing.T) {
+	for name, test := range map[string]struct {
 		requests []Request
 		want     Invariant
 	}{
-		"no more polls":               {asks("a1", "job", 0, 1, 14), ""},
-		"probes at growing intervals": {together(asks("a1", "job", 0, 1, 14), asks("a1", "job", 16, 8, 5)), ""},
-		"polls that continue":         {asks("a1", "job", 0, 1, 60), Breaker},
-		"one poll of each new job":    {together(asks("a1", "job", 0, 1, 14), looks(15, 0.5, 40)), ""},
-		"before and after the outage": {together(asks("a1", "job", 0, 1, 10), asks("a1", "job", 61, 1, 100)), ""},
-	}
-	for name, test := range tests {
+		"no more polls":               {sends("a", 10, 1, 5), ""},
+		"probes":                      {together(sends("a", 10, 1, 5), sends("a", 16, 8, 5)), ""},
+		"polls that continue":         {sends("a", 10, 1, 60), Breaker},
+		"many polls before the fault": {sends("a", 0, 0.1, 100), ""},
+	} {
 		t.Run(name, func(t *testing.T) {
-			_, found := Outages(test.requests, outage)
-			expect(t, found, test.want)
+			h := recorded(Budget{}, func(h *History) { h.Dead(at(10), 5*time.Second) }, test.requests)
+			expect(t, h.Violations(), test.want)
 		})
 	}
 }
 
-func TestRejections(t *testing.T) {
-	rejected := func(requests []Request) []Request {
+func TestLockout(t *testing.T) {
+	for name, test := range map[string]struct {
+		requests []Request
+		accepted bool
+		want     Invariant
+	}{
+		"five in a window":      {sends("a", 0, 30, 5), false, ""},
+		"six in a window":       {sends("a", 0, 30, 6), false, Lockout},
+		"six in two windows":    {sends("a", 0, 70, 6), false, ""},
+		"many at the same time": {sends("a", 0, 0.01, 20), false, ""},
+		"of two processes":      {together(sends("a", 0, 30, 3), sends("b", 100, 30, 3)), false, Lockout},
+		"that are accepted":     {sends("a", 0, 1, 60), true, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			for i := range test.requests {
+				test.requests[i].Rejected = !test.accepted
+			}
+			expect(t, recorded(Budget{}, func(*History) {}, test.requests).Violations(), test.want)
+		})
+	}
+}
+
+func TestLease(t *testing.T) {
+	elected := func(requests []Request) []Request {
 		for i := range requests {
-			requests[i].Rejected = true
+			requests[i].Replica = requests[i].Process
 		}
 		return requests
 	}
-	tests := map[string]struct {
+	for name, test := range map[string]struct {
+		leased   func(h *History)
 		requests []Request
 		want     Invariant
 	}{
-		"five in a window":           {rejected(asks("a1", "job", 0, 30, 5)), ""},
-		"six in a window":            {rejected(asks("a1", "job", 0, 30, 6)), Lockout},
-		"six in two windows":         {rejected(asks("a1", "job", 0, 70, 6)), ""},
-		"many at the same time":      {rejected(asks("a1", "job", 0, 0.01, 20)), ""},
-		"of two processes":           {together(rejected(asks("a1", "job", 0, 30, 3)), rejected(asks("b1", "job", 100, 30, 3))), Lockout},
-		"requests that are accepted": {asks("a1", "job", 0, 1, 60), ""},
-	}
-	for name, test := range tests {
+		"that is renewed":         {func(h *History) { h.Leased("a", at(0)); h.Leased("a", at(10)) }, sends("a", 0, 1, 25), ""},
+		"that expires":            {func(h *History) { h.Leased("a", at(0)) }, sends("a", 0, 1, 60), Lease},
+		"of another":              {func(h *History) { h.Leased("b", at(0)) }, sends("a", 0, 1, 60), Lease},
+		"that another takes":      {func(h *History) { h.Leased("a", at(0)); h.Leased("b", at(10)) }, sends("a", 0, 1, 60), Lease},
+		"that is released":        {func(h *History) { h.Leased("a", at(0)); h.Leased("", at(5)) }, sends("a", 0, 1, 60), Lease},
+		"after a restore of etcd": {func(h *History) { h.Leased("a", at(-20)); h.Restored(at(0)); h.Leased("b", at(0)) }, sends("a", 0, 1, 10), ""},
+	} {
 		t.Run(name, func(t *testing.T) {
-			_, found := Rejections(test.requests, 5*time.Minute, 5, time.Second)
-			expect(t, found, test.want)
+			h := recorded(Budget{Lease: 15 * time.Second}, test.leased, elected(test.requests))
+			h.Requested(Request{At: at(120), Process: "b", Replica: "b"})
+			expect(t, h.Violations(), test.want)
 		})
 	}
 }

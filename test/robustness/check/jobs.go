@@ -30,14 +30,90 @@ import (
 	"github.com/dli-operator/dli-operator/api/v1alpha1"
 )
 
-// tolerance allows for times in whole seconds in the API.
+// tolerance allows for times in whole seconds in the API, and for responses that arrive
+// at almost the same time.
 const tolerance = 2 * time.Second
 
+// Answer is a complete response from DLI about a job.
+type Answer struct {
+	// Status and Duration are DLI's, without an error.
+	Status   string
+	Duration *int64
+	// NotFound is set if there is no such job.
+	NotFound bool
+	// Row is set for a row of a list, which gives no outcome.
+	Row bool
+}
+
+// response is an answer and when it was sent.
+type response struct {
+	Answer
+
+	at time.Time
+}
+
+func (r response) outcome() v1alpha1.Outcome {
+	if r.Row {
+		return ""
+	}
+	return map[string]v1alpha1.Outcome{
+		"FINISHED": v1alpha1.OutcomeSucceeded, "FAILED": v1alpha1.OutcomeFailed, "CANCELLED": v1alpha1.OutcomeCancelled,
+	}[r.Status]
+}
+
+// Answered records an answer. It must be called before the operator can have it.
+func (h *History) Answered(at time.Time, job string, answer Answer) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.responses[job] = append(h.responses[job], response{answer, at})
+}
+
+// object is what was observed of one DLIJob.
+type object struct {
+	// last is the latest version written by the operator; nil if there is none that a new
+	// version must be consistent with.
+	last *v1alpha1.DLIJob
+	// answered is when DLI sent what last shows.
+	answered time.Time
+	// forged are the statuses that something else wrote.
+	forged      []v1alpha1.DLIJobStatus
+	versions    int
+	faultsAtAge int
+	over        bool
+	// lost is when Synced became False while two operators saw it, in the last minute.
+	lost []time.Time
+}
+
+// ByOtherHand records that something else is about to write a status: versions of the
+// object with it are not the operator's, and later ones need not be consistent with
+// earlier ones.
+func (h *History) ByOtherHand(uid types.UID, status v1alpha1.DLIJobStatus) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	o := h.object(uid)
+	o.forged = append(o.forged, *status.DeepCopy())
+}
+
+func (h *History) object(uid types.UID) *object {
+	o := h.objects[uid]
+	if o == nil {
+		o = &object{faultsAtAge: h.faults}
+		h.objects[uid] = o
+	}
+	return o
+}
+
 // Gone records that an object was deleted.
-func (h *History) Gone(uid types.UID) { delete(h.objects, uid) }
+func (h *History) Gone(uid types.UID) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	delete(h.objects, uid)
+}
 
 // Saw checks a version of a DLIJob that was observed at a time, with its kstatus.
 func (h *History) Saw(at time.Time, job *v1alpha1.DLIJob, kstatus string) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
 	o := h.object(job.UID)
 	if o.last != nil && o.last.ResourceVersion == job.ResourceVersion {
 		return // listed again
@@ -48,11 +124,62 @@ func (h *History) Saw(at time.Time, job *v1alpha1.DLIJob, kstatus string) {
 	}
 	h.given(at, job)
 	h.gate(at, job, kstatus)
+	h.cause(at, job)
 	if o.last != nil {
 		h.kept(at, o.last, job)
+		h.forward(at, o, job)
 		h.written(at, o, job)
+		h.fights(at, o, job)
 	}
-	o.last = job
+	o.last, o.answered = job, h.answered(at, job)
+}
+
+// answered returns when DLI sent what an object shows of a running job, for the last time
+// before at; zero if it did not.
+func (h *History) answered(at time.Time, job *v1alpha1.DLIJob) time.Time {
+	for _, r := range slices.Backward(h.responses[job.Spec.JobID]) {
+		if !r.at.After(at) && r.Status == job.Status.JobStatus && equality.Semantic.DeepEqual(r.Duration, job.Status.DurationMilliseconds) {
+			return r.at
+		}
+	}
+	return time.Time{}
+}
+
+// forward checks that a running job shows nothing older than before.
+func (h *History) forward(at time.Time, o *object, job *v1alpha1.DLIJob) {
+	if o.answered.IsZero() || job.Status.Outcome != "" || o.last.Status.Outcome != "" {
+		return
+	}
+	sent := h.answered(at, job)
+	h.hold(!sent.Before(o.answered.Add(-tolerance)), at, Forward, job.Name, "shows %s after %s, from %s before",
+		runningFigures(job), runningFigures(o.last), o.answered.Sub(sent).Round(time.Millisecond))
+}
+
+// runningFigures returns what readers see of a running job.
+func runningFigures(job *v1alpha1.DLIJob) string {
+	return fmt.Sprintf("%q, %q", job.Status.JobStatus, job.Status.Duration)
+}
+
+// cause checks that a job does not give a reason that is not its own.
+func (h *History) cause(at time.Time, job *v1alpha1.DLIJob) {
+	if h.foreign == "" {
+		return
+	}
+	c := meta.FindStatusCondition(job.Status.Conditions, v1alpha1.SyncedCondition)
+	h.hold(c == nil || c.Reason != h.foreign, at, Cause, job.Name, "shows %s, but only lists fail so", h.foreign)
+}
+
+// fights checks that Synced does not keep changing while two operators see a job.
+func (h *History) fights(at time.Time, o *object, job *v1alpha1.DLIJob) {
+	if !h.shared || isSynced(job) || !isSynced(o.last) {
+		return
+	}
+	o.lost = append(slices.DeleteFunc(o.lost, func(t time.Time) bool { return at.Sub(t) > time.Minute }), at)
+	h.hold(len(o.lost) <= 2, at, Fights, job.Name, "Synced became False %d times in a minute", len(o.lost))
+}
+
+func isSynced(job *v1alpha1.DLIJob) bool {
+	return meta.IsStatusConditionTrue(job.Status.Conditions, v1alpha1.SyncedCondition)
 }
 
 // given checks that DLI has reported the outcome of an object.
@@ -67,31 +194,26 @@ func (h *History) given(at time.Time, job *v1alpha1.DLIJob) {
 			"shows NotFound after %d such responses in a row over %v", n, over.Round(time.Millisecond))
 		return
 	}
-	for _, t := range h.told[job.Spec.JobID] {
-		if t.outcome == outcome && !t.at.After(at) {
-			h.hold(true, at, Given, job.Name, "")
-			return
-		}
-	}
-	h.hold(false, at, Given, job.Name, "shows %s, which DLI did not report", outcome)
+	reported := slices.ContainsFunc(h.responses[job.Spec.JobID], func(r response) bool { return r.outcome() == outcome && !r.at.After(at) })
+	h.hold(reported, at, Given, job.Name, "shows %s, which DLI did not report", outcome)
 }
 
 // longestAbsence returns the longest run of consecutive responses, up to a time, that
 // there is no such job.
 func (h *History) longestAbsence(job string, at time.Time) (longest int, over time.Duration) {
 	n, since := 0, time.Time{}
-	for _, t := range h.told[job] {
+	for _, r := range h.responses[job] {
 		switch {
-		case t.at.After(at):
+		case r.at.After(at):
 			return longest, over
-		case !t.notFound:
+		case !r.NotFound:
 			n = 0
 			continue
 		case n == 0:
-			since = t.at
+			since = r.at
 		}
 		n++
-		longest, over = max(longest, n), max(over, t.at.Sub(since))
+		longest, over = max(longest, n), max(over, r.at.Sub(since))
 	}
 	return longest, over
 }
@@ -151,10 +273,20 @@ func figures(job *v1alpha1.DLIJob) map[string]string {
 func (h *History) gate(at time.Time, job *v1alpha1.DLIJob, kstatus string) {
 	succeeded := job.Status.Outcome == v1alpha1.OutcomeSucceeded
 	h.hold((kstatus == "Current") == succeeded, at, Gate, job.Name, "kstatus is %s, the outcome %q", kstatus, job.Status.Outcome)
-	h.hold((job.Status.Phase == v1alpha1.PhaseSucceeded) == succeeded, at, Gate, job.Name, "the phase is %s, the outcome %q", job.Status.Phase, job.Status.Outcome)
+	h.hold(phaseAgrees(job), at, Gate, job.Name, "the phase is %s, the outcome %q", job.Status.Phase, job.Status.Outcome)
 	for _, name := range []string{v1alpha1.ReadyCondition, v1alpha1.SucceededCondition} {
 		open := meta.IsStatusConditionTrue(job.Status.Conditions, name)
 		h.hold(open == succeeded, at, Gate, job.Name, "%s=%v, the outcome %q", name, open, job.Status.Outcome)
+	}
+}
+
+// phaseAgrees reports whether the phase is the outcome, and none without one.
+func phaseAgrees(job *v1alpha1.DLIJob) bool {
+	switch v1alpha1.Outcome(job.Status.Phase) {
+	case v1alpha1.OutcomeSucceeded, v1alpha1.OutcomeFailed, v1alpha1.OutcomeCancelled, v1alpha1.OutcomeNotFound:
+		return string(job.Status.Phase) == string(job.Status.Outcome)
+	default:
+		return job.Status.Outcome == ""
 	}
 }
 
@@ -168,9 +300,12 @@ func (h *History) written(at time.Time, o *object, job *v1alpha1.DLIJob) {
 	allowed := h.budget.Versions + h.budget.PerFault*(1+h.faults-o.faultsAtAge)
 	h.hold(o.versions <= allowed || o.over, at, Writes, job.Name, "was written %d times, the budget is %d", o.versions, allowed)
 	o.over = o.over || o.versions > allowed
-	h.hold(!equality.Semantic.DeepEqual(was.Status, job.Status), at, Writes, job.Name, "was written without a change")
+	h.hold(!sameBesidePollTime(was, job), at, Writes, job.Name, "was written without news")
 	if job.Status.Outcome != "" || !onlyMoved(&was.Status, &job.Status) || was.Status.LastPollTime == nil || job.Status.LastPollTime == nil {
 		return
+	}
+	if h.callers.newest.After(was.Status.LastPollTime.Time) {
+		return // a new process does not know when the former one wrote
 	}
 	apart := job.Status.LastPollTime.Sub(was.Status.LastPollTime.Time)
 	h.hold(apart >= h.budget.Refresh-tolerance, at, Writes, job.Name, "figures were refreshed %v after the last time", apart)
@@ -179,6 +314,12 @@ func (h *History) written(at time.Time, o *object, job *v1alpha1.DLIJob) {
 func sameBesideStatus(a, b *v1alpha1.DLIJob) bool {
 	return equality.Semantic.DeepEqual(a.Spec, b.Spec) && equality.Semantic.DeepEqual(a.Annotations, b.Annotations) &&
 		equality.Semantic.DeepEqual(a.Labels, b.Labels) && a.DeletionTimestamp.Equal(b.DeletionTimestamp)
+}
+
+func sameBesidePollTime(a, b *v1alpha1.DLIJob) bool {
+	before := a.Status.DeepCopy()
+	before.LastPollTime = b.Status.LastPollTime
+	return equality.Semantic.DeepEqual(*before, b.Status)
 }
 
 // onlyMoved reports whether only figures that change while a job runs differ.

@@ -29,40 +29,41 @@ import (
 	"time"
 )
 
-// everybody selects all jobs.
-func everybody(string) bool { return true }
+// everybody selects all requests.
+func everybody(call) bool { return true }
+
+// lists selects the requests for lists.
+func lists(c call) bool { return c.job == "" }
 
 // some selects k of n jobs, the same ones for the whole injection.
-func some(random *rand.Rand, k, n uint32) func(job string) bool {
+func some(random *rand.Rand, k, n uint32) func(call) bool {
 	salt := random.Uint32()
-	return func(job string) bool {
+	return func(c call) bool {
 		h := fnv.New32a()
-		_, _ = h.Write([]byte(job))
-		return (h.Sum32()^salt)%n < k
+		_, _ = h.Write([]byte(c.job))
+		return c.job != "" && (h.Sum32()^salt)%n < k
 	}
 }
 
-type teller = func(f *frontend, w http.ResponseWriter, r *http.Request, job string, honest *httptest.ResponseRecorder)
-
 // says responds with a text.
-func says(code int, body string, header ...string) teller {
-	return func(f *frontend, w http.ResponseWriter, _ *http.Request, job string, _ *httptest.ResponseRecorder) {
+func says(code int, body string, header ...string) responder {
+	return func(f *frontend, w http.ResponseWriter, _ *http.Request, c call, _ *httptest.ResponseRecorder) {
 		h := http.Header{}
 		for i := 0; i+1 < len(header); i += 2 {
 			h.Set(header[i], header[i+1])
 		}
-		f.answer(w, job, code, h, []byte(body))
+		f.answer(w, c, code, h, []byte(body))
 	}
 }
 
 // hangs never responds.
-func hangs(f *frontend, _ http.ResponseWriter, r *http.Request, _ string, _ *httptest.ResponseRecorder) {
+func hangs(f *frontend, _ http.ResponseWriter, r *http.Request, _ call, _ *httptest.ResponseRecorder) {
 	f.untilGone(r.Context())
 	panic(http.ErrAbortHandler)
 }
 
 // drips sends half of the response, then one byte at a time.
-func drips(f *frontend, w http.ResponseWriter, r *http.Request, _ string, honest *httptest.ResponseRecorder) {
+func drips(f *frontend, w http.ResponseWriter, r *http.Request, _ call, honest *httptest.ResponseRecorder) {
 	body := honest.Body.Bytes()
 	half := len(body) / 2
 	_, _ = w.Write(body[:half])
@@ -81,7 +82,7 @@ func drips(f *frontend, w http.ResponseWriter, r *http.Request, _ string, honest
 }
 
 // resets breaks the connection in the middle of the body.
-func resets(_ *frontend, w http.ResponseWriter, _ *http.Request, _ string, honest *httptest.ResponseRecorder) {
+func resets(_ *frontend, w http.ResponseWriter, _ *http.Request, _ call, honest *httptest.ResponseRecorder) {
 	conn, buffered, err := http.NewResponseController(w).Hijack()
 	if err != nil {
 		panic(http.ErrAbortHandler)
@@ -97,12 +98,12 @@ func resets(_ *frontend, w http.ResponseWriter, _ *http.Request, _ string, hones
 }
 
 // confuses responds that another job has finished.
-func confuses(f *frontend, w http.ResponseWriter, _ *http.Request, job string, _ *httptest.ResponseRecorder) {
-	f.answer(w, job, http.StatusOK, jsonHeader(), []byte(`{"is_success":true,"message":"","job_id":"not-`+job+`","status":"FINISHED","start_time":1601519445000,"duration":2523,"result_count":4,"detail":""}`))
+func confuses(f *frontend, w http.ResponseWriter, _ *http.Request, c call, _ *httptest.ResponseRecorder) {
+	f.answer(w, c, http.StatusOK, jsonHeader(), []byte(`{"is_success":true,"message":"","job_id":"not-`+c.job+`","status":"FINISHED","start_time":1601519445000,"duration":2523,"result_count":4,"detail":""}`))
 }
 
 // goesBack reports RUNNING for jobs that have ended, and LAUNCHING for running ones.
-func goesBack(f *frontend, w http.ResponseWriter, _ *http.Request, job string, honest *httptest.ResponseRecorder) {
+func goesBack(f *frontend, w http.ResponseWriter, _ *http.Request, c call, honest *httptest.ResponseRecorder) {
 	body := honest.Body.String()
 	for _, now := range []string{"RUNNING", "FINISHED", "FAILED", "CANCELLED"} {
 		before := "RUNNING"
@@ -114,27 +115,27 @@ func goesBack(f *frontend, w http.ResponseWriter, _ *http.Request, job string, h
 			break
 		}
 	}
-	f.answer(w, job, honest.Code, honest.Header(), []byte(body))
+	f.answer(w, c, honest.Code, honest.Header(), []byte(body))
 }
 
 // babbles responds with something that is not a status.
-func babbles(f *frontend, w http.ResponseWriter, _ *http.Request, job string, honest *httptest.ResponseRecorder) {
+func babbles(f *frontend, w http.ResponseWriter, _ *http.Request, c call, honest *httptest.ResponseRecorder) {
 	body := honest.Body.String()
 	garbage := []string{
 		"<html><body>Welcome to the hotel's network</body></html>", body[:len(body)/3], "null", "[]", `"FINISHED"`,
 		"\x00\xff\xfe", `{"status":["FINISHED"]}`, body + body, strings.Replace(body, `"status"`, `"Status-Quo"`, 1),
 	}
-	f.answer(w, job, http.StatusOK, jsonHeader(), []byte(garbage[rand.IntN(len(garbage))]))
+	f.answer(w, c, http.StatusOK, jsonHeader(), []byte(garbage[rand.IntN(len(garbage))]))
 }
 
 // swells responds correctly, with a statement of two MiB.
-func swells(f *frontend, w http.ResponseWriter, _ *http.Request, job string, honest *httptest.ResponseRecorder) {
+func swells(f *frontend, w http.ResponseWriter, _ *http.Request, c call, honest *httptest.ResponseRecorder) {
 	body := strings.TrimSuffix(honest.Body.String(), "}")
 	if honest.Code == http.StatusOK {
 		body, _, _ = strings.Cut(body, `,"statement":`)
 		body += `,"statement":"` + strings.Repeat("select <&> ", 2<<20/11) + `"`
 	}
-	f.answer(w, job, honest.Code, honest.Header(), []byte(body+"}"))
+	f.answer(w, c, honest.Code, honest.Header(), []byte(body+"}"))
 }
 
 // bomb is a status of 256 MiB, compressed to a few hundred KiB.
@@ -149,11 +150,27 @@ var bomb = sync.OnceValue(func() []byte {
 	return packed.Bytes()
 })
 
+// standsStill sends the first list of each request again and again.
+func standsStill() responder {
+	var mu sync.Mutex
+	first := map[string]*httptest.ResponseRecorder{}
+	return func(f *frontend, w http.ResponseWriter, r *http.Request, c call, honest *httptest.ResponseRecorder) {
+		mu.Lock()
+		old := first[r.URL.String()]
+		if old == nil {
+			old = honest
+			first[r.URL.String()] = old
+		}
+		mu.Unlock()
+		f.answer(w, c, old.Code, old.Header(), old.Body.Bytes())
+	}
+}
+
 // explodes sends the bomb.
-func explodes(f *frontend, w http.ResponseWriter, _ *http.Request, job string, _ *httptest.ResponseRecorder) {
+func explodes(f *frontend, w http.ResponseWriter, _ *http.Request, c call, _ *httptest.ResponseRecorder) {
 	header := jsonHeader()
 	header.Set("Content-Encoding", "gzip")
-	f.answer(w, job, http.StatusOK, header, bomb())
+	f.answer(w, c, http.StatusOK, header, bomb())
 }
 
 func jsonHeader() http.Header { return http.Header{"Content-Type": {"application/json;charset=utf-8"}} }

@@ -18,10 +18,10 @@ package main
 
 import (
 	"context"
-	"fmt"
 	"math/rand/v2"
-	"slices"
 	"time"
+
+	"github.com/dli-operator/dli-operator/test/robustness/check"
 )
 
 // fault is a fault that lasts for a time between from and to.
@@ -38,7 +38,7 @@ type fault struct {
 
 // injection is one injection of a fault.
 type injection struct {
-	*world
+	*cluster
 
 	random *rand.Rand
 	lasts  time.Duration
@@ -54,27 +54,6 @@ const (
 	onObjects   = "objects"
 )
 
-func faults() []fault {
-	return slices.Concat(operatorFaults(), apiFaults(), dliFaults(), objectFaults())
-}
-
-// chosen returns the faults with those names; all if empty.
-func chosen(names []string) ([]fault, error) {
-	all := faults()
-	if len(names) == 0 {
-		return all, nil
-	}
-	var some []fault
-	for _, name := range names {
-		at := slices.IndexFunc(all, func(f fault) bool { return f.name == name })
-		if at < 0 {
-			return nil, fmt.Errorf("there is no fault %q", name)
-		}
-		some = append(some, all[at])
-	}
-	return some, nil
-}
-
 // during keeps up a state for the duration of the injection.
 func (i injection) during(ctx context.Context, begin, end func()) error {
 	begin()
@@ -82,4 +61,44 @@ func (i injection) during(ctx context.Context, begin, end func()) error {
 	return wait(ctx, i.lasts)
 }
 
-func seconds(n float64) time.Duration { return time.Duration(n * float64(time.Second)) }
+// lie replaces responses of DLI for the duration of the injection.
+func (i injection) lie(ctx context.Context, l lie) error {
+	const name = "injected"
+	return i.during(ctx, func() { i.dli.begin(name, l) }, func() { i.dli.end(name) })
+}
+
+// onTime is during, for faults that must not delay polls.
+func (i injection) onTime(ctx context.Context, begin, end func()) error {
+	return i.during(ctx, begin, func() {
+		if i.alone {
+			late := i.waiting(time.Now().Add(-pollMax - 5*time.Second))
+			polled := len(late) == 0 || i.lasts < pollMax+5*time.Second
+			i.history.Expect(polled, time.Now(), check.Schedule, "jobs", "%d were not polled, among them %s", len(late), first(late))
+		}
+		end()
+	})
+}
+
+// first returns the first few of some texts.
+func first(texts []string) []string { return texts[:min(len(texts), 5)] }
+
+// team is a random team.
+func (i injection) team() *team { return i.teams[i.random.IntN(len(i.teams))] }
+
+// proxies does something to the connections of all replicas to the API server.
+func (i injection) proxies(do func(o *operator)) {
+	for _, o := range i.replicas {
+		do(o)
+	}
+}
+
+// onLeader injects something into the leader.
+func onLeader(do func(ctx context.Context, leader *operator, i injection) error) func(context.Context, injection) error {
+	return func(ctx context.Context, i injection) error {
+		leader, err := i.leader(ctx)
+		if err != nil {
+			return err
+		}
+		return do(ctx, leader, i)
+	}
+}

@@ -22,16 +22,13 @@ import (
 	"fmt"
 	"time"
 
-	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/dli-operator/dli-operator/api/v1alpha1"
 	"github.com/dli-operator/dli-operator/internal/dli/dlitest"
-	"github.com/dli-operator/dli-operator/test/robustness/check"
 )
 
 // objectFaults are changes by users to the objects that the operator uses.
@@ -41,22 +38,18 @@ func objectFaults() []fault {
 		{name: "key-wrong", group: onObjects, from: seconds(32), to: seconds(45), inject: wrongKey},
 		{name: "secret-recreated", group: onObjects, from: seconds(1), to: seconds(12), inject: func(ctx context.Context, i injection) error {
 			t := i.team()
-			i.granted(t)
-			return i.recreate(ctx, i.lasts, t.secret(t.user), t.secret(t.user))
+			return i.recreate(ctx, i.lasts, func() client.Object { return t.secret(t.user) })
 		}},
 		{name: "connection-recreated", group: onObjects, from: seconds(1), to: seconds(12), inject: func(ctx context.Context, i injection) error {
 			t := i.team()
-			defer i.granted(t)
-			return i.recreate(ctx, i.lasts, i.connection(t), i.connection(t))
+			i.history.Recreated(t.user.ProjectID)
+			return i.recreate(ctx, i.lasts, func() client.Object { return i.connection(t) })
 		}},
-		{name: "job-burst", group: onObjects, from: seconds(1), to: seconds(4), inject: burst},
+		{name: "job-burst", group: onObjects, from: seconds(1), to: seconds(4), inject: createBurst},
 		{name: "other-hand", group: onObjects, from: seconds(6), to: seconds(10), inject: otherHand},
 		{name: "crd-recreated", group: onObjects, from: seconds(1), to: seconds(3), last: true, inject: recreateCRD},
 	}
 }
-
-// team is a random team.
-func (i injection) team() *team { return i.teams[i.random.IntN(len(i.teams))] }
 
 // expired makes a key expire, and provides the new one some time later.
 func expired(ctx context.Context, i injection) error {
@@ -64,63 +57,42 @@ func expired(ctx context.Context, i injection) error {
 	t.rotate()
 	i.admit()
 	err := wait(ctx, i.lasts)
-	return errors.Join(err, i.insist(ctx, "renewing credentials", func() error { return i.client.Update(ctx, t.secret(t.user)) }))
+	return errors.Join(err, i.setKey(ctx, t, t.user))
 }
 
-// wrongKey puts a wrong secret key into the Secret, for long enough to be read.
+// wrongKey puts a wrong secret key into the Secret, for long enough to be read, also by
+// another process.
 func wrongKey(ctx context.Context, i injection) error {
 	t := i.team()
 	wrong := t.user
 	wrong.SecretAccessKey = "mistyped"
-	err := i.insist(ctx, "changing credentials", func() error { return i.client.Update(ctx, t.secret(wrong)) })
-	err = errors.Join(err, wait(ctx, i.lasts))
-	return errors.Join(err, i.insist(ctx, "changing credentials", func() error { return i.client.Update(ctx, t.secret(t.user)) }))
+	err := errors.Join(i.setKey(ctx, t, wrong), wait(ctx, i.lasts/2))
+	if i.alone {
+		i.proxies((*operator).kill)
+	}
+	return errors.Join(err, wait(ctx, i.lasts/2), i.setKey(ctx, t, t.user))
 }
 
-// recreate deletes an object and recreates it some time later.
-func (w *world) recreate(ctx context.Context, after time.Duration, old, again client.Object) error {
-	err := w.insist(ctx, "deleting "+old.GetName(), func() error { return client.IgnoreNotFound(w.client.Delete(ctx, old)) })
-	err = errors.Join(err, wait(ctx, after))
-	return errors.Join(err, w.insist(ctx, "creating "+again.GetName(), func() error {
-		err := w.client.Create(ctx, again)
-		if apierrors.IsAlreadyExists(err) {
-			return nil
-		}
-		return err
-	}))
+func (i injection) setKey(ctx context.Context, t *team, user dlitest.User) error {
+	return insist(ctx, "changing credentials", func() error { return i.client.Update(ctx, t.secret(user)) })
 }
 
-// burst creates many DLIJobs at once and deletes them.
-func burst(ctx context.Context, i injection) error {
-	n := 100 + i.random.IntN(100)
+// createBurst creates many DLIJobs at once; repair deletes them.
+func createBurst(ctx context.Context, i injection) error {
 	limit := make(chan struct{}, 8)
-	for k := range n {
+	for k := range 100 + i.random.IntN(100) {
 		id := fmt.Sprintf("burst-%d-%03d", time.Now().UnixNano(), k)
 		i.dli.sim.SetJob(dlitest.Query(id).Running(time.Hour))
 		limit <- struct{}{}
 		go func() {
 			defer func() { <-limit }()
-			_ = i.client.Create(ctx, &v1alpha1.DLIJob{
-				ObjectMeta: metav1.ObjectMeta{Namespace: i.teams[k%len(i.teams)].namespace, Name: id, Labels: map[string]string{"kind": "burst"}},
-				Spec:       v1alpha1.DLIJobSpec{JobID: id},
-			})
+			_ = i.client.Create(ctx, newJob(i.teams[k%len(i.teams)].namespace, id, burst))
 		}()
 	}
 	for range cap(limit) {
 		limit <- struct{}{}
 	}
-	return errors.Join(wait(ctx, i.lasts), i.endBursts(ctx))
-}
-
-func (w *world) endBursts(ctx context.Context) error {
-	for _, t := range w.teams {
-		if err := w.insist(ctx, "deleting DLIJobs", func() error {
-			return w.client.DeleteAllOf(ctx, &v1alpha1.DLIJob{}, client.InNamespace(t.namespace), client.MatchingLabels{"kind": "burst"})
-		}); err != nil {
-			return err
-		}
-	}
-	return nil
+	return wait(ctx, i.lasts)
 }
 
 // otherHand changes the status of some jobs: it clears that of completed ones and forges
@@ -132,8 +104,8 @@ func otherHand(ctx context.Context, i injection) error {
 		if jobs := i.watcher.jobs(); len(jobs) > 0 {
 			job := jobs[i.random.IntN(len(jobs))].DeepCopy()
 			i.forge(job)
-			i.judge(func(h *check.History) { h.ByOtherHand(job.UID, job.Status) })
-			_ = i.client.Status().Update(ctx, job)
+			i.history.ByOtherHand(job.UID, job.Status)
+			_ = i.client.Status().Update(ctx, job, client.FieldOwner("kubectl"))
 		}
 		if err := wait(ctx, 300*time.Millisecond); err != nil {
 			return err
@@ -175,42 +147,8 @@ func recreateCRD(ctx context.Context, i injection) error {
 	if err := wait(ctx, i.lasts); err != nil {
 		return err
 	}
-	again := crd.DeepCopy()
-	again.SetResourceVersion("")
-	again.SetUID("")
-	unstructured.RemoveNestedField(again.Object, "status")
-	return i.insist(ctx, "creating the CRD", func() error { return i.client.Create(ctx, again) })
-}
-
-// repair fixes what a restore of etcd may have left behind: credentials that DLI no longer
-// accepts, and deleted objects.
-func (w *world) repair(ctx context.Context) error {
-	for _, t := range w.teams {
-		secret := &corev1.Secret{}
-		err := w.insist(ctx, "looking for credentials", func() error {
-			return client.IgnoreNotFound(w.client.Get(ctx, client.ObjectKeyFromObject(t.secret(t.user)), secret))
-		})
-		if err != nil {
-			return err
-		}
-		switch {
-		case secret.UID == "":
-			err = w.recreate(ctx, 0, t.secret(t.user), t.secret(t.user))
-		case string(secret.Data["accessKeyID"]) != t.user.AccessKeyID || string(secret.Data["secretAccessKey"]) != t.user.SecretAccessKey:
-			err = w.insist(ctx, "changing credentials", func() error { return w.client.Update(ctx, t.secret(t.user)) })
-		}
-		if err != nil {
-			return err
-		}
-		if err := w.insist(ctx, "looking for a connection", func() error {
-			err := w.client.Create(ctx, w.connection(t))
-			if apierrors.IsAlreadyExists(err) {
-				return nil
-			}
-			return err
-		}); err != nil {
-			return err
-		}
-	}
-	return w.endBursts(ctx)
+	crd.SetResourceVersion("")
+	crd.SetUID("")
+	unstructured.RemoveNestedField(crd.Object, "status")
+	return insist(ctx, "creating the CRD", func() error { return i.client.Create(ctx, crd.DeepCopy()) })
 }

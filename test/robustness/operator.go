@@ -1,0 +1,253 @@
+/*
+Copyright 2026 The DLI Operator Authors.
+
+Licensed under the Apache License, Version 2.0 (the "License");
+you may not use this file except in compliance with the License.
+You may obtain a copy of the License at
+
+    http://www.apache.org/licenses/LICENSE-2.0
+
+Unless required by applicable law or agreed to in writing, software
+distributed under the License is distributed on an "AS IS" BASIS,
+WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+See the License for the specific language governing permissions and
+limitations under the License.
+*/
+
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	"k8s.io/client-go/rest"
+
+	"github.com/dli-operator/dli-operator/test/robustness/check"
+	"github.com/dli-operator/dli-operator/test/testenv"
+)
+
+// The operators' intervals: shorter than in production.
+const (
+	pollMin       = time.Second
+	pollMax       = 10 * time.Second
+	listTrust     = 30 * time.Second
+	refresh       = 10 * time.Second
+	stallAfter    = 10 * time.Second
+	notFoundAfter = 12 * time.Second
+	// lease is how long a lease is valid without renewal.
+	lease = 15 * time.Second
+)
+
+// secondOperator is the name of an operator of another release, which takes no part in the
+// leader election.
+const secondOperator = "c"
+
+// operator is restarted whenever it exits, like by the kubelet, and reaches the API server
+// through its own proxy.
+type operator struct {
+	name  string
+	dir   string
+	flags []string
+	proxy *testenv.Proxy
+	http  *http.Client
+	// metrics and profiler are addresses that do not change in restarts.
+	metrics, profiler string
+
+	mu          sync.Mutex
+	incarnation int
+	running     *testenv.Process
+	closed      chan struct{}
+	supervised  sync.WaitGroup
+	// logRead is how much of the log was checked, and when.
+	logRead   int
+	logReadAt time.Time
+}
+
+// restartAfter is the delay before an exited operator is restarted.
+const restartAfter = time.Second
+
+// startOperator starts an operator that was built in dir, with additional flags.
+func startOperator(name, dir string, api *rest.Config, flags ...string) (o *operator, err error) {
+	o = &operator{name: name, dir: dir, flags: flags, closed: make(chan struct{}), http: &http.Client{Timeout: time.Second}, logReadAt: time.Now()}
+	if o.proxy, err = testenv.NewProxy(api); err != nil {
+		return nil, err
+	}
+	if o.metrics, err = testenv.FreeAddress(); err != nil {
+		return nil, err
+	}
+	if o.profiler, err = testenv.FreeAddress(); err != nil {
+		return nil, err
+	}
+	if err := testenv.WriteKubeConfig(o.file("kubeconfig"), o.proxy.Config(), ""); err != nil {
+		return nil, err
+	}
+	if err := o.start(); err != nil {
+		return nil, err
+	}
+	o.supervised.Go(o.supervise)
+	return o, nil
+}
+
+// buildOperator builds an operator: DLI distinguishes them by their version. overlay is a
+// file for go build -overlay.
+func buildOperator(ctx context.Context, name, dir, overlay string) error {
+	say("building operator %s", name)
+	return testenv.BuildOperator(ctx, filepath.Join(dir, "operator-"+name), "-ldflags=-X main.version="+name, "-overlay="+overlay)
+}
+
+func (o *operator) file(kind string) string { return filepath.Join(o.dir, o.name+"."+kind) }
+
+// start starts a process; it appends to the same log file. POD_UID is the same after a
+// restart, like that of a pod whose container is restarted.
+func (o *operator) start() (err error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.incarnation++
+	o.running, err = testenv.StartProcess(o.file("log"), []string{"KUBECONFIG=" + o.file("kubeconfig"), "POD_UID=" + o.name},
+		filepath.Join(o.dir, "operator-"+o.name), append([]string{
+			"--allow-insecure-endpoints", "--metrics-bind-address=" + o.metrics, "--metrics-secure=false",
+			"--pprof-bind-address=" + o.profiler, "--health-probe-bind-address=0",
+			"--poll-interval-min=" + pollMin.String(), "--poll-interval-max=" + pollMax.String(), "--list-trust=" + listTrust.String(),
+			"--status-refresh-interval=" + refresh.String(), "--stall-after=" + stallAfter.String(), "--not-found-after=" + notFoundAfter.String(),
+		}, o.flags...)...)
+	return err
+}
+
+// supervise restarts the operator until it is closed.
+func (o *operator) supervise() {
+	for {
+		o.mu.Lock()
+		ended := o.running.Ended()
+		o.mu.Unlock()
+		select {
+		case <-o.closed:
+			return
+		case <-ended:
+		}
+		select {
+		case <-o.closed:
+			return
+		case <-time.After(restartAfter):
+		}
+		if err := o.start(); err != nil {
+			say("starting operator %s: %v", o.name, err)
+			return
+		}
+	}
+}
+
+// process names the current process.
+func (o *operator) process() string {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.name + strconv.Itoa(o.incarnation)
+}
+
+// signal sends a signal to the current process, and returns a channel that is closed when
+// the process has exited.
+func (o *operator) signal(s syscall.Signal) <-chan struct{} {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.running.Signal(s)
+	return o.running.Ended()
+}
+
+// kill kills the current process without a graceful shutdown.
+func (o *operator) kill() { <-o.signal(syscall.SIGKILL) }
+
+func (o *operator) close() {
+	close(o.closed)
+	o.supervised.Wait()
+	o.running.Signal(syscall.SIGCONT)
+	o.running.Stop(10 * time.Second)
+	_ = o.proxy.Stop()
+}
+
+// leads reports whether the operator claims to hold the lease.
+func (o *operator) leads(ctx context.Context) bool {
+	s, err := o.scrape(ctx)
+	return err == nil && s["leader_election_master_status"] > 0
+}
+
+// scrape reads the metrics, summed over their labels.
+func (o *operator) scrape(ctx context.Context) (map[string]float64, error) {
+	text, err := o.get(ctx, "http://"+o.metrics+"/metrics")
+	if err != nil {
+		return nil, err
+	}
+	all := map[string]float64{}
+	for lines := bufio.NewScanner(bytes.NewReader(text)); lines.Scan(); {
+		line := lines.Text()
+		space := strings.LastIndexByte(line, ' ')
+		if space < 0 || line[0] == '#' {
+			continue
+		}
+		name, _, _ := strings.Cut(line[:space], "{")
+		if value, err := strconv.ParseFloat(line[space+1:], 64); err == nil {
+			all[name] += value
+		}
+	}
+	return all, nil
+}
+
+func (o *operator) get(ctx context.Context, url string) ([]byte, error) {
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, http.NoBody)
+	if err != nil {
+		return nil, err
+	}
+	response, err := o.http.Do(request)
+	if err != nil {
+		return nil, err
+	}
+	defer response.Body.Close()
+	if response.StatusCode != http.StatusOK {
+		return nil, errors.New(response.Status)
+	}
+	return io.ReadAll(response.Body)
+}
+
+// holding is the memory and the goroutines of a process after a garbage collection.
+type holding struct{ heap, goroutines float64 }
+
+func (h holding) String() string {
+	return fmt.Sprintf("%.1f MiB and %v goroutines", h.heap/(1<<20), h.goroutines)
+}
+
+func (o *operator) holding(ctx context.Context) (h holding, err error) {
+	if _, err := o.get(ctx, "http://"+o.profiler+"/debug/pprof/heap?gc=1"); err != nil {
+		return h, err
+	}
+	s, err := o.scrape(ctx)
+	return holding{s["go_memstats_heap_alloc_bytes"], s["go_goroutines"]}, err
+}
+
+// errorsPerMinute is how many errors an operator may log: each cause once a minute.
+const errorsPerMinute = 40
+
+// checkLog checks what was logged since the last call.
+func (o *operator) checkLog(history *check.History) {
+	text, err := os.ReadFile(o.file("log"))
+	now := time.Now()
+	history.Expect(err == nil, now, check.Alive, o.name, "the log cannot be read: %v", err)
+	fresh := text[min(o.logRead, len(text)):]
+	minutes := now.Sub(o.logReadAt).Minutes()
+	o.logRead, o.logReadAt = len(text), now
+	failures := bytes.Count(fresh, []byte(`"level":"error"`))
+	history.Expect(float64(failures) <= errorsPerMinute*(1+minutes), now, check.Logs, o.name, "%d errors were logged in %.1f minutes", failures, minutes)
+	for _, word := range []string{"\npanic: ", "\nfatal error: ", "DATA RACE"} {
+		at := bytes.Index(fresh, []byte(word))
+		history.Expect(at < 0, now, check.Alive, o.process(), "%s", fresh[max(at, 0):min(len(fresh), max(at, 0)+500)])
+	}
+}
