@@ -25,12 +25,9 @@ import (
 	"strings"
 	"testing"
 
-	"sigs.k8s.io/controller-runtime/pkg/cache"
-	"sigs.k8s.io/controller-runtime/pkg/client"
-
-	"github.com/dli-operator/dli-operator/api/v1alpha1"
 	"github.com/dli-operator/dli-operator/internal/dli/dlitest"
 	"github.com/dli-operator/dli-operator/test/testenv"
+	"github.com/dli-operator/dli-operator/test/world"
 )
 
 // documents returns the project's documents by path.
@@ -53,30 +50,16 @@ func documents(t *testing.T) map[string]string {
 // the objects of config/samples. Blocks that need a registry or build something start
 // with ```shell.
 func TestDocumentedCommands(t *testing.T) {
-	const namespace = "documents"
-	server := testenv.DLI(t)
+	w := world.NewBare(t, controlPlane)
+	namespace, server := w.Namespace, w.DLI
 	for _, job := range dlitest.SampleJobs() {
 		job.Timeline = job.Timeline[len(job.Timeline)-1:] // the last state
 		server.SetJob(job)
 	}
 	server.SetTemplate(dlitest.Query("").Finishes(4))
-	if err := admin.Create(t.Context(), namespaceNamed(namespace)); err != nil {
-		t.Fatal(err)
-	}
 	applySamples(t, namespace, server.URL())
-	watched := map[string]cache.Config{namespace: {}}
-	stop, err := operator{schedule: quick(), reports: true, cache: cache.Options{ByObject: map[client.Object]cache.ByObject{
-		&v1alpha1.DLIJob{}:        {Namespaces: watched},
-		&v1alpha1.DLIConnection{}: {Namespaces: watched},
-	}}}.start()
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := stop(); err != nil {
-			t.Error(err)
-		}
-	})
+	w.Options.Controllers.Schedule = quick()
+	w.Start()
 
 	ran := 0
 	for path, text := range documents(t) {

@@ -28,20 +28,19 @@ import (
 
 	rbacv1 "k8s.io/api/rbac/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
-	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/yaml"
 
 	"github.com/dli-operator/dli-operator/api/v1alpha1"
 	"github.com/dli-operator/dli-operator/internal/dli/dlitest"
 	"github.com/dli-operator/dli-operator/test/testenv"
+	"github.com/dli-operator/dli-operator/test/world"
 )
 
 // A pipeline submits SQL, ends when the job ends, and succeeds only if the job did. It
 // runs with the permissions, the Secret and the files that the examples ask for.
 func TestPipelines(t *testing.T) {
-	const namespace = "pipelines"
-	server := startPipelines(t, namespace)
+	namespace, server := startPipelines(t)
 	// A known key with wrong secrets would be locked for the others.
 	const refused = "AKREFUSED"
 	ends := []struct {
@@ -100,12 +99,12 @@ func TestPipelines(t *testing.T) {
 
 // startPipelines prepares a namespace for the examples and starts an operator, and a
 // DLI whose jobs run until the test ends them.
-func startPipelines(t *testing.T, namespace string) *dlitest.Server {
+func startPipelines(t *testing.T) (namespace string, server *dlitest.Server) {
 	t.Helper()
-	server := testenv.DLI(t)
+	w := world.NewBare(t, controlPlane)
+	namespace, server = w.Namespace, w.DLI
 	server.SetTemplate(dlitest.Query("").Running(time.Hour))
 	objects := []client.Object{
-		namespaceNamed(namespace),
 		secretOf(namespace, "dli-credentials", dlitest.SampleUser()),
 		connectionTo(server.URL(), namespace, "default", "dli-credentials"),
 	}
@@ -124,16 +123,9 @@ func startPipelines(t *testing.T, namespace string) *dlitest.Server {
 			t.Fatal(err)
 		}
 	}
-	stop, err := operator{schedule: quick(), cache: cache.Options{DefaultNamespaces: map[string]cache.Config{namespace: {}}}}.start()
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := stop(); err != nil {
-			t.Error(err)
-		}
-	})
-	return server
+	w.Options.Controllers.Schedule = quick()
+	w.Start()
+	return namespace, server
 }
 
 // installedRoles returns the ClusterRoles that config/default installs.

@@ -29,8 +29,6 @@ import (
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
-	"k8s.io/apimachinery/pkg/labels"
-	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/dli-operator/dli-operator/api/v1alpha1"
@@ -182,25 +180,12 @@ func (s *stage) set() error {
 	if err := s.setConnections(ctx); err != nil {
 		return err
 	}
-	watching := func(name string) cache.Options {
-		return cache.Options{ByObject: map[client.Object]cache.ByObject{
-			&v1alpha1.DLIJob{}: {Label: labels.SelectorFromSet(labels.Set{watchedBy: name})},
-		}}
-	}
 	patience := quick()
 	patience.StallAfter, patience.NotFoundAfter = time.Hour, time.Hour
-	var stops []func() error
-	for _, o := range []operator{
-		{schedule: quick(), cache: watching("quick"), reports: true},
-		{schedule: patience, cache: watching("patient")},
-	} {
-		stop, err := o.start()
-		if err != nil {
-			return err
-		}
-		stops = append(stops, stop)
+	stops := []func() error{
+		startOperator(watchedBy+"=quick", quick(), true),
+		startOperator(watchedBy+"=patient", patience, false),
 	}
-
 	if err := s.setJobs(ctx, now.Add(-30*time.Hour-30*time.Minute)); err != nil {
 		return err
 	}

@@ -35,15 +35,11 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	ctrl "sigs.k8s.io/controller-runtime"
-	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
-	"sigs.k8s.io/controller-runtime/pkg/config"
-	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
 
 	"github.com/dli-operator/dli-operator/api/v1alpha1"
-	"github.com/dli-operator/dli-operator/controllers"
-	"github.com/dli-operator/dli-operator/internal/connection"
 	"github.com/dli-operator/dli-operator/internal/dli/dlitest"
+	"github.com/dli-operator/dli-operator/internal/operator"
 	"github.com/dli-operator/dli-operator/internal/poller"
 	"github.com/dli-operator/dli-operator/test/testenv"
 )
@@ -83,14 +79,6 @@ func must(err error) {
 	}
 }
 
-// operator is the configuration of an operator.
-type operator struct {
-	schedule poller.Schedule
-	cache    cache.Options
-	// reports is set if it writes the status of DLIConnections.
-	reports bool
-}
-
 // quick is a schedule in seconds instead of minutes.
 func quick() poller.Schedule {
 	return poller.Schedule{
@@ -102,31 +90,20 @@ func quick() poller.Schedule {
 	}
 }
 
-// start runs the operator until stop is called.
-func (o operator) start() (stop func() error, err error) {
+// startOperator runs an operator of the DLIJobs that a label selector selects, until stop
+// is called.
+func startOperator(selector string, schedule poller.Schedule, reports bool) (stop func() error) {
+	o := operator.DefaultOptions("test")
+	o.WatchSelector = selector
+	o.Controllers.Schedule = schedule
+	o.Controllers.ReportConnections = reports
+	o.Controllers.Connections.AllowInsecure = true
+	o.Controllers.Registry = prometheus.NewRegistry()
+	o.MetricsAddress, o.ProbeAddress = "0", "0"
 	ctx, cancel := context.WithCancel(context.Background())
-	mgr, err := ctrl.NewManager(controlPlane.Config(), ctrl.Options{
-		Scheme:     scheme,
-		Metrics:    metricsserver.Options{BindAddress: "0"},
-		Cache:      o.cache,
-		Controller: config.Controller{SkipNameValidation: new(true)},
-	})
-	if err == nil {
-		err = controllers.Add(ctx, mgr, controllers.Options{
-			Schedule:                o.schedule,
-			Connections:             connection.Options{AllowInsecure: true, UserAgent: "dli-operator/test"},
-			MaxConcurrentReconciles: 20,
-			ReportConnections:       o.reports,
-			Registry:                prometheus.NewRegistry(),
-		})
-	}
-	if err != nil {
-		cancel()
-		return nil, err
-	}
 	stopped := make(chan error, 1)
-	go func() { stopped <- mgr.Start(ctx) }()
-	return func() error { cancel(); return <-stopped }, nil
+	go func() { stopped <- operator.Run(ctx, controlPlane.Config(), o) }()
+	return func() error { cancel(); return <-stopped }
 }
 
 func namespaceNamed(name string) *corev1.Namespace {

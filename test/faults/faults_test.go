@@ -35,33 +35,34 @@ import (
 	"github.com/dli-operator/dli-operator/api/v1alpha1"
 	"github.com/dli-operator/dli-operator/internal/dli/dlitest"
 	"github.com/dli-operator/dli-operator/test/testenv"
+	"github.com/dli-operator/dli-operator/test/world"
 )
 
 // A requested poll is made only once, even if its result cannot be written.
 func TestAPollRequestWhileWritesFail(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t)
-	proxy := w.behindProxy()
-	w.runs("job")
-	job := w.watch("job", every(3600))
-	w.start()
-	w.awaitReason(job, v1alpha1.ReasonJobRunning)
-	asked := w.dli.Requests("job")
+	w := world.New(t, controlPlane)
+	proxy := w.BehindProxy()
+	w.Runs("job")
+	job := w.WatchJob("job", every(3600))
+	w.Start()
+	w.AwaitReason(job, v1alpha1.ReasonJobRunning)
+	asked := w.DLI.Requests("job")
 	proxy.Refuse(http.StatusInternalServerError, "dlijobs/status")
-	change(w, job, pollNow)
-	w.awaitRequests("job", asked+1)
+	world.Change(w, job, pollNow)
+	w.AwaitRequests("job", asked+1)
 	refused := func(write testenv.Write) bool { return write.Status == http.StatusInternalServerError }
-	if !testenv.Within(wait, func() bool { return proxy.Count(refused) >= 3 }) {
+	if !testenv.Within(world.Patience, func() bool { return proxy.Count(refused) >= 3 }) {
 		t.Errorf("only %d writes were attempted while they fail", proxy.Count(refused))
 	}
-	if n := w.dli.Requests("job") - asked; n != 1 {
+	if n := w.DLI.Requests("job") - asked; n != 1 {
 		t.Errorf("one poll-requested-at caused %d polls while %d writes failed", n, proxy.Count(refused))
 	}
 	proxy.Refuse(0, "dlijobs/status")
-	w.await(job, wait, "written", func(job *v1alpha1.DLIJob) bool {
+	w.Await(job, world.Patience, "written", func(job *v1alpha1.DLIJob) bool {
 		return job.Status.LastHandledPollRequest == job.Annotations[v1alpha1.PollRequestedAtAnnotation]
 	})
-	if n := w.dli.Requests("job") - asked; n != 1 {
+	if n := w.DLI.Requests("job") - asked; n != 1 {
 		t.Errorf("one poll-requested-at caused %d polls in total", n)
 	}
 }
@@ -69,33 +70,33 @@ func TestAPollRequestWhileWritesFail(t *testing.T) {
 // There is no Event about the end of a job whose DLIJob was deleted.
 func TestADeletedJobHasNoEvents(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t)
-	w.runs("deleted")
-	job := w.watch("deleted", every(2))
-	w.start()
-	w.awaitReason(job, v1alpha1.ReasonJobRunning)
+	w := world.New(t, controlPlane)
+	w.Runs("deleted")
+	job := w.WatchJob("deleted", every(2))
+	w.Start()
+	w.AwaitReason(job, v1alpha1.ReasonJobRunning)
 	slow := &dlitest.Response{Delay: 3 * time.Second, Body: `{"is_success":true,"message":"","job_id":"deleted",` +
 		`"job_type":"QUERY","status":"FINISHED","start_time":1509335108918,"duration":2523,"result_count":4}`}
-	asked := w.dli.Requests("deleted")
-	w.dli.SetResponse("deleted", slow)
-	w.awaitRequests("deleted", asked+1)
+	asked := w.DLI.Requests("deleted")
+	w.DLI.SetResponse("deleted", slow)
+	w.AwaitRequests("deleted", asked+1)
 	if err := w.Delete(t.Context(), job); err != nil {
 		t.Fatal(err)
 	}
-	if !testenv.Within(wait, func() bool {
+	if !testenv.Within(world.Patience, func() bool {
 		return apierrors.IsNotFound(w.Get(t.Context(), client.ObjectKeyFromObject(job), &v1alpha1.DLIJob{})) &&
-			w.dli.Stats().InFlight == 0
+			w.DLI.Stats().InFlight == 0
 	}) {
 		t.Fatal("the job was not polled, or the DLIJob still exists")
 	}
 	// Events are sent in order, so those of the first DLIJob would arrive before those
 	// of the second.
-	w.finishes("witness")
-	w.awaitReason(w.watch("witness"), v1alpha1.ReasonJobFinished)
-	if !testenv.Within(wait, func() bool { return slices.Contains(w.events("witness"), "Normal JobFinished") }) {
+	w.Finishes("witness")
+	w.AwaitReason(w.WatchJob("witness"), v1alpha1.ReasonJobFinished)
+	if !testenv.Within(world.Patience, func() bool { return slices.Contains(events(w, "witness"), "Normal JobFinished") }) {
 		t.Fatal("the second DLIJob has no Event")
 	}
-	if told := w.events("deleted"); slices.Contains(told, "Normal JobFinished") {
+	if told := events(w, "deleted"); slices.Contains(told, "Normal JobFinished") {
 		t.Errorf("the deleted DLIJob has Events: %q", told)
 	}
 }
@@ -103,30 +104,30 @@ func TestADeletedJobHasNoEvents(t *testing.T) {
 // If the user may not list, each job is polled individually, and an Event says so.
 func TestListingIsNotAllowed(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t)
+	w := world.New(t, controlPlane)
 	user := dlitest.SampleUser()
 	user.Denied = []string{"dli:jobs:list"}
-	w.dli.SetUsers(user)
-	w.runs("job")
-	job := w.watch("job")
+	w.DLI.SetUsers(user)
+	w.Runs("job")
+	job := w.WatchJob("job")
 	for i := range 50 {
 		id := fmt.Sprintf("other-%d", i)
-		w.runs(id)
-		w.watch(id)
+		w.Runs(id)
+		w.WatchJob(id)
 	}
-	w.start()
-	if !testenv.Within(wait, func() bool {
-		return strings.Contains(w.ready("default").Message, "dli:jobs:list")
+	w.Start()
+	if !testenv.Within(world.Patience, func() bool {
+		return strings.Contains(w.ConnectionReady("default").Message, "dli:jobs:list")
 	}) {
-		t.Fatalf("the DLIConnection is %+v", w.ready("default"))
+		t.Fatalf("the DLIConnection is %+v", w.ConnectionReady("default"))
 	}
-	if ready := w.ready("default"); ready.Reason != v1alpha1.ReasonConnected {
+	if ready := w.ConnectionReady("default"); ready.Reason != v1alpha1.ReasonConnected {
 		t.Errorf("the DLIConnection is %s/%s", ready.Status, ready.Reason)
 	}
 	var told []eventsv1.Event
-	if !testenv.Within(wait, func() bool {
+	if !testenv.Within(world.Patience, func() bool {
 		all := &eventsv1.EventList{}
-		if err := w.List(w.Context(), all, client.InNamespace(w.namespace)); err != nil {
+		if err := w.List(w.Context(), all, client.InNamespace(w.Namespace)); err != nil {
 			t.Fatal(err)
 		}
 		told = nil
@@ -142,34 +143,34 @@ func TestListingIsNotAllowed(t *testing.T) {
 	if e := told[0]; e.Type != corev1.EventTypeWarning || e.Regarding.Kind != "DLIConnection" || !strings.Contains(e.Note, "dli:jobs:list") {
 		t.Errorf("%+v", e)
 	}
-	if n := w.dli.Stats().ByCall[dlitest.CallList]; n > 3 {
+	if n := w.DLI.Stats().ByCall[dlitest.CallList]; n > 3 {
 		t.Errorf("%d lists were requested", n)
 	}
-	w.finishes("job")
-	w.awaitReason(job, v1alpha1.ReasonJobFinished)
+	w.Finishes("job")
+	w.AwaitReason(job, v1alpha1.ReasonJobFinished)
 }
 
 // Progress is shown only where it is requested, and removed when the job ends.
 func TestProgress(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t)
+	w := world.New(t, controlPlane)
 	shown := func(job *v1alpha1.DLIJob) { job.Spec.ReportProgress = new(true) }
-	w.dli.SetJob(dlitest.Query("shown").Running(time.Hour).Finishes(4))
-	w.dli.SetJob(dlitest.Query("hidden").Running(time.Hour))
-	job, hidden := w.watch("shown", shown, every(1)), w.watch("hidden", every(1))
-	w.start()
-	job = w.await(job, wait, "measured", func(job *v1alpha1.DLIJob) bool { return job.Status.Progress != nil })
+	w.DLI.SetJob(dlitest.Query("shown").Running(time.Hour).Finishes(4))
+	w.DLI.SetJob(dlitest.Query("hidden").Running(time.Hour))
+	job, hidden := w.WatchJob("shown", shown, every(1)), w.WatchJob("hidden", every(1))
+	w.Start()
+	job = w.Await(job, world.Patience, "measured", func(job *v1alpha1.DLIJob) bool { return job.Status.Progress != nil })
 	if percent := *job.Status.Progress; percent < 0 || percent > 10 {
 		t.Errorf("%d %% of an hour", percent)
 	}
-	if hidden = w.awaitReason(hidden, v1alpha1.ReasonJobRunning); hidden.Status.Progress != nil {
+	if hidden = w.AwaitReason(hidden, v1alpha1.ReasonJobRunning); hidden.Status.Progress != nil {
 		t.Errorf("%d %% for a job without reportProgress", *hidden.Status.Progress)
 	}
-	if n := w.dli.Stats().ByCall[dlitest.CallProgress]; n != 1 {
+	if n := w.DLI.Stats().ByCall[dlitest.CallProgress]; n != 1 {
 		t.Errorf("the progress of one job was requested %d times", n)
 	}
-	w.finishes("shown")
-	job = w.awaitReason(job, v1alpha1.ReasonJobFinished)
+	w.Finishes("shown")
+	job = w.AwaitReason(job, v1alpha1.ReasonJobFinished)
 	if job.Status.Progress != nil {
 		t.Errorf("%d %% for a job that has ended", *job.Status.Progress)
 	}
@@ -181,40 +182,40 @@ func TestAWrongClock(t *testing.T) {
 	t.Parallel()
 	var drift atomic.Int64
 	now := func() time.Time { return time.Now().Add(20*time.Minute + time.Duration(drift.Load())*time.Second) }
-	w := newWorld(t, dlitest.WithClock(now))
-	w.options.Connections.ProbeInterval = 2 * time.Second
+	w := world.New(t, controlPlane, dlitest.WithClock(now))
+	w.Options.Controllers.Connections.ProbeInterval = 2 * time.Second
 	// The response contains the current time, so each one differs.
 	gateway := httptest.NewServer(http.HandlerFunc(func(answer http.ResponseWriter, r *http.Request) {
 		drift.Add(2)
 		answer.Header().Set("Date", now().UTC().Format(http.TimeFormat))
-		w.dli.ServeHTTP(answer, r)
+		w.DLI.ServeHTTP(answer, r)
 	}))
 	t.Cleanup(gateway.Close)
-	w.create(w.connection("clocked", gateway.URL))
-	w.runs("job")
-	w.start()
-	job := w.watch("job", of("clocked"))
+	w.MustCreate(w.Connection("clocked", func(spec *v1alpha1.DLIConnectionSpec) { spec.Endpoint = gateway.URL }))
+	w.Runs("job")
+	w.Start()
+	job := w.WatchJob("job", of("clocked"))
 	clock, amount := regexp.MustCompile(`(?i)clock`), regexp.MustCompile(`\b(20|21) ?m`)
-	told := w.await(job, wait, "failed because of the clock", func(job *v1alpha1.DLIJob) bool {
-		message := condition(job.Status.Conditions, v1alpha1.SyncedCondition).Message
+	told := w.Await(job, world.Patience, "failed because of the clock", func(job *v1alpha1.DLIJob) bool {
+		message := world.Condition(job.Status.Conditions, v1alpha1.SyncedCondition).Message
 		return clock.MatchString(message) && amount.MatchString(message)
 	})
-	synced := condition(told.Status.Conditions, v1alpha1.SyncedCondition)
+	synced := world.Condition(told.Status.Conditions, v1alpha1.SyncedCondition)
 	if matched := regexp.MustCompile(`(?i)put valid`).MatchString(synced.Message); matched {
 		t.Errorf("it is reported as wrong credentials: %s", synced.Message)
 	}
-	if !testenv.Within(wait, func() bool {
-		message := w.ready("clocked").Message
+	if !testenv.Within(world.Patience, func() bool {
+		message := w.ConnectionReady("clocked").Message
 		return clock.MatchString(message) && amount.MatchString(message)
 	}) {
-		t.Errorf("the DLIConnection does not report it: %+v", w.ready("clocked"))
+		t.Errorf("the DLIConnection does not report it: %+v", w.ConnectionReady("clocked"))
 	}
-	written, before := w.reload(job).ResourceVersion, w.ready("clocked")
-	w.awaitRequests("job", w.dli.Requests("job")+5)
-	if w.reload(job).ResourceVersion != written {
-		t.Errorf("the DLIJob was written again: %s", says(w.reload(job)))
+	written, before := w.Reload(job).ResourceVersion, w.ConnectionReady("clocked")
+	w.AwaitRequests("job", w.DLI.Requests("job")+5)
+	if w.Reload(job).ResourceVersion != written {
+		t.Errorf("the DLIJob was written again: %s", world.Summary(w.Reload(job)))
 	}
-	if after := w.ready("clocked"); after != before {
+	if after := w.ConnectionReady("clocked"); after != before {
 		t.Errorf("the DLIConnection changed to %+v\nfrom %+v", after, before)
 	}
 }

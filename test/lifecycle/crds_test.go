@@ -32,6 +32,7 @@ import (
 	"github.com/dli-operator/dli-operator/api/v1alpha1"
 	"github.com/dli-operator/dli-operator/internal/dli/dlitest"
 	"github.com/dli-operator/dli-operator/test/testenv"
+	"github.com/dli-operator/dli-operator/test/world"
 )
 
 // olderCRDs are the CRDs of an earlier version, without the status fields that were
@@ -41,31 +42,31 @@ const olderCRDs = "testdata/crds-9e3bb8c"
 // The operator works with CRDs that lack its newest fields. Only what these fields
 // store is lost in a restart.
 func TestOlderCRDs(t *testing.T) {
-	w := newWorld(t, olderCRDs)
+	w := newCluster(t, olderCRDs)
 	o := w.start("--not-found-after=6s", "--stall-after=3s", "--poll-interval-min=1s", "--poll-interval-max=1s")
-	w.dli.SetJob(dlitest.Query("ends").Running(3 * time.Second).Finishes(4))
-	w.dli.SetJob(dlitest.Query("runs").Running(time.Hour))
-	ends, runs, missing := w.watch("ends"), w.watch("runs"), w.watch("missing")
-	w.await(runs, "running", isRunning)
-	w.await(ends, "finished", (*v1alpha1.DLIJob).IsCompleted)
-	found := w.await(missing, "not found", (*v1alpha1.DLIJob).IsCompleted)
+	w.DLI.SetJob(dlitest.Query("ends").Running(3 * time.Second).Finishes(4))
+	w.DLI.SetJob(dlitest.Query("runs").Running(time.Hour))
+	ends, runs, missing := w.WatchJob("ends", everySecond), w.WatchJob("runs", everySecond), w.WatchJob("missing", everySecond)
+	w.AwaitReason(runs, v1alpha1.ReasonJobRunning)
+	w.Await(ends, world.Patience, "finished", (*v1alpha1.DLIJob).IsCompleted)
+	found := w.Await(missing, world.Patience, "not found", (*v1alpha1.DLIJob).IsCompleted)
 	if found.Status.Outcome != v1alpha1.OutcomeNotFound {
 		t.Errorf("got outcome %s", found.Status.Outcome)
 	}
 	// It is polled once per second, and confirmation takes six.
-	if n := w.dli.Requests("missing"); n > 12 {
+	if n := w.DLI.Requests("missing"); n > 12 {
 		t.Errorf("a job that does not exist was polled %d times", n)
 	}
 
 	// Stored with the older CRD, read with the current one.
-	before := w.reload(ends)
+	before := w.Reload(ends)
 	_ = o.terminate(t)
 	w.apply(crdsOf(t, crds))
 	w.start()
-	w.dli.SetJob(dlitest.Query("runs").Finishes(2))
-	w.await(runs, "finished", (*v1alpha1.DLIJob).IsCompleted)
+	w.DLI.SetJob(dlitest.Query("runs").Finishes(2))
+	w.Await(runs, world.Patience, "finished", (*v1alpha1.DLIJob).IsCompleted)
 	// The field that the older CRD lacks is added, and nothing else changes.
-	after := w.await(ends, "in a phase", func(job *v1alpha1.DLIJob) bool { return job.Status.Phase != "" })
+	after := w.Await(ends, world.Patience, "in a phase", func(job *v1alpha1.DLIJob) bool { return job.Status.Phase != "" })
 	before.Status.Phase = v1alpha1.PhaseSucceeded
 	if diff := cmp.Diff(before.Status, after.Status); diff != "" {
 		t.Errorf("a completed job changed: %s", diff)
@@ -90,18 +91,18 @@ func TestNewerCRDs(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	w := newWorld(t, newer)
-	w.dli.SetJob(dlitest.Query("job").Running(2 * time.Second).Finishes(4))
+	w := newCluster(t, newer)
+	w.DLI.SetJob(dlitest.Query("job").Running(2 * time.Second).Finishes(4))
 	object := &unstructured.Unstructured{Object: map[string]any{
 		"spec": map[string]any{"jobID": "job", "newField": "stays", "pollIntervalSeconds": int64(1)},
 	}}
 	object.SetGroupVersionKind(v1alpha1.GroupVersion.WithKind("DLIJob"))
-	object.SetNamespace(namespace)
+	object.SetNamespace(w.Namespace)
 	object.SetName("job")
-	w.create(object)
+	w.MustCreate(object)
 	w.start()
-	job := &v1alpha1.DLIJob{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: "job"}}
-	w.await(job, "finished", (*v1alpha1.DLIJob).IsCompleted)
+	job := &v1alpha1.DLIJob{ObjectMeta: metav1.ObjectMeta{Namespace: w.Namespace, Name: "job"}}
+	w.Await(job, world.Patience, "finished", (*v1alpha1.DLIJob).IsCompleted)
 	if err := w.Get(t.Context(), client.ObjectKeyFromObject(job), object); err != nil {
 		t.Fatal(err)
 	}
@@ -128,7 +129,7 @@ func crdsOf(t *testing.T, dir string) (all []*unstructured.Unstructured) {
 }
 
 // apply replaces the CRDs.
-func (w *world) apply(all []*unstructured.Unstructured) {
+func (w cluster) apply(all []*unstructured.Unstructured) {
 	w.Helper()
 	for _, crd := range all {
 		current := crd.DeepCopy()

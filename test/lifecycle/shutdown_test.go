@@ -31,15 +31,16 @@ import (
 	"github.com/dli-operator/dli-operator/api/v1alpha1"
 	"github.com/dli-operator/dli-operator/internal/dli/dlitest"
 	"github.com/dli-operator/dli-operator/test/testenv"
+	"github.com/dli-operator/dli-operator/test/world"
 )
 
 const crds = "../../config/crd/bases"
 
 // holder returns the holder of the lease; "" if there is none.
-func (w *world) holder() string {
+func (w cluster) holder() string {
 	w.Helper()
 	lease := &coordinationv1.Lease{}
-	err := w.Get(withTimeout(w.T), client.ObjectKey{Namespace: namespace, Name: "dli-operator"}, lease)
+	err := w.Get(withTimeout(w.T), client.ObjectKey{Namespace: w.Namespace, Name: "dli-operator"}, lease)
 	if err != nil || lease.Spec.HolderIdentity == nil {
 		return ""
 	}
@@ -49,53 +50,53 @@ func (w *world) holder() string {
 // An operator stops soon after SIGTERM and loses nothing, and the standby takes over
 // immediately.
 func TestShutdown(t *testing.T) {
-	w := newWorld(t, crds)
-	leading := w.start("--leader-elect", "--leader-election-namespace="+namespace)
+	w := newCluster(t, crds)
+	leading := w.start("--leader-elect", "--leader-election-namespace="+w.Namespace)
 	if !testenv.Within(time.Minute, func() bool { return w.holder() != "" }) {
 		t.Fatal("there is no leader")
 	}
 	leader := w.holder()
 	if !testenv.Within(time.Minute, func() bool {
 		told := &corev1.EventList{}
-		err := w.List(t.Context(), told, client.InNamespace(namespace))
+		err := w.List(t.Context(), told, client.InNamespace(w.Namespace))
 		return err == nil && slices.ContainsFunc(told.Items, func(e corev1.Event) bool { return e.Reason == "LeaderElection" })
 	}) {
 		t.Error("there is no Event about the leader")
 	}
-	w.start("--leader-elect", "--leader-election-namespace="+namespace)
+	w.start("--leader-elect", "--leader-election-namespace="+w.Namespace)
 	var jobs []*v1alpha1.DLIJob
 	for i := range 20 {
 		id := fmt.Sprintf("job-%02d", i)
-		w.dli.SetJob(dlitest.Query(id).Running(time.Hour))
-		jobs = append(jobs, w.watch(id))
+		w.DLI.SetJob(dlitest.Query(id).Running(time.Hour))
+		jobs = append(jobs, w.WatchJob(id, everySecond))
 	}
 	for _, job := range jobs {
-		w.await(job, "running", isRunning)
+		w.AwaitReason(job, v1alpha1.ReasonJobRunning)
 	}
 	// A request without a response must not delay the shutdown. It uses its own
 	// credentials, because new credentials are tried with one request at a time.
-	w.dli.SetResponse("hangs", &dlitest.Response{Hang: true})
-	w.create(&corev1.Secret{
-		ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: "token"},
+	w.DLI.SetResponse("hangs", &dlitest.Response{Hang: true})
+	w.MustCreate(&corev1.Secret{
+		ObjectMeta: metav1.ObjectMeta{Namespace: w.Namespace, Name: "token"},
 		StringData: map[string]string{"token": dlitest.SampleUser().Token},
 	})
-	w.connect("slow", "token")
-	w.watch("hangs", func(job *v1alpha1.DLIJob) {
+	w.MustCreate(w.Connection("slow", func(spec *v1alpha1.DLIConnectionSpec) { spec.Credentials.SecretRef.Name = "token" }))
+	w.WatchJob("hangs", func(job *v1alpha1.DLIJob) {
 		job.Spec.ConnectionRef = &v1alpha1.ConnectionReference{Name: "slow"}
 	})
-	testenv.Within(time.Minute, func() bool { return w.dli.Requests("hangs") > 0 })
+	testenv.Within(time.Minute, func() bool { return w.DLI.Requests("hangs") > 0 })
 
 	// Half of the jobs end, and their outcomes are being written.
 	leading.proxy.Delay(time.Second, "dlijobs/status")
 	leading.proxy.Reset()
 	ending := jobs[:10]
 	for _, job := range ending {
-		w.dli.SetJob(dlitest.Query(job.Name).Finishes(4))
+		w.DLI.SetJob(dlitest.Query(job.Name).Finishes(4))
 	}
 	ended := time.Now()
 	if !testenv.Within(30*time.Second, func() bool {
 		for _, job := range ending {
-			if log := w.dli.Log(job.Name); !log[len(log)-1].After(ended) {
+			if log := w.DLI.Log(job.Name); !log[len(log)-1].After(ended) {
 				return false
 			}
 		}
@@ -111,7 +112,7 @@ func TestShutdown(t *testing.T) {
 	var first time.Time
 	taken := testenv.Within(time.Minute, func() bool {
 		for _, job := range jobs[10:] {
-			for _, at := range w.dli.Log(job.Name) {
+			for _, at := range w.DLI.Log(job.Name) {
 				if at.After(began.Add(took)) && (first.IsZero() || at.Before(first)) {
 					first = at
 				}
@@ -133,6 +134,6 @@ func TestShutdown(t *testing.T) {
 		t.Errorf("the standby polled %v after the signal, want at most 5 s", first.Sub(began))
 	}
 	for _, job := range ending {
-		w.await(job, "finished", (*v1alpha1.DLIJob).IsCompleted)
+		w.Await(job, world.Patience, "finished", (*v1alpha1.DLIJob).IsCompleted)
 	}
 }

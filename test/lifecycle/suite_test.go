@@ -24,14 +24,10 @@ import (
 	"testing"
 	"time"
 
-	corev1 "k8s.io/api/core/v1"
-	"k8s.io/apimachinery/pkg/api/meta"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"sigs.k8s.io/controller-runtime/pkg/client"
-
 	"github.com/dli-operator/dli-operator/api/v1alpha1"
 	"github.com/dli-operator/dli-operator/internal/dli/dlitest"
 	"github.com/dli-operator/dli-operator/test/testenv"
+	"github.com/dli-operator/dli-operator/test/world"
 )
 
 // binary is the path of the operator.
@@ -41,112 +37,43 @@ func TestMain(m *testing.M) {
 	os.Exit(testenv.RunWithOperator(m, &binary))
 }
 
-// world is a control plane and a DLI for one test.
-type world struct {
-	*testing.T
-	client.Client
-	plane *testenv.ControlPlane
-	dli   *dlitest.Server
-}
+// cluster is a world with its own control plane, whose operators are processes.
+type cluster struct{ *world.World }
 
-const namespace = "default"
-
-func newWorld(t *testing.T, crds string) *world {
+func newCluster(t *testing.T, crds string) cluster {
 	t.Helper()
-	plane := testenv.Run(t, crds)
-	w := &world{T: t, Client: testenv.Client(t, plane.Config()), plane: plane, dli: testenv.DLI(t, dlitest.WithRequestLog())}
-	user := dlitest.SampleUser()
-	w.create(&corev1.Secret{
-		ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: "credentials"},
-		StringData: map[string]string{"accessKeyID": user.AccessKeyID, "secretAccessKey": user.SecretAccessKey},
-	})
-	w.connect("default", "credentials")
-	return w
+	return cluster{world.New(t, testenv.Run(t, crds), dlitest.WithRequestLog())}
 }
 
-// connect creates a connection with the credentials of a Secret.
-func (w *world) connect(name, secret string) {
-	w.Helper()
-	w.create(&v1alpha1.DLIConnection{
-		ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: name},
-		Spec: v1alpha1.DLIConnectionSpec{
-			Endpoint: w.dli.URL(), ProjectID: dlitest.SampleUser().ProjectID,
-			Credentials: v1alpha1.Credentials{SecretRef: &v1alpha1.SecretReference{Name: secret}},
-		},
-	})
-}
+// everySecond makes a DLIJob be polled every second.
+func everySecond(job *v1alpha1.DLIJob) { job.Spec.PollIntervalSeconds = new(int32(1)) }
 
-func (w *world) create(object client.Object) {
-	w.Helper()
-	if err := w.Create(w.Context(), object); err != nil {
-		w.Fatal(err)
-	}
-}
-
-// watch creates a DLIJob for a job, with the same name, that is polled every second.
-func (w *world) watch(id string, changes ...func(*v1alpha1.DLIJob)) *v1alpha1.DLIJob {
-	w.Helper()
-	job := &v1alpha1.DLIJob{
-		ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: id},
-		Spec:       v1alpha1.DLIJobSpec{JobID: id, PollIntervalSeconds: new(int32(1))},
-	}
-	for _, change := range changes {
-		change(job)
-	}
-	w.create(job)
-	return job
-}
-
-func (w *world) reload(job *v1alpha1.DLIJob) *v1alpha1.DLIJob {
-	w.Helper()
-	current := &v1alpha1.DLIJob{}
-	if err := w.Get(w.Context(), client.ObjectKeyFromObject(job), current); err != nil {
-		w.Fatal(err)
-	}
-	return current
-}
-
-// await waits until a DLIJob meets a condition, and returns it.
-func (w *world) await(job *v1alpha1.DLIJob, what string, is func(*v1alpha1.DLIJob) bool) *v1alpha1.DLIJob {
-	w.Helper()
-	var current *v1alpha1.DLIJob
-	if !testenv.Within(time.Minute, func() bool { current = w.reload(job); return is(current) }) {
-		w.Fatalf("DLIJob %s is not %s: %+v", job.Name, what, current.Status)
-	}
-	return current
-}
-
-func isRunning(job *v1alpha1.DLIJob) bool {
-	c := meta.FindStatusCondition(job.Status.Conditions, v1alpha1.ReadyCondition)
-	return c != nil && c.Reason == v1alpha1.ReasonJobRunning
-}
-
-// operator is a running operator, which reaches the API server through a proxy.
-type operator struct {
+// process is a running operator, which reaches the API server through a proxy.
+type process struct {
 	*testenv.Process
 	proxy *testenv.Proxy
 }
 
 // start starts an operator that runs until the test ends.
-func (w *world) start(args ...string) *operator {
-	w.Helper()
-	proxy, err := testenv.NewProxy(w.plane.Config())
+func (c cluster) start(args ...string) *process {
+	c.Helper()
+	proxy, err := testenv.NewProxy(c.Config)
 	if err != nil {
-		w.Fatal(err)
+		c.Fatal(err)
 	}
-	w.Cleanup(func() { _ = proxy.Stop() })
-	return &operator{proxy: proxy, Process: testenv.Start(w.T, testenv.KubeConfig(w.T, proxy.Config(), ""), binary, append([]string{
+	c.Cleanup(func() { _ = proxy.Stop() })
+	return &process{proxy: proxy, Process: testenv.Start(c.T, testenv.KubeConfig(c.T, proxy.Config(), ""), binary, append([]string{
 		"--allow-insecure-endpoints", "--metrics-bind-address=0", "--health-probe-bind-address=0",
 	}, args...)...)}
 }
 
 // terminate stops the operator, and returns how long that took.
-func (o *operator) terminate(t *testing.T) time.Duration {
+func (p *process) terminate(t *testing.T) time.Duration {
 	t.Helper()
 	began := time.Now()
-	o.Stop(time.Minute)
+	p.Stop(time.Minute)
 	took := time.Since(began)
-	if code := o.ExitCode(); code != 0 {
+	if code := p.ExitCode(); code != 0 {
 		t.Errorf("the operator exited with code %d", code)
 	}
 	return took
