@@ -21,7 +21,9 @@ package helm
 
 import (
 	"errors"
+	"fmt"
 	"io"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -55,19 +57,28 @@ watchNamespaces: [team-a, team-b]
 rbac: {namespaced: true}
 `
 
-// render returns the objects of a release of the chart. values is YAML.
-func render(t *testing.T, release, values string) ([]*unstructured.Unstructured, error) {
+// render returns the objects of a release of the chart, without those of helm test. Each of
+// values is YAML; later ones have precedence.
+func render(t *testing.T, release string, values ...string) ([]*unstructured.Unstructured, error) {
 	t.Helper()
-	text, err := testenv.Exec(t, nil, values, helm(t), "template", release, chart, "--namespace="+namespace, "--values=-")
+	args := []string{"template", release, chart, "--namespace=" + namespace, "--skip-tests"}
+	for i, text := range values {
+		file := filepath.Join(t.TempDir(), fmt.Sprintf("values-%d.yaml", i))
+		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+			return nil, err
+		}
+		args = append(args, "--values="+file)
+	}
+	text, err := testenv.Exec(t, nil, "", helm(t), args...)
 	if err != nil {
 		return nil, err
 	}
 	return parse(t, text), nil
 }
 
-func mustRender(t *testing.T, release, values string) []*unstructured.Unstructured {
+func mustRender(t *testing.T, release string, values ...string) []*unstructured.Unstructured {
 	t.Helper()
-	objects, err := render(t, release, values)
+	objects, err := render(t, release, values...)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -104,7 +115,13 @@ func find(objects []*unstructured.Unstructured, kind, suffix string) *unstructur
 // helm returns the path of the helm command.
 func helm(t *testing.T) string {
 	t.Helper()
-	out, err := testenv.Exec(t, nil, "", "../../hack/build.sh", "helm")
+	return helmOf(t, "helm")
+}
+
+// helmOf returns the path of the helm command that build.sh builds under a name.
+func helmOf(t *testing.T, name string) string {
+	t.Helper()
+	out, err := testenv.Exec(t, nil, "", "../../hack/build.sh", name)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -33,6 +33,7 @@ func TestReleases(t *testing.T) {
 	c.install("dli-operator", everything)
 	c.install("second", everyValue)
 	c.install("third", custom+"crds: {install: false}")
+	c.install("4", "crds: {install: false}")
 
 	t.Run("the operator has the permissions it needs and no others", func(t *testing.T) {
 		c.checkRights(t, "dli-operator-controller-manager", map[string]string{
@@ -43,7 +44,9 @@ func TestReleases(t *testing.T) {
 
 	t.Run("a namespaced operator has permissions in its namespaces only", c.installNamespaced)
 
-	for _, release := range []string{"namespaced", "third", "second", "dli-operator"} {
+	t.Run("helm test finds out whether one of the replicas leads", c.testHook)
+
+	for _, release := range []string{"namespaced", "4", "third", "second", "dli-operator"} {
 		c.helm("", "uninstall", release, "--namespace="+namespace)
 	}
 	if left := c.kubectl("", "get", "deployments,clusterroles,roles,rolebindings,serviceaccounts", "-A", "-o", "name", "-l", "app.kubernetes.io/name=dli-operator"); left != "" {
@@ -94,12 +97,13 @@ spec: {jobID: "1"}
 type cluster struct {
 	*testing.T
 	kubeconfig string
+	program    string // helm's path
 }
 
 // newCluster starts a control plane with the CRDs of a file.
 func newCluster(t *testing.T, crds string) cluster {
 	t.Helper()
-	return cluster{t, testenv.KubeConfig(t, testenv.Run(t, crds).Config(), "")}
+	return cluster{t, testenv.KubeConfig(t, testenv.Run(t, crds).Config(), ""), helm(t)}
 }
 
 // install installs or upgrades a release. Fields that are unknown to the API server are
@@ -114,11 +118,16 @@ func (c cluster) install(release, values string) {
 
 func (c cluster) helm(input string, args ...string) string {
 	c.Helper()
-	out, err := testenv.Exec(c.T, []string{"KUBECONFIG=" + c.kubeconfig, "HOME=" + filepath.Dir(c.kubeconfig)}, input, helm(c.T), args...)
+	out, err := c.tryHelm(input, args...)
 	if err != nil {
 		c.Fatal(err)
 	}
 	return out
+}
+
+func (c cluster) tryHelm(input string, args ...string) (string, error) {
+	c.Helper()
+	return testenv.Exec(c.T, []string{"KUBECONFIG=" + c.kubeconfig, "HOME=" + filepath.Dir(c.kubeconfig)}, input, c.program, args...)
 }
 
 func (c cluster) kubectl(input string, args ...string) string {
@@ -146,8 +155,21 @@ metrics:
 networkPolicy: {enabled: true}
 podDisruptionBudget: {maxUnavailable: 50%}
 resources: {requests: {cpu: 100m}, limits: {memory: 1Gi}}
+commonLabels: {example.com/platform: data}
+reportConnections: false
+deploymentAnnotations: {example.com/note: a}
 podAnnotations: {example.com/note: a}
 podLabels: {example.com/team: a}
+podSecurityContext: {runAsUser: 1000700000, fsGroup: 1000700000}
+securityContext: {runAsGroup: 1000700000}
+strategy: {type: RollingUpdate, rollingUpdate: {maxSurge: 1, maxUnavailable: 0}}
+revisionHistoryLimit: 2
+extraVolumes: [{name: ca, configMap: {name: corporate-ca}}]
+extraVolumeMounts: [{name: ca, mountPath: /etc/ssl/certs/corporate.crt, subPath: ca.crt, readOnly: true}]
+hostAliases: [{ip: 10.0.0.1, hostnames: [dli.internal.example.com]}]
+dnsPolicy: None
+dnsConfig: {nameservers: [10.0.0.2], searches: [example.com], options: [{name: ndots, value: "1"}]}
+test: {image: "registry.example.com:5000/kubectl:v1.37.2"}
 nodeSelector: {kubernetes.io/os: linux}
 tolerations: [{key: dedicated, operator: Exists, effect: NoSchedule}]
 affinity:

@@ -17,6 +17,9 @@ limitations under the License.
 package helm
 
 import (
+	"os"
+	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -63,9 +66,49 @@ func TestInvalidValues(t *testing.T) {
 		"serviceAccount: {create: false}":                         "/serviceAccount/name",
 		"crds: {install: 'false'}":                                "/crds/install",
 		"fullnameOverride: DLI":                                   "/fullnameOverride",
+		"fullnameOverride: 1dli":                                  "/fullnameOverride",
+		"commonLabels: {team: 1}":                                 "/commonLabels/team",
+		"reportConnections: 'no'":                                 "/reportConnections",
+		"deploymentAnnotations: {a: 1}":                           "/deploymentAnnotations/a",
+		"strategy: {type: Slowly}":                                "/strategy/type",
+		"revisionHistoryLimit: -1":                                "/revisionHistoryLimit",
+		"extraVolumes: {name: ca}":                                "/extraVolumes",
+		"extraVolumeMounts: [{name: ca}]":                         "/extraVolumeMounts/0",
+		"hostAliases: [{ip: 10.0.0.1}]":                           "/hostAliases/0",
+		"dnsPolicy: Mine":                                         "/dnsPolicy",
+		"dnsConfig: {servers: []}":                                "servers",
+		"test: {image: ''}":                                       "/test/image",
 	} {
 		if _, err := render(t, "dli-operator", values); err == nil || !strings.Contains(err.Error(), says) {
 			t.Errorf("%s: error is %v, want one with %q", values, err, says)
+		}
+	}
+}
+
+// A chart that has this one as a dependency may make it conditional, and has values for all
+// of its charts.
+func TestParentChart(t *testing.T) {
+	parent := t.TempDir()
+	for name, content := range map[string]string{
+		"Chart.yaml": `{apiVersion: v2, name: parent, version: 1.0.0, dependencies: [
+  {name: dli-operator, version: 0.1.0, condition: dli-operator.enabled}]}`,
+		"values.yaml": "global: {region: cn-north-4}\ndli-operator: {enabled: true, replicas: 1}",
+	} {
+		if err := os.WriteFile(filepath.Join(parent, name), []byte(content), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.CopyFS(filepath.Join(parent, "charts", "dli-operator"), os.DirFS(chart)); err != nil {
+		t.Fatal(err)
+	}
+	for enabled, want := range map[string]bool{"true": true, "false": false} {
+		text, err := testenv.Exec(t, nil, "", helm(t), "template", "parent", parent, "--set=dli-operator.enabled="+enabled)
+		if err != nil {
+			t.Error(err)
+			continue
+		}
+		if got := find(parse(t, text), "Deployment", "") != nil; got != want {
+			t.Errorf("enabled=%s renders a Deployment: %t", enabled, got)
 		}
 	}
 }
@@ -79,6 +122,7 @@ watchLabelSelector: tier in (gold, silver)
 defaultConnection: shared/dli
 allowedEndpointHosts: ["*.example.com"]
 metrics: {secure: false}
+reportConnections: false
 extraArgs: [--zap-log-level=debug]
 `
 
@@ -94,6 +138,7 @@ func TestValuesBecomeFlags(t *testing.T) {
 		"--watch-label-selector=tier in (gold, silver)",
 		"--default-connection=shared/dli",
 		"--allowed-endpoint-hosts=*.example.com",
+		"--report-connections=false",
 		"--zap-log-level=debug",
 	}
 	got := arguments(t, objects)
@@ -134,7 +179,7 @@ func TestDisabledObjects(t *testing.T) {
 		"crds: {install: false}":                      {{"CustomResourceDefinition", ""}},
 		"leaderElection: {enabled: false}":            {{"Role", ""}, {"RoleBinding", ""}},
 		"metrics: {enabled: false}":                   {{"Service", ""}, {"ServiceMonitor", ""}, {"PrometheusRule", ""}, {"ConfigMap", ""}, {"ClusterRole", "metrics-reader"}},
-		"metrics: {secure: false}":                    {{"ClusterRole", "metrics-reader"}, {"ClusterRole", "metrics-auth-role"}, {"ClusterRoleBinding", "metrics-auth-rolebinding"}},
+		"metrics: {secure: false}":                    {{"ClusterRole", "metrics-reader"}, {"ClusterRole", "metrics-auth-role"}, {"ClusterRoleBinding", "metrics-auth-rolebinding"}, {"Secret", "metrics-reader"}},
 		"networkPolicy: {enabled: false}":             {{"NetworkPolicy", ""}},
 		"podDisruptionBudget: {enabled: false}":       {{"PodDisruptionBudget", ""}},
 		"serviceAccount: {create: false, name: mine}": {{"ServiceAccount", ""}},
@@ -185,6 +230,46 @@ func TestTwoReleases(t *testing.T) {
 	}
 	if selector(first) == selector(second) {
 		t.Errorf("both releases select pods of instance %s", selector(first))
+	}
+}
+
+// Helm reads 1 as a number, y as true, and Services may not begin with a digit.
+func TestNamesThatAreNotWords(t *testing.T) {
+	service := regexp.MustCompile(`^[a-z]([-a-z0-9]{0,61}[a-z0-9])?$`)
+	for _, release := range []string{"1", "0x1f", "1e3", "y", "null", "a.b", "2-dli-operator", strings.Repeat("9", 53)} {
+		for _, o := range mustRender(t, release, everything) {
+			if got := o.GetLabels()["app.kubernetes.io/instance"]; got != release {
+				t.Errorf("%s: the instance of %s %s is %q", release, o.GetKind(), o.GetName(), got)
+			}
+			if o.GetKind() == "Service" && !service.MatchString(o.GetName()) {
+				t.Errorf("%s: no Service may have the name %s", release, o.GetName())
+			}
+		}
+	}
+}
+
+func TestCommonLabels(t *testing.T) {
+	const values = `
+commonLabels: {team: data, tier: all, app.kubernetes.io/name: mine}
+podLabels: {tier: pods}
+metrics: {dashboard: {labels: {tier: dashboard}}}
+`
+	objects := mustRender(t, "dli-operator", everything+"commonLabels: {team: data}")
+	for _, o := range objects {
+		if o.GetLabels()["team"] != "data" {
+			t.Errorf("%s %s has the labels %v", o.GetKind(), o.GetName(), o.GetLabels())
+		}
+	}
+	objects = mustRender(t, "dli-operator", everything, values)
+	deployment := find(objects, "Deployment", "")
+	pods, _, _ := unstructured.NestedStringMap(deployment.Object, "spec", "template", "metadata", "labels")
+	for key, want := range map[string]string{"team": "data", "tier": "pods", "app.kubernetes.io/name": "dli-operator"} {
+		if pods[key] != want {
+			t.Errorf("the pods' label %s is %q, want %q", key, pods[key], want)
+		}
+	}
+	if got := find(objects, "ConfigMap", "dashboard").GetLabels()["tier"]; got != "dashboard" {
+		t.Errorf("the dashboard's own label is %q", got)
 	}
 }
 

@@ -1,29 +1,43 @@
-{{/* The beginning of every name. */}}
+{{/* The beginning of every name. Names of Services begin with a letter and have no dots. */}}
 {{- define "dli-operator.fullname" -}}
+{{- $release := .Release.Name | replace "." "-" -}}
 {{- if .Values.fullnameOverride -}}
 {{- .Values.fullnameOverride -}}
-{{- else if contains .Chart.Name .Release.Name -}}
-{{- .Release.Name | trunc 40 | trimSuffix "-" -}}
+{{- else if regexMatch "^[0-9]" $release -}}
+{{- printf "%s-%s" .Chart.Name ($release | trunc 23 | trimSuffix "-") -}}
+{{- else if contains .Chart.Name $release -}}
+{{- $release | trunc 36 | trimSuffix "-" -}}
 {{- else -}}
-{{- printf "%s-%s" (.Release.Name | trunc 27 | trimSuffix "-") .Chart.Name -}}
+{{- printf "%s-%s" ($release | trunc 23 | trimSuffix "-") .Chart.Name -}}
 {{- end -}}
 {{- end -}}
 
-{{/* What never changes during the life of a release. */}}
+{{/* What never changes during the life of a release. A dict, so that toYaml quotes names
+such as 1 and y. */}}
 {{- define "dli-operator.selectorLabels" -}}
-app.kubernetes.io/name: dli-operator
-app.kubernetes.io/component: controller-manager
-app.kubernetes.io/instance: {{ .Release.Name }}
+{{- dict
+  "app.kubernetes.io/name" "dli-operator"
+  "app.kubernetes.io/component" "controller-manager"
+  "app.kubernetes.io/instance" .Release.Name
+| toYaml -}}
 {{- end -}}
 
 {{/* On everything. */}}
 {{- define "dli-operator.labels" -}}
-app.kubernetes.io/name: dli-operator
-app.kubernetes.io/part-of: dli-operator
-app.kubernetes.io/instance: {{ .Release.Name }}
-app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
-app.kubernetes.io/managed-by: {{ .Release.Service }}
-helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
+{{- $own := dict
+  "app.kubernetes.io/name" "dli-operator"
+  "app.kubernetes.io/part-of" "dli-operator"
+  "app.kubernetes.io/instance" .Release.Name
+  "app.kubernetes.io/version" .Chart.AppVersion
+  "app.kubernetes.io/managed-by" .Release.Service
+  "helm.sh/chart" (printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_")
+}}
+{{- merge $own .Values.commonLabels | toYaml -}}
+{{- end -}}
+
+{{/* The pods' labels: those of the selectors, then those for pods, then those for all. */}}
+{{- define "dli-operator.podLabels" -}}
+{{- merge (include "dli-operator.selectorLabels" . | fromYaml) .Values.podLabels .Values.commonLabels | toYaml -}}
 {{- end -}}
 
 {{- define "dli-operator.serviceAccountName" -}}
@@ -41,8 +55,8 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{/* The subject of the operator's bindings. */}}
 {{- define "dli-operator.subject" -}}
 - kind: ServiceAccount
-  name: {{ include "dli-operator.serviceAccountName" . }}
-  namespace: {{ .Release.Namespace }}
+  name: {{ include "dli-operator.serviceAccountName" . | quote }}
+  namespace: {{ .Release.Namespace | quote }}
 {{- end -}}
 
 {{/* Not empty if others than the pod itself reach the metrics: to tell who may

@@ -1,0 +1,67 @@
+/*
+Copyright 2026 The DLI Operator Authors.
+
+Licensed under the Apache License, Version 2.0 (the "License");
+you may not use this file except in compliance with the License.
+You may obtain a copy of the License at
+
+    http://www.apache.org/licenses/LICENSE-2.0
+
+Unless required by applicable law or agreed to in writing, software
+distributed under the License is distributed on an "AS IS" BASIS,
+WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+See the License for the specific language governing permissions and
+limitations under the License.
+*/
+
+package helm
+
+import (
+	"strings"
+	"testing"
+
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+
+	"github.com/dli-operator/dli-operator/test/testenv"
+)
+
+// testHook runs the commands of helm test's pod, with the permissions of its account: there
+// is no node to run the pod itself.
+func (c cluster) testHook(t *testing.T) {
+	c.T = t
+	hook := c.helm("", "template", "dli-operator", chart, "--namespace="+namespace, "--show-only=templates/test.yaml")
+	c.kubectl(hook, "apply", "-f", "-")
+	pod := find(parse(t, hook), "Pod", "")
+	containers, _, err := unstructured.NestedSlice(pod.Object, "spec", "containers")
+	if err != nil || len(containers) != 2 {
+		t.Fatalf("want two containers, got %v, %v", containers, err)
+	}
+	succeed := func() bool {
+		for _, container := range containers {
+			args, _, _ := unstructured.NestedStringSlice(container.(map[string]any), "args")
+			args = append(args, "--timeout=1s", "--namespace="+namespace, "--as=system:serviceaccount:"+namespace+":"+pod.GetName()) // 1s instead of 1m
+			if _, err := testenv.TryKubectl(t, c.kubeconfig, "", args...); err != nil {
+				if strings.Contains(err.Error(), "forbidden") {
+					t.Fatal(err)
+				}
+				return false
+			}
+		}
+		return true
+	}
+	if succeed() {
+		t.Error("it succeeds although no operator runs")
+	}
+	c.kubectl("", "patch", "deployment", "dli-operator-controller-manager", "--namespace="+namespace, "--subresource=status", "--type=merge",
+		`--patch={"status": {"conditions": [{"type": "Available", "status": "True"}]}}`)
+	if succeed() {
+		t.Error("it succeeds although nobody leads")
+	}
+	c.kubectl(`{apiVersion: coordination.k8s.io/v1, kind: Lease, metadata: {name: dli-operator}, spec: {holderIdentity: somebody}}`,
+		"create", "--namespace="+namespace, "-f", "-")
+	if !succeed() {
+		t.Error("it fails although an operator leads")
+	}
+	c.kubectl("", "delete", "lease/dli-operator", "--namespace="+namespace)
+	c.kubectl(hook, "delete", "-f", "-")
+}
