@@ -8,6 +8,7 @@
 #   hack/build.sh containerd      containerd and runc, from Debian's packages
 #   hack/build.sh prometheus      prometheus and promtool
 #   hack/build.sh helm            helm
+#   hack/build.sh helm3           helm, version 3
 #   hack/build.sh setup-envtest   setup-envtest
 #   hack/build.sh flux            kustomize-controller
 #   hack/build.sh argo-workflows  argoexec
@@ -16,8 +17,8 @@
 #   hack/build.sh opentofu        tofu
 #
 # If KUBEBUILDER_ASSETS, NODE_ASSETS, CONTAINERD_ASSETS, PROMETHEUS_ASSETS, HELM_ASSETS,
-# SETUP_ENVTEST_ASSETS, FLUX_ASSETS, ARGO_WORKFLOWS_ASSETS, ARGO_CD_ASSETS, KRO_ASSETS or
-# OPENTOFU_ASSETS names a directory, its programs are used as they are. Otherwise the
+# HELM3_ASSETS, SETUP_ENVTEST_ASSETS, FLUX_ASSETS, ARGO_WORKFLOWS_ASSETS, ARGO_CD_ASSETS,
+# KRO_ASSETS or OPENTOFU_ASSETS names a directory, its programs are used as they are. Otherwise the
 # programs are built once, from the versions in the module's go.mod, and kept in the
 # user's cache. containerd and runc are unpacked there, not installed.
 #
@@ -189,6 +190,12 @@ helm)
   packages=helm.sh/helm/v4/cmd/helm
   takes='about two minutes'
   ;;
+helm3)
+  given=HELM3_ASSETS
+  programs=helm
+  packages=helm.sh/helm/v3/cmd/helm
+  takes='about two minutes'
+  ;;
 setup-envtest)
   given=SETUP_ENVTEST_ASSETS
   programs=setup-envtest
@@ -272,6 +279,7 @@ node)
 containerd) version=$(. /etc/os-release 2>/dev/null && echo "${ID:-}-${VERSION_ID:-}") || version=unknown ;;
 prometheus) version=$(version "$module" github.com/prometheus/prometheus) ;;
 helm) version=$(version "$module" helm.sh/helm/v4) ;;
+helm3) version=$(version "$module" helm.sh/helm/v3) ;;
 setup-envtest) version=$(version "$module" sigs.k8s.io/controller-runtime/tools/setup-envtest) ;;
 flux) version=$(version "$module" github.com/fluxcd/kustomize-controller) ;;
 argo-workflows) version=$(version "$module" github.com/argoproj/argo-workflows/v4) ;;

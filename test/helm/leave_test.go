@@ -1,0 +1,162 @@
+/*
+Copyright 2026 The DLI Operator Authors.
+
+Licensed under the Apache License, Version 2.0 (the "License");
+you may not use this file except in compliance with the License.
+You may obtain a copy of the License at
+
+    http://www.apache.org/licenses/LICENSE-2.0
+
+Unless required by applicable law or agreed to in writing, software
+distributed under the License is distributed on an "AS IS" BASIS,
+WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+See the License for the specific language governing permissions and
+limitations under the License.
+*/
+
+package helm
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+
+	"github.com/dli-operator/dli-operator/test/testenv"
+)
+
+// users has what must outlive the operator, some of it in the operator's own namespace.
+const users = job + `---
+apiVersion: dli.huaweicloud.com/v1alpha1
+kind: DLIConnection
+metadata: {name: shared, namespace: ` + namespace + `}
+spec: {region: cn-north-4, projectID: "1", credentials: {secretRef: {name: shared}}}
+---
+apiVersion: v1
+kind: Secret
+metadata: {name: shared, namespace: ` + namespace + `}
+`
+
+// The way from kubectl to Helm, to another release, and back to kubectl, by the commands of
+// docs/operations.md.
+func TestInstallAndLeave(t *testing.T) {
+	t.Run("Helm 4", func(t *testing.T) { installAndLeave(t, "helm") })
+	t.Run("Helm 3", func(t *testing.T) {
+		if testing.Short() {
+			t.Skip("it may have to build Helm 3")
+		}
+		installAndLeave(t, "helm3")
+	})
+}
+
+func installAndLeave(t *testing.T, program string) {
+	t.Helper()
+	c := newCluster(t, "")
+	c.program = helmOf(t, program)
+	install := []string{"install", "dli-operator", chart, "--namespace=" + namespace, "--create-namespace"}
+	const another = "crds: {install: false}"
+
+	c.kubectl("", "apply", "-k", filepath.Join(config, "default"))
+	c.kubectl("", "wait", "--for=condition=Established", "crd", "--all")
+	c.kubectl(users, "create", "-f", "-")
+	c.install("second", another)
+	second := mustRender(t, "second", another)
+
+	c.refused("invalid ownership metadata", install...)
+
+	c.follow("kubectl delete --ignore-not-found --namespace=")
+	c.kept("after everything but the CRDs was deleted")
+	for _, o := range kustomize(t, filepath.Join(config, "default")) {
+		kept := o.GetKind() == "CustomResourceDefinition" || o.GetKind() == "Namespace"
+		if c.exists(o) != kept {
+			t.Errorf("%s %s exists: %t", o.GetKind(), o.GetName(), !kept)
+		}
+	}
+	for _, o := range second {
+		if !c.exists(o) {
+			t.Errorf("the %s %s of another release is gone", o.GetKind(), o.GetName())
+		}
+	}
+
+	c.refused("invalid ownership metadata", install...)
+	c.follow("helm install dli-operator config/helm/dli-operator --namespace dli-operator-system --create-namespace")
+	c.kept("after helm install")
+	for _, step := range []struct {
+		name, replicas string
+		args           []string
+	}{
+		{"upgrade", "3", []string{"upgrade", "dli-operator", chart, "--set=replicas=3"}},
+		{"rollback", "2", []string{"rollback", "dli-operator"}},
+	} {
+		c.helm("", append(step.args, "--namespace="+namespace)...)
+		got := c.kubectl("", "get", "deployment/dli-operator-controller-manager", "--namespace="+namespace, "--output=jsonpath={.spec.replicas}")
+		if got != step.replicas {
+			t.Errorf("%s: there are %s replicas, want %s", step.name, got, step.replicas)
+		}
+		c.kept("after helm " + step.name)
+	}
+	c.helm("", "uninstall", "dli-operator", "--namespace="+namespace)
+	c.kept("after helm uninstall")
+
+	install[1] = "dli-operator-again"
+	c.refused("invalid ownership metadata", install...)
+	c.helm("", append(install, "--take-ownership")...)
+	c.kept("after the installation of another release")
+	c.helm("", "uninstall", install[1], "--namespace="+namespace)
+
+	c.kubectl("", "apply", "-k", filepath.Join(config, "default"))
+	c.kept("after kubectl apply")
+	install[1] = "dli-operator"
+	c.refused(".spec.selector", append(install, "--take-ownership")...)
+	c.helm("", "uninstall", install[1], "--namespace="+namespace)
+	c.kept("after an installation that failed")
+}
+
+// refused fails the test unless helm fails with a message.
+func (c cluster) refused(message string, args ...string) {
+	c.Helper()
+	if out, err := c.tryHelm("", args...); err == nil || !strings.Contains(err.Error(), message) {
+		c.Errorf("helm %q should fail with %q: %v\n%s", args, message, err, out)
+	}
+}
+
+// kept fails the test if the objects of users are gone.
+func (c cluster) kept(when string) {
+	c.Helper()
+	for _, o := range parse(c.T, users) {
+		if !c.exists(o) {
+			c.Errorf("%s, the %s %s of a user is gone", when, o.GetKind(), o.GetName())
+		}
+	}
+}
+
+func (c cluster) exists(o *unstructured.Unstructured) bool {
+	c.Helper()
+	gvk := o.GroupVersionKind()
+	kind := gvk.Kind
+	if gvk.Group != "" {
+		kind += "." + gvk.Version + "." + gvk.Group
+	}
+	args := []string{"get", kind, o.GetName(), "--output=jsonpath={.metadata.deletionTimestamp}"}
+	if o.GetNamespace() != "" {
+		args = append(args, "--namespace="+o.GetNamespace())
+	}
+	deleted, err := testenv.TryKubectl(c.T, c.kubeconfig, "", args...)
+	if err != nil && !strings.Contains(err.Error(), "NotFound") {
+		c.Fatal(err)
+	}
+	return err == nil && deleted == ""
+}
+
+// follow runs the code block of docs/operations.md that begins with a command.
+func (c cluster) follow(command string) {
+	c.Helper()
+	block := testenv.CodeBlock(c.T, testenv.Read(c.T, "../../docs/operations.md"), "shell", command)
+	path := strings.Join([]string{filepath.Dir(c.program), os.Getenv("KUBEBUILDER_ASSETS"), os.Getenv("PATH")}, ":")
+	env := []string{"KUBECONFIG=" + c.kubeconfig, "HOME=" + filepath.Dir(c.kubeconfig), "PATH=" + path}
+	if out, err := testenv.Exec(c.T, env, "", "bash", "-euo", "pipefail", "-c", "cd ../..\n"+block); err != nil {
+		c.Fatalf("%v\n%s", err, out)
+	}
+}
