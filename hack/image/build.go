@@ -26,8 +26,8 @@ import (
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 )
 
-// buildManager builds the same as the Dockerfile, with the same flags: without paths and
-// build ID, and with a given version rather than that of a checkout.
+// buildManager builds the manager without paths and build ID, and with a given version
+// rather than that of a checkout.
 func buildManager(ctx context.Context, root, output, version string, platform v1.Platform) error {
 	output, err := filepath.Abs(output)
 	if err != nil {

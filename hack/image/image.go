@@ -20,7 +20,9 @@ import (
 	"archive/tar"
 	"bytes"
 	"io"
+	"io/fs"
 	"os"
+	"path/filepath"
 	"time"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
@@ -66,13 +68,45 @@ type file struct {
 	content []byte
 }
 
-// newImage creates two layers: what rarely changes, and the manager.
-func newImage(manager string, platform v1.Platform, labels map[string]string) (v1.Image, error) {
+// write writes the file below a directory.
+func (f file) write(dir string) error {
+	path := filepath.Join(dir, f.path)
+	if f.content == nil {
+		return os.MkdirAll(path, fs.FileMode(f.mode)) //nolint:gosec // one of layersOf
+	}
+	return os.WriteFile(path, f.content, fs.FileMode(f.mode)) //nolint:gosec // one of layersOf
+}
+
+type layer struct {
+	comment string
+	files   []file
+}
+
+// layersOf returns two layers: what rarely changes, and the manager.
+func layersOf(manager string) ([]layer, error) {
 	binary, err := os.ReadFile(manager)
 	if err != nil {
 		return nil, err
 	}
 	authorities, err := certificates()
+	if err != nil {
+		return nil, err
+	}
+	return []layer{
+		{"certificate authorities and users", []file{
+			{path: "etc/", mode: 0o755},
+			{path: "etc/group", mode: 0o644, content: []byte(group)},
+			{path: "etc/passwd", mode: 0o644, content: []byte(passwd)},
+			{path: "etc/ssl/", mode: 0o755},
+			{path: "etc/ssl/certs/", mode: 0o755},
+			{path: "etc/ssl/certs/ca-certificates.crt", mode: 0o644, content: authorities},
+		}},
+		{"the manager", []file{{path: "manager", mode: 0o755, content: binary}}},
+	}, nil
+}
+
+func newImage(manager string, platform v1.Platform, labels map[string]string) (v1.Image, error) {
+	layers, err := layersOf(manager)
 	if err != nil {
 		return nil, err
 	}
@@ -87,20 +121,7 @@ func newImage(manager string, platform v1.Platform, labels map[string]string) (v
 	if err != nil {
 		return nil, err
 	}
-	for _, layer := range []struct {
-		comment string
-		files   []file
-	}{
-		{"certificate authorities and users", []file{
-			{path: "etc/", mode: 0o755},
-			{path: "etc/group", mode: 0o644, content: []byte(group)},
-			{path: "etc/passwd", mode: 0o644, content: []byte(passwd)},
-			{path: "etc/ssl/", mode: 0o755},
-			{path: "etc/ssl/certs/", mode: 0o755},
-			{path: "etc/ssl/certs/ca-certificates.crt", mode: 0o644, content: authorities},
-		}},
-		{"the manager", []file{{path: "manager", mode: 0o755, content: binary}}},
-	} {
+	for _, layer := range layers {
 		packed, err := newLayer(layer.files)
 		if err != nil {
 			return nil, err

@@ -41,6 +41,7 @@ type options struct {
 	revision  string
 	platforms string
 	binaries  string
+	files     string
 	output    string
 }
 
@@ -52,6 +53,7 @@ func main() {
 	flag.StringVar(&o.revision, "revision", "", "Commit of the sources.")
 	flag.StringVar(&o.platforms, "platforms", "linux/amd64,linux/arm64", "Comma-separated platforms.")
 	flag.StringVar(&o.binaries, "binaries", "", "Directory to which to copy the managers, as manager-OS-ARCH; none if empty.")
+	flag.StringVar(&o.files, "files", "", "Directory to write the files of the image for a single platform to, instead of an archive; for the Dockerfile.")
 	flag.StringVar(&o.output, "output", "", "Archive to write.")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
@@ -63,6 +65,9 @@ func main() {
 }
 
 func run(ctx context.Context, o options) error {
+	if o.files != "" {
+		return writeFiles(ctx, o)
+	}
 	if o.output == "" {
 		return errors.New("-output is not set")
 	}
@@ -99,6 +104,38 @@ func run(ctx context.Context, o options) error {
 		return err
 	}
 	return archive(layoutDir, o.output)
+}
+
+// writeFiles writes the files of the image for a single platform.
+func writeFiles(ctx context.Context, o options) error {
+	platforms, err := parsePlatforms(o.platforms)
+	if err != nil {
+		return err
+	}
+	if len(platforms) != 1 {
+		return fmt.Errorf("-files: the platforms are %s, want a single one", o.platforms)
+	}
+	scratch, err := os.MkdirTemp("", "image-")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(scratch)
+	manager := filepath.Join(scratch, "manager")
+	if err := buildManager(ctx, o.root, manager, o.version, platforms[0]); err != nil {
+		return err
+	}
+	layers, err := layersOf(manager)
+	if err != nil {
+		return err
+	}
+	for _, layer := range layers {
+		for _, f := range layer.files {
+			if err := f.write(o.files); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }
 
 // parseTag requires a tag: without one it would be latest, which does not identify an

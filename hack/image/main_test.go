@@ -268,33 +268,6 @@ func onlyIndex(t *testing.T, dir, name string) v1.ImageIndex {
 	return inner
 }
 
-func TestTheDockerfileBuildsTheSameManager(t *testing.T) {
-	dockerfile, err := os.ReadFile("../../Dockerfile")
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, want := range []string{
-		"CGO_ENABLED=0", "go build -trimpath -buildvcs=false -ldflags \"-s -w -buildid= -X main.version=$VERSION\"",
-		"USER " + user + "\n", `ENTRYPOINT ["/manager"]`,
-	} {
-		if !strings.Contains(string(dockerfile), want) {
-			t.Errorf("the Dockerfile lacks %s", want)
-		}
-	}
-}
-
-func TestDockerBuildLoadsTheImage(t *testing.T) {
-	for _, tt := range []struct{ flags, want, unwanted string }{
-		{"", "--load", "--platform"},
-		{"--push", "--platform='linux/amd64,linux/arm64'", "--load"},
-	} {
-		out, err := exec.CommandContext(t.Context(), "make", "--dry-run", "-C", "../..", "docker-build", "BUILDXFLAGS="+tt.flags).CombinedOutput()
-		if err != nil || !strings.Contains(string(out), tt.want) || strings.Contains(string(out), tt.unwanted) {
-			t.Errorf("BUILDXFLAGS=%s: want %s and no %s: %s, %v", tt.flags, tt.want, tt.unwanted, out, err)
-		}
-	}
-}
-
 func TestInvalidOptions(t *testing.T) {
 	for name, change := range map[string]func(*options){
 		"no output":                   func(o *options) { o.output = "" },
@@ -302,6 +275,7 @@ func TestInvalidOptions(t *testing.T) {
 		"no tag":                      func(o *options) { o.image = "dli-operator" },
 		"the tag latest":              func(o *options) { o.image = "dli-operator:latest" },
 		"a digest in place of a tag":  func(o *options) { o.image = "dli-operator@sha256:0" },
+		"the files of two platforms":  func(o *options) { o.files, o.platforms = o.root, "linux/amd64,linux/arm64" },
 		"no platform":                 func(o *options) { o.platforms = "" },
 		"a platform without its arch": func(o *options) { o.platforms = "linux" },
 		"a variant of a platform":     func(o *options) { o.platforms = "linux/arm/v7" },
