@@ -66,10 +66,11 @@ manifests: ## Generate the CRDs and the operator's role from markers; copy into 
 	cp config/prometheus/dashboard.json config/prometheus/rules.yaml $(CHART_FILES)
 
 .PHONY: docs
-docs: ## Generate docs/api.md from the comments of api/.
+docs: ## Generate docs/api.md and the chart's table of values from comments.
 	mkdir -p docs
 	$(TOOL) crd-ref-docs --log-level=ERROR --source-path=api/v1alpha1 --config=hack/tools/crd-ref-docs.yaml \
 		--renderer=markdown --output-path=docs/api.md
+	hack/values.sh
 
 .PHONY: pictures
 pictures: ## Draw docs/images anew, with the figures of BENCH, outputs of make bench.
@@ -85,7 +86,7 @@ lint: ## Run the linters of .golangci.yml.
 	cd api && $(API_TOOL) golangci-lint run ./...
 
 .PHONY: verify
-verify: ## Check generated files, format, modules, vet, linters and kustomizations.
+verify: ## Check generated files, format, modules, vet, linters, kustomizations and workflows.
 	hack/tools/verify.sh
 
 ##@ Test
@@ -99,7 +100,7 @@ test: ## Run the tests with the race detector on a real API server, except the s
 
 .PHONY: test-long
 test-long: ## Run the slow tests: the image, a release.
-	assets=$$(hack/build.sh controlplane) && hack/build.sh helm >/dev/null && \
+	assets=$$(hack/build.sh controlplane) && hack/build.sh helm >/dev/null && hack/build.sh helm3 >/dev/null && \
 		KUBEBUILDER_ASSETS=$$assets go test -timeout=30m $(TESTFLAGS) ./test/helm
 	go -C hack/image test $(TESTFLAGS) ./...
 
@@ -171,10 +172,11 @@ image: ## Write the image IMG for all PLATFORMS to bin/image.tar, without Docker
 .PHONY: docker-build
 docker-build: ## Build the image IMG for this machine with Docker; BUILDXFLAGS=--push for all PLATFORMS.
 	docker buildx build $(if $(findstring --push,$(BUILDXFLAGS)),--platform='$(PLATFORMS)',--load) \
-		--build-arg=VERSION='$(VERSION)' --tag='$(IMG)' $(BUILDXFLAGS) .
+		--build-arg=VERSION='$(VERSION)' --build-arg=REVISION='$(REVISION)' --tag='$(IMG)' $(BUILDXFLAGS) .
 
 .PHONY: release
-release: ## Build the files of release VERSION, such as v0.2.0, in dist/.
+release: ## Build the files of release VERSION, such as v0.2.0, in dist/; checks its tags.
+	hack/release/tags.sh '$(VERSION)'
 	IMAGE='$(RELEASE_IMAGE)' hack/release/release.sh '$(VERSION)' dist
 
 .PHONY: release-verify

@@ -48,6 +48,14 @@ install_yaml() {
   } >"$files/install.yaml"
 }
 
+# crds_yaml is for those who install the CRDs on their own, as for rbac.namespaced.
+crds_yaml() {
+  {
+    echo "# The CRDs of the DLI operator $version: kubectl apply -f crds.yaml"
+    cat config/crd/bases/*.yaml
+  } >"$files/crds.yaml"
+}
+
 # chart packs a copy, with fixed modification times.
 chart() {
   local chart=$scratch/dli-operator
@@ -80,6 +88,9 @@ sboms() {
 
 say "install.yaml"
 install_yaml
+say "CRDs"
+crds_yaml
+hack/release/schemas.sh "$files"
 say "chart"
 chart
 say "image $image"

@@ -80,6 +80,7 @@ step "modules" "run go mod tidy where it is said above" modules
 step "vet" "run go vet ./..." go vet ./...
 step "vet of api" "run go -C api vet ./..." go -C api vet ./...
 step "lint" "run make lint" make --no-print-directory lint
+step "workflows" "see the messages of actionlint" go tool -modfile=hack/checks/go.mod actionlint
 step "kustomizations" "run kubectl kustomize on the directory" kustomizations
 
 if ((${#failed[@]})); then

@@ -1,0 +1,77 @@
+/*
+Copyright 2026 The DLI Operator Authors.
+
+Licensed under the Apache License, Version 2.0 (the "License");
+you may not use this file except in compliance with the License.
+You may obtain a copy of the License at
+
+    http://www.apache.org/licenses/LICENSE-2.0
+
+Unless required by applicable law or agreed to in writing, software
+distributed under the License is distributed on an "AS IS" BASIS,
+WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+See the License for the specific language governing permissions and
+limitations under the License.
+*/
+
+package helm
+
+import (
+	"path"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"sigs.k8s.io/yaml"
+
+	"github.com/dli-operator/dli-operator/test/testenv"
+)
+
+func TestDependabotKnowsEveryModule(t *testing.T) {
+	var file struct {
+		Updates []struct {
+			Ecosystem   string   `json:"package-ecosystem"`
+			Directories []string `json:"directories"`
+		} `json:"updates"`
+	}
+	if err := yaml.Unmarshal([]byte(testenv.Read(t, "../../.github/dependabot.yml")), &file); err != nil {
+		t.Fatal(err)
+	}
+	var patterns []string
+	for _, update := range file.Updates {
+		if update.Ecosystem == "gomod" {
+			patterns = append(patterns, update.Directories...)
+		}
+	}
+	matched := map[string]bool{}
+	for module := range strings.FieldsSeq(execute(t, nil, "git", "-C", "../..", "ls-files", "go.mod", "*/go.mod")) {
+		dir := path.Join("/", path.Dir(module))
+		known := slices.IndexFunc(patterns, func(pattern string) bool { ok, _ := path.Match(pattern, dir); return ok })
+		if known < 0 {
+			t.Errorf("%s is in none of %q", dir, patterns)
+			continue
+		}
+		matched[patterns[known]] = true
+	}
+	for _, pattern := range patterns {
+		if !matched[pattern] {
+			t.Errorf("there is no module in %s", pattern)
+		}
+	}
+}
+
+// A tag can be moved to other code.
+func TestWorkflowsPinActions(t *testing.T) {
+	for _, name := range []string{"ci.yml", "release.yml"} {
+		uses := regexp.MustCompile(`uses: (\S+)`).FindAllStringSubmatch(testenv.Read(t, "../../.github/workflows/"+name), -1)
+		if len(uses) == 0 {
+			t.Errorf("%s uses no action", name)
+		}
+		for _, use := range uses {
+			if !regexp.MustCompile(`^[\w./-]+@[0-9a-f]{40}$`).MatchString(use[1]) {
+				t.Errorf("%s: %s is not pinned to a commit", name, use[1])
+			}
+		}
+	}
+}

@@ -1,0 +1,63 @@
+/*
+Copyright 2026 The DLI Operator Authors.
+
+Licensed under the Apache License, Version 2.0 (the "License");
+you may not use this file except in compliance with the License.
+You may obtain a copy of the License at
+
+    http://www.apache.org/licenses/LICENSE-2.0
+
+Unless required by applicable law or agreed to in writing, software
+distributed under the License is distributed on an "AS IS" BASIS,
+WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+See the License for the specific language governing permissions and
+limitations under the License.
+*/
+
+package helm
+
+import (
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/dli-operator/dli-operator/test/testenv"
+)
+
+// The JSON schemas of a release, with the kubeconform that docs/operations.md names.
+func TestSchemasOfTheCRDs(t *testing.T) {
+	dir := t.TempDir()
+	if out, err := testenv.Exec(t, nil, "", "../../hack/release/schemas.sh", dir); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	samples, err := filepath.Glob(config + "/samples/dli*.yaml")
+	if err != nil || len(samples) < 5 {
+		t.Fatalf("there are %d samples: %v", len(samples), err)
+	}
+	validate := func(input string, files ...string) (string, error) {
+		args := []string{
+			"-C", "../../hack/checks", "tool", "kubeconform", "-strict", "-summary", "-skip=Secret",
+			"-schema-location", filepath.Join(dir, "{{.ResourceKind}}_{{.ResourceAPIVersion}}.json"),
+		}
+		return testenv.Exec(t, nil, input, "go", append(args, files...)...)
+	}
+	for i := range samples {
+		if samples[i], err = filepath.Abs(samples[i]); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if out, err := validate("", samples...); err != nil || !strings.Contains(out, "Valid: 9, Invalid: 0, Errors: 0") {
+		t.Errorf("samples are invalid: %v\n%s", err, out)
+	}
+	for name, change := range map[string][2]string{
+		"an unknown field":       {"spec: {", "spec: {jobsID: a, "},
+		"another kind of value":  {"jobID: \"1\"", "jobID: 1"},
+		"a job ID with a space":  {"jobID: \"1\"", "jobID: \"1 2\""},
+		"no job ID":              {"jobID: \"1\"", "suspend: true"},
+		"a version that is none": {"v1alpha1", "v1alpha2"},
+	} {
+		if out, err := validate(strings.Replace(job, change[0], change[1], 1)); err == nil {
+			t.Errorf("%s is valid: %s", name, out)
+		}
+	}
+}
