@@ -185,7 +185,7 @@ func TestPicturesReadTheOutput(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if out, err := exec.CommandContext(t.Context(), "go", "-C", "../pictures", "run", ".", "-dir="+dir, output).CombinedOutput(); err != nil {
+	if out, err := exec.CommandContext(t.Context(), "go", "-C", "../../hack/pictures", "run", ".", "-dir="+dir, output).CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
 	var got struct{ Operator []map[string]any }
