@@ -35,18 +35,65 @@ import (
 // simulator's records of those are about the operator.
 const floorJob = "floor"
 
+// The bare client wakes once for all polls of a tick, as the operator does, and polls each
+// job once in a period, with the operator's jitter.
+const (
+	floorTick   = 20 * time.Millisecond
+	floorPeriod = 10 * time.Second
+)
+
 // pollAtRate is the bare client: a process that polls the simulator as often as the
-// operator and does nothing else. It signs each request, reuses connections,
-// uses one timer per poll at random times, and discards the responses. It runs until
-// ctx is done.
+// operator and does nothing else. It signs each request, reuses connections, and discards
+// the responses. It runs until ctx is done.
 func pollAtRate(ctx context.Context, o options) error {
-	const period = 10 * time.Second
-	jobs := max(1, int(o.floorRate*period.Seconds()+0.5))
+	clients, err := bareClients(o)
+	if err != nil {
+		return err
+	}
+	// due has the numbers of the jobs that are due at each tick.
+	due := make([][]int, 2*floorPeriod/floorTick)
+	for job := range max(1, int(o.floorRate*floorPeriod.Seconds()+0.5)) {
+		at := rand.N(int(floorPeriod / floorTick))
+		due[at] = append(due[at], job)
+	}
+	failed := make(chan error, 1)
+	wake := time.NewTicker(floorTick)
+	defer wake.Stop()
+	began, next := time.Now(), 0
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case err := <-failed:
+			return err
+		case now := <-wake.C:
+			for ; next < int(now.Sub(began)/floorTick); next++ {
+				jobs := due[next%len(due)]
+				due[next%len(due)] = nil
+				for _, job := range jobs {
+					go func() {
+						if err := ask(ctx, clients[job%len(clients)], o.endpoint, floorJob); err != nil && ctx.Err() == nil && o.errorRate == 0 {
+							select {
+							case failed <- err:
+							default:
+							}
+						}
+					}()
+					again := (next + int((floorPeriod*9/10+rand.N(floorPeriod/5))/floorTick)) % len(due)
+					due[again] = append(due[again], job)
+				}
+			}
+		}
+	}
+}
+
+// bareClients returns a transport for each connection.
+func bareClients(o options) ([]*http.Transport, error) {
 	trust := &tls.Config{MinVersion: tls.VersionTLS12}
 	if o.caFile != "" {
 		bundle, err := os.ReadFile(o.caFile)
 		if err != nil {
-			return err
+			return nil, err
 		}
 		trust.RootCAs = x509.NewCertPool()
 		trust.RootCAs.AppendCertsFromPEM(bundle)
@@ -58,27 +105,7 @@ func pollAtRate(ctx context.Context, o options) error {
 			MaxIdleConns: 64, MaxIdleConnsPerHost: 64, IdleConnTimeout: 90 * time.Second,
 		}
 	}
-	failed := make(chan error, 1)
-	for i := range jobs {
-		client := clients[i%len(clients)]
-		var timer *time.Timer
-		timer = time.AfterFunc(time.Hour, func() {
-			if err := ask(ctx, client, o.endpoint, floorJob); err != nil && ctx.Err() == nil && o.errorRate == 0 {
-				select {
-				case failed <- err:
-				default:
-				}
-			}
-			timer.Reset(period*9/10 + rand.N(period/5))
-		})
-		timer.Reset(rand.N(period))
-	}
-	select {
-	case <-ctx.Done():
-		return nil
-	case err := <-failed:
-		return err
-	}
+	return clients, nil
 }
 
 func ask(ctx context.Context, client *http.Transport, endpoint, id string) error {

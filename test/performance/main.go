@@ -17,8 +17,8 @@ limitations under the License.
 // Command bench measures the operator as a separate process, on a real API server and
 // etcd, against a simulated DLI.
 //
-//	make bench                                  # 100, 1000 and 10,000 jobs, ten minutes
-//	make bench BENCHFLAGS="-jobs 10000,50000"   # half an hour
+//	make bench                                  # 100, 1000 and 10,000 jobs, 20 minutes
+//	make bench BENCHFLAGS="-jobs 10000,50000"   # 40 minutes
 //	make bench-smoke                            # 1000 jobs, under two minutes
 //	make bench BENCHFLAGS="-jobs 10000 -connections 1 -rate-limit 400 -list-interval 5s"
 //	make bench BENCHFLAGS="-jobs 10000 -latency 200ms -error-rate 0.01"
@@ -71,6 +71,7 @@ type options struct {
 	policy   policy
 	pass     []string
 	window   time.Duration
+	runs     int
 	pace     time.Duration
 	timeout  time.Duration
 	pprof    string
@@ -169,6 +170,7 @@ func (o *options) bind(flags *flag.FlagSet) {
 	flags.Float64Var(&o.errorRate, "error-rate", 0, "fraction of the simulator's responses that are errors")
 	flags.BoolVar(&o.tls, "tls", false, "use TLS and HTTP/2, as with DLI, instead of plain HTTP/1.1")
 	flags.DurationVar(&o.window, "window", 0, "how long to measure; 0 for as long as it takes to see all ends")
+	flags.IntVar(&o.runs, "runs", 3, "how often to measure at each number of jobs")
 	flags.DurationVar(&o.pace, "pace", 0, "minimum time in which to create the jobs, to spread their polls; 0 for half the longest poll interval")
 	flags.DurationVar(&o.timeout, "timeout", 40*time.Minute, "stop everything after this time")
 	flags.StringVar(&o.pprof, "profile", "", "directory for profiles of the operator, taken while it is measured (the profiler costs CPU)")
@@ -196,7 +198,7 @@ func parse(args []string) (options, error) {
 	if o.smoke {
 		// As many polls in ten seconds as usual in a minute: enough to count in a short
 		// time.
-		*jobs, o.policy.max, o.window, o.pace, o.restart = "1000", 10*time.Second, 35*time.Second, 10*time.Second, false
+		*jobs, o.policy.max, o.window, o.runs, o.pace, o.restart = "1000", 10*time.Second, 35*time.Second, 1, 10*time.Second, false
 		// Each connection has a pool of TCP connections that grows for some minutes.
 		// With many, only this growth would be visible.
 		o.connections = 2
@@ -213,8 +215,8 @@ func parse(args []string) (options, error) {
 
 // complete sets the options that depend on others, and rejects invalid ones.
 func (o *options) complete() error {
-	if o.connections < 1 || o.rate < 1 || o.policy.min <= 0 || o.policy.max < o.policy.min {
-		return errors.New("connections, rate limit and poll intervals must be positive, and the minimum no more than the maximum")
+	if o.connections < 1 || o.rate < 1 || o.runs < 1 || o.policy.min <= 0 || o.policy.max < o.policy.min {
+		return errors.New("connections, rate limit, runs and poll intervals must be positive, and the minimum no more than the maximum")
 	}
 	if o.endsPerSecond < 0 || o.slowWrites < 0 || o.writesStopped < 0 {
 		return errors.New("-ends-per-second, -slow-writes and -writes-stopped must not be negative")

@@ -17,12 +17,14 @@ limitations under the License.
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"io"
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"time"
 
@@ -106,18 +108,37 @@ func heap(metrics series) float64 {
 	return metrics.sum("go_memstats_heap_alloc_bytes")
 }
 
-// measureStage brings the number of jobs to n and measures.
+// measureStage brings the number of jobs to n and measures as often as -runs says. It
+// returns the run whose CPU time is the median, as a multiple of the bare client's.
 func (w *world) measureStage(ctx context.Context, n int, i idle) (s stage, err error) {
-	s.jobs = n
-	if s.creation, err = w.populate(ctx, n); err != nil {
+	created, err := w.populate(ctx, n)
+	if err != nil {
 		return s, err
 	}
-	// The bare client runs at the same time, so that other load on this machine affects
-	// both.
+	var runs []stage
+	for k := range w.runs {
+		say("%d jobs: measuring for %v, %d of %d", n, w.window, k+1, w.runs)
+		run, err := w.measureRun(ctx, n, i)
+		if err != nil {
+			return s, err
+		}
+		runs = append(runs, run)
+	}
+	slices.SortFunc(runs, func(a, b stage) int { return cmp.Compare(a.controlPlaneNet, b.controlPlaneNet) })
+	least, most := runs[0].controlPlaneNet, runs[len(runs)-1].controlPlaneNet
+	slices.SortFunc(runs, func(a, b stage) int { return cmp.Compare(a.overFloor(), b.overFloor()) })
+	s = runs[len(runs)/2]
+	s.spread = spread{runs[0].overFloor(), runs[len(runs)-1].overFloor(), least, most}
+	s.jobs, s.creation = n, created
+	return s, nil
+}
+
+// measureRun measures for one window. The bare client runs at the same time, so that other
+// load on this machine affects both.
+func (w *world) measureRun(ctx context.Context, n int, i idle) (s stage, err error) {
 	if err := w.startFloor(ctx); err != nil {
 		return s, err
 	}
-	say("%d jobs: measuring for %v", n, w.window)
 	seen, err := w.observe(ctx, n)
 	w.bare.Stop(patience)
 	w.bare = nil
@@ -139,7 +160,7 @@ func (w *world) measureStage(ctx context.Context, n int, i idle) (s stage, err e
 
 // populate creates the jobs that are missing from n, and those of -ends-per-second.
 func (w *world) populate(ctx context.Context, n int) (c creation, err error) {
-	w.doomed += int(w.endsPerSecond * w.endsWithin().Seconds())
+	w.doomed += w.runs * int(w.endsPerSecond*w.endsWithin().Seconds())
 	n += w.doomed
 	fresh := n - w.jobs.len()
 	say("creating %d jobs", fresh)
@@ -207,8 +228,7 @@ type observed struct {
 	whole count
 	// last is when the ends were evaluated, back when the API server was available
 	// again.
-	last, back      time.Time
-	lowest, highest float64 // resident memory of the operator
+	last, back time.Time
 }
 
 // observe measures for a window in which some jobs end and some short ones run. All
@@ -218,8 +238,6 @@ func (w *world) observe(ctx context.Context, n int) (seen observed, err error) {
 		return seen, err
 	}
 	stopProfile := w.profile(ctx, n)
-	seen.lowest = rssOf(w.operator.PID())
-	highest := memoryOf(ctx, w.operator.PID())
 	over := w.disturb(ctx)
 	end := time.Now().Add(w.window)
 	whole := seen.before.at.Add(w.window.Truncate(w.policy.max))
@@ -241,7 +259,6 @@ func (w *world) observe(ctx context.Context, n int) (seen observed, err error) {
 	if seen.after, err = w.snapshot(ctx); err != nil {
 		return seen, err
 	}
-	seen.highest = highest()
 	if seen.back, err = over(); err != nil {
 		return seen, err
 	}

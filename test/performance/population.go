@@ -231,6 +231,9 @@ type lateness struct {
 	ends int
 	// seen is when the operator received the end, stored when the API showed it.
 	seen, stored distribution
+	// Those of short jobs, whose poll interval is the shortest, are not among them.
+	shortEnds              int
+	shortSeen, shortStored distribution
 }
 
 // distribution describes the time since the end of each job.
@@ -247,15 +250,19 @@ type distribution struct {
 func (p *population) lateness(from, to, last time.Time) (l lateness) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	var ended []*job
+	var long, short []*job
 	for _, j := range p.jobs {
-		if !j.ends.Before(from) && !j.ends.After(to) {
-			ended = append(ended, j)
+		switch {
+		case j.ends.Before(from) || j.ends.After(to):
+		case j.short:
+			short = append(short, j)
+		default:
+			long = append(long, j)
 		}
 	}
-	l.ends = len(ended)
-	l.seen = p.distribution(ended, last, func(j *job) time.Time { return j.told })
-	l.stored = p.distribution(ended, last, func(j *job) time.Time { return j.stored })
+	seen, stored := func(j *job) time.Time { return j.told }, func(j *job) time.Time { return j.stored }
+	l.ends, l.seen, l.stored = len(long), p.distribution(long, last, seen), p.distribution(long, last, stored)
+	l.shortEnds, l.shortSeen, l.shortStored = len(short), p.distribution(short, last, seen), p.distribution(short, last, stored)
 	return l
 }
 

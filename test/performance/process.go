@@ -48,11 +48,14 @@ func statOf(pid int) []string {
 	return strings.Fields(string(text[bytes.LastIndexByte(text, ')')+1:]))
 }
 
-// rssOf returns the resident memory of a process in bytes.
-func rssOf(pid int) float64 {
-	text, _ := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
-	for line := range strings.Lines(string(text)) {
-		if rest, ok := strings.CutPrefix(line, "VmRSS:"); ok {
+// rssOf returns the resident memory of a process in bytes, and peakOf its high water.
+func rssOf(pid int) float64  { return memoryOf(pid, "VmRSS:") }
+func peakOf(pid int) float64 { return memoryOf(pid, "VmHWM:") }
+
+func memoryOf(pid int, line string) float64 {
+	status, _ := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+	for text := range strings.Lines(string(status)) {
+		if rest, ok := strings.CutPrefix(text, line); ok {
 			kib, _ := strconv.ParseFloat(strings.Fields(rest)[0], 64)
 			return kib * 1024
 		}

@@ -78,9 +78,14 @@ type effort struct {
 	// Milliseconds of CPU for each job in a minute.
 	cpuPerJob, controlPlanePerJob float64
 
+	spread    spread
 	floorRate float64 // polls per second
 	others    float64 // share of the machine that went elsewhere
 }
+
+// spread is the least and the most of all runs: of the operator's CPU time as a multiple of
+// the bare client's, and of the control plane's above idle.
+type spread struct{ leastFloor, mostFloor, leastPlane, mostPlane float64 }
 
 // overFloor is the operator's CPU time as a multiple of the bare client's.
 func (e *effort) overFloor() float64 { return e.cpu / e.floor }
@@ -91,8 +96,12 @@ func (e *effort) rows() []row {
 		{"bare client: CPU seconds per 1000 polls", f(e.floor, 3)},
 		{"bare client: polls per second", f(e.floorRate, 1)},
 		{"operator: times the bare client", f(e.overFloor(), 2)},
+		{"the same in all runs, from", f(e.spread.leastFloor, 2)},
+		{"the same in all runs, to", f(e.spread.mostFloor, 2)},
 		{"API server and etcd: CPU seconds per 1000 polls", f(e.controlPlaneGross, 3)},
 		{"the same above idle", f(e.controlPlaneNet, 3)},
+		{"the same above idle in all runs, from", f(e.spread.leastPlane, 3)},
+		{"the same above idle in all runs, to", f(e.spread.mostPlane, 3)},
 		{"operator: CPU milliseconds per job and minute", f(e.cpuPerJob, 3)},
 		{"API server and etcd above idle: CPU milliseconds per job and minute", f(e.controlPlanePerJob, 3)},
 		{"simulator: CPU seconds per 1000 polls", f(e.simulator, 3)},
@@ -118,14 +127,15 @@ func (w *writing) rows() []row {
 }
 
 type memory struct {
-	rss, perJob, heap, heapPerJob, goroutines float64
-	apiServerRSS, etcdRSS                     float64
+	rss, peak, perJob, heap, heapPerJob, goroutines float64
+	apiServerRSS, etcdRSS                           float64
 }
 
 func (m *memory) rows() []row {
 	return []row{
 		{"resident memory (MiB)", f(m.rss/mib, 1)},
-		{"resident memory per job above idle (KiB)", f(m.perJob/1024, 1)},
+		{"resident memory, high water (MiB)", f(m.peak/mib, 1)},
+		{"high water per job above idle (KiB)", f(m.perJob/1024, 1)},
 		{"live heap (MiB)", f(m.heap/mib, 1)},
 		{"live heap per job above idle (KiB)", f(m.heapPerJob/1024, 1)},
 		{"API server: resident memory (MiB)", f(m.apiServerRSS/mib, 0)},
@@ -136,8 +146,15 @@ func (m *memory) rows() []row {
 
 func (l *lateness) rows() []row {
 	rows := []row{{"ends of jobs", f(float64(l.ends), 0)}}
-	rows = append(rows, l.seen.rows("seen")...)
-	return append(rows, l.stored.rows("stored")...)
+	rows = slices.Concat(rows, l.seen.rows("seen"), l.stored.rows("stored"), []row{{"ends of short jobs", f(float64(l.shortEnds), 0)}})
+	for _, short := range []struct {
+		what string
+		distribution
+	}{{"seen", l.shortSeen}, {"stored", l.shortStored}} {
+		rows = append(rows, row{"end of a short job " + short.what + " late (s): p50", f(short.p50, 2)},
+			row{"end of a short job " + short.what + " late (s): max", f(short.max, 2)})
+	}
+	return rows
 }
 
 func (d *distribution) rows(what string) []row {
@@ -200,8 +217,8 @@ func (s *stage) fill(w *world, i idle, before, after snapshot) {
 	s.figures = float64(after.events.figures - before.events.figures)
 
 	jobs := float64(w.jobs.len())
-	s.rss, s.heap = rssOf(w.operator.PID()), heap(after.metrics)
-	s.perJob, s.heapPerJob = (s.rss-i.rss)/jobs, (s.heap-i.heap)/jobs
+	s.rss, s.peak, s.heap = rssOf(w.operator.PID()), peakOf(w.operator.PID()), heap(after.metrics)
+	s.perJob, s.heapPerJob = (s.peak-i.rss)/jobs, (s.heap-i.heap)/jobs
 	s.apiServerRSS, s.etcdRSS = rssOf(w.apiServer), rssOf(w.etcd)
 	s.goroutines = after.metrics.sum("go_goroutines")
 }

@@ -77,20 +77,6 @@ func (w *world) drain(ctx context.Context, until time.Time) (time.Time, error) {
 	return time.Now(), nil
 }
 
-// memoryOf tracks the maximum resident memory of a process.
-func memoryOf(ctx context.Context, pid int) (highest func() float64) {
-	ctx, stop := context.WithCancel(ctx)
-	result := make(chan float64, 1)
-	go func() {
-		most := rssOf(pid)
-		for wait(ctx, 500*time.Millisecond) == nil {
-			most = max(most, rssOf(pid))
-		}
-		result <- most
-	}()
-	return func() float64 { stop(); return <-result }
-}
-
 // recovery describes how the operator caught up on writes.
 type recovery struct {
 	// drained is the time from the end of the window until the last end was stored, in
@@ -100,7 +86,6 @@ type recovery struct {
 	// available.
 	waiting                 int
 	storedP50, storedAtLast float64 // seconds after that
-	growth                  float64 // bytes of memory, at most, during the window
 }
 
 func (r *recovery) rows() []row {
@@ -109,7 +94,6 @@ func (r *recovery) rows() []row {
 		{"ends that waited for the API server to be back", f(float64(r.waiting), 0)},
 		{"these stored after it was back (s): p50", f(r.storedP50, 2)},
 		{"these stored after it was back (s): max", f(r.storedAtLast, 2)},
-		{"maximum growth of resident memory (MiB)", f(r.growth/mib, 1)},
 	}
 }
 
@@ -117,7 +101,6 @@ func (w *world) recovery(seen observed) recovery {
 	r := recovery{
 		drained:   seen.last.Sub(seen.after.at).Seconds(),
 		storedP50: math.NaN(), storedAtLast: math.NaN(),
-		growth: seen.highest - seen.lowest,
 	}
 	if !seen.back.IsZero() {
 		r.waiting, r.storedP50, r.storedAtLast = w.jobs.storedAfter(seen.back, seen.last)
