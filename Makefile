@@ -37,6 +37,11 @@ BENCH ?=
 # The repository for the image of a release.
 RELEASE_IMAGE ?= ghcr.io/dli-operator/dli-operator
 
+# Everything is compiled in one way, which is that of the control plane's programs, and a
+# second time only for the race detector: most packages are dependencies of several.
+export CGO_ENABLED := 0
+export GOFLAGS := $(filter-out -trimpath,$(GOFLAGS)) -trimpath
+
 TOOL := go tool -modfile=hack/tools/go.mod
 API_TOOL := go tool -modfile=../hack/tools/go.mod
 HEADER := hack/boilerplate.go.txt
@@ -91,17 +96,32 @@ verify: ## Check generated files, format, modules, vet, linters, kustomizations 
 
 ##@ Test
 
+# The programs for tests, so that no test waits for a compiler.
+PROGRAMS := assets=$$(hack/build.sh controlplane) && operator=$$(hack/build.sh operator) && \
+	export KUBEBUILDER_ASSETS=$$assets OPERATOR_ASSETS=$$operator
+# Packages whose tests run other programs, also the operator: the race detector sees
+# nothing of these.
+PROCESSES := /(hack|test/(install|lifecycle|performance|robustness|submit))(/|$$)
+# Packages with a target of their own below.
+TOOLS := /test/(cluster|engines|helm|prometheus)(/|$$)
+
 .PHONY: test
-test: ## Run the tests with the race detector on a real API server, except the slow ones.
-	go -C api test -race $(TESTFLAGS) ./...
+test: ## Run the tests on a real API server, with the race detector, except the slow ones.
+	go -C api test $(TESTFLAGS) ./...
 	go -C hack/sdk test $(TESTFLAGS) ./...
-	assets=$$(hack/build.sh controlplane) && hack/build.sh prometheus >/dev/null && hack/build.sh helm >/dev/null && \
-		KUBEBUILDER_ASSETS=$$assets go test -race -short -timeout=15m $(TESTFLAGS) ./...
+	$(PROGRAMS) && hack/build.sh setup-envtest >/dev/null && all=$$(go list ./... | grep -Ev '$(TOOLS)') && \
+		CGO_ENABLED=1 go test -race -short -timeout=15m $(TESTFLAGS) $$(grep -Ev '$(PROCESSES)' <<<"$$all") && \
+		go test -short -timeout=15m $(TESTFLAGS) $$(grep -E '$(PROCESSES)' <<<"$$all")
+
+.PHONY: test-tools
+test-tools: ## Test the chart, a release, the alerts and the dashboard with the real Helm and Prometheus.
+	$(PROGRAMS) && hack/build.sh helm >/dev/null && hack/build.sh prometheus >/dev/null && \
+		go test -short -timeout=15m $(TESTFLAGS) ./test/helm ./test/prometheus
 
 .PHONY: test-long
-test-long: ## Run the slow tests: the image, a release.
-	assets=$$(hack/build.sh controlplane) && hack/build.sh helm >/dev/null && hack/build.sh helm3 >/dev/null && \
-		KUBEBUILDER_ASSETS=$$assets go test -timeout=30m $(TESTFLAGS) ./test/helm
+test-long: ## Run the slow tests: Helm, Prometheus, the image, a release.
+	$(PROGRAMS) && hack/build.sh helm >/dev/null && hack/build.sh helm3 >/dev/null && hack/build.sh prometheus >/dev/null && \
+		go test -timeout=30m $(TESTFLAGS) ./test/helm ./test/prometheus
 	go -C hack/image test $(TESTFLAGS) ./...
 
 .PHONY: test-cluster
@@ -112,15 +132,14 @@ test-cluster: ## Test the image in pods on a cluster of two nodes; needs root on
 # Later versions of kubectl format the output of explain differently.
 .PHONY: test-oldest
 test-oldest: ## Test the API, install, reconciling and gates on the oldest supported Kubernetes.
-	assets=$$(KUBERNETES_VERSION=$(OLDEST_KUBERNETES) hack/build.sh controlplane) && \
-		hack/build.sh helm >/dev/null && KUBEBUILDER_ASSETS=$$assets go test -timeout=15m \
+	export KUBERNETES_VERSION=$(OLDEST_KUBERNETES) && $(PROGRAMS) && hack/build.sh helm >/dev/null && \
+		go test -timeout=15m \
 		-skip='^TestKubectl$$/^explain' $(TESTFLAGS) ./controllers ./test ./test/helm ./test/install
 
 .PHONY: test-engines
 test-engines: ## Run Flux, Argo CD, Argo Workflows, Helm, kro and OpenTofu on DLIJobs; prints what they make of them.
 	for module in hack/engines/*/; do go -C "$$module" mod tidy -diff; done
-	assets=$$(hack/build.sh controlplane) && \
-		KUBEBUILDER_ASSETS=$$assets go test -v -count=1 -timeout=60m $(TESTFLAGS) ./test/engines
+	$(PROGRAMS) && go test -v -count=1 -timeout=60m $(TESTFLAGS) ./test/engines
 
 .PHONY: fuzz
 fuzz: ## Fuzz the parsing of DLI's responses, each target for FUZZTIME.
@@ -157,7 +176,7 @@ demo: ## Show the operator at work on this machine, with a simulated DLI.
 
 .PHONY: build
 build: ## Build bin/manager.
-	CGO_ENABLED=0 go build -trimpath -ldflags='-s -w -X main.version=$(VERSION)' -o bin/manager .
+	go build -ldflags='-s -w -X main.version=$(VERSION)' -o bin/manager .
 
 .PHONY: run
 run: ## Run the manager on this machine, against the cluster of your kubeconfig.

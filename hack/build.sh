@@ -4,6 +4,7 @@
 # goes to standard error.
 #
 #   hack/build.sh controlplane    etcd, kube-apiserver and kubectl
+#   hack/build.sh operator        the operator of this checkout, manager
 #   hack/build.sh node            kubelet, controllers, scheduler, CNI plugins; Linux
 #   hack/build.sh containerd      containerd and runc, from Debian's packages
 #   hack/build.sh prometheus      prometheus and promtool
@@ -16,11 +17,12 @@
 #   hack/build.sh kro             kro
 #   hack/build.sh opentofu        tofu
 #
-# If KUBEBUILDER_ASSETS, NODE_ASSETS, CONTAINERD_ASSETS, PROMETHEUS_ASSETS, HELM_ASSETS,
-# HELM3_ASSETS, SETUP_ENVTEST_ASSETS, FLUX_ASSETS, ARGO_WORKFLOWS_ASSETS, ARGO_CD_ASSETS,
-# KRO_ASSETS or OPENTOFU_ASSETS names a directory, its programs are used as they are. Otherwise the
-# programs are built once, from the versions in the module's go.mod, and kept in the
-# user's cache. containerd and runc are unpacked there, not installed.
+# If KUBEBUILDER_ASSETS, OPERATOR_ASSETS, NODE_ASSETS, CONTAINERD_ASSETS,
+# PROMETHEUS_ASSETS, HELM_ASSETS, HELM3_ASSETS, SETUP_ENVTEST_ASSETS, FLUX_ASSETS,
+# ARGO_WORKFLOWS_ASSETS, ARGO_CD_ASSETS, KRO_ASSETS or OPENTOFU_ASSETS names a
+# directory, its programs are used as they are. Otherwise the programs are built once, from
+# the versions in the module's go.mod, and kept in the user's cache. containerd and runc are
+# unpacked there, not installed.
 #
 # A control plane is downloaded if possible rather than built: the binaries that
 # controller-tools publishes for tests, verified with the SHA-512 in their index. Two
@@ -151,6 +153,23 @@ unpack() {
   rm -r "$dir/partial"
 }
 
+# operator builds the operator with the flags of the other programs. Its directory is
+# named after its content: go test then repeats what depends on it, and nothing else.
+operator() {
+  local partial
+  mkdir -p "$cache/operator"
+  partial=$(mktemp -d "$cache/operator/partial.XXXXXX")
+  say "building it"
+  CGO_ENABLED=0 go -C "$hack/.." build -trimpath -buildvcs=false -ldflags='-s -w -X main.version=v0.0.0-test' \
+    -o "$partial/manager" . >&2
+  dir=$cache/operator/$(cksum <"$partial/manager" | tr ' ' -)
+  mkdir -p "$dir"
+  mv "$partial/manager" "$dir/manager"
+  rmdir "$partial"
+  # Those of other days are not used any more.
+  find "$cache/operator" -mindepth 1 -maxdepth 1 -mtime +1 -exec rm -r {} +
+}
+
 # The modules: the directory of go.mod, the packages, build tags, linker flags, the
 # version in the cache, and how long the build takes.
 module=$hack/$name
@@ -161,6 +180,10 @@ controlplane)
   programs='etcd kubectl kube-apiserver'
   packages='go.etcd.io/etcd/server/v3 k8s.io/kubernetes/cmd/kubectl k8s.io/kubernetes/cmd/kube-apiserver'
   takes='about five minutes'
+  ;;
+operator)
+  given=OPERATOR_ASSETS
+  programs=manager
   ;;
 node)
   given=NODE_ASSETS
@@ -253,6 +276,11 @@ if [[ -n "${!given:-}" ]]; then
 fi
 
 case $name in
+operator)
+  operator
+  echo "$dir"
+  exit
+  ;;
 controlplane)
   wanted=${KUBERNETES_VERSION:-}
   wanted=${wanted#v}

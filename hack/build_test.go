@@ -207,6 +207,34 @@ func TestTheProgramsOfANodeAreBuilt(t *testing.T) {
 	}
 }
 
+// go test keeps a result while the environment is the same, so the directory must change
+// with the operator, and only then.
+func TestTheDirectoryOfTheOperatorChangesWithIt(t *testing.T) {
+	s := newScript(t)
+	s.name = "operator"
+	build := func(content string) string {
+		t.Helper()
+		dir, messages, err := s.run("CONTENT=" + content)
+		if err != nil {
+			t.Fatalf("%v\n%s", err, messages)
+		}
+		if got := testenv.Read(t, filepath.Join(dir, "manager")); got != content+"\n" {
+			t.Errorf("%s holds %q, want %q", dir, got, content)
+		}
+		return dir
+	}
+	first := build("first")
+	if again := build("first"); again != first {
+		t.Errorf("the same operator is first in %s and then in %s", first, again)
+	}
+	if second := build("second"); second == first {
+		t.Errorf("another operator is in the same directory %s", second)
+	}
+	if dir, _, err := s.run("OPERATOR_ASSETS=" + first); err != nil || dir != first {
+		t.Errorf("with OPERATOR_ASSETS it is %q, %v", dir, err)
+	}
+}
+
 // script runs build.sh with an empty cache, and with a go command that records what to
 // build instead of building it.
 type script struct {
@@ -240,7 +268,7 @@ func newScript(t *testing.T) script {
 	write(t, filepath.Join(dir, "go"), `#!/usr/bin/env bash
 for word; do
   if [[ "$previous" == -o ]]; then
-    echo built >"$word"
+    echo "${CONTENT:-built}" >"$word"
     chmod +x "$word"
     echo "${@: -1}" >>'`+s.note+`'
     exit
@@ -253,7 +281,7 @@ exec '`+goCommand+`' "$@"
 		"PATH="+dir+string(os.PathListSeparator)+os.Getenv("PATH"),
 		"XDG_CACHE_HOME="+filepath.Join(dir, "cache"),
 		"SETUP_ENVTEST_ASSETS="+envtest,
-		"KUBEBUILDER_ASSETS=", "NODE_ASSETS=", "KUBERNETES_VERSION=")
+		"KUBEBUILDER_ASSETS=", "OPERATOR_ASSETS=", "NODE_ASSETS=", "KUBERNETES_VERSION=")
 	return s
 }
 

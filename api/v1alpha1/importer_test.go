@@ -133,7 +133,7 @@ func (i importer) run(t *testing.T, name string, args ...string) string {
 	command := exec.CommandContext(t.Context(), name, args...)
 	command.Dir = string(i)
 	// The go command completes go.mod and go.sum, as go mod tidy would.
-	command.Env = append(os.Environ(), "GOFLAGS=-mod=mod", "GOWORK=off")
+	command.Env = append(os.Environ(), "GOFLAGS=-mod=mod "+os.Getenv("GOFLAGS"), "GOWORK=off")
 	var messages strings.Builder
 	command.Stderr = &messages
 	out, err := command.Output()

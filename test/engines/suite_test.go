@@ -92,10 +92,8 @@ func runTests(m *testing.M) int {
 	must(connect(context.Background(), pipelines, dlitest.SampleUser()))
 	must(connect(context.Background(), lockedOut, dlitest.User{AccessKeyID: "AKUNKNOWN", SecretAccessKey: "SKUNKNOWN"}))
 
-	binary := filepath.Join(dir, "operator")
-	build := exec.Command("go", "build", "-o", binary, ".")
-	build.Dir, build.Stderr = "../..", os.Stderr
-	must(build.Run())
+	binary, err := testenv.Operator(context.Background())
+	must(err)
 	operator := begin(context.Background(), pipelines, nil, binary,
 		"--allow-insecure-endpoints", "--metrics-bind-address=0", "--health-probe-bind-address=0")
 	defer operator.kill()

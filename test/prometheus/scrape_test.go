@@ -44,7 +44,10 @@ func TestScraped(t *testing.T) {
 	server.SetJob(dlitest.Query("ending").Running(time.Hour))
 	c.kubectl(strings.ReplaceAll(objects, "ENDPOINT", server.URL()), "create", "-f", "-")
 
-	binary := buildOperator(t)
+	binary, err := testenv.Operator(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
 	working := c.operator(binary, "--metrics-secure=false")
 	eventually(t, "the first operator polls", func() error {
 		return contains(working, `leader_election_master_status{name="dli-operator"} 1`)
@@ -82,7 +85,7 @@ func TestScraped(t *testing.T) {
 				if status != test.want {
 					t.Errorf("the status is %d, want %d", status, test.want)
 				}
-				if shown := strings.Contains(body, `dli_operator_build_info{version="v1.2.3"} 1`); shown != (status == http.StatusOK) {
+				if shown := strings.Contains(body, `dli_operator_build_info{version="v0.0.0-test"} 1`); shown != (status == http.StatusOK) {
 					t.Errorf("response %d has the version: %v", status, shown)
 				}
 			})

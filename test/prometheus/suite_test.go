@@ -91,15 +91,6 @@ func (c *cluster) operator(binary string, args ...string) string {
 	return address
 }
 
-func buildOperator(t *testing.T) string {
-	t.Helper()
-	binary := filepath.Join(t.TempDir(), "manager")
-	if err := testenv.BuildOperator(t.Context(), binary, "-ldflags=-X main.version=v1.2.3"); err != nil {
-		t.Fatal(err)
-	}
-	return binary
-}
-
 // tool returns the path of prometheus or promtool.
 func tool(t *testing.T, name string) string {
 	t.Helper()

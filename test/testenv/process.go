@@ -22,6 +22,8 @@ import (
 	"net"
 	"os"
 	"os/exec"
+	"path/filepath"
+	"strings"
 	"syscall"
 	"time"
 )
@@ -96,6 +98,27 @@ func (p *Process) Stop(after time.Duration) {
 func (p *Process) Kill() {
 	p.Signal(syscall.SIGKILL)
 	<-p.ended
+}
+
+// Operator returns the path of the operator that OPERATOR_ASSETS names, like make test
+// does, or else builds it.
+func Operator(ctx context.Context) (string, error) {
+	// go test keeps a result only while this variable, which changes with the operator,
+	// is the same.
+	if dir := os.Getenv("OPERATOR_ASSETS"); dir != "" {
+		return filepath.Join(dir, "manager"), nil
+	}
+	module, err := exec.CommandContext(ctx, "go", "env", "GOMOD").Output()
+	if err != nil {
+		return "", fmt.Errorf("finding the module: %w", err)
+	}
+	build := exec.CommandContext(ctx, filepath.Join(filepath.Dir(string(module)), "hack", "build.sh"), "operator")
+	build.Stderr = os.Stderr
+	dir, err := build.Output()
+	if err != nil {
+		return "", fmt.Errorf("building the operator: %w", err)
+	}
+	return filepath.Join(strings.TrimSpace(string(dir)), "manager"), nil
 }
 
 // BuildOperator builds the operator like for its image, with additional flags for go

@@ -126,17 +126,12 @@ func Start(t testing.TB, kubeconfig, program string, args ...string) *Process {
 	return p
 }
 
-// RunWithOperator builds the operator, sets binary to its path, runs the tests of a
-// package and returns the exit code.
+// RunWithOperator sets binary to the path of the operator, runs the tests of a package and
+// returns the exit code.
 func RunWithOperator(m *testing.M, binary *string) int {
 	ctrl.SetLogger(logr.Discard())
-	dir, err := os.MkdirTemp("", "dli-operator-")
-	if err == nil {
-		defer os.RemoveAll(dir)
-		*binary = filepath.Join(dir, "operator")
-		err = BuildOperator(context.Background(), *binary) //nolint:forbidigo // testing.M has no context
-	}
-	if err != nil {
+	var err error
+	if *binary, err = Operator(context.Background()); err != nil { //nolint:forbidigo // testing.M has no context
 		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}
