@@ -50,7 +50,7 @@ func NewMetrics(registry prometheus.Registerer, version string) (*Metrics, error
 	m := &Metrics{
 		requests: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "dli_operator_requests_total",
-			Help: "Requests to DLI, by connection, call (status: a single job, list: a page of jobs), result (Success or the kind of error) and HTTP status code (0: no response).",
+			Help: "Requests to DLI, by connection, call (status: a single job, list: a page of jobs, progress: how much of a job is done), result (Success or the kind of error) and HTTP status code (0: no response).",
 		}, []string{"connection", "call", "result", "code"}),
 		differences: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "dli_operator_list_differences_total",
