@@ -113,9 +113,11 @@ func startCluster(ctx context.Context, seed uint64, jobs int, overlay string) (c
 	for _, t := range c.teams {
 		budget.Rates[t.user.ProjectID] = t.limit
 	}
-	reported := 0
+	reported := map[string]int{}
 	c.history = check.New(budget, func(v check.Violation) {
-		if reported++; reported <= 60 {
+		// A few of each kind explain the others.
+		kind := v.During + string(v.Invariant)
+		if reported[kind]++; reported[kind] <= 5 {
 			say("VIOLATION %s", v)
 		}
 	})

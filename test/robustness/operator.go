@@ -93,6 +93,9 @@ func startOperator(name, dir string, api *rest.Config, flags ...string) (o *oper
 	if err := testenv.WriteKubeConfig(o.file("kubeconfig"), o.proxy.Config(), ""); err != nil {
 		return nil, err
 	}
+	if info, err := os.Stat(o.file("log")); err == nil {
+		o.logRead = int(info.Size()) // of an earlier operator with this name
+	}
 	if err := o.start(); err != nil {
 		return nil, err
 	}

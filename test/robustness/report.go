@@ -86,9 +86,6 @@ func (r *report) print(out io.Writer) error {
 	if r.left.heap > 0 {
 		fmt.Fprintf(out, "\nThe leader held %s before the first job, %s after the last.\n", r.idle, r.left)
 	}
-	for _, v := range r.violations[:min(len(r.violations), 50)] {
-		fmt.Fprintln(out, v)
-	}
 	errs := slices.Clone(r.troubles)
 	if len(r.violations) > 0 {
 		errs = append(errs, fmt.Errorf("%d violations; repeat with -seed=%d", len(r.violations), r.seed))

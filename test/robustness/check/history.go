@@ -122,7 +122,7 @@ type History struct {
 
 	responses   map[string][]response
 	objects     map[types.UID]*object
-	connections map[types.UID][]time.Time
+	connections map[types.UID]*versions
 	shared      bool
 	foreign     string
 	callers     callers
@@ -134,7 +134,7 @@ func New(budget Budget, report func(Violation)) *History {
 	return &History{
 		budget: budget, report: report, during: "nothing",
 		checked:   map[string]map[Invariant]int{},
-		responses: map[string][]response{}, objects: map[types.UID]*object{}, connections: map[types.UID][]time.Time{},
+		responses: map[string][]response{}, objects: map[types.UID]*object{}, connections: map[types.UID]*versions{},
 		callers: newCallers(),
 	}
 }
@@ -217,13 +217,27 @@ func (h *History) Foreign(reason string) {
 	h.foreign = reason
 }
 
+// versions are when a DLIConnection was written within the last minute, and during which
+// faults too many were last reported: once, not for each version.
+type versions struct {
+	recent   []time.Time
+	reported string
+}
+
 // SawConnection checks a version of a DLIConnection.
 func (h *History) SawConnection(at time.Time, connection *v1alpha1.DLIConnection) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	recent := slices.DeleteFunc(h.connections[connection.UID], func(t time.Time) bool { return at.Sub(t) >= time.Minute })
-	h.connections[connection.UID] = append(recent, at)
-	// Reported once, not for each further version.
-	h.hold(len(recent) != h.budget.ConnectionVersions, at, Writes, connection.Namespace+"/"+connection.Name,
-		"was written %d times in a minute", len(recent)+1)
+	c := h.connections[connection.UID]
+	if c == nil {
+		c = &versions{}
+		h.connections[connection.UID] = c
+	}
+	c.recent = append(slices.DeleteFunc(c.recent, func(t time.Time) bool { return at.Sub(t) >= time.Minute }), at)
+	n := len(c.recent)
+	h.hold(n <= h.budget.ConnectionVersions || c.reported == h.during, at, Writes, connection.Namespace+"/"+connection.Name,
+		"was written %d times in a minute", n)
+	if n > h.budget.ConnectionVersions {
+		c.reported = h.during
+	}
 }

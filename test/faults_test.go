@@ -14,7 +14,7 @@ See the License for the specific language governing permissions and
 limitations under the License.
 */
 
-package faults
+package test
 
 import (
 	"fmt"
@@ -30,6 +30,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	eventsv1 "k8s.io/api/events/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/dli-operator/dli-operator/api/v1alpha1"
@@ -211,11 +212,43 @@ func TestAWrongClock(t *testing.T) {
 		t.Errorf("the DLIConnection does not report it: %+v", w.ConnectionReady("clocked"))
 	}
 	written, before := w.Reload(job).ResourceVersion, w.ConnectionReady("clocked")
-	w.AwaitRequests("job", w.DLI.Requests("job")+5)
+	w.AwaitRequests("job", w.DLI.Requests("job")+2)
 	if w.Reload(job).ResourceVersion != written {
 		t.Errorf("the DLIJob was written again: %s", world.Summary(w.Reload(job)))
 	}
 	if after := w.ConnectionReady("clocked"); after != before {
 		t.Errorf("the DLIConnection changed to %+v\nfrom %+v", after, before)
 	}
+}
+
+// every sets the poll interval of a DLIJob.
+func every(seconds int32) func(*v1alpha1.DLIJob) {
+	return func(job *v1alpha1.DLIJob) { job.Spec.PollIntervalSeconds = &seconds }
+}
+
+// of sets the connection of a DLIJob.
+func of(connection string) func(*v1alpha1.DLIJob) {
+	return func(job *v1alpha1.DLIJob) {
+		job.Spec.ConnectionRef = &v1alpha1.ConnectionReference{Name: connection}
+	}
+}
+
+// pollNow requests a poll.
+func pollNow(job *v1alpha1.DLIJob) {
+	metav1.SetMetaDataAnnotation(&job.ObjectMeta, v1alpha1.PollRequestedAtAnnotation, time.Now().Format(time.RFC3339Nano))
+}
+
+// events returns the Events about a DLIJob, as type and reason.
+func events(w *world.World, name string) (told []string) {
+	w.Helper()
+	list := &eventsv1.EventList{}
+	if err := w.List(w.Context(), list, client.InNamespace(w.Namespace)); err != nil {
+		w.Fatal(err)
+	}
+	for _, e := range list.Items {
+		if e.Regarding.Kind == "DLIJob" && e.Regarding.Name == name {
+			told = append(told, e.Type+" "+e.Reason)
+		}
+	}
+	return told
 }
