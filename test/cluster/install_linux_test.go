@@ -18,7 +18,9 @@ package cluster
 
 import (
 	"cmp"
+	"crypto/tls"
 	"fmt"
+	"net/http"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -127,16 +129,47 @@ func (c *cluster) testBadFlag(t *testing.T) {
 // testHelm installs the chart in a namespace that enforces the restricted standard, as
 // docs/operations.md describes.
 func (c *cluster) testHelm(t *testing.T) {
-	values := []string{"--namespace=" + namespace, "--wait", "--set=allowedEndpointHosts={" + address + "}"}
+	run(t, "kubectl", "apply", "--filename=../helm/testdata/prometheus-operator.yaml")
+	values := []string{"--namespace=" + namespace, "--wait", "--set=allowedEndpointHosts={" + address + "}", "--set=metrics.serviceMonitor.enabled=true"}
 	run(t, "helm", append([]string{"install", "dli-operator", chart, "--create-namespace"}, values...)...)
 	run(t, "kubectl", "label", "namespace", namespace, "pod-security.kubernetes.io/enforce=restricted")
 	c.connect(t)
 	t.Run("watches a job until it has finished", c.testJob)
+	t.Run("the token of the ServiceMonitor reads the metrics", c.testMetrics)
 	c.testReplacements(t, values)
 	run(t, "helm", "uninstall", "dli-operator", "--namespace="+namespace, "--wait")
 	left := run(t, "kubectl", "get", "deployments,services,roles,rolebindings,poddisruptionbudgets,leases", "--namespace="+namespace, "--output=name")
 	if left != "lease.coordination.k8s.io/dli-operator\n" {
 		t.Errorf("helm uninstall leaves more than the lease:\n%s", left)
+	}
+}
+
+// testMetrics scrapes both pods with the token that the ServiceMonitor names.
+func (c *cluster) testMetrics(t *testing.T) {
+	secret := &corev1.Secret{}
+	within(t, time.Minute, "the Secret has a token", func() bool {
+		err := c.Get(t.Context(), client.ObjectKey{Namespace: namespace, Name: "dli-operator-metrics-reader"}, secret)
+		return err == nil && len(secret.Data["token"]) > 0
+	})
+	scraper := &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}}} //nolint:gosec // as the ServiceMonitor says
+	for _, pod := range c.pods(t) {
+		for token, want := range map[string]int{string(secret.Data["token"]): http.StatusOK, "": http.StatusUnauthorized} {
+			request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "https://"+pod.Status.PodIP+":8443/metrics", nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if token != "" {
+				request.Header.Set("Authorization", "Bearer "+token)
+			}
+			response, err := scraper.Do(request)
+			if err != nil {
+				t.Fatal(err)
+			}
+			response.Body.Close()
+			if response.StatusCode != want {
+				t.Errorf("with a token of %d bytes, %s answers %s, want %d", len(token), pod.Name, response.Status, want)
+			}
+		}
 	}
 }
 
