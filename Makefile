@@ -116,7 +116,7 @@ test: ## Run the tests on a real API server, with the race detector, except the 
 .PHONY: test-tools
 test-tools: ## Test the chart, a release, the alerts and the dashboard with the real Helm and Prometheus.
 	$(PROGRAMS) && hack/build.sh helm >/dev/null && hack/build.sh prometheus >/dev/null && \
-		go test -short -timeout=15m $(TESTFLAGS) ./test/helm ./test/prometheus
+		go -C hack/checks tool kubeconform -v >/dev/null && go test -short -timeout=15m $(TESTFLAGS) ./test/helm ./test/prometheus
 
 .PHONY: test-long
 test-long: ## Run the slow tests: Helm, Prometheus, the image, a release.

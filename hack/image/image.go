@@ -72,9 +72,9 @@ type file struct {
 func (f file) write(dir string) error {
 	path := filepath.Join(dir, f.path)
 	if f.content == nil {
-		return os.MkdirAll(path, fs.FileMode(f.mode)) //nolint:gosec // one of layersOf
+		return os.MkdirAll(path, fs.FileMode(f.mode))
 	}
-	return os.WriteFile(path, f.content, fs.FileMode(f.mode)) //nolint:gosec // one of layersOf
+	return os.WriteFile(path, f.content, fs.FileMode(f.mode))
 }
 
 type layer struct {

@@ -184,7 +184,7 @@ func (c *cluster) checkPlacement(t *testing.T) {
 	budget := &policyv1.PodDisruptionBudget{}
 	key := client.ObjectKey{Namespace: namespace, Name: "dli-operator-controller-manager"}
 	within(t, 30*time.Second, "the PodDisruptionBudget has counted the pods", func() bool {
-		return c.Get(t.Context(), key, budget) == nil && budget.Status.CurrentHealthy == int32(len(pods)) //nolint:gosec // two
+		return c.Get(t.Context(), key, budget) == nil && int(budget.Status.CurrentHealthy) == len(pods)
 	})
 	if len(nodes) != len(pods) && !c.drained {
 		t.Errorf("%d pods are on %d nodes", len(pods), len(nodes))

@@ -23,6 +23,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
 	"sigs.k8s.io/yaml"
 
 	"github.com/dli-operator/dli-operator/test/testenv"
@@ -38,26 +39,19 @@ func TestDependabotKnowsEveryModule(t *testing.T) {
 	if err := yaml.Unmarshal([]byte(testenv.Read(t, "../../.github/dependabot.yml")), &file); err != nil {
 		t.Fatal(err)
 	}
-	var patterns []string
+	var known, modules []string
 	for _, update := range file.Updates {
 		if update.Ecosystem == "gomod" {
-			patterns = append(patterns, update.Directories...)
+			known = append(known, update.Directories...)
 		}
 	}
-	matched := map[string]bool{}
 	for module := range strings.FieldsSeq(execute(t, nil, "git", "-C", "../..", "ls-files", "go.mod", "*/go.mod")) {
-		dir := path.Join("/", path.Dir(module))
-		known := slices.IndexFunc(patterns, func(pattern string) bool { ok, _ := path.Match(pattern, dir); return ok })
-		if known < 0 {
-			t.Errorf("%s is in none of %q", dir, patterns)
-			continue
-		}
-		matched[patterns[known]] = true
+		modules = append(modules, path.Join("/", path.Dir(module)))
 	}
-	for _, pattern := range patterns {
-		if !matched[pattern] {
-			t.Errorf("there is no module in %s", pattern)
-		}
+	slices.Sort(known)
+	slices.Sort(modules)
+	if diff := cmp.Diff(modules, known); diff != "" {
+		t.Errorf("the modules (-) and those of dependabot.yml (+) differ:\n%s", diff)
 	}
 }
 
