@@ -121,7 +121,7 @@ func TestPopulationWantedPolls(t *testing.T) {
 }
 
 func TestSeries(t *testing.T) {
-	s, err := readSeries(strings.NewReader(`# TYPE writes counter
+	s, err := testenv.ReadSeries(strings.NewReader(`# TYPE writes counter
 writes{result="written"} 7
 writes{result="conflict"} 1
 writes_total 9
@@ -133,13 +133,13 @@ late_count 100
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got := s.sum("writes"); got != 8 {
+	if got := s.Sum("writes"); got != 8 {
 		t.Errorf("got %v writes, want 8", got)
 	}
-	if got := s.sum("writes", `result="conflict"`); got != 1 {
+	if got := s.Sum("writes", `result="conflict"`); got != 1 {
 		t.Errorf("got %v conflicts, want 1", got)
 	}
-	if got := s.within("late", series{}, 0.99); got != 0.5 {
+	if got := s.Within("late", testenv.Series{}, 0.99); got != 0.5 {
 		t.Errorf("got %v, want 99 %% within 0.5", got)
 	}
 }

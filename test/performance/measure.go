@@ -38,7 +38,7 @@ type snapshot struct {
 	operator, apiServer, etcd, self, machine float64 // CPU seconds
 	simulatorCPU, floor                      float64
 	simulator                                dlitest.Stats
-	metrics                                  series
+	metrics                                  testenv.Series
 	events                                   eventCounts
 }
 
@@ -46,7 +46,7 @@ func (w *world) snapshot(ctx context.Context) (s snapshot, err error) {
 	if err := w.operator.Alive(); err != nil {
 		return s, err
 	}
-	if s.metrics, err = scrape(ctx, w.metrics); err != nil {
+	if s.metrics, err = testenv.Scrape(ctx, w.metrics); err != nil {
 		return s, err
 	}
 	if s.simulator, err = w.stats(ctx); err != nil {
@@ -95,17 +95,17 @@ func (w *world) measureIdle(ctx context.Context) (i idle, err error) {
 		return i, err
 	}
 	i.operator = (cpuOf(w.operator.PID()) - began) / window.Seconds()
-	metrics, err := scrape(ctx, w.metrics)
-	i.rss, i.heap, i.goroutines = rssOf(w.operator.PID()), heap(metrics), metrics.sum("go_goroutines")
+	metrics, err := testenv.Scrape(ctx, w.metrics)
+	i.rss, i.heap, i.goroutines = rssOf(w.operator.PID()), heap(metrics), metrics.Sum("go_goroutines")
 	return i, err
 }
 
 // heap returns the live heap after the last garbage collection.
-func heap(metrics series) float64 {
-	if live := metrics.sum("go_gc_heap_live_bytes"); live > 0 {
+func heap(metrics testenv.Series) float64 {
+	if live := metrics.Sum("go_gc_heap_live_bytes"); live > 0 {
 		return live
 	}
-	return metrics.sum("go_memstats_heap_alloc_bytes")
+	return metrics.Sum("go_memstats_heap_alloc_bytes")
 }
 
 // measureStage brings the number of jobs to n and measures as often as -runs says. It
@@ -205,8 +205,8 @@ func (w *world) settle(ctx context.Context) error {
 		if err := wait(ctx, pause); err != nil {
 			return false, err
 		}
-		metrics, err := scrape(ctx, w.metrics)
-		events, cpu := metrics.sum("rest_client_requests_total", `method="POST"`), cpuOf(w.apiServer)+cpuOf(w.etcd)
+		metrics, err := testenv.Scrape(ctx, w.metrics)
+		events, cpu := metrics.Sum("rest_client_requests_total", `method="POST"`), cpuOf(w.apiServer)+cpuOf(w.etcd)
 		quiet := events-lastEvents < 10 && cpu-lastCPU < calm*pause.Seconds()
 		lastEvents, lastCPU = events, cpu
 		return quiet, err
@@ -247,7 +247,7 @@ func (w *world) observe(ctx context.Context, n int) (seen observed, err error) {
 	if err := wait(ctx, time.Until(whole)); err != nil {
 		return seen, err
 	}
-	metrics, err := scrape(ctx, w.metrics)
+	metrics, err := testenv.Scrape(ctx, w.metrics)
 	if err != nil {
 		return seen, err
 	}
@@ -338,4 +338,4 @@ func (w *world) retireFloor(ctx context.Context) error {
 }
 
 // asked returns the number of requests to DLI in the operator's metrics.
-func asked(metrics series) float64 { return metrics.sum(requestsTotal) }
+func asked(metrics testenv.Series) float64 { return metrics.Sum(requestsTotal) }

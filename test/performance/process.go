@@ -20,7 +20,6 @@ import (
 	"bytes"
 	"fmt"
 	"os"
-	"path/filepath"
 	"strconv"
 	"strings"
 )
@@ -76,20 +75,4 @@ func machineCPU() float64 {
 		}
 	}
 	return busy / ticksPerSecond
-}
-
-// child returns the ID of this process's child with that name.
-func child(name string) (int, error) {
-	commands, _ := filepath.Glob("/proc/[0-9]*/comm")
-	for _, file := range commands {
-		command, err := os.ReadFile(file)
-		if err != nil || strings.TrimSpace(string(command)) != name {
-			continue
-		}
-		pid, _ := strconv.Atoi(filepath.Base(filepath.Dir(file)))
-		if fields := statOf(pid); len(fields) > 1 && fields[1] == strconv.Itoa(os.Getpid()) {
-			return pid, nil
-		}
-	}
-	return 0, fmt.Errorf("found no process %s", name)
 }

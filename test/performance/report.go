@@ -183,7 +183,7 @@ const (
 func (s *stage) fill(w *world, i idle, before, after snapshot) {
 	seconds := after.at.Sub(before.at).Seconds()
 	grown := func(name string, labels ...string) float64 {
-		return after.metrics.sum(name, labels...) - before.metrics.sum(name, labels...)
+		return after.metrics.Sum(name, labels...) - before.metrics.Sum(name, labels...)
 	}
 	s.polls = asked(after.metrics) - asked(before.metrics)
 	s.done = s.polls / seconds
@@ -193,7 +193,7 @@ func (s *stage) fill(w *world, i idle, before, after snapshot) {
 	s.dials = grown(dialsTotal) / thousands
 	const late = "dli_operator_poll_lateness_seconds"
 	s.lateMean = grown(late+"_sum") / grown(late+"_count")
-	s.late = after.metrics.within(late, before.metrics, 0.99)
+	s.late = after.metrics.Within(late, before.metrics, 0.99)
 
 	all := float64(after.simulator.Requests - before.simulator.Requests)
 	bare := all - s.polls
@@ -220,7 +220,7 @@ func (s *stage) fill(w *world, i idle, before, after snapshot) {
 	s.rss, s.peak, s.heap = rssOf(w.operator.PID()), peakOf(w.operator.PID()), heap(after.metrics)
 	s.perJob, s.heapPerJob = (s.peak-i.rss)/jobs, (s.heap-i.heap)/jobs
 	s.apiServerRSS, s.etcdRSS = rssOf(w.apiServer), rssOf(w.etcd)
-	s.goroutines = after.metrics.sum("go_goroutines")
+	s.goroutines = after.metrics.Sum("go_goroutines")
 }
 
 const mib = 1 << 20

@@ -19,6 +19,8 @@ package main
 import (
 	"context"
 	"time"
+
+	"github.com/dli-operator/dli-operator/test/testenv"
 )
 
 // restarted has the measurements of a restart at full size.
@@ -57,12 +59,12 @@ func (w *world) measureRestart(ctx context.Context) (r restarted, err error) {
 		return r, err
 	}
 	r.startCPU = cpuOf(w.operator.PID())
-	metrics, err := scrape(ctx, w.metrics)
+	metrics, err := testenv.Scrape(ctx, w.metrics)
 	if err != nil {
 		return r, err
 	}
-	r.pollLate = metrics.within("dli_operator_poll_lateness_seconds", series{}, 0.99)
-	r.rss, r.heap, r.goroutines = rssOf(w.operator.PID()), heap(metrics), metrics.sum("go_goroutines")
+	r.pollLate = metrics.Within("dli_operator_poll_lateness_seconds", testenv.Series{}, 0.99)
+	r.rss, r.heap, r.goroutines = rssOf(w.operator.PID()), heap(metrics), metrics.Sum("go_goroutines")
 	r.writes = w.jobs.counted().all - events.all
 	return r, nil
 }

@@ -105,10 +105,10 @@ func (w *world) startControlPlane() (err error) {
 		return err
 	}
 	w.controlPlane = plane
-	if w.etcd, err = child("etcd"); err != nil {
+	if w.etcd, err = testenv.Child("etcd"); err != nil {
 		return err
 	}
-	if w.apiServer, err = child("kube-apiserver"); err != nil {
+	if w.apiServer, err = testenv.Child("kube-apiserver"); err != nil {
 		return err
 	}
 	config := plane.Config()
@@ -183,7 +183,7 @@ func (w *world) startOperator(ctx context.Context) error {
 	}
 	w.metrics = "http://" + metrics + "/metrics"
 	return await(ctx, time.Minute, "the operator", func() (bool, error) {
-		_, err := scrape(ctx, w.metrics)
+		_, err := testenv.Scrape(ctx, w.metrics)
 		return err == nil, w.operator.Alive()
 	})
 }

@@ -17,17 +17,13 @@ limitations under the License.
 package main
 
 import (
-	"bufio"
 	"bytes"
 	"context"
-	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"os"
 	"path/filepath"
 	"strconv"
-	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -181,44 +177,14 @@ func (o *operator) close() {
 // leads reports whether the operator claims to hold the lease.
 func (o *operator) leads(ctx context.Context) bool {
 	s, err := o.scrape(ctx)
-	return err == nil && s["leader_election_master_status"] > 0
+	return err == nil && s.Sum("leader_election_master_status") > 0
 }
 
-// scrape reads the metrics, summed over their labels.
-func (o *operator) scrape(ctx context.Context) (map[string]float64, error) {
-	text, err := o.get(ctx, "http://"+o.metrics+"/metrics")
-	if err != nil {
-		return nil, err
-	}
-	all := map[string]float64{}
-	for lines := bufio.NewScanner(bytes.NewReader(text)); lines.Scan(); {
-		line := lines.Text()
-		space := strings.LastIndexByte(line, ' ')
-		if space < 0 || line[0] == '#' {
-			continue
-		}
-		name, _, _ := strings.Cut(line[:space], "{")
-		if value, err := strconv.ParseFloat(line[space+1:], 64); err == nil {
-			all[name] += value
-		}
-	}
-	return all, nil
-}
-
-func (o *operator) get(ctx context.Context, url string) ([]byte, error) {
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, http.NoBody)
-	if err != nil {
-		return nil, err
-	}
-	response, err := o.http.Do(request)
-	if err != nil {
-		return nil, err
-	}
-	defer response.Body.Close()
-	if response.StatusCode != http.StatusOK {
-		return nil, errors.New(response.Status)
-	}
-	return io.ReadAll(response.Body)
+// scrape reads the metrics.
+func (o *operator) scrape(ctx context.Context) (testenv.Series, error) {
+	ctx, cancel := context.WithTimeout(ctx, time.Second)
+	defer cancel()
+	return testenv.Scrape(ctx, "http://"+o.metrics+"/metrics")
 }
 
 // holding is the memory and the goroutines of a process after a garbage collection.
@@ -229,11 +195,14 @@ func (h holding) String() string {
 }
 
 func (o *operator) holding(ctx context.Context) (h holding, err error) {
-	if _, err := o.get(ctx, "http://"+o.profiler+"/debug/pprof/heap?gc=1"); err != nil {
+	// The profiler collects garbage when it is asked for the heap.
+	response, err := o.http.Get("http://" + o.profiler + "/debug/pprof/heap?gc=1") //nolint:noctx // it has a timeout
+	if err != nil {
 		return h, err
 	}
+	response.Body.Close()
 	s, err := o.scrape(ctx)
-	return holding{s["go_memstats_heap_alloc_bytes"], s["go_goroutines"]}, err
+	return holding{s.Sum("go_memstats_heap_alloc_bytes"), s.Sum("go_goroutines")}, err
 }
 
 // errorsPerMinute is how many errors an operator may log: each cause once a minute.

@@ -172,38 +172,17 @@ func (c *ControlPlane) StartAPIServer() error {
 
 // FreezeAPIServer stops the process of the kube-apiserver as it is: connections stay open,
 // and nothing is answered until ThawAPIServer.
-func (c *ControlPlane) FreezeAPIServer() error { return signalChild("kube-apiserver", syscall.SIGSTOP) }
+func (c *ControlPlane) FreezeAPIServer() error { return signalAPIServer(syscall.SIGSTOP) }
 
 // ThawAPIServer lets the kube-apiserver go on.
-func (c *ControlPlane) ThawAPIServer() error { return signalChild("kube-apiserver", syscall.SIGCONT) }
+func (c *ControlPlane) ThawAPIServer() error { return signalAPIServer(syscall.SIGCONT) }
 
-// signalChild sends a signal to the children of this process that run a program; envtest
-// does not tell their IDs. It needs Linux.
-func signalChild(program string, s syscall.Signal) error {
-	stats, err := filepath.Glob("/proc/[0-9]*/stat")
+func signalAPIServer(s syscall.Signal) error {
+	pid, err := Child("kube-apiserver")
 	if err != nil {
 		return err
 	}
-	found := false
-	for _, path := range stats {
-		var pid, parent int
-		var name, state string
-		text, err := os.ReadFile(path)
-		if err != nil {
-			continue // it has ended
-		}
-		if _, err := fmt.Sscan(string(text), &pid, &name, &state, &parent); err != nil || parent != os.Getpid() || name != "("+program+")" {
-			continue
-		}
-		found = true
-		if err := syscall.Kill(pid, s); err != nil {
-			return err
-		}
-	}
-	if !found {
-		return fmt.Errorf("no %s was started", program)
-	}
-	return nil
+	return syscall.Kill(pid, s)
 }
 
 // released waits until an address has no listener.

@@ -14,7 +14,7 @@ See the License for the specific language governing permissions and
 limitations under the License.
 */
 
-package main
+package testenv
 
 import (
 	"bufio"
@@ -27,11 +27,11 @@ import (
 	"strings"
 )
 
-// series holds the metrics of a process: name{labels} to value.
-type series map[string]float64
+// Series holds the metrics of a process: name{labels} to value.
+type Series map[string]float64
 
-// scrape reads the metrics of a process.
-func scrape(ctx context.Context, url string) (series, error) {
+// Scrape reads the metrics of a process.
+func Scrape(ctx context.Context, url string) (Series, error) {
 	r, err := http.NewRequestWithContext(ctx, http.MethodGet, url, http.NoBody)
 	if err != nil {
 		return nil, err
@@ -44,11 +44,12 @@ func scrape(ctx context.Context, url string) (series, error) {
 	if response.StatusCode != http.StatusOK {
 		return nil, fmt.Errorf("GET %s: %s", url, response.Status)
 	}
-	return readSeries(response.Body)
+	return ReadSeries(response.Body)
 }
 
-func readSeries(text io.Reader) (series, error) {
-	all := series{}
+// ReadSeries reads metrics in Prometheus' text format.
+func ReadSeries(text io.Reader) (Series, error) {
+	all := Series{}
 	lines := bufio.NewScanner(text)
 	lines.Buffer(nil, 1<<20)
 	for lines.Scan() {
@@ -64,9 +65,9 @@ func readSeries(text io.Reader) (series, error) {
 	return all, lines.Err()
 }
 
-// sum adds up the series with a name and all the given labels, each written as
+// Sum adds up the series with a name and all the given labels, each written as
 // name="value".
-func (s series) sum(name string, labels ...string) (total float64) {
+func (s Series) Sum(name string, labels ...string) (total float64) {
 next:
 	for key, value := range s {
 		rest, ok := strings.CutPrefix(key, name)
@@ -83,10 +84,10 @@ next:
 	return total
 }
 
-// within returns the upper bound of the histogram bucket that contains a quantile of
+// Within returns the upper bound of the histogram bucket that contains a quantile of
 // the observations since before.
-func (s series) within(name string, before series, share float64) float64 {
-	total := s.sum(name+"_count") - before.sum(name+"_count")
+func (s Series) Within(name string, before Series, share float64) float64 {
+	total := s.Sum(name+"_count") - before.Sum(name+"_count")
 	least := math.Inf(1)
 	for key, value := range s {
 		rest, ok := strings.CutPrefix(key, name+`_bucket{le="`)
