@@ -222,6 +222,21 @@ func TestHistory(t *testing.T) {
 			s.shows(12, polledAt(11, 20))
 			s.shows(30, polledAt(30, 10))
 		}, Forward},
+		"figures that are counted on": {func(s *story) {
+			s.answers(1, 10)
+			s.shows(2, polledAt(1, 10))
+			s.shows(20, polledAt(20, 28))
+		}, ""},
+		"figures that are counted on and go back": {func(s *story) {
+			s.answers(1, 30)
+			s.shows(2, polledAt(1, 30))
+			s.shows(20, polledAt(20, 21))
+		}, Forward},
+		"figures that disappear": {func(s *story) {
+			s.answers(1, 10)
+			s.shows(2, polledAt(1, 10))
+			s.shows(20, func(status *v1alpha1.DLIJobStatus) { conditions(status, metav1.ConditionUnknown) })
+		}, Forward},
 		"figures that go back as DLI says": {func(s *story) {
 			s.answers(1, 20)
 			s.shows(2, polledAt(1, 20))

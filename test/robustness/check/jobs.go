@@ -131,7 +131,10 @@ func (h *History) Saw(at time.Time, job *v1alpha1.DLIJob, kstatus string) {
 		h.written(at, o, job)
 		h.fights(at, o, job)
 	}
-	o.last, o.answered = job, h.answered(at, job)
+	if sent := h.answered(at, job); !sent.IsZero() || o.last == nil {
+		o.answered = sent
+	}
+	o.last = job
 }
 
 // answered returns when DLI sent what an object shows of a running job, for the last time
@@ -151,8 +154,21 @@ func (h *History) forward(at time.Time, o *object, job *v1alpha1.DLIJob) {
 		return
 	}
 	sent := h.answered(at, job)
+	if sent.IsZero() && job.Status.JobStatus != "" {
+		// The duration was counted on from an earlier one, as for a job in a list.
+		before, after := durationOf(o.last), durationOf(job)
+		h.hold(after >= before-tolerance, at, Forward, job.Name, "shows %s after %s", runningFigures(job), runningFigures(o.last))
+		return
+	}
 	h.hold(!sent.Before(o.answered.Add(-tolerance)), at, Forward, job.Name, "shows %s after %s, from %s before",
 		runningFigures(job), runningFigures(o.last), o.answered.Sub(sent).Round(time.Millisecond))
+}
+
+func durationOf(job *v1alpha1.DLIJob) time.Duration {
+	if job.Status.DurationMilliseconds == nil {
+		return 0
+	}
+	return time.Duration(*job.Status.DurationMilliseconds) * time.Millisecond
 }
 
 // runningFigures returns what readers see of a running job.
