@@ -184,15 +184,15 @@ type DLIConnectionStatus struct {
 	// +kubebuilder:validation:MaxLength=2048
 	Endpoint string `json:"endpoint,omitempty"`
 
-	// rejectedCredentials records when DLI rejected the credentials. More than five
+	// rejectedCredentials records that DLI rejected the credentials. More than five
 	// wrong signatures lock an access key for all its users, so restarts of the
-	// operator, leader changes and other shards must not reset the count. Absent
-	// while DLI accepts the credentials, or has not been polled.
+	// operator, leader changes and other shards must not try them sooner. Absent while
+	// DLI accepts the credentials, or has not been polled.
 	// +optional
 	RejectedCredentials *RejectedCredentials `json:"rejectedCredentials,omitempty"`
 }
 
-// RejectedCredentials holds the latest rejections of one set of credentials.
+// RejectedCredentials is one set of credentials that DLI rejected.
 type RejectedCredentials struct {
 	// fingerprint distinguishes these credentials from others without revealing
 	// them.
@@ -200,14 +200,8 @@ type RejectedCredentials struct {
 	// +kubebuilder:validation:MaxLength=64
 	Fingerprint string `json:"fingerprint"`
 
-	// times of the latest rejections, oldest first.
-	// +required
-	// +listType=atomic
-	// +kubebuilder:validation:MaxItems=5
-	Times []metav1.MicroTime `json:"times"`
-
-	// lockedUntil is the earliest time of the next request, if DLI reported that it
-	// has locked the access key.
+	// lockedUntil is the time before which nobody tries these credentials again. Before
+	// an attempt, the operator that makes it moves it ahead, so that there is only one.
 	// +optional
 	LockedUntil *metav1.MicroTime `json:"lockedUntil,omitempty"`
 

@@ -61,6 +61,7 @@ func (c *Connection) Decide(now time.Time) Decision {
 	if c.client == nil {
 		return Decision{Admit: AdmitNone, Reason: c.misconfigured}
 	}
+	c.credentials.isWanted = true
 	all := Decision{}
 	for _, p := range c.policies() {
 		one := p.decide(now)

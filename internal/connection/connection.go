@@ -108,7 +108,7 @@ func (c *Connection) health(now time.Time) Health {
 			return Health{Reason: failure.Reason, Message: failure.Message}
 		}
 	}
-	if c.credentials.connected {
+	if c.credentials.isConnected {
 		message := "DLI accepts the credentials"
 		if c.listsPaused != "" {
 			message += "; " + c.listsPaused

@@ -209,7 +209,7 @@ func TestRemovedWhileFetching(t *testing.T) {
 	if _, err := conn.Refresh(t.Context(), now.Now()); err != nil {
 		t.Fatal(err)
 	}
-	for _, l := range r.lockouts.byFingerprint {
+	for _, l := range r.lockouts {
 		t.Errorf("%d users are counted", l.users)
 	}
 }
@@ -227,8 +227,7 @@ func TestLockoutsAreRemembered(t *testing.T) {
 	}
 
 	wrong := open("d", "wrong")
-	wrong.begin(now.Now())
-	wrong.requestDone(evidence{rejected: true, failure: &Failure{}}, now.Now(), now.Now())
+	wrong.reject(0, now.Now())
 	r.Remove(types.NamespacedName{Namespace: "team", Name: "d"}, noon)
 	now.SetTime(noon.Add(time.Hour + time.Minute))
 	open("e", "another")
@@ -241,8 +240,14 @@ func TestLockoutsAreRemembered(t *testing.T) {
 		r.Remove(types.NamespacedName{Namespace: "team", Name: "f"}, noon)
 		open("f", fmt.Sprint("key ", i))
 	}
-	if n := len(r.lockouts.byFingerprint); n > 10 {
+	if n := len(r.lockouts); n > 10 {
 		t.Errorf("%d lockouts are kept", n)
+	}
+	for i := range 10 * maxVerdicts { // like a Secret that is edited all the time
+		shared.judge(fmt.Sprint(i), nil)
+	}
+	if n := len(shared.verdicts); n > maxVerdicts {
+		t.Errorf("%d verdicts are kept", n)
 	}
 }
 
@@ -250,7 +255,7 @@ func TestLockoutsAreRemembered(t *testing.T) {
 func TestRequestEnds(t *testing.T) {
 	free := func(t *testing.T, conn *Connection) {
 		t.Helper()
-		if n, m := len(conn.inFlight.sentAt), len(conn.credentials.lockout.inFlight.sentAt); n+m > 0 {
+		if n, m := len(conn.inFlight.sentAt), len(conn.credentials.lockout.trials.sentAt); n+m > 0 {
 			t.Errorf("%d and %d requests are still in flight", n, m)
 		}
 	}
@@ -271,7 +276,7 @@ func TestRequestEnds(t *testing.T) {
 			t.Errorf("error %v", err)
 		}
 		free(t, conn)
-		if conn.credentials.lockout.proven || conn.credentials.connected {
+		if conn.credentials.lockout.isAccepted(conn.credentials.set) || conn.credentials.isConnected {
 			t.Error("an aborted request proves the credentials")
 		}
 	})
@@ -291,7 +296,7 @@ func TestRequestEnds(t *testing.T) {
 	t.Run("when it was an aborted probe, which proves nothing", func(t *testing.T) {
 		r, now := registry(stopped)
 		conn := connect(t, r, now, object("a"), "t")
-		conn.credentials.lockout.proven = true
+		conn.credentials.lockout.judge(conn.credentials.set, nil)
 		for i := range circuitFailures {
 			request := conn.Begin(noon, CallStatus, fmt.Sprint(i), "")
 			_ = conn.requestDone(request, evidenceOf(&dli.Error{Kind: dli.KindUnreachable}, ""), noon)

@@ -23,6 +23,7 @@ import (
 	"fmt"
 	"time"
 
+	"k8s.io/apimachinery/pkg/api/equality"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/dli-operator/dli-operator/api/v1alpha1"
@@ -31,18 +32,26 @@ import (
 )
 
 // credentials are the credentials of a connection, and whether DLI accepts them.
+//
+// Several processes may use the same ones, so one that were rejected are tried again
+// only after a claim: the time before which nobody else tries them is stored in the
+// connection's status, with a precondition on its resourceVersion. Only one process
+// succeeds in that, and then sends one request.
 type credentials struct {
 	// fetch returns the credentials and when they expire; zero if that is unknown. Its
 	// error is a *Failure if it requires user action.
-	fetch    func(ctx context.Context) (dli.Credentials, time.Time, error)
-	endpoint string
+	fetch func(ctx context.Context) (dli.Credentials, time.Time, error)
+	// lockoutOf returns the guard of an access key.
+	lockoutOf func(key string, now time.Time) *lockout
+	endpoint  string
 	// salt makes the fingerprints in the API unique to this connection.
 	salt string
 	// name is the name of the connection in messages.
-	name     string
-	lockouts *lockouts
+	name string
 
 	current dli.Credentials
+	// set identifies current at the endpoint, and fingerprint in the status.
+	set, fingerprint string
 	// lockout guards the current credentials; nil if there are none.
 	lockout *lockout
 	// unusable says why there are none; also nil until they are fetched for the
@@ -51,13 +60,14 @@ type credentials struct {
 	fetchedAt time.Time
 	// expires and renewAt are zero if the credentials have no known expiration time.
 	expires, renewAt time.Time
-	// connected is set once DLI has accepted credentials.
-	connected bool
-	// remembered is the latest rejectedCredentials of the connection's status.
-	remembered *v1alpha1.RejectedCredentials
-	// refuted is the latest rejection after which another process saw the
-	// credentials accepted, and so removed the rejections from the status.
-	refuted time.Time
+	// isConnected is set once DLI has accepted credentials.
+	isConnected bool
+	// stored is the latest rejectedCredentials of the connection's status, and claim the
+	// time in it if this process may try the credentials once; zero if not.
+	stored *v1alpha1.RejectedCredentials
+	claim  time.Time
+	// isWanted is set if a job waited since the last request.
+	isWanted bool
 }
 
 // decide implements policy.
@@ -70,12 +80,51 @@ func (c *credentials) decide(now time.Time) Decision {
 	case c.isExpired(now):
 		return Decision{Admit: AdmitNone, Reason: Failf(v1alpha1.ReasonCredentialsRejected,
 			"the temporary credentials of %s have expired and could not be renewed", c.name)}
+	case c.lockout.isAccepted(c.set):
+		return Decision{}
+	case !c.isRejected():
+		return c.lockout.decide(now)
+	case c.hasClaim():
+		return Decision{Admit: AdmitProbe, Reason: c.rejection()}
 	}
-	decision := c.lockout.decide(now)
-	if c.lockout.closed() && decision.Reason == nil {
-		decision.Reason = Failf(v1alpha1.ReasonCredentialsRejected, "DLI rejects the credentials of %s; put valid ones into its Secret", c.name)
+	// Remember ends this.
+	return Decision{Admit: AdmitNone, Reason: c.rejection()}
+}
+
+// isRejected reports whether DLI has rejected the current credentials, as far as this
+// process knows or the connection's status says.
+func (c *credentials) isRejected() bool {
+	return !c.lockout.isAccepted(c.set) && (c.lockout.verdicts[c.set] != nil || c.isStored())
+}
+
+// isStored reports whether the connection's status is about the current credentials.
+func (c *credentials) isStored() bool { return c.stored != nil && c.stored.Fingerprint == c.fingerprint }
+
+// hasClaim reports whether this process may try rejected credentials once.
+func (c *credentials) hasClaim() bool {
+	return !c.claim.IsZero() && c.isStored() && c.stored.LockedUntil != nil && c.stored.LockedUntil.Time.Equal(c.claim)
+}
+
+// rejection is the failure to report for rejected credentials.
+func (c *credentials) rejection() *Failure {
+	if rejection := c.lockout.verdicts[c.set]; rejection != nil {
+		return rejection
 	}
-	return decision
+	if c.stored.Message != "" {
+		return &Failure{Reason: v1alpha1.ReasonCredentialsRejected, Message: c.stored.Message}
+	}
+	return Failf(v1alpha1.ReasonCredentialsRejected, "DLI rejects the credentials of %s; put valid ones into its Secret", c.name)
+}
+
+// begin records that a request is sent, and reports whether it is a trial.
+func (c *credentials) begin(now time.Time) (isTrial bool) {
+	c.lockout.usedAt, c.isWanted = now, false
+	if c.lockout.isAccepted(c.set) {
+		return false
+	}
+	c.claim = time.Time{}
+	c.lockout.trials.begin(now)
+	return true
 }
 
 func (c *credentials) isExpired(now time.Time) bool {
@@ -109,71 +158,64 @@ func (c *credentials) fetched(creds dli.Credentials, expires time.Time, failure 
 		if !expires.IsZero() {
 			c.renewAt = renewal(now, expires)
 		}
-		c.use(c.lockouts.of(fingerprint(c.endpoint, creds), now))
+		c.set, c.fingerprint = fingerprint(c.endpoint, creds), fingerprint(c.salt+c.endpoint, creds)[:16]
+		c.use(c.lockoutOf(fingerprint("", dli.Credentials{AccessKeyID: creds.AccessKeyID, Token: creds.Token}), now))
 		c.recall(now)
 	}
 }
 
-// remember takes the rejections from the connection's status, seen by this process
-// before a restart or by another one.
+// remember takes the rejectedCredentials of the connection's status, which this process
+// or another one has written.
 func (c *credentials) remember(stored *v1alpha1.RejectedCredentials, now time.Time) {
-	was := c.remembered
-	if was != nil && stored == nil && len(was.Times) > 0 && c.lockout != nil && was.Fingerprint == c.fingerprint() {
-		c.refuted = was.Times[len(was.Times)-1].Time
+	before, wasStored := c.stored, c.isStored()
+	c.stored = stored
+	switch {
+	case c.lockout == nil || equality.Semantic.DeepEqual(before, stored):
+	case stored == nil && wasStored && c.lockout.verdicts[c.set] != nil:
+		// Another process has seen the credentials accepted.
+		delete(c.lockout.verdicts, c.set)
+	default:
+		c.recall(now)
 	}
-	c.remembered = stored
-	c.recall(now)
 }
 
+// recall makes everybody wait as the connection's status says. A time that is too far
+// away comes from a clock that was set back.
 func (c *credentials) recall(now time.Time) {
-	if c.remembered == nil || c.lockout == nil || c.remembered.Fingerprint != c.fingerprint() {
-		return
-	}
-	times := make([]time.Time, len(c.remembered.Times))
-	for i, at := range c.remembered.Times {
-		times[i] = at.Time
-	}
-	var lockedUntil time.Time
-	if c.remembered.LockedUntil != nil {
-		lockedUntil = c.remembered.LockedUntil.Time
-	}
-	c.lockout.recall(times, lockedUntil, now)
-	if c.lockout.closed() && c.lockout.failure == nil && c.remembered.Message != "" {
-		c.lockout.failure = ParseFailure(v1alpha1.ReasonCredentialsRejected, c.remembered.Message)
+	if c.isStored() && c.stored.LockedUntil != nil {
+		wait := min(c.stored.LockedUntil.Sub(now), lockoutWindow)
+		c.lockout.retryAt = later(c.lockout.retryAt, now.Add(wait))
 	}
 }
 
-// rejections returns the rejectedCredentials for the connection's status.
+// rejections returns the rejectedCredentials for the connection's status. If somebody
+// waits for the next attempt and it is time for it, that is a claim.
 func (c *credentials) rejections(now time.Time) *v1alpha1.RejectedCredentials {
 	if c.lockout == nil {
-		return c.remembered
+		return c.stored
 	}
-	n := len(c.lockout.rejected)
-	if n == 0 || !c.lockout.rejected[n-1].Truncate(time.Microsecond).After(c.refuted) {
-		// Two processes that disagree must not overwrite each other.
+	if !c.isRejected() {
 		return nil
 	}
-	told := &v1alpha1.RejectedCredentials{Fingerprint: c.fingerprint()}
-	if failure := c.lockout.failure; failure != nil {
-		told.Message = text.Truncate(text.OneLine(failure.Error()), maxMessage)
+	until := c.lockout.retryAt
+	if !now.Before(until) {
+		if !c.isWanted || c.hasClaim() {
+			return c.stored
+		}
+		if !now.Before(c.claim) {
+			c.claim = now.Add(c.lockout.retryInterval()).Truncate(time.Microsecond)
+		}
+		until = c.claim
 	}
-	for _, at := range c.lockout.rejected {
-		told.Times = append(told.Times, metav1.NewMicroTime(at.Truncate(time.Microsecond)))
+	return &v1alpha1.RejectedCredentials{
+		Fingerprint: c.fingerprint,
+		LockedUntil: &metav1.MicroTime{Time: until.Truncate(time.Microsecond)},
+		Message:     text.Truncate(text.OneLine(c.rejection().Message), maxMessage),
 	}
-	if now.Before(c.lockout.lockedUntil) {
-		until := metav1.NewMicroTime(c.lockout.lockedUntil.Truncate(time.Microsecond))
-		told.LockedUntil = &until
-	}
-	return told
 }
 
 // maxMessage limits a message in the connection's status.
 const maxMessage = 1024
-
-// fingerprint identifies the current credentials in the connection's status.
-func (c *credentials) fingerprint() string {
-	return fingerprint(c.salt+c.endpoint, c.current)[:16]
-}
 
 // due is when to fetch the credentials again: temporary ones when they need to be
 // renewed, others within a minute, and those that do not work within 30 s.
@@ -182,7 +224,9 @@ func (c *credentials) due(now time.Time, probe time.Duration) time.Time {
 	switch {
 	case c.fetchedAt.IsZero():
 		return now
-	case c.lockout == nil || c.isExpired(now) || c.lockout.closed():
+	case c.lockout == nil || c.isExpired(now):
+		return retry
+	case c.isRejected():
 		return retry
 	case c.renewAt.IsZero():
 		return c.fetchedAt.Add(refreshInterval(probe))
@@ -242,18 +286,23 @@ func (c *Connection) Refresh(ctx context.Context, now time.Time) (next time.Dura
 	if !c.health(now).Ready {
 		longest = retryInterval(c.probe)
 	}
-	return max(min(c.credentials.due(now, c.probe).Sub(now), longest), time.Millisecond), nil
+	next = min(c.credentials.due(now, c.probe).Sub(now), longest)
+	if l := c.credentials.lockout; l != nil && c.credentials.isRejected() && now.Before(l.retryAt) {
+		next = min(next, l.retryAt.Sub(now))
+	}
+	return max(next, time.Millisecond), nil
 }
 
-// Remember takes the rejections from the connection's object at now, seen by
-// another process or by this one before a restart.
+// Remember takes the rejectedCredentials of the connection's object.
 func (c *Connection) Remember(stored *v1alpha1.RejectedCredentials, now time.Time) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.credentials.remember(stored, now)
 }
 
-// Rejections returns the rejectedCredentials for the connection's object.
+// Rejections returns the rejectedCredentials for the connection's object. They must be
+// written with a precondition on the resourceVersion of the object that Remember was
+// called for.
 func (c *Connection) Rejections(now time.Time) *v1alpha1.RejectedCredentials {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -18,74 +18,68 @@ package connection
 
 import (
 	"maps"
-	"slices"
 	"time"
 )
 
-// Limits of attempts with credentials that DLI has rejected. More than five
-// consecutive signature failures lock an access key for all its users.
+// Limits of attempts with an access key. More than five consecutive wrong signatures
+// lock it for all its users.
 const (
 	lockoutWindow   = 5 * time.Minute
 	lockoutFailures = 5
 	// A request that takes longer than this rarely shows whether the credentials
 	// are valid, so another job is polled in the meantime.
 	trialSlow = time.Second
+	// maxVerdicts limits how many sets of credentials are told apart.
+	maxVerdicts = 100
 )
 
-// lockout guards one set of credentials at one endpoint, for all connections
-// that use it. Credentials that were never accepted are tried with one request at a
-// time, or up to five slow ones; rejected ones with one at a time, once per probe
-// interval, and at most five times in any five minutes.
+// lockout guards one access key, for all connections of the process that use it with
+// whatever secret and at whatever endpoint. Credentials that were not accepted yet are
+// tried with one request at a time, or with a few slow ones, as long as fewer than five
+// wrong signatures were sent within five minutes. Those that were rejected are tried
+// again at retryAt; see credentials.
 type lockout struct {
-	probe    time.Duration
-	proven   bool
-	inFlight inFlight
-	// rejected holds the times of the latest rejections, at most lockoutFailures,
-	// since the credentials were last accepted.
-	rejected    []time.Time
-	lockedUntil time.Time
-	// others is set if another process saw some of them. It may be about to try,
-	// too, so one attempt is left for it.
-	others bool
-	// failure is the last rejection; nil if it is only known from the API server.
-	failure          *Failure
-	acceptedAt, used time.Time
-	// users counts the connections that use the credentials.
-	users int
+	probe time.Duration
+	// verdicts has what DLI said last of each set of credentials, by fingerprint: the
+	// rejection, or nil if it accepts them.
+	verdicts map[string]*Failure
+	// trials are the requests in flight with credentials that are not accepted.
+	trials inFlight
+	// rejected holds the times of the latest wrong signatures, oldest first.
+	rejected []time.Time
+	// retryAt is when rejected credentials may be tried again, and lockedUntil when any
+	// may that are not accepted, because DLI has locked the key.
+	retryAt, lockedUntil time.Time
+	// users counts the connections that use the key.
+	users  int
+	usedAt time.Time
 }
 
-func newLockout(probe time.Duration) *lockout {
-	return &lockout{probe: probe, inFlight: inFlight{limit: 1, most: lockoutFailures, slow: trialSlow}}
+// isAccepted reports whether DLI accepts a set of credentials.
+func (l *lockout) isAccepted(set string) bool {
+	rejection, known := l.verdicts[set]
+	return known && rejection == nil
 }
 
-// closed reports whether the latest verdict on the credentials was a rejection.
-func (l *lockout) closed() bool { return len(l.rejected) > 0 }
+// retryInterval is the time between two attempts with rejected credentials: 75 s with
+// probes every 30 s.
+func (l *lockout) retryInterval() time.Duration { return l.probe * 5 / 2 }
 
-// decide implements policy.
+// decide returns whether credentials may be tried that were neither accepted nor
+// rejected.
 func (l *lockout) decide(now time.Time) Decision {
-	if l.proven {
-		return Decision{}
+	if now.Before(l.lockedUntil) {
+		return waitUntil(l.lockedUntil, nil)
 	}
-	sendAt := l.lockedUntil
-	if n := len(l.rejected); n > 0 {
-		sendAt = later(sendAt, l.rejected[n-1].Add(l.probe))
-		tries := lockoutFailures
-		if l.others {
-			tries--
-		}
-		if n >= tries {
-			sendAt = later(sendAt, l.rejected[n-tries].Add(lockoutWindow+time.Second))
+	decision := l.trials.decide(now)
+	recent := l.recent(now)
+	if n := len(recent); n+len(l.trials.sentAt) >= lockoutFailures {
+		decision = Decision{Admit: AdmitNone}
+		if n > 0 {
+			decision.RecheckAt = recent[0].Add(lockoutWindow + time.Second)
 		}
 	}
-	if now.Before(sendAt) {
-		return waitUntil(sendAt, l.failure)
-	}
-	decision := l.inFlight.decide(now)
-	decision.Reason = l.failure
-	if l.closed() && len(l.inFlight.sentAt) > 0 {
-		decision = Decision{Admit: AdmitNone, Reason: l.failure}
-	}
-	if decision.Admit == AdmitNone {
+	if decision.Admit == AdmitNone && len(l.trials.sentAt) > 0 {
 		// The request in flight may belong to another connection, and this one is not
 		// notified when it returns.
 		decision.RecheckAt = Sooner(decision.RecheckAt, now.Add(trialSlow))
@@ -94,97 +88,78 @@ func (l *lockout) decide(now time.Time) Decision {
 	return decision
 }
 
-// begin records that a request with the credentials is sent. Each must end.
-func (l *lockout) begin(now time.Time) {
-	l.inFlight.begin(now)
-	l.used = now
+// recent returns the times of wrong signatures that still count.
+func (l *lockout) recent(now time.Time) []time.Time {
+	for len(l.rejected) > 0 && now.Sub(l.rejected[0]) > lockoutWindow {
+		l.rejected = l.rejected[1:]
+	}
+	return l.rejected
 }
 
 // requestDone records what a request showed about the credentials.
-func (l *lockout) requestDone(e evidence, sentAt, now time.Time) {
-	l.inFlight.end(sentAt)
-	l.used = now
+func (l *lockout) requestDone(r *Request, e evidence, now time.Time) {
+	if r.isTrial {
+		l.trials.end(r.sentAt)
+	}
+	l.usedAt = now
+	rejection := l.verdicts[r.set]
 	// A request that was sent before the last rejection arrived proves nothing: the
 	// credentials may have been revoked in between.
-	stale := l.closed() && !sentAt.After(l.rejected[len(l.rejected)-1])
+	isStale := rejection != nil && len(l.rejected) > 0 && !r.sentAt.After(l.rejected[len(l.rejected)-1])
 	switch {
-	case e.accepted && !stale:
-		l.proven, l.rejected, l.lockedUntil, l.others, l.failure = true, nil, time.Time{}, false, nil
-		l.acceptedAt = now
+	case e.accepted && !isStale:
+		l.judge(r.set, nil)
+		l.lockedUntil = time.Time{}
+	case e.rejected && r.call == CallStatus:
+		l.judge(r.set, e.failure)
+		l.reject(e.failure.RetryAfter, now)
 	case e.rejected:
-		l.proven, l.failure = false, e.failure
-		l.lockedUntil = later(l.lockedUntil, now.Add(e.failure.RetryAfter))
-		l.reject(now)
-	case !e.accepted && l.closed() && (!stale || l.acceptedAt.IsZero()):
-		// The service may have counted it as a failure.
-		l.reject(now)
+		// It may be this API call alone; the next status call shows it.
+		if l.isAccepted(r.set) {
+			delete(l.verdicts, r.set)
+		}
+	case !e.accepted && rejection != nil && r.isTrial:
+		// The service may have counted it as a wrong signature.
+		l.reject(0, now)
 	}
 }
 
-func (l *lockout) reject(at time.Time) {
-	l.rejected = append(l.rejected, at)
-	slices.SortFunc(l.rejected, time.Time.Compare)
+// judge records what DLI says of a set of credentials: a rejection, or nil.
+func (l *lockout) judge(set string, rejection *Failure) {
+	if _, known := l.verdicts[set]; !known && len(l.verdicts) >= maxVerdicts {
+		clear(l.verdicts)
+	}
+	l.verdicts[set] = rejection
+}
+
+// reject records a wrong signature. retryAfter is how long DLI locks the key; 0 if it
+// does not say.
+func (l *lockout) reject(retryAfter time.Duration, now time.Time) {
+	l.rejected = append(l.recent(now), now)
 	if surplus := len(l.rejected) - lockoutFailures; surplus > 0 {
-		l.rejected = slices.Delete(l.rejected, 0, surplus)
+		l.rejected = l.rejected[surplus:]
+	}
+	l.lockedUntil = later(l.lockedUntil, now.Add(min(retryAfter, lockoutWindow)))
+	l.retryAt = later(later(l.retryAt, now.Add(l.retryInterval())), l.lockedUntil)
+	// One of five attempts is left to new credentials.
+	if surplus := len(l.rejected) - (lockoutFailures - 1); surplus >= 0 {
+		l.retryAt = later(l.retryAt, l.rejected[surplus].Add(lockoutWindow))
 	}
 }
 
-// sameMicrosecond reports whether two times are equal with the API's precision.
-func sameMicrosecond(a, b time.Time) bool {
-	return a.Truncate(time.Microsecond).Equal(b.Truncate(time.Microsecond))
-}
-
-// recall adds rejections that another process, or this one before a restart, has
-// seen: those that are still relevant at now and came after the credentials were
-// last accepted. One in the future, because a clock was set back, only counts if
-// nothing else is known.
-func (l *lockout) recall(times []time.Time, lockedUntil, now time.Time) {
-	if n := len(times); n == 0 || !times[n-1].After(l.acceptedAt) {
-		return
-	}
-	known := slices.Clone(l.rejected)
-	closed := l.closed()
-	for _, at := range times {
-		if i := slices.IndexFunc(known, func(k time.Time) bool { return sameMicrosecond(k, at) }); i >= 0 {
-			// It keeps its monotonic time. Several may have the same time.
-			known = slices.Delete(known, i, i+1)
-			continue
-		}
-		if age := now.Sub(at); age < lockoutWindow && (age >= 0 || !closed) {
-			// Without a monotonic reading, a later clock jump would move it.
-			l.reject(now.Add(-max(age, 0)))
-			l.others = true
-		}
-	}
-	if left := lockedUntil.Sub(now); left > 0 {
-		l.lockedUntil = later(l.lockedUntil, now.Add(min(left, lockoutWindow)))
-	}
-	if l.closed() {
-		l.proven = false
-	}
-}
-
-// forgettable reports whether nothing about the credentials is relevant at now.
-func (l *lockout) forgettable(now time.Time) bool {
-	return len(l.inFlight.sentAt) == 0 && now.Sub(l.used) > lockoutWindow && now.After(l.lockedUntil)
-}
-
-// lockouts holds the guard of every set of credentials in use, and of unused ones
-// while their rejections are relevant.
-type lockouts struct {
-	probe         time.Duration
-	byFingerprint map[string]*lockout
-}
-
-// of returns the guard of credentials, which is shared by all connections that use
-// the same credentials at the same endpoint.
-func (l *lockouts) of(fingerprint string, now time.Time) *lockout {
-	found := l.byFingerprint[fingerprint]
+// lockoutOf returns the guard of an access key.
+func (r *Registry) lockoutOf(key string, now time.Time) *lockout {
+	found := r.lockouts[key]
 	if found == nil {
-		maps.DeleteFunc(l.byFingerprint, func(_ string, l *lockout) bool { return l.users == 0 && l.forgettable(now) })
-		found = newLockout(l.probe)
-		l.byFingerprint[fingerprint] = found
+		maps.DeleteFunc(r.lockouts, func(_ string, l *lockout) bool {
+			return l.users == 0 && len(l.trials.sentAt) == 0 && now.Sub(l.usedAt) > lockoutWindow && now.After(l.lockedUntil)
+		})
+		found = &lockout{
+			probe: r.options.ProbeInterval, verdicts: map[string]*Failure{},
+			trials: inFlight{limit: 1, most: lockoutFailures, slow: trialSlow},
+		}
+		r.lockouts[key] = found
 	}
-	found.used = later(found.used, now)
+	found.usedAt = later(found.usedAt, now)
 	return found
 }

@@ -17,11 +17,12 @@ limitations under the License.
 package connection
 
 import (
+	"maps"
 	"slices"
 	"testing"
 	"time"
 
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/api/equality"
 
 	"github.com/dli-operator/dli-operator/api/v1alpha1"
 	"github.com/dli-operator/dli-operator/internal/dli"
@@ -35,35 +36,38 @@ func may(p policy, at time.Time) bool {
 }
 
 func TestLockout(t *testing.T) {
-	reject := func(l *lockout, began, at time.Time) {
-		l.requestDone(evidence{rejected: true, failure: &Failure{}}, began, at)
+	open := func(t *testing.T) *Connection {
+		r, now := registry(answering)
+		return connect(t, r, now, object("a"), "t")
 	}
-	accept := func(l *lockout, began, at time.Time) { l.requestDone(evidence{accepted: true}, began, at) }
+	may := func(conn *Connection, at time.Time) bool { return conn.Decide(at).Admit != AdmitNone }
+	begin := func(conn *Connection, at time.Time) *Request { return conn.Begin(at, CallStatus, "job", "") }
+	done := func(r *Request, err *dli.Error, at time.Time) { _ = r.conn.requestDone(r, evidenceOf(err, "c"), at) }
+	rejection := &dli.Error{Kind: dli.KindAuth, HTTPStatus: 401}
 
 	t.Run("admits one request with credentials that were never accepted", func(t *testing.T) {
-		l := newLockout(DefaultProbeInterval)
-		if !may(l, noon) {
+		conn := open(t)
+		if !may(conn, noon) {
 			t.Fatal("the first request is not admitted")
 		}
-		l.begin(noon)
-		if may(l, noon.Add(trialSlow-1)) {
+		first := begin(conn, noon)
+		if may(conn, noon.Add(trialSlow-1)) {
 			t.Error("a second request is admitted before the response to the first")
 		}
-		accept(l, noon, noon)
-		for range 10 {
-			if !may(l, noon) {
+		done(first, nil, noon)
+		for range 4 {
+			if conn.Decide(noon).Admit != AdmitAll {
 				t.Error("a request is not admitted after the credentials were accepted")
 			}
-			l.begin(noon)
+			begin(conn, noon)
 		}
 	})
-
 	t.Run("admits at most five requests without a response", func(t *testing.T) {
-		l := newLockout(DefaultProbeInterval)
+		conn := open(t)
 		n := 0
 		for at := noon; at.Before(noon.Add(time.Minute)); at = at.Add(100 * time.Millisecond) {
-			if may(l, at) {
-				l.begin(at)
+			if may(conn, at) {
+				begin(conn, at)
 				n++
 			}
 		}
@@ -71,168 +75,249 @@ func TestLockout(t *testing.T) {
 			t.Errorf("%d requests are in flight", n)
 		}
 	})
-
-	t.Run("admits rejected credentials at most five times in any five minutes, and keeps trying", func(t *testing.T) {
-		l := newLockout(DefaultProbeInterval)
-		var tries []time.Time
-		for at := noon; at.Before(noon.Add(time.Hour)); at = at.Add(time.Second) {
-			if may(l, at) {
-				tries = append(tries, at)
-				l.begin(at)
-				reject(l, at, at)
-			}
+	t.Run("tries rejected credentials only after a claim, and once", func(t *testing.T) {
+		conn := open(t)
+		done(begin(conn, noon), rejection, noon)
+		conn.Remember(conn.Rejections(noon), noon)
+		if may(conn, noon.Add(time.Hour)) {
+			t.Error("a request is admitted without a claim")
 		}
-		for i := range tries {
-			if i >= 5 && tries[i].Sub(tries[i-5]) <= 5*time.Minute {
-				t.Errorf("six attempts within five minutes: %v to %v", tries[i-5], tries[i])
-			}
+		at := noon.Add(75 * time.Second)
+		claim := conn.Rejections(at)
+		if !claim.LockedUntil.Time.Equal(at.Add(75 * time.Second)) {
+			t.Fatalf("the claim is %+v", claim)
 		}
-		if len(tries) < 50 {
-			t.Errorf("%d attempts in an hour; want almost one per minute", len(tries))
+		conn.Remember(claim, at)
+		if conn.Decide(at).Admit != AdmitProbe {
+			t.Fatal("the claim admits no request")
 		}
-	})
-
-	t.Run("counts requests in flight when a key was revoked, even at the same time", func(t *testing.T) {
-		l := newLockout(DefaultProbeInterval)
-		l.begin(noon)
-		accept(l, noon, noon)
-		for range 4 {
-			l.begin(noon)
-		}
-		for range 4 {
-			reject(l, noon, noon)
-		}
-		if may(l, noon.Add(29*time.Second)) {
-			t.Error("a request is admitted within 30 s")
-		}
-		at := noon.Add(30 * time.Second)
-		if !may(l, at) {
-			t.Fatal("the probe is not admitted")
-		}
-		l.begin(at)
-		reject(l, at, at)
-		if may(l, noon.Add(5*time.Minute)) {
-			t.Error("a sixth request within five minutes is admitted")
+		begin(conn, at)
+		if may(conn, at.Add(time.Hour)) {
+			t.Error("a second request is admitted")
 		}
 	})
-
+	t.Run("waits if another process has claimed the attempt", func(t *testing.T) {
+		conn := open(t)
+		done(begin(conn, noon), rejection, noon)
+		conn.Decide(noon)
+		at := noon.Add(75 * time.Second)
+		other := conn.Rejections(at).DeepCopy()
+		other.LockedUntil.Time = other.LockedUntil.Add(time.Second)
+		conn.Remember(other, at)
+		if may(conn, at.Add(time.Hour)) {
+			t.Error("a request is admitted")
+		}
+		if next := conn.Rejections(at); !next.LockedUntil.Time.Equal(other.LockedUntil.Time) {
+			t.Errorf("it writes %v over %v", next.LockedUntil, other.LockedUntil)
+		}
+	})
+	t.Run("does not claim what nobody waits for", func(t *testing.T) {
+		conn := open(t)
+		done(begin(conn, noon), rejection, noon)
+		conn.Remember(conn.Rejections(noon), noon)
+		if got := conn.Rejections(noon.Add(time.Hour)); !equality.Semantic.DeepEqual(got, conn.credentials.stored) {
+			t.Errorf("it writes %+v", got)
+		}
+	})
 	t.Run("waits as long as the service locks the key", func(t *testing.T) {
-		l := newLockout(DefaultProbeInterval)
-		l.begin(noon)
-		l.requestDone(evidence{rejected: true, failure: &Failure{RetryAfter: 4 * time.Minute}}, noon, noon)
-		if may(l, noon.Add(4*time.Minute-1)) || !may(l, noon.Add(4*time.Minute)) {
-			t.Errorf("the decision is %+v", l.decide(noon.Add(4*time.Minute)))
+		conn := open(t)
+		done(begin(conn, noon), &dli.Error{Kind: dli.KindAuth, RetryAfter: 4 * time.Minute}, noon)
+		if got := conn.Rejections(noon); !got.LockedUntil.Time.Equal(noon.Add(4 * time.Minute)) {
+			t.Errorf("until %v", got.LockedUntil)
 		}
 	})
-
 	t.Run("is not lifted by requests sent before the rejection", func(t *testing.T) {
-		l := newLockout(DefaultProbeInterval)
-		l.begin(noon)
-		accept(l, noon, noon)
-		l.begin(noon.Add(1))
-		l.begin(noon.Add(2))
-		reject(l, noon.Add(1), noon.Add(time.Second))
-		accept(l, noon.Add(2), noon.Add(2*time.Second))
-		if !l.closed() {
+		conn := open(t)
+		done(begin(conn, noon), nil, noon)
+		one, two := begin(conn, noon.Add(1)), begin(conn, noon.Add(2))
+		done(one, rejection, noon.Add(time.Second))
+		done(two, nil, noon.Add(2*time.Second))
+		if !conn.credentials.isRejected() {
 			t.Error("a stale response lifts it")
 		}
-		l.begin(noon.Add(time.Minute))
-		accept(l, noon.Add(time.Minute), noon.Add(time.Minute))
-		if l.closed() || !may(l, noon.Add(time.Minute)) {
+		done(begin(conn, noon.Add(time.Minute)), nil, noon.Add(time.Minute))
+		if conn.Decide(noon.Add(time.Minute)).Admit != AdmitAll {
 			t.Error("a new response does not lift it")
 		}
 	})
-}
-
-func TestRecall(t *testing.T) {
-	const window = lockoutWindow
-	ago := func(ages ...time.Duration) (times []time.Time) {
-		for _, age := range ages {
-			times = append(times, noon.Add(-age))
-		}
-		return times
-	}
-	for name, test := range map[string]struct {
-		own, told []time.Time
-		accepted  time.Time
-		locked    time.Duration
-		// want is how long no request is admitted.
-		want time.Duration
-	}{
-		"nothing":       {},
-		"one rejection": {told: ago(10 * time.Second), want: 20 * time.Second},
-		"an old one":    {told: ago(6 * time.Minute)},
-		"four, which leave one attempt to another process": {told: ago(240*time.Second, 180*time.Second, 120*time.Second, 60*time.Second), want: 61 * time.Second},
-		"its own, read back": {own: ago(250*time.Second, 200*time.Second, 150*time.Second, 100*time.Second), told: ago(250*time.Second, 200*time.Second, 150*time.Second, 100*time.Second)},
-		"its own at the same time, read back": {
-			own: ago(100*time.Second, 100*time.Second, 100*time.Second), told: ago(100*time.Second, 100*time.Second, 100*time.Second),
-		},
-		"another process's at the same time":        {told: ago(200*time.Second, 200*time.Second, 200*time.Second, 200*time.Second, 200*time.Second), want: 101 * time.Second},
-		"from before the credentials were accepted": {told: ago(20 * time.Second), accepted: noon.Add(-10 * time.Second)},
-		"from a clock that was set back":            {told: ago(-time.Hour), want: 30 * time.Second},
-		"from the future, in addition to its own":   {own: ago(20 * time.Second), told: ago(-time.Hour), want: 10 * time.Second},
-		"a lock": {told: ago(20 * time.Second), locked: 4 * time.Minute, want: 4 * time.Minute},
-		"a lock that is too long because of a clock":     {told: ago(20 * time.Second), locked: 4 * time.Hour, want: window},
-		"a lock of credentials that were accepted later": {told: ago(20 * time.Second), locked: time.Hour, accepted: noon},
-		"all five from a clock that was set back":        {told: ago(-60*time.Second, -61*time.Second, -62*time.Second, -63*time.Second, -64*time.Second), want: window + time.Second},
-	} {
-		t.Run(name, func(t *testing.T) {
-			l := newLockout(DefaultProbeInterval)
-			l.rejected, l.acceptedAt = slices.Clone(test.own), test.accepted
-			for range 3 { // like with every event of the object
-				l.recall(test.told, noon.Add(test.locked), noon)
+	for _, call := range []Call{CallList, CallProgress} {
+		t.Run("leaves it to a status call whether a rejected "+string(call)+" call means the credentials", func(t *testing.T) {
+			conn := open(t)
+			done(begin(conn, noon), nil, noon)
+			err := conn.requestDone(conn.Begin(noon, call, "", ""), evidenceOf(rejection, "c"), noon)
+			if failure, ok := AsFailure(err); !ok || failure.Reason != v1alpha1.ReasonCredentialsRejected {
+				t.Errorf("the call fails with %v", err)
 			}
-			until := l.decide(noon).RecheckAt
-			if got := max(until.Sub(noon), 0); got != test.want && (!until.IsZero() || test.want != 0) {
-				t.Errorf("no request is admitted for %v, want %v", got, test.want)
+			if d := conn.Decide(noon); d.Admit != AdmitProbe || d.Reason != nil || !conn.Health(noon).Ready {
+				t.Errorf("the connection decides %+v and reports %+v", d, conn.Health(noon))
 			}
-			if len(test.told) > 0 && len(l.rejected) > max(len(test.told), len(test.own)) {
-				t.Errorf("%d rejections are counted", len(l.rejected))
+			done(begin(conn, noon), nil, noon)
+			if d := conn.Decide(noon); d.Admit != AdmitAll {
+				t.Errorf("after a status call it decides %+v", d)
 			}
 		})
 	}
 }
 
-func TestRejections(t *testing.T) {
+// What a status says of the credentials counts after a restart.
+func TestStoredRejections(t *testing.T) {
 	r, now := registry(answering)
-	conn := connect(t, r, now, object("a"), "t")
-	_ = conn.requestDone(conn.Begin(noon, CallStatus, "job", ""), evidenceOf(&dli.Error{Kind: dli.KindAuth, RetryAfter: time.Minute}, "c"), noon)
-	told := conn.Rejections(noon)
-	if told == nil || len(told.Times) != 1 || !told.LockedUntil.Time.Equal(noon.Add(time.Minute)) {
-		t.Fatalf("the rejections are %+v", told)
+	before := connect(t, r, now, object("a"), "t")
+	_ = before.requestDone(before.Begin(noon, CallStatus, "job", ""), evidenceOf(&dli.Error{Kind: dli.KindAuth}, "c"), noon)
+	stored := before.Rejections(noon)
+	restart := func(t *testing.T, token string, until time.Time) *Connection {
+		r, now := registry(answering)
+		seeded := object("a")
+		seeded.Status.RejectedCredentials = stored.DeepCopy()
+		seeded.Status.RejectedCredentials.LockedUntil.Time = until
+		return connect(t, r, now, seeded, token)
 	}
-	if again := conn.Rejections(noon.Add(2 * time.Minute)); again.LockedUntil != nil {
-		t.Errorf("an expired lock is reported: %+v", again)
-	}
+	soon := noon.Add(75 * time.Second)
+	t.Run("so they wait, with the reason", func(t *testing.T) {
+		d := restart(t, "t", soon).Decide(noon.Add(time.Minute))
+		if d.Admit != AdmitNone || d.Reason.Message != before.Decide(noon).Reason.Message {
+			t.Errorf("it decides %+v", d)
+		}
+	})
+	t.Run("but other credentials do not wait", func(t *testing.T) {
+		if d := restart(t, "new", soon).Decide(noon); d.Admit != AdmitProbe {
+			t.Errorf("it decides %+v", d)
+		}
+	})
+	t.Run("but not for longer than five minutes, if a clock was set back", func(t *testing.T) {
+		conn := restart(t, "t", noon.Add(time.Hour))
+		conn.Decide(noon)
+		for at := noon; at.Before(noon.Add(5 * time.Minute)); at = at.Add(time.Minute) {
+			conn.Remember(conn.Rejections(at), at)
+		}
+		conn.Remember(conn.Rejections(noon.Add(5*time.Minute)), noon.Add(5*time.Minute))
+		if d := conn.Decide(noon.Add(5 * time.Minute)); d.Admit != AdmitProbe {
+			t.Errorf("it decides %+v", d)
+		}
+	})
+	t.Run("and once another process has seen them accepted, they are tried at once", func(t *testing.T) {
+		before.Remember(stored, noon)
+		before.Remember(nil, noon)
+		if d := before.Decide(noon); d.Admit != AdmitProbe || before.Rejections(noon) != nil {
+			t.Errorf("it decides %+v", d)
+		}
+	})
+}
 
-	t.Run("are known after a restart", func(t *testing.T) {
-		r, now := registry(answering)
-		seeded := object("a")
-		seeded.Status.RejectedCredentials = told
-		next := connect(t, r, now, seeded, "t")
-		if a := next.Decide(noon.Add(59 * time.Second)); a.Admit != AdmitNone || a.Reason.Reason != v1alpha1.ReasonCredentialsRejected {
-			t.Errorf("admits %+v", a)
+// process is an operator in which every connection always has a job to poll.
+type process struct {
+	*Registry
+	connections []*Connection
+}
+
+// start starts a process with connections that use the given credentials, and whose
+// objects have the given statuses.
+func start(t *testing.T, statuses map[string]*v1alpha1.RejectedCredentials, creds map[string]dli.Credentials, at time.Time) *process {
+	t.Helper()
+	r, now := registry(answering)
+	now.SetTime(at)
+	p := &process{Registry: r}
+	for _, name := range slices.Sorted(maps.Keys(creds)) {
+		object := object(name)
+		object.Status.RejectedCredentials = statuses[name]
+		conn := r.Configure(object)
+		conn.credentials.fetch = (&source{creds: creds[name], now: now}).fetch
+		if _, err := conn.Refresh(t.Context(), at); err != nil {
+			t.Fatal(err)
 		}
-	})
-	t.Run("of other credentials do not count", func(t *testing.T) {
-		r, now := registry(answering)
-		seeded := object("a")
-		seeded.Status.RejectedCredentials = told
-		if a := connect(t, r, now, seeded, "new").Decide(noon); a.Admit == AdmitNone {
-			t.Errorf("admits %+v", a)
+		p.connections = append(p.connections, conn)
+	}
+	return p
+}
+
+// work does what the reconcilers and queues of a process do at one time. It calls
+// answer for each request that is sent.
+func (p *process) work(statuses map[string]*v1alpha1.RejectedCredentials, now time.Time, answer func(dli.Credentials) *dli.Error) {
+	for _, conn := range p.connections {
+		name := conn.Key.Name
+		conn.Remember(statuses[name], now)
+		conn.Decide(now)
+		statuses[name] = conn.Rejections(now)
+		conn.Remember(statuses[name], now)
+		if conn.Decide(now).Admit == AdmitNone {
+			continue
 		}
-	})
-	t.Run("are not reported again once another process has seen the credentials accepted", func(t *testing.T) {
-		conn.Remember(told, noon)
-		conn.Remember(nil, noon)
-		if again := conn.Rejections(noon); again != nil {
-			t.Errorf("the rejections are %+v", again)
+		request := conn.Begin(now, CallStatus, "job", "")
+		_ = conn.requestDone(request, evidenceOf(answer(request.creds), "c"), now)
+	}
+}
+
+// An access key is tried with a wrong signature at most five times in any five minutes.
+func TestWrongSignaturesOfOneKey(t *testing.T) {
+	rejection := &dli.Error{Kind: dli.KindAuth, HTTPStatus: 401}
+	key := func(secret string) dli.Credentials {
+		return dli.Credentials{AccessKeyID: "AK", SecretAccessKey: secret}
+	}
+	wrong := map[string]dli.Credentials{"a": key("1"), "b": key("2"), "c": key("3"), "d": key("4")}
+	check := func(t *testing.T, tries []time.Time) {
+		t.Helper()
+		for i := range tries {
+			if i >= 5 && tries[i].Sub(tries[i-5]) < 5*time.Minute {
+				t.Fatalf("six within %v", tries[i].Sub(tries[i-5]))
+			}
 		}
-		conn.Remember(&v1alpha1.RejectedCredentials{Times: []metav1.MicroTime{}}, noon)
-		at := noon.Add(2 * time.Minute)
-		_ = conn.requestDone(conn.Begin(at, CallStatus, "job", ""), evidenceOf(&dli.Error{Kind: dli.KindAuth}, "c"), at)
-		if again := conn.Rejections(at); again == nil {
-			t.Error("a newer one is not reported")
+		if len(tries) < 40 {
+			t.Errorf("%d in an hour, so nobody would notice that it is accepted again", len(tries))
+		}
+	}
+	for name, test := range map[string]struct {
+		creds     map[string]dli.Credentials
+		processes int
+		// restart is how long a process lives; 0 for ever.
+		restart time.Duration
+	}{
+		"by one connection":                     {creds: map[string]dli.Credentials{"a": key("1")}, processes: 1},
+		"by connections with one Secret":        {creds: map[string]dli.Credentials{"a": key("1"), "b": key("1")}, processes: 1},
+		"by connections with different Secrets": {creds: wrong, processes: 1},
+		"by two processes":                      {creds: map[string]dli.Credentials{"a": key("1")}, processes: 2},
+		"by a process that always starts anew":  {creds: map[string]dli.Credentials{"a": key("1")}, processes: 1, restart: 20 * time.Second},
+		"by two processes that start anew":      {creds: map[string]dli.Credentials{"a": key("1")}, processes: 2, restart: 100 * time.Second},
+		"by different Secrets, starting anew":   {creds: wrong, processes: 1, restart: 20 * time.Second},
+	} {
+		t.Run(name, func(t *testing.T) {
+			statuses := map[string]*v1alpha1.RejectedCredentials{}
+			var processes []*process
+			var tries []time.Time
+			for now := noon; now.Before(noon.Add(time.Hour)); now = now.Add(time.Second) {
+				if processes == nil || test.restart > 0 && now.Sub(noon)%test.restart == 0 {
+					processes = nil
+					for range test.processes {
+						processes = append(processes, start(t, statuses, test.creds, now))
+					}
+				}
+				for _, p := range processes {
+					p.work(statuses, now, func(dli.Credentials) *dli.Error {
+						tries = append(tries, now)
+						return rejection
+					})
+				}
+			}
+			check(t, tries)
+		})
+	}
+	t.Run("without holding back those who have the right Secret", func(t *testing.T) {
+		statuses := map[string]*v1alpha1.RejectedCredentials{}
+		p := start(t, statuses, map[string]dli.Credentials{"a": key("wrong"), "b": key("right"), "c": key("wrong too")}, noon)
+		var tries []time.Time
+		read := 0
+		for now := noon; now.Before(noon.Add(time.Hour)); now = now.Add(time.Second) {
+			p.work(statuses, now, func(creds dli.Credentials) *dli.Error {
+				if creds.SecretAccessKey == "right" {
+					read++
+					return nil
+				}
+				tries = append(tries, now)
+				return rejection
+			})
+		}
+		check(t, tries)
+		if read < 3500 {
+			t.Errorf("%d requests in an hour with the right one", read)
 		}
 	})
 }

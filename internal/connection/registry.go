@@ -70,7 +70,8 @@ type Registry struct {
 	mu sync.Mutex
 	// connections also has those without an object while DLI throttles them.
 	connections map[types.NamespacedName]*Connection
-	lockouts    lockouts
+	// lockouts are by access key.
+	lockouts map[string]*lockout
 }
 
 // NewRegistry returns a registry without connections. reader reads DLIConnections
@@ -89,7 +90,7 @@ func NewRegistry(reader, secrets client.Reader, options Options, recorder Record
 	return &Registry{
 		reader: reader, secrets: secrets, options: options, recorder: recorder,
 		connections: map[types.NamespacedName]*Connection{},
-		lockouts:    lockouts{probe: options.ProbeInterval, byFingerprint: map[string]*lockout{}},
+		lockouts:    map[string]*lockout{},
 	}
 }
 
@@ -185,7 +186,7 @@ func (c *Connection) configure(object *v1alpha1.DLIConnection, r *Registry) {
 	c.endpoint = endpoint
 	c.credentials = credentials{
 		salt: string(object.UID), name: c.Name(), endpoint: endpoint,
-		lockouts: &r.lockouts, remembered: object.Status.RejectedCredentials,
+		lockoutOf: r.lockoutOf, stored: object.Status.RejectedCredentials,
 	}
 	if err == nil {
 		err = c.chooseCredentials(r)

@@ -57,6 +57,9 @@ type Request struct {
 	creds    dli.Credentials
 	lockout  *lockout
 	sentAt   time.Time
+	// set identifies the credentials, and isTrial is set if DLI has not accepted them.
+	set     string
+	isTrial bool
 	// throttledBefore is set if the last request of the kind was throttled.
 	throttledBefore bool
 }
@@ -73,11 +76,11 @@ func (c *Connection) Begin(now time.Time, call Call, jobID, lastReason string) *
 	}
 	c.throttle.limiter.AllowN(now, 1)
 	c.inFlight.begin(now)
-	c.credentials.lockout.begin(now)
 	c.circuit.begin(now)
 	return &Request{
 		conn: c, call: call, jobID: jobID, revision: c.revision, client: c.client,
-		creds: c.credentials.current, lockout: c.credentials.lockout, sentAt: now,
+		creds: c.credentials.current, set: c.credentials.set, lockout: c.credentials.lockout,
+		sentAt: now, isTrial: c.credentials.begin(now),
 		throttledBefore: lastReason == v1alpha1.ReasonRateLimited,
 	}
 }
@@ -137,7 +140,7 @@ func send[T any](r *Request, clock func() time.Time, call func() (*T, error)) (*
 func (c *Connection) requestDone(r *Request, e evidence, now time.Time) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	r.lockout.requestDone(e, r.sentAt, now)
+	r.lockout.requestDone(r, e, now)
 	if r.revision != c.revision {
 		return ErrOutdated
 	}
@@ -150,7 +153,7 @@ func (c *Connection) requestDone(r *Request, e evidence, now time.Time) error {
 	}
 	c.circuit.requestDone(r.jobID, e, r.sentAt, now)
 	if e.accepted {
-		c.credentials.connected = true
+		c.credentials.isConnected = true
 		c.throttle.admitted(r.sentAt)
 	}
 	if e.failure == nil {

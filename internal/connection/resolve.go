@@ -63,8 +63,12 @@ func (r *Registry) Resolve(ctx context.Context, job *v1alpha1.DLIJob) (types.Nam
 	return types.NamespacedName{}, err
 }
 
-// ReportsProgress returns the spec.reportProgress of a connection.
+// ReportsProgress returns the spec.reportProgress of a connection; false
+// without one.
 func (r *Registry) ReportsProgress(ctx context.Context, key types.NamespacedName) (bool, error) {
+	if key.Name == "" {
+		return false, nil
+	}
 	object, err := r.get(ctx, key)
 	return object != nil && object.Spec.ReportProgress, err
 }

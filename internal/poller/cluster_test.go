@@ -18,11 +18,11 @@ package poller
 
 import (
 	"context"
-	"slices"
 	"sync"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/equality"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
@@ -119,22 +119,20 @@ func (c *cluster) tell(key types.NamespacedName) {
 	}
 }
 
-// write stores the rejected credentials in the status.
-func (c *cluster) write(key types.NamespacedName, rejections *v1alpha1.RejectedCredentials) {
+// write stores the rejected credentials in the status, unless that has changed since it
+// was read.
+func (c *cluster) write(read *v1alpha1.DLIConnection, rejections *v1alpha1.RejectedCredentials) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if object := c.connections[key]; object != nil && !same(object.Status.RejectedCredentials, rejections) {
+	key := client.ObjectKeyFromObject(read)
+	object := c.connections[key]
+	if object == nil || equality.Semantic.DeepEqual(read.Status.RejectedCredentials, rejections) {
+		return
+	}
+	if equality.Semantic.DeepEqual(object.Status, read.Status) {
 		c.writes++
 		c.connections[key] = object.DeepCopy()
 		c.connections[key].Status.RejectedCredentials = rejections
-		c.tell(key)
 	}
-}
-
-func same(a, b *v1alpha1.RejectedCredentials) bool {
-	if a == nil || b == nil {
-		return a == b
-	}
-	return a.Fingerprint == b.Fingerprint && a.LockedUntil.Equal(b.LockedUntil) &&
-		slices.EqualFunc(a.Times, b.Times, func(a, b metav1.MicroTime) bool { return a.Equal(&b) })
+	c.tell(key)
 }

@@ -169,7 +169,7 @@ func (o *operator) reconcile(name string) {
 				o.Error(err)
 			}
 			o.poller.WakeConnection(key)
-			o.write(key, conn.Rejections(time.Now()))
+			o.write(object, conn.Rejections(time.Now()))
 			select {
 			case <-changed:
 			case <-time.After(next):

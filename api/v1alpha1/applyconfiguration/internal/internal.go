@@ -358,12 +358,6 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: message
       type:
         scalar: string
-    - name: times
-      type:
-        list:
-          elementType:
-            namedType: io.k8s.apimachinery.pkg.apis.meta.v1.MicroTime
-          elementRelationship: atomic
 - name: com.github.dli-operator.dli-operator.api.v1alpha1.SecretReference
   map:
     fields:

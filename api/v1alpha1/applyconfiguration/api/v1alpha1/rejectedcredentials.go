@@ -25,15 +25,13 @@ import (
 // RejectedCredentialsApplyConfiguration represents a declarative configuration of the RejectedCredentials type for use
 // with apply.
 //
-// RejectedCredentials holds the latest rejections of one set of credentials.
+// RejectedCredentials is one set of credentials that DLI rejected.
 type RejectedCredentialsApplyConfiguration struct {
 	// fingerprint distinguishes these credentials from others without revealing
 	// them.
 	Fingerprint *string `json:"fingerprint,omitempty"`
-	// times of the latest rejections, oldest first.
-	Times []v1.MicroTime `json:"times,omitempty"`
-	// lockedUntil is the earliest time of the next request, if DLI reported that it
-	// has locked the access key.
+	// lockedUntil is the time before which nobody tries these credentials again. Before
+	// an attempt, the operator that makes it moves it ahead, so that there is only one.
 	LockedUntil *v1.MicroTime `json:"lockedUntil,omitempty"`
 	// message describes the latest rejection.
 	Message *string `json:"message,omitempty"`
@@ -50,16 +48,6 @@ func RejectedCredentials() *RejectedCredentialsApplyConfiguration {
 // If called multiple times, the Fingerprint field is set to the value of the last call.
 func (b *RejectedCredentialsApplyConfiguration) WithFingerprint(value string) *RejectedCredentialsApplyConfiguration {
 	b.Fingerprint = &value
-	return b
-}
-
-// WithTimes adds the given value to the Times field in the declarative configuration
-// and returns the receiver, so that objects can be build by chaining "With" function invocations.
-// If called multiple times, values provided by each call will be appended to the Times field.
-func (b *RejectedCredentialsApplyConfiguration) WithTimes(values ...v1.MicroTime) *RejectedCredentialsApplyConfiguration {
-	for i := range values {
-		b.Times = append(b.Times, values[i])
-	}
 	return b
 }
 
