@@ -29,13 +29,13 @@ import (
 // BenchmarkRecord measures a response with changes.
 func BenchmarkRecord(b *testing.B) {
 	stored := newJob(read(answering("RUNNING")))
-	deriveConditions(stored, poller.JobTimes{}, noon, stallAfter)
+	deriveConditions(stored, poller.Snapshot{}, noon, stallAfter)
 	answer := answering("RUNNING", func(a *dli.JobStatus) { a.Duration, a.ResultCount = ptr.To(10*time.Minute), ptr.To[int64](4) })
 	b.ReportAllocs()
 	for b.Loop() {
 		job := stored.DeepCopy()
 		recordStatus(job, answer, noon)
-		deriveConditions(job, poller.JobTimes{}, noon, stallAfter)
-		worthWriting(stored, job, noon, time.Minute)
+		deriveConditions(job, poller.Snapshot{}, noon, stallAfter)
+		digestOf(&job.Status)
 	}
 }

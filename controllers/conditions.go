@@ -45,13 +45,13 @@ type summary struct {
 
 // deriveConditions derives every condition except Synced, and the phase, from what
 // is known at now, and sets the generation that they describe.
-func deriveConditions(job *v1alpha1.DLIJob, progress poller.JobTimes, now time.Time, stallAfter time.Duration) {
+func deriveConditions(job *v1alpha1.DLIJob, latest poller.Snapshot, now time.Time, stallAfter time.Duration) {
 	synced := meta.FindStatusCondition(job.Status.Conditions, v1alpha1.SyncedCondition)
 	if synced == nil || (synced.Reason == v1alpha1.ReasonSuspended && !job.Spec.Suspend) {
 		setCondition(job, v1alpha1.SyncedCondition, metav1.ConditionUnknown, v1alpha1.ReasonPending, "waiting for the first poll", now)
 	}
-	recordUnreadable(job, progress.Failures)
-	s := summarize(job, progress, now, stallAfter)
+	recordUnreadable(job, latest.Failures)
+	s := summarize(job, latest, now, stallAfter)
 
 	completed, end := metav1.ConditionFalse, "the job is not known to have ended"
 	if job.IsCompleted() {
@@ -107,7 +107,7 @@ func recordUnreadable(job *v1alpha1.DLIJob, run poller.FailureStreak) {
 }
 
 // summarize implements the table of states in docs/dlijob.md, one case per row.
-func summarize(job *v1alpha1.DLIJob, progress poller.JobTimes, now time.Time, stallAfter time.Duration) summary {
+func summarize(job *v1alpha1.DLIJob, latest poller.Snapshot, now time.Time, stallAfter time.Duration) summary {
 	synced := meta.FindStatusCondition(job.Status.Conditions, v1alpha1.SyncedCondition)
 	switch {
 	case job.Status.Outcome == v1alpha1.OutcomeSucceeded:
@@ -120,9 +120,9 @@ func summarize(job *v1alpha1.DLIJob, progress poller.JobTimes, now time.Time, st
 		return summary{ready: metav1.ConditionFalse, succeeded: metav1.ConditionFalse, reason: v1alpha1.ReasonJobNotFound, message: synced.Message, stalled: true}
 	case job.Spec.Suspend:
 		return summary{ready: metav1.ConditionUnknown, succeeded: metav1.ConditionUnknown, reason: v1alpha1.ReasonSuspended, message: "set spec.suspend to false to resume polling"}
-	case !now.Before(deadlineOf(job, progress)):
+	case !now.Before(deadlineOf(job, latest.Times)):
 		return summary{ready: metav1.ConditionFalse, succeeded: metav1.ConditionUnknown, reason: v1alpha1.ReasonDeadlineExceeded, message: deadlineMessage(job), stalled: true}
-	case synced.Status == metav1.ConditionFalse && connection.NeedsAction(synced.Reason) && graceIsOver(job, progress.Failures, now, stallAfter):
+	case synced.Status == metav1.ConditionFalse && connection.NeedsAction(synced.Reason) && graceIsOver(job, latest.Failures, now, stallAfter):
 		return summary{ready: metav1.ConditionFalse, succeeded: metav1.ConditionUnknown, reason: synced.Reason, message: synced.Message, stalled: true}
 	case synced.Status == metav1.ConditionFalse:
 		return activeSummary(synced.Reason, synced.Message)

@@ -208,7 +208,7 @@ func TestSummarize(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			deriveConditions(test.job, poller.JobTimes{Failures: test.run, FirstSeen: noon.Add(-time.Hour)}, noon, stallAfter)
+			deriveConditions(test.job, poller.Snapshot{Failures: test.run, Times: poller.JobTimes{FirstSeen: noon.Add(-time.Hour)}}, noon, stallAfter)
 			if got := row(test.job); got != test.want {
 				t.Errorf("\n got %s\nwant %s", got, test.want)
 			}
@@ -232,11 +232,11 @@ func TestSummarize(t *testing.T) {
 
 func TestStalledSurvivesARestart(t *testing.T) {
 	job := newJob(failing("PermissionDenied"))
-	deriveConditions(job, poller.JobTimes{Failures: blocked(stallAfter)}, noon, stallAfter)
+	deriveConditions(job, poller.Snapshot{Failures: blocked(stallAfter)}, noon, stallAfter)
 	before := row(job)
 
 	recordFailure(job, &connection.Failure{Reason: "PermissionDenied", Message: "because"}, poller.FailureStreak{}, noon.Add(time.Second), time.Minute)
-	deriveConditions(job, poller.JobTimes{Failures: poller.FailureStreak{Count: 1, UnreadableSince: noon.Add(time.Second)}}, noon.Add(time.Second), stallAfter)
+	deriveConditions(job, poller.Snapshot{Failures: poller.FailureStreak{Count: 1, UnreadableSince: noon.Add(time.Second)}}, noon.Add(time.Second), stallAfter)
 	if got := row(job); got != before {
 		t.Errorf("\n got %s\nwant %s", got, before)
 	}

@@ -63,7 +63,8 @@ type ConnectionReconciler struct {
 	// Leads reports whether this process certainly leads.
 	Leads func(now time.Time) bool
 
-	changes trigger
+	ownership ownership
+	changes   trigger
 }
 
 // staleRetry is the delay after a conflict: the cache is briefly behind, or
@@ -78,6 +79,7 @@ func (r *ConnectionReconciler) Reconcile(ctx context.Context, req ctrl.Request) 
 		if client.IgnoreNotFound(err) == nil {
 			r.Connections.Remove(req.NamespacedName, r.Clock.Now())
 			r.Metrics.forgetConnection(req.String())
+			r.ownership.forget(req.NamespacedName)
 		}
 		return ctrl.Result{}, client.IgnoreNotFound(err)
 	}
@@ -91,35 +93,97 @@ func (r *ConnectionReconciler) Reconcile(ctx context.Context, req ctrl.Request) 
 		return ctrl.Result{}, err
 	}
 	r.Poller.WakeConnection(req.NamespacedName)
-	object := stored.DeepCopy()
+	object, last := stored.DeepCopy(), r.settle(ctx, stored)
 	object.Status.RejectedCredentials = conn.Rejections(r.Clock.Now())
-	if r.Report {
+	wait, err := r.waitToReport(ctx, stored, last)
+	if err != nil {
+		return ctrl.Result{}, err
+	}
+	if wait == 0 {
 		reportHealth(object, conn, r.Connections.Scope(), r.Clock.Now())
+	} else if next > wait {
+		next = wait
 	}
-	if !equality.Semantic.DeepEqual(stored.Status, object.Status) {
-		err = r.Status().Patch(ctx, object, client.MergeFromWithOptions(stored, client.MergeFromWithOptimisticLock{}))
-	}
-	switch {
+	switch err := r.write(ctx, stored, object); {
 	case apierrors.IsConflict(err):
 		next = min(next, staleRetry)
 	case client.IgnoreNotFound(err) != nil:
 		return ctrl.Result{}, fmt.Errorf("writing the status of DLIConnection %s: %w", req.NamespacedName, err)
 	case err == nil:
-		r.announce(ctx, stored, object, conn.Health(r.Clock.Now()).ListsPaused)
+		r.announce(ctx, stored, object, last.listsPaused, conn.Health(r.Clock.Now()).ListsPaused)
 	}
 	return ctrl.Result{RequeueAfter: next, Priority: new(0)}, nil
 }
 
-// announce logs a change of the Ready condition that was written, and sends an Event
-// if lists are disabled. listsPaused is the reason, "" if there is none.
-func (r *ConnectionReconciler) announce(ctx context.Context, stored, object *v1alpha1.DLIConnection, listsPaused string) {
-	was := meta.FindStatusCondition(stored.Status.Conditions, v1alpha1.ReadyCondition)
-	is := meta.FindStatusCondition(object.Status.Conditions, v1alpha1.ReadyCondition)
-	if is != nil && (was == nil || was.Reason != is.Reason || was.Status != is.Status) {
-		ctrl.LoggerFrom(ctx).Info("DLIConnection changed", "condition", is.Type, "status", is.Status, "reason", is.Reason, "message", is.Message)
+// settle notes whether another operator has written the health of a connection, and
+// returns what is known of the object.
+func (r *ConnectionReconciler) settle(ctx context.Context, stored *v1alpha1.DLIConnection) lastWrite {
+	now, digest := r.Clock.Now(), digestOfHealth(&stored.Status)
+	last := r.ownership.lookup(stored, digest, now)
+	if last.isOwn(digest) || last.isBehind(stored) {
+		return last
 	}
-	if listsPaused != "" && is != nil && (was == nil || !strings.Contains(was.Message, listsPaused)) {
-		r.Recorder.Eventf(object, nil, corev1.EventTypeWarning, v1alpha1.ReasonListingDisabled, "List", "%s", text.Truncate(listsPaused, maxNote))
+	last = r.ownership.adopted(stored, digest, now)
+	if !r.Report {
+		return last // of several operators, another one reports
+	}
+	r.Metrics.countForeignWrite("DLIConnection")
+	r.Recorder.Eventf(stored, nil, corev1.EventTypeWarning, v1alpha1.ReasonOtherOperator, "Write", "%s", foreignNote(last))
+	ctrl.LoggerFrom(ctx).Info("another operator writes the status of a DLIConnection", "backOff", last.backOff().String(), "writes", last.foreign)
+	return last
+}
+
+// never is how long an operator waits that does not report a connection.
+const never = 24 * time.Hour
+
+// waitToReport is how long to wait before the health of a connection is written. Another
+// operator that also writes it comes first; for good, unless a DLIJob of this one may use
+// the connection or nobody has reported its current settings.
+func (r *ConnectionReconciler) waitToReport(ctx context.Context, stored *v1alpha1.DLIConnection, last lastWrite) (time.Duration, error) {
+	if !r.Report {
+		return never, nil
+	}
+	jobs, err := jobsOfConnection(ctx, r, r.Connections, client.ObjectKeyFromObject(stored))
+	isReported := stored.Status.ObservedGeneration == stored.Generation
+	switch {
+	case err != nil:
+		return 0, err
+	case len(jobs) > 0:
+		return max(last.foreignAt.Add(last.backOff()).Sub(r.Clock.Now()), 0), nil
+	case last.foreign > 0, isReported && last.at.IsZero():
+		return never, nil
+	}
+	return 0, nil
+}
+
+// write stores a status if it differs and the object has not changed since it was read.
+func (r *ConnectionReconciler) write(ctx context.Context, stored, object *v1alpha1.DLIConnection) error {
+	if equality.Semantic.DeepEqual(stored.Status, object.Status) {
+		return nil
+	}
+	r.ownership.sending(object, digestOfHealth(&object.Status))
+	if err := r.Status().Patch(ctx, object, client.MergeFromWithOptions(stored, client.MergeFromWithOptimisticLock{}), fieldOwner); err != nil {
+		return err
+	}
+	r.ownership.stored(object, digestOfHealth(&object.Status), r.Clock.Now())
+	return nil
+}
+
+// announce logs a change of the Ready condition that was written, and sends an Event if
+// lists are paused for another reason than before; "" is none.
+func (r *ConnectionReconciler) announce(ctx context.Context, stored, object *v1alpha1.DLIConnection, pausedBefore, paused string) {
+	before := meta.FindStatusCondition(stored.Status.Conditions, v1alpha1.ReadyCondition)
+	ready := meta.FindStatusCondition(object.Status.Conditions, v1alpha1.ReadyCondition)
+	if ready != nil && (before == nil || before.Reason != ready.Reason || before.Status != ready.Status) {
+		ctrl.LoggerFrom(ctx).Info("DLIConnection changed", "condition", ready.Type, "status", ready.Status, "reason", ready.Reason, "message", ready.Message)
+	}
+	if paused == pausedBefore {
+		return
+	}
+	r.ownership.update(object, func(w *lastWrite) { w.listsPaused = paused })
+	// After a restart, the status still says so.
+	if paused != "" && (before == nil || !strings.Contains(before.Message, paused)) {
+		r.Recorder.Eventf(object, nil, corev1.EventTypeWarning, v1alpha1.ReasonListingDisabled, "List", "%s", text.Truncate(paused, maxNote))
 	}
 }
 
@@ -163,14 +227,13 @@ func connectionChanges() predicate.Predicate {
 }
 
 // SetupWithManager registers the reconciler.
-func (r *ConnectionReconciler) SetupWithManager(mgr ctrl.Manager) error {
+func (r *ConnectionReconciler) SetupWithManager(mgr ctrl.Manager, failures *failureLog) error {
 	return ctrl.NewControllerManagedBy(mgr).
 		For(&v1alpha1.DLIConnection{}, builder.WithPredicates(connectionChanges())).
 		WatchesRawSource(source.Func(r.changes.start)).
 		WithOptions(controller.Options{
 			// The source of the pod's identity may hang for some seconds.
 			MaxConcurrentReconciles: 10,
-			RateLimiter:             retries(),
 		}).
-		Complete(r)
+		Complete(failures.wrap(r))
 }

@@ -17,26 +17,29 @@ limitations under the License.
 // Package controllers reconciles DLIJobs and DLIConnections: it turns DLI's
 // responses into status, conditions and Events.
 //
-// It does not send requests to DLI. The poller does, and keeps each response until
-// it is stored; a reconcile takes the latest one, derives the status from it, and
-// writes that once. So a slow API server does not delay polls, and no response has
-// to be requested twice.
+// It does not send requests to DLI. The poller does, and keeps each response until it is
+// stored. Two controllers of DLIJobs stand around it, one way each: the poll controller
+// tells the poller what to poll, and never writes; the status controller takes the latest
+// result, derives the status from it, and writes that once. So a slow API server delays
+// no poll, and no response has to be requested twice.
 //
-// The files follow one reconcile of a DLIJob:
+// The files in reading order:
 //
-//	setup.go                     which changes enqueue which objects
-//	poll_controller.go           what the poller needs to know about a DLIJob
-//	status_controller.go         the steps: read, record, write, announce
+//	setup.go                     which changes enqueue which objects; how failures are retried and logged
+//	poll_controller.go           which jobs the poller polls, and how
+//	status_controller.go         the steps: settle, record, derive, write, announce
 //	status.go                    from a response or failure to the fields of the status
 //	conditions.go                from the fields to conditions
 //	timers.go                    deadlines, stalls and TTLs: when the next check is due
-//	changes.go                   whether a change is worth a write
-//	ownership.go                 what this process has written, to recognize its own writes,
-//	                             a stale cache, and a status that something else changed
+//	ownership.go                 whose status it is: this process's own, another operator's
+//	                             or that of another hand
 //	events.go                    Events and log lines after a write
 //	dliconnection_controller.go  credentials of DLIConnections, and their status
 //	metrics.go                   counters, and gauges over the cache
 //
-// status.go, conditions.go, timers.go and changes.go are functions of the object, the
-// result and the time; their tests need no API server.
+// status.go, conditions.go and timers.go are functions of the object, the result and the
+// time; their tests need no API server. The only state is in ownership.go: what this
+// process has written, per object, and in the poller.
+//
+// The time that functions take as "now" is that of their call.
 package controllers

@@ -19,6 +19,7 @@ package controllers
 import (
 	"cmp"
 	"context"
+	"fmt"
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
@@ -49,18 +50,18 @@ type transition struct{ eventType, reason, note string }
 
 // eventsOf returns the Events for a status that replaced another: one for each
 // state that the job enters, and one for each failure that appears.
-func eventsOf(stored, current *v1alpha1.DLIJob) []transition {
+func eventsOf(previous *v1alpha1.DLIJobStatus, current *v1alpha1.DLIJob) []transition {
 	var told []transition
-	if synced := newCondition(stored, current, v1alpha1.SyncedCondition); synced != nil {
+	if synced := newCondition(previous, current, v1alpha1.SyncedCondition); synced != nil {
 		failed := synced.Status == metav1.ConditionFalse && synced.Reason != v1alpha1.ReasonJobNotFound
 		if failed || synced.Reason == v1alpha1.ReasonOutcomeContradicted {
 			told = append(told, transition{corev1.EventTypeWarning, synced.Reason, synced.Message})
 		}
 	}
-	if ready := newCondition(stored, current, v1alpha1.ReadyCondition); ready != nil {
+	if ready := newCondition(previous, current, v1alpha1.ReadyCondition); ready != nil {
 		eventType, notable := readyEvents[ready.Reason]
 		unconfirmed := ready.Reason == v1alpha1.ReasonJobNotFound && !current.IsCompleted()
-		if notable && !unconfirmed && !continues(stored, current) {
+		if notable && !unconfirmed && !continues(previous, current) {
 			told = append(told, transition{eventType, ready.Reason, ready.Message})
 		}
 	}
@@ -69,16 +70,16 @@ func eventsOf(stored, current *v1alpha1.DLIJob) []transition {
 
 // continues reports whether a job is merely in the same state as before it could not
 // be read for a while.
-func continues(stored, current *v1alpha1.DLIJob) bool {
-	was, is := dli.ParseState(stored.Status.JobStatus), dli.ParseState(current.Status.JobStatus)
+func continues(previous *v1alpha1.DLIJobStatus, current *v1alpha1.DLIJob) bool {
+	was, is := dli.ParseState(previous.JobStatus), dli.ParseState(current.Status.JobStatus)
 	ready := meta.FindStatusCondition(current.Status.Conditions, v1alpha1.ReadyCondition)
 	goesOn := ready.Reason == v1alpha1.ReasonJobLaunching || ready.Reason == v1alpha1.ReasonJobRunning
-	return goesOn && was == is && stored.Status.JobStatus != ""
+	return goesOn && was == is && previous.JobStatus != ""
 }
 
 // newCondition returns a condition whose status or reason is new.
-func newCondition(stored, current *v1alpha1.DLIJob, conditionType string) *metav1.Condition {
-	was := meta.FindStatusCondition(stored.Status.Conditions, conditionType)
+func newCondition(previous *v1alpha1.DLIJobStatus, current *v1alpha1.DLIJob, conditionType string) *metav1.Condition {
+	was := meta.FindStatusCondition(previous.Conditions, conditionType)
 	is := meta.FindStatusCondition(current.Status.Conditions, conditionType)
 	if is == nil || was != nil && was.Status == is.Status && was.Reason == is.Reason {
 		return nil
@@ -88,18 +89,29 @@ func newCondition(stored, current *v1alpha1.DLIJob, conditionType string) *metav
 
 // conditionToLog returns the condition to log for a status that replaced another: Ready if
 // it changed, else Synced if that changed; nil if neither did.
-func conditionToLog(stored, current *v1alpha1.DLIJob) *metav1.Condition {
-	return cmp.Or(newCondition(stored, current, v1alpha1.ReadyCondition), newCondition(stored, current, v1alpha1.SyncedCondition))
+func conditionToLog(previous *v1alpha1.DLIJobStatus, current *v1alpha1.DLIJob) *metav1.Condition {
+	return cmp.Or(newCondition(previous, current, v1alpha1.ReadyCondition), newCondition(previous, current, v1alpha1.SyncedCondition))
 }
 
 // announce sends the Events for a status that has been written, and logs one line
 // if it is a transition.
-func (r *StatusReconciler) announce(ctx context.Context, stored, current *v1alpha1.DLIJob) {
-	for _, t := range eventsOf(stored, current) {
+func (r *StatusReconciler) announce(ctx context.Context, previous *v1alpha1.DLIJobStatus, current *v1alpha1.DLIJob) {
+	for _, t := range eventsOf(previous, current) {
 		r.Recorder.Eventf(current, nil, t.eventType, t.reason, "Poll", "%s", text.Truncate(t.note, maxNote))
 	}
-	if changed := conditionToLog(stored, current); changed != nil {
+	if changed := conditionToLog(previous, current); changed != nil {
 		ctrl.LoggerFrom(ctx).Info("DLIJob changed", "condition", changed.Type, "status", changed.Status, "reason", changed.Reason,
 			"jobID", current.Spec.JobID, "jobStatus", current.Status.JobStatus, "outcome", current.Status.Outcome, "message", changed.Message)
 	}
+}
+
+// announceForeign says that another operator writes the status of a job.
+func (r *StatusReconciler) announceForeign(ctx context.Context, job *v1alpha1.DLIJob, last lastWrite) {
+	r.Metrics.countForeignWrite("DLIJob")
+	r.Recorder.Eventf(job, nil, corev1.EventTypeWarning, v1alpha1.ReasonOtherOperator, "Write", "%s", foreignNote(last))
+	ctrl.LoggerFrom(ctx).Info("another operator writes the status of a DLIJob", "backOff", last.backOff().String(), "writes", last.foreign)
+}
+
+func foreignNote(last lastWrite) string {
+	return fmt.Sprintf("another operator has written this status: a second installation, an overlapping shard, or the one that led before; this one leaves it alone for %v", last.backOff())
 }

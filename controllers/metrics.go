@@ -43,6 +43,7 @@ type Metrics struct {
 	pollLateness prometheus.Histogram
 	endLateness  prometheus.Histogram
 	writes       *prometheus.CounterVec
+	foreign      *prometheus.CounterVec
 }
 
 // NewMetrics registers the metrics of an operator with a registry.
@@ -75,13 +76,17 @@ func NewMetrics(registry prometheus.Registerer, version string) (*Metrics, error
 			Name: "dli_operator_status_writes_total",
 			Help: "Status writes of DLIJobs, by result: written, conflict or error.",
 		}, []string{"result"}),
+		foreign: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "dli_operator_foreign_status_writes_total",
+			Help: "Status writes by another operator that this one has found, by kind: DLIJob or DLIConnection.",
+		}, []string{"kind"}),
 	}
 	build := prometheus.NewGauge(prometheus.GaugeOpts{
 		Name: "dli_operator_build_info", Help: "Always 1, labelled with the operator's version.",
 		ConstLabels: prometheus.Labels{"version": version},
 	})
 	build.Set(1)
-	return m, registerAll(registry, m.requests, m.differences, m.latency, m.pollLateness, m.endLateness, m.writes, build)
+	return m, registerAll(registry, m.requests, m.differences, m.latency, m.pollLateness, m.endLateness, m.writes, m.foreign, build)
 }
 
 // RegisterCollectors registers the metrics that are computed when scraped: those of
@@ -138,6 +143,9 @@ func (m *Metrics) countWrite(err error) {
 	}
 	m.writes.WithLabelValues(result).Inc()
 }
+
+// countForeignWrite counts a status that another operator wrote.
+func (m *Metrics) countForeignWrite(kind string) { m.foreign.WithLabelValues(kind).Inc() }
 
 // observeEnd measures how late the operator saw the end of a job that it had seen
 // active before.

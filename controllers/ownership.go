@@ -19,9 +19,12 @@ package controllers
 import (
 	"encoding/json"
 	"hash/maphash"
+	"slices"
 	"sync"
 	"time"
 
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/resourceversion"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -29,131 +32,264 @@ import (
 	"github.com/dli-operator/dli-operator/api/v1alpha1"
 )
 
-// lastWrite is what this process knows about a DLIJob in addition to the object: what
-// it has written, to distinguish its own writes from those of others. It is lost
-// on a restart, which does no harm.
+// fieldOwner is the operator's name in managedFields, where the API server records
+// who wrote each field.
+const fieldOwner = client.FieldOwner("dli-operator")
+
+// lastWrite is what this process knows of the status of an object in addition to the
+// object: what it has written, to tell its own writes from those of others. It is lost
+// on a restart, which does no harm: the first status that a process sees is its own.
 type lastWrite struct {
 	uid types.UID
 	// firstSeen is when this process first saw the object.
 	firstSeen time.Time
-	// version is the resource version of the last write, "" for none; digest is the
-	// digest of the status that was written, or of the one that this process saw
-	// first.
+	// version is the resource version of the last write, "" for none, at when it was
+	// done, and entry its time in managedFields.
 	version string
-	digest  uint64
-	// replaced is the status that something else has overwritten; nil if it was not
-	// seen.
+	at      time.Time
+	entry   time.Time
+	// digest is that of the status that was last stored or adopted. sent are those of
+	// writes since then whose response was lost: each of them may be stored, too.
+	digest uint64
+	sent   []uint64
+	// previous is the status before the first of those writes: its Events are due.
+	previous *v1alpha1.DLIJobStatus
+	// replaced is a status with an outcome that something else has overwritten; nil if
+	// there is none.
 	replaced *v1alpha1.DLIJobStatus
-	// restoredAt is when the status was last restored.
-	restoredAt time.Time
-	// recorded is when the outcome was recorded, by the monotonic clock.
-	recorded time.Time
+	// disputedAt is when a status that the operator did not write was found, until a
+	// poll has shown what is true.
+	disputedAt time.Time
+	// foreign counts the writes of other operators, and foreignAt is when the last one
+	// was found.
+	foreign   int
+	foreignAt time.Time
+	// listsPaused is why a connection does not list; the last Event said so.
+	listsPaused string
+	// completedAt is when the outcome was recorded, by the monotonic clock.
+	completedAt time.Time
 }
 
-// ownership holds what is known of every job. The event handler and the workers share
-// it.
+// maxSent limits the writes in doubt that are remembered, which are few: each needs a
+// connection that broke within a minute.
+const maxSent = 16
+
+// isOwn reports whether this process has stored or adopted a status with a digest.
+func (w *lastWrite) isOwn(digest uint64) bool {
+	return w.digest == digest || slices.Contains(w.sent, digest)
+}
+
+// isBehind reports whether an object is older than this process's last write of it.
+func (w *lastWrite) isBehind(object client.Object) bool {
+	return w.version != "" && isOlder(object, w.version)
+}
+
+// isOlder reports whether an object is older than a resource version.
+func isOlder(object client.Object, version string) bool {
+	order, err := resourceversion.CompareResourceVersion(object.GetResourceVersion(), version)
+	return err == nil && order < 0
+}
+
+// How long an operator leaves a status alone that another one writes, too: at least a
+// minute, twice as long after each further write, and at most an hour. Both do, so the
+// object is written about once a minute at most. A success does not wait for as long to
+// replace a failure, and a failure waits twice as long to replace a success: the
+// operator that cannot read the job gives way.
+const (
+	backOffMin = time.Minute
+	backOffMax = time.Hour
+)
+
+// backOff is how long this process leaves the object alone after another operator's
+// write; 0 if there was none.
+func (w *lastWrite) backOff() time.Duration {
+	if w.foreign == 0 {
+		return 0
+	}
+	return min(backOffMin<<min(w.foreign-1, 6), backOffMax)
+}
+
+// failuresFrom is when this process may report failures again after another operator's
+// write; the zero time if there was none.
+func (w *lastWrite) failuresFrom() time.Time { return w.foreignAt.Add(2 * w.backOff()) }
+
+// waitToWrite is how long to wait before a status is replaced. An outcome never waits.
+func (w *lastWrite) waitToWrite(stored, job *v1alpha1.DLIJob, now time.Time) time.Duration {
+	isSynced, wasSynced := hasSynced(job), hasSynced(stored)
+	switch {
+	case w.foreign == 0, job.IsCompleted() && !stored.IsCompleted():
+		return 0
+	case isSynced && !wasSynced:
+		return w.at.Add(backOffMin).Sub(now)
+	case wasSynced && !isSynced:
+		return w.failuresFrom().Sub(now)
+	}
+	return w.foreignAt.Add(w.backOff()).Sub(now)
+}
+
+func hasSynced(job *v1alpha1.DLIJob) bool {
+	return meta.IsStatusConditionTrue(job.Status.Conditions, v1alpha1.SyncedCondition)
+}
+
+// ownership holds the last write of every object of one kind. Event handlers and workers
+// share it.
 type ownership struct {
 	mu    sync.Mutex
 	byKey map[types.NamespacedName]*lastWrite
 }
 
-// of returns a copy of what is known of a job at now, and creates it if necessary.
-func (m *ownership) of(job *v1alpha1.DLIJob, now time.Time) lastWrite {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	key := client.ObjectKeyFromObject(job)
-	known := m.byKey[key]
-	if known == nil || known.uid != job.UID {
-		if m.byKey == nil {
-			m.byKey = map[types.NamespacedName]*lastWrite{}
+// lookup returns a copy of what is known of an object whose status has a digest. Of an
+// object that is new to this process, that status counts as its own.
+func (o *ownership) lookup(object client.Object, digest uint64, now time.Time) lastWrite {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	key := client.ObjectKeyFromObject(object)
+	write := o.byKey[key]
+	if write == nil || write.uid != object.GetUID() {
+		if o.byKey == nil {
+			o.byKey = map[types.NamespacedName]*lastWrite{}
 		}
-		known = &lastWrite{uid: job.UID, firstSeen: now, digest: digestOf(&job.Status)}
-		m.byKey[key] = known
+		write = &lastWrite{uid: object.GetUID(), firstSeen: now, digest: digest}
+		o.byKey[key] = write
 	}
-	switch at := completedAt(job); {
-	case at.IsZero():
-		known.recorded = time.Time{}
-	case known.recorded.IsZero():
-		// From now on, the monotonic clock measures how long ago that was.
-		known.recorded = now.Add(-max(now.Sub(at), 0))
-	}
-	return *known
+	return *write
 }
 
-// forget drops what is known of a deleted job.
-func (m *ownership) forget(key types.NamespacedName) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	delete(m.byKey, key)
-}
-
-// stored records that an object has the intended status, whether written by this
-// process or found.
-func (m *ownership) stored(job *v1alpha1.DLIJob, version string) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if known := m.byKey[client.ObjectKeyFromObject(job)]; known != nil && known.uid == job.UID {
-		known.version, known.digest, known.replaced = version, digestOf(&job.Status), nil
+// update changes what is known of an object, if anything is.
+func (o *ownership) update(object client.Object, change func(*lastWrite)) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if write := o.byKey[client.ObjectKeyFromObject(object)]; write != nil && write.uid == object.GetUID() {
+		change(write)
 	}
 }
 
-// restored records that a status was restored at now.
-func (m *ownership) restored(job *v1alpha1.DLIJob, now time.Time) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if known := m.byKey[client.ObjectKeyFromObject(job)]; known != nil {
-		known.restoredAt = now
-	}
+// forget drops what is known of a deleted object.
+func (o *ownership) forget(key types.NamespacedName) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	delete(o.byKey, key)
 }
 
-// noteReset records that the API server itself has gone back to an older version.
-func (m *ownership) noteReset(job *v1alpha1.DLIJob) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if known := m.byKey[client.ObjectKeyFromObject(job)]; known != nil {
-		known.version = job.ResourceVersion
-	}
+// changed handles an update of a DLIJob, and reports whether something else may have
+// written its status. It keeps an outcome that was replaced.
+func (o *ownership) changed(before, after *v1alpha1.DLIJob) (foreign bool) {
+	digest := digestOf(&after.Status)
+	o.update(after, func(w *lastWrite) {
+		foreign = !w.isOwn(digest)
+		if foreign && before.IsCompleted() && w.isOwn(digestOf(&before.Status)) {
+			w.replaced = before.Status.DeepCopy()
+		}
+	})
+	return foreign
 }
 
-// changed handles an update of an object, and reports whether something else may
-// have changed its status. It keeps the status that was replaced.
-func (m *ownership) changed(before, after *v1alpha1.DLIJob) bool {
-	is := digestOf(&after.Status)
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	known := m.byKey[client.ObjectKeyFromObject(after)]
-	if known == nil || known.uid != after.UID || known.digest == is {
-		return false
-	}
-	// The event of this process's own write can arrive before the write returns.
-	// Then nothing was replaced, which the reconcile finds out.
-	if digestOf(&before.Status) == known.digest {
-		known.replaced = before.Status.DeepCopy()
-	}
-	return true
+// isForeign reports whether something else may have written the status of a DLIJob, and
+// that has not been settled yet.
+func (o *ownership) isForeign(job *v1alpha1.DLIJob) (foreign bool) {
+	digest := digestOf(&job.Status)
+	o.update(job, func(w *lastWrite) { foreign = !w.isOwn(digest) || !w.disputedAt.IsZero() })
+	return foreign
 }
 
-// isBehind reports whether an object is older than this process's last write of
-// it.
-func (m lastWrite) isBehind(job *v1alpha1.DLIJob) bool {
-	if m.version == "" {
-		return false
+// completedAt is when the outcome of a DLIJob was recorded, by the monotonic clock; zero
+// before that.
+func (o *ownership) completedAt(job *v1alpha1.DLIJob, now time.Time) (at time.Time) {
+	o.update(job, func(w *lastWrite) {
+		switch recorded := recordedAt(job); {
+		case recorded.IsZero():
+			w.completedAt = time.Time{}
+		case w.completedAt.IsZero():
+			w.completedAt = now.Add(-max(now.Sub(recorded), 0))
+		}
+		at = w.completedAt
+	})
+	return at
+}
+
+// sending records a status before it is sent: if the response is lost, or the watch is
+// faster than it, the status is still known as this process's own.
+func (o *ownership) sending(object client.Object, digest uint64) {
+	o.update(object, func(w *lastWrite) {
+		if len(w.sent) < maxSent && !w.isOwn(digest) {
+			w.sent = append(w.sent, digest)
+		}
+	})
+}
+
+// stored records that an object has a status that this process has written.
+func (o *ownership) stored(object client.Object, digest uint64, now time.Time) {
+	entry, _ := statusEntries(object.GetManagedFields())
+	o.update(object, func(w *lastWrite) {
+		w.version, w.at, w.digest = object.GetResourceVersion(), now, digest
+		if !entry.IsZero() { // the cache drops managedFields
+			w.entry = entry
+		}
+		w.sent, w.previous, w.replaced, w.disputedAt = nil, nil, nil, time.Time{}
+	})
+}
+
+// adopted records that another operator has written the status of an object.
+func (o *ownership) adopted(object client.Object, digest uint64, now time.Time) lastWrite {
+	entry, _ := statusEntries(object.GetManagedFields())
+	var adopted lastWrite
+	o.update(object, func(w *lastWrite) {
+		if now.Sub(w.foreignAt) > 4*w.backOff() {
+			w.foreign = 0 // the other one is gone
+		}
+		w.foreign, w.foreignAt = w.foreign+1, now
+		w.version, w.digest, w.entry = object.GetResourceVersion(), digest, entry
+		w.sent, w.previous, w.replaced, w.disputedAt = nil, nil, nil, time.Time{}
+		adopted = *w
+	})
+	return adopted
+}
+
+// statusEntries returns when the operator last wrote the status of an object, and when
+// anything else did, according to its managedFields; the zero time for never. Removing a
+// field leaves no entry of its own.
+func statusEntries(fields []metav1.ManagedFieldsEntry) (operator, others time.Time) {
+	for _, f := range fields {
+		if f.Subresource != "status" || f.Time == nil {
+			continue
+		}
+		latest := &others
+		if f.Manager == string(fieldOwner) {
+			latest = &operator
+		}
+		if f.Time.After(*latest) {
+			*latest = f.Time.Time
+		}
 	}
-	return isOlder(job, m.version)
+	return operator, others
 }
 
-// isOlder reports whether an object is older than a resource version.
-func isOlder(job *v1alpha1.DLIJob, version string) bool {
-	order, err := resourceversion.CompareResourceVersion(job.ResourceVersion, version)
-	return err == nil && order < 0
+// isByOperator reports whether an operator was the last to write the status of an object,
+// after this process's own last write.
+func (w *lastWrite) isByOperator(fields []metav1.ManagedFieldsEntry) bool {
+	operator, others := statusEntries(fields)
+	return operator.After(w.entry) && !others.After(operator)
 }
-
-// matches reports whether an object holds the status that this process knows.
-func (m lastWrite) matches(job *v1alpha1.DLIJob) bool { return m.digest == digestOf(&job.Status) }
 
 var digestSeed = maphash.MakeSeed()
 
+// digestOf is the digest of a status, without when the job was last polled: that alone
+// is never a reason to write, and no evidence of anything.
 func digestOf(status *v1alpha1.DLIJobStatus) uint64 {
+	timeless := *status
+	timeless.LastPollTime = nil
+	return digestOfJSON(&timeless)
+}
+
+// digestOfHealth is the digest of a connection's status, without the rejected
+// credentials, which every operator that uses them adds to.
+func digestOfHealth(status *v1alpha1.DLIConnectionStatus) uint64 {
+	health := *status
+	health.RejectedCredentials = nil
+	return digestOfJSON(&health)
+}
+
+func digestOfJSON(status any) uint64 {
 	data, _ := json.Marshal(status) // a status can always be encoded
 	return maphash.Bytes(digestSeed, data)
 }

@@ -17,6 +17,7 @@ limitations under the License.
 package controllers
 
 import (
+	"reflect"
 	"testing"
 	"time"
 
@@ -26,8 +27,8 @@ import (
 	"github.com/dli-operator/dli-operator/internal/poller"
 )
 
-// version returns a version of a job, like the API server stores it.
-func version(of *v1alpha1.DLIJob, resourceVersion string, changes ...func(*v1alpha1.DLIJob)) *v1alpha1.DLIJob {
+// atVersion copies a job as of a resource version, with changes.
+func atVersion(of *v1alpha1.DLIJob, resourceVersion string, changes ...func(*v1alpha1.DLIJob)) *v1alpha1.DLIJob {
 	job := of.DeepCopy()
 	job.ResourceVersion = resourceVersion
 	for _, change := range changes {
@@ -36,90 +37,196 @@ func version(of *v1alpha1.DLIJob, resourceVersion string, changes ...func(*v1alp
 	return job
 }
 
-func TestMemory(t *testing.T) {
-	met := func() (*ownership, *v1alpha1.DLIJob) {
-		m := &ownership{}
-		job := version(newJob(read(answering("RUNNING"))), "10")
-		m.of(job, noon)
-		m.stored(job, "10")
-		return m, job
-	}
-	empty := func(job *v1alpha1.DLIJob) { job.Status = v1alpha1.DLIJobStatus{} }
+func emptied(job *v1alpha1.DLIJob) { job.Status = v1alpha1.DLIJobStatus{} }
 
-	t.Run("accepts the first status that it sees", func(t *testing.T) {
-		m, job := &ownership{}, newJob(read(answering("FINISHED")))
-		if !m.of(job, noon).matches(job) {
-			t.Error("the status is not accepted")
+// ownedJob returns what is known of a job that this process has written.
+func ownedJob(state string) (*ownership, *v1alpha1.DLIJob) {
+	o, job := &ownership{}, atVersion(newJob(read(answering(state))), "10")
+	deriveConditions(job, poller.Snapshot{}, noon, stallAfter)
+	o.lookup(job, digestOf(&job.Status), noon)
+	o.stored(job, digestOf(&job.Status), noon)
+	return o, job
+}
+
+func (o *ownership) of(job *v1alpha1.DLIJob) lastWrite {
+	return o.lookup(job, digestOf(&job.Status), noon)
+}
+
+func TestOwnership(t *testing.T) {
+	t.Run("the first status that a process sees is its own", func(t *testing.T) {
+		o, job := &ownership{}, newJob(read(answering("FINISHED")))
+		if last := o.of(job); !last.isOwn(digestOf(&job.Status)) {
+			t.Error("the status is foreign")
 		}
 	})
-	t.Run("recognizes its own write by its content", func(t *testing.T) {
-		m, job := met()
-		written := version(job, "11", read(answering("FINISHED")))
-		m.stored(written, "11")
-		if m.changed(job, written) {
-			t.Error("its own write is not recognized")
+	t.Run("a write is known before its response", func(t *testing.T) {
+		o, job := ownedJob("RUNNING")
+		written := atVersion(job, "11", read(answering("FINISHED")))
+		if !o.changed(job, written) {
+			t.Error("an unknown status is its own")
+		}
+		o.sending(written, digestOf(&written.Status))
+		if o.changed(job, written) || o.isForeign(written) || o.changed(written, job) {
+			t.Error("a write in doubt, or the status before it, is foreign")
+		}
+		o.stored(written, digestOf(&written.Status), noon)
+		if !o.isForeign(job) {
+			t.Error("the status before a write that was confirmed is still its own")
 		}
 	})
-	t.Run("recognizes its own write even if the watch event arrives first", func(t *testing.T) {
-		m, job := met()
-		written := version(job, "11", read(answering("FINISHED")))
-		if !m.changed(job, written) {
-			t.Error("an unknown status is ignored")
-		}
-		m.stored(written, "11")
-		if known := m.of(written, noon); !known.matches(written) || known.replaced != nil {
-			t.Errorf("its own write is still not recognized: %+v", known)
-		}
-	})
-	t.Run("keeps the status that something else replaced", func(t *testing.T) {
-		m, job := met()
-		emptied := version(job, "11", empty)
-		if !m.changed(job, emptied) {
-			t.Fatal("the change is not noticed")
-		}
-		if known := m.of(emptied, noon); known.matches(emptied) || known.replaced == nil || known.replaced.JobStatus != "RUNNING" {
-			t.Errorf("the lastWrite is %+v", known)
+	t.Run("a replaced outcome is kept, and nothing else is", func(t *testing.T) {
+		for state, want := range map[string]bool{"FINISHED": true, "RUNNING": false} {
+			o, job := ownedJob(state)
+			if !o.changed(job, atVersion(job, "11", emptied)) {
+				t.Errorf("%s: the change is not noticed", state)
+			}
+			if last := o.of(job); (last.replaced != nil) != want {
+				t.Errorf("%s: replaced is %v", state, last.replaced)
+			}
 		}
 	})
-	t.Run("ignores labels", func(t *testing.T) {
-		m, job := met()
-		if m.changed(job, version(job, "11", func(job *v1alpha1.DLIJob) { job.Labels = map[string]string{"a": "b"} })) {
-			t.Error("a label counts as a change of the status")
+	t.Run("a poll or a label alone is no change", func(t *testing.T) {
+		o, job := ownedJob("RUNNING")
+		if o.changed(job, atVersion(job, "11", func(job *v1alpha1.DLIJob) {
+			job.Labels, job.Status.LastPollTime = map[string]string{"a": "b"}, wholeSeconds(noon.Add(time.Hour))
+		})) {
+			t.Error("it counts as a change of the status")
 		}
 	})
-	t.Run("distinguishes a stale cache from a restored API server", func(t *testing.T) {
-		m, job := met()
-		m.stored(version(job, "12"), "12")
-		if !m.of(job, noon).isBehind(job) {
+	t.Run("a stale cache differs from a restored API server", func(t *testing.T) {
+		o, job := ownedJob("RUNNING")
+		o.stored(atVersion(job, "12"), digestOf(&job.Status), noon)
+		if last := o.of(job); !last.isBehind(job) {
 			t.Error("version 10 is not behind 12")
 		}
-		m.noteReset(version(job, "10"))
-		if m.of(job, noon).isBehind(job) {
-			t.Error("version 10 is still considered stale after a restore of etcd")
-		}
 	})
-	t.Run("counts a TTL from when the outcome was recorded, even if the clock changes", func(t *testing.T) {
-		m, job := met()
-		ended := version(job, "11", read(answering("FINISHED")))
-		deriveConditions(ended, poller.JobTimes{}, noon, stallAfter)
-		later := noon.Add(10 * time.Second)
-		if recorded := m.of(ended, later).recorded; !recorded.Equal(noon) {
-			t.Errorf("recorded %v", recorded)
+	t.Run("a TTL counts from when the outcome was recorded, even if the clock changes", func(t *testing.T) {
+		o, ended := ownedJob("FINISHED")
+		if at := o.completedAt(ended, noon.Add(10*time.Second)); !at.Equal(noon) {
+			t.Errorf("recorded %v", at)
 		}
-		future := version(ended, "12")
-		for i := range future.Status.Conditions {
-			future.Status.Conditions[i].LastTransitionTime = metav1.NewTime(noon.Add(time.Hour))
+		for i := range ended.Status.Conditions {
+			ended.Status.Conditions[i].LastTransitionTime = metav1.NewTime(noon.Add(time.Hour))
 		}
 		other := &ownership{}
-		if recorded := other.of(future, noon).recorded; recorded.After(noon) {
-			t.Errorf("an outcome in the future was recorded %v", recorded)
+		other.of(ended)
+		if at := other.completedAt(ended, noon); at.After(noon) {
+			t.Errorf("an outcome in the future was recorded %v", at)
 		}
 	})
 	t.Run("starts over for another object of the same name", func(t *testing.T) {
-		m, job := met()
-		again := version(job, "5", empty, func(job *v1alpha1.DLIJob) { job.UID = "another" })
-		if known := m.of(again, noon); known.isBehind(again) || !known.matches(again) {
-			t.Errorf("the lastWrite is %+v", known)
+		o, job := ownedJob("RUNNING")
+		again := atVersion(job, "5", emptied, func(job *v1alpha1.DLIJob) { job.UID = "another" })
+		if last := o.of(again); last.isBehind(again) || !last.isOwn(digestOf(&again.Status)) {
+			t.Errorf("it is known as %+v", last)
 		}
 	})
+}
+
+func TestWhoWroteAStatus(t *testing.T) {
+	at := func(manager, subresource string, seconds int) metav1.ManagedFieldsEntry {
+		return metav1.ManagedFieldsEntry{Manager: manager, Subresource: subresource, Time: &metav1.Time{Time: noon.Add(time.Duration(seconds) * time.Second)}}
+	}
+	last := lastWrite{entry: noon}
+	for name, test := range map[string]struct {
+		fields []metav1.ManagedFieldsEntry
+		want   bool
+	}{
+		"an operator, later":                     {[]metav1.ManagedFieldsEntry{at("dli-operator", "status", 1)}, true},
+		"an operator, after somebody":            {[]metav1.ManagedFieldsEntry{at("kubectl", "status", 1), at("dli-operator", "status", 2)}, true},
+		"somebody, after an operator":            {[]metav1.ManagedFieldsEntry{at("kubectl", "status", 2), at("dli-operator", "status", 1)}, false},
+		"an operator, and somebody the spec":     {[]metav1.ManagedFieldsEntry{at("kubectl", "", 2), at("dli-operator", "status", 1)}, true},
+		"somebody who removed fields of its own": {[]metav1.ManagedFieldsEntry{at("dli-operator", "status", 0)}, false},
+		"nobody":                                 {nil, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if got := last.isByOperator(test.fields); got != test.want {
+				t.Errorf("by an operator: %v", got)
+			}
+		})
+	}
+}
+
+func TestWaitToWrite(t *testing.T) {
+	failed := func(job *v1alpha1.DLIJob) { failing("ServerError")(job) }
+	running, finished := newJob(read(answering("RUNNING"))), newJob(read(answering("FINISHED")))
+	unreadable := newJob(read(answering("RUNNING")), failed)
+	for name, test := range map[string]struct {
+		last        lastWrite
+		stored, job *v1alpha1.DLIJob
+		want        time.Duration
+	}{
+		"nobody else writes":                         {lastWrite{}, running, unreadable, 0},
+		"another operator has written once":          {lastWrite{foreign: 1, foreignAt: noon}, running, running, time.Minute},
+		"another operator has written three times":   {lastWrite{foreign: 3, foreignAt: noon}, running, running, 4 * time.Minute},
+		"another operator writes for ever":           {lastWrite{foreign: 99, foreignAt: noon}, running, running, time.Hour},
+		"an outcome never waits":                     {lastWrite{foreign: 9, foreignAt: noon}, running, finished, 0},
+		"a success replaces a failure":               {lastWrite{foreign: 9, foreignAt: noon}, unreadable, running, -(noon.Sub(time.Time{}.Add(time.Minute)))},
+		"but at most once a minute":                  {lastWrite{foreign: 9, foreignAt: noon, at: noon}, unreadable, running, time.Minute},
+		"a failure gives way to a success":           {lastWrite{foreign: 1, foreignAt: noon}, running, unreadable, 2 * time.Minute},
+		"a failure gives way longer, the more often": {lastWrite{foreign: 3, foreignAt: noon}, running, unreadable, 8 * time.Minute},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if got := max(test.last.waitToWrite(test.stored, test.job, noon), 0); got != max(test.want, 0) {
+				t.Errorf("got %v, want %v", got, test.want)
+			}
+		})
+	}
+}
+
+func TestAdopted(t *testing.T) {
+	o, job := ownedJob("RUNNING")
+	now := noon
+	for _, want := range []time.Duration{time.Minute, 2 * time.Minute, 4 * time.Minute} {
+		last := o.adopted(job, digestOf(&job.Status), now)
+		if got := last.backOff(); got != want {
+			t.Errorf("backs off for %v, want %v", got, want)
+		}
+		now = now.Add(want)
+	}
+	now = now.Add(time.Hour)
+	last := o.adopted(job, digestOf(&job.Status), now)
+	if got := last.backOff(); got != time.Minute {
+		t.Errorf("backs off for %v after an hour without another operator", got)
+	}
+}
+
+// A field that the digest leaves out would never be written.
+func TestDigestHasEveryField(t *testing.T) {
+	kind := reflect.TypeFor[v1alpha1.DLIJobStatus]()
+	for i := range kind.NumField() {
+		name := kind.Field(i).Name
+		t.Run(name, func(t *testing.T) {
+			stored := newJob(read(answering("FAILED")))
+			current := stored.DeepCopy()
+			change(t, reflect.ValueOf(&current.Status).Elem().Field(i))
+			differs := digestOf(&stored.Status) != digestOf(&current.Status)
+			if want := name != "LastPollTime"; differs != want {
+				t.Errorf("the digests differ: %v", differs)
+			}
+		})
+	}
+}
+
+// change sets a field to another value.
+func change(t *testing.T, field reflect.Value) {
+	t.Helper()
+	switch field.Kind() {
+	case reflect.String:
+		field.SetString(field.String() + "x")
+	case reflect.Int32, reflect.Int64:
+		field.SetInt(field.Int() + 1)
+	case reflect.Bool:
+		field.SetBool(!field.Bool())
+	case reflect.Slice:
+		field.Set(reflect.Append(field, reflect.Zero(field.Type().Elem())))
+	case reflect.Pointer:
+		if field.IsNil() {
+			field.Set(reflect.New(field.Type().Elem()))
+			return
+		}
+		field.SetZero()
+	default:
+		t.Fatalf("cannot change a %s", field.Kind())
+	}
 }

@@ -22,6 +22,7 @@ import (
 
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/utils/clock"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -32,69 +33,61 @@ import (
 	"github.com/dli-operator/dli-operator/internal/text"
 )
 
-// watch tells the poller what to do about a job, and returns its progress. It does
-// not change the job.
-func (r *StatusReconciler) watch(ctx context.Context, job *v1alpha1.DLIJob, now time.Time) (poller.JobTimes, error) {
-	if job.Spec.Suspend || job.IsCompleted() && !pollRequested(job) {
-		r.Poller.Forget(client.ObjectKeyFromObject(job))
-		return poller.JobTimes{}, nil
-	}
-	target := targetOf(job, now)
-	var err error
-	target.Connection, err = r.Connections.Resolve(ctx, job)
-	failure, ok := connection.AsFailure(err)
-	if err != nil && !ok {
-		return poller.JobTimes{}, err
-	}
-	target.Failure = failure
-	if own := job.Spec.ReportProgress; own != nil {
-		target.ReportProgress = *own
-	} else if target.ReportProgress, err = r.Connections.ReportsProgress(ctx, target.Connection); err != nil {
-		return poller.JobTimes{}, err
-	}
-	return r.Poller.Watch(target), nil
+// +kubebuilder:rbac:groups="",resources=namespaces,verbs=get;list;watch
+
+// PollReconciler tells the poller which jobs to poll, and how. It never writes.
+type PollReconciler struct {
+	client.Reader
+	Connections *connection.Registry
+	Poller      *poller.Poller
+	Clock       clock.PassiveClock
+
+	ownership *ownership
+	polls     *trigger
 }
 
-// updatePoller tells the poller about a DLIJob that is new or was edited. Reconcile does
-// this, too, but all its workers may be waiting for the API server.
-func (r *StatusReconciler) updatePoller(ctx context.Context, req ctrl.Request) (ctrl.Result, error) {
-	now := r.Clock.Now()
+// Reconcile watches a DLIJob that is to be polled, and forgets any other. An outcome that
+// the operator did not write does not count until it is settled.
+func (r *PollReconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Result, error) {
 	job := &v1alpha1.DLIJob{}
-	if err := r.Get(ctx, req.NamespacedName, job, sharedObject); err != nil {
-		return ctrl.Result{}, client.IgnoreNotFound(err)
-	}
-	if !r.mayAct(now) || !r.isCurrent(job, now) {
-		return ctrl.Result{}, nil
-	}
-	if _, err := r.watch(ctx, job, now); err != nil {
+	err := r.Get(ctx, req.NamespacedName, job, sharedObject)
+	if client.IgnoreNotFound(err) != nil {
 		return ctrl.Result{}, err
 	}
-	// If it was deleted or its outcome was written in the meantime, its watch ends
-	// again.
-	latest := &v1alpha1.DLIJob{}
-	if err := r.Get(ctx, req.NamespacedName, latest, sharedObject); err != nil || !r.isCurrent(latest, now) {
-		r.results.add(req.NamespacedName)
+	isCompleted := job.IsCompleted() && !r.ownership.isForeign(job)
+	if err != nil || !job.DeletionTimestamp.IsZero() || job.Spec.Suspend || isCompleted && !pollRequested(job) {
+		r.Poller.Forget(req.NamespacedName)
+		return ctrl.Result{}, nil
 	}
+	target := targetOf(job, r.Clock.Now())
+	target.Completed = isCompleted
+	target.Connection, err = r.Connections.Resolve(ctx, job)
+	failure, isFailure := connection.AsFailure(err)
+	if err != nil && !isFailure {
+		return ctrl.Result{}, err
+	}
+	target.Failure = failure
+	switch wanted := job.Spec.ReportProgress; {
+	case wanted != nil:
+		target.ReportProgress = *wanted
+	case failure == nil:
+		if target.ReportProgress, err = r.Connections.ReportsProgress(ctx, target.Connection); err != nil {
+			return ctrl.Result{}, err
+		}
+	}
+	r.Poller.Watch(target)
 	return ctrl.Result{}, nil
 }
 
-// isCurrent reports whether a cached object is up to date: it is not being
-// deleted, and neither this process nor anything else has written another status.
-func (r *StatusReconciler) isCurrent(job *v1alpha1.DLIJob, now time.Time) bool {
-	known := r.ownership.of(job, now)
-	return job.DeletionTimestamp.IsZero() && !known.isBehind(job) && known.matches(job)
-}
-
-// targetOf returns how to poll a job, except for its connection. Times in the
+// targetOf returns how to poll a job, except for its connection and whether it has ended. Times in the
 // status come from clocks that may differ from the current one or have been
 // changed: none is treated as longer ago than it says, or as in the future.
 func targetOf(job *v1alpha1.DLIJob, now time.Time) poller.Target {
 	target := poller.Target{
-		Key:       client.ObjectKeyFromObject(job),
-		UID:       job.UID,
-		JobID:     job.Spec.JobID,
-		Completed: job.IsCompleted(),
-		Known:     knownOf(job, now),
+		Key:   client.ObjectKeyFromObject(job),
+		UID:   job.UID,
+		JobID: job.Spec.JobID,
+		Known: knownOf(job, now),
 	}
 	if fixed := job.Spec.PollIntervalSeconds; fixed != nil {
 		target.Interval = time.Duration(*fixed) * time.Second
@@ -112,7 +105,7 @@ func knownOf(job *v1alpha1.DLIJob, now time.Time) poller.Known {
 	known := poller.Known{
 		State:    dli.ParseState(status.JobStatus),
 		Age:      ago(job.CreationTimestamp.Time),
-		Progress: status.Progress,
+		Progress: copyOf(status.Progress),
 	}
 	if last := status.LastPollTime; last != nil {
 		known.LastPoll = now.Add(-ago(last.Time))
@@ -120,8 +113,9 @@ func knownOf(job *v1alpha1.DLIJob, now time.Time) poller.Known {
 			known.Running = time.Duration(*status.DurationMilliseconds)*time.Millisecond + ago(last.Time)
 		}
 	}
-	if known.Running == 0 && status.StartTime != nil {
-		known.Running = ago(status.StartTime.Time)
+	// A duration may be a list's, which may differ from what status calls say.
+	if start := status.StartTime; start != nil && (known.Running == 0 || ago(start.Time) < known.Running) {
+		known.Running = ago(start.Time)
 	}
 	synced := meta.FindStatusCondition(status.Conditions, v1alpha1.SyncedCondition)
 	switch {
@@ -150,5 +144,5 @@ func pollRequested(job *v1alpha1.DLIJob) bool {
 
 // requestOf returns the annotation's value, truncated to what the status can hold.
 func requestOf(job *v1alpha1.DLIJob) string {
-	return text.Truncate(job.Annotations[v1alpha1.PollRequestedAtAnnotation], maxName)
+	return text.Truncate(job.Annotations[v1alpha1.PollRequestedAtAnnotation], maxPollRequest)
 }

@@ -40,7 +40,7 @@ func TestKnown(t *testing.T) {
 	unreadable := func(job *v1alpha1.DLIJob) {
 		run := poller.FailureStreak{Count: 1, Reason: "PermissionDenied", UnreadableSince: noon.Add(-time.Minute)}
 		recordFailure(job, &connection.Failure{Reason: "PermissionDenied", Message: "because"}, run, noon, time.Hour)
-		deriveConditions(job, poller.JobTimes{Failures: run}, noon, stallAfter)
+		deriveConditions(job, poller.Snapshot{Failures: run}, noon, stallAfter)
 	}
 	missing := func(job *v1alpha1.DLIJob) {
 		run := poller.FailureStreak{Count: 2, Reason: "JobNotFound", NotFound: 2, NotFoundSince: noon.Add(-time.Minute)}
@@ -105,47 +105,6 @@ func TestPollRequested(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			if got := pollRequested(test.job); got != test.want {
 				t.Errorf("requested: %v", got)
-			}
-		})
-	}
-}
-
-func TestTransitions(t *testing.T) {
-	derived := func(job *v1alpha1.DLIJob) *v1alpha1.DLIJob {
-		deriveConditions(job, poller.JobTimes{}, noon, stallAfter)
-		return job
-	}
-	running := derived(newJob(read(answering("RUNNING"))))
-	unreadable := derived(version(running, "", failing("ServerError")))
-	finished := derived(newJob(read(answering("FINISHED"))))
-	for name, test := range map[string]struct {
-		stored, current *v1alpha1.DLIJob
-		want            []string
-		logged          string
-	}{
-		"a job starts running":         {derived(newJob(read(answering("LAUNCHING")))), running, []string{"JobRunning"}, "Ready JobRunning"},
-		"a job is first seen running":  {newJob(), running, []string{"JobRunning"}, "Ready JobRunning"},
-		"its figures change":           {running, derived(version(running, "", read(answering("RUNNING", func(a *dli.JobStatus) { a.ResultCount = new(int64(1)) })))), nil, ""},
-		"it cannot be read":            {running, unreadable, []string{"ServerError"}, "Ready ServerError"},
-		"it can be read again":         {unreadable, derived(version(unreadable, "", read(answering("RUNNING")))), nil, "Ready JobRunning"},
-		"it has ended in the meantime": {unreadable, derived(version(unreadable, "", read(answering("FINISHED")))), []string{"JobFinished"}, "Ready JobFinished"},
-		"its outcome is contradicted":  {finished, derived(version(finished, "", read(answering("RUNNING")))), []string{"OutcomeContradicted"}, "Synced OutcomeContradicted"},
-		"a requested poll failed":      {finished, derived(version(finished, "", failing("ServerError"))), []string{"ServerError"}, "Synced ServerError"},
-	} {
-		t.Run(name, func(t *testing.T) {
-			var got []string
-			for _, told := range eventsOf(test.stored, test.current) {
-				got = append(got, told.reason)
-			}
-			if diff := cmp.Diff(test.want, got); diff != "" {
-				t.Error(diff)
-			}
-			line := ""
-			if changed := conditionToLog(test.stored, test.current); changed != nil {
-				line = changed.Type + " " + changed.Reason
-			}
-			if line != test.logged {
-				t.Errorf("logged %q, want %q", line, test.logged)
 			}
 		})
 	}

@@ -20,11 +20,15 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"net/http"
+	"runtime/debug"
+	"strings"
 	"sync"
 	"time"
 
+	"github.com/go-logr/logr"
 	"github.com/prometheus/client_golang/prometheus"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/types"
@@ -96,24 +100,28 @@ func Add(ctx context.Context, mgr ctrl.Manager, o Options) error {
 	}
 	clock := clock.RealClock{}
 	connections := connection.NewRegistry(mgr.GetClient(), mgr.GetAPIReader(), o.Connections, metrics)
-	jobs := &StatusReconciler{
+	jobs, recorder := &ownership{}, mgr.GetEventRecorder("dli-operator")
+	changed := &PollReconciler{
+		Reader: mgr.GetClient(), Connections: connections, Clock: clock, ownership: jobs, polls: &trigger{},
+	}
+	results := &StatusReconciler{
 		Client:                  mgr.GetClient(),
 		Live:                    mgr.GetAPIReader(),
-		Connections:             connections,
 		Schedule:                o.Schedule,
-		Recorder:                mgr.GetEventRecorder("dli-operator"),
+		Recorder:                recorder,
 		Clock:                   clock,
 		Metrics:                 metrics,
 		Leads:                   o.Leads,
 		Restored:                o.Restored,
 		MaxConcurrentReconciles: o.MaxConcurrentReconciles,
+		ownership:               jobs, results: &trigger{}, polls: changed.polls,
 	}
-	connectionReconciler := &ConnectionReconciler{
+	health := &ConnectionReconciler{
 		Client:      mgr.GetClient(),
 		Connections: connections,
 		Clock:       clock,
 		Metrics:     metrics,
-		Recorder:    mgr.GetEventRecorder("dli-operator"),
+		Recorder:    recorder,
 		Report:      o.ReportConnections,
 		Leads:       o.Leads,
 	}
@@ -122,21 +130,26 @@ func Add(ctx context.Context, mgr ctrl.Manager, o Options) error {
 		Connections: connections,
 		MaxRequests: o.MaxConcurrentPolls,
 		Patience:    cmp.Or(o.Connections.ProbeInterval, connection.DefaultProbeInterval),
-		Deliver:     jobs.results.add,
-		Changed:     connectionReconciler.changes.add,
+		Deliver:     results.results.add,
+		Changed:     health.changes.add,
 		Recorder:    metrics,
 		Clock:       clock,
 		Jitter:      func() float64 { return 2*rand.Float64() - 1 },
 	})
-	jobs.Poller, connectionReconciler.Poller = polls, polls
+	changed.Poller, results.Poller, health.Poller = polls, polls, polls
 	if err := RegisterCollectors(o.Registry, mgr.GetClient(), connections, polls.Waiting, clock); err != nil {
 		return fmt.Errorf("registering metrics: %w", err)
 	}
-	if err := jobs.SetupWithManager(ctx, mgr); err != nil {
-		return fmt.Errorf("setting up the DLIJob controller: %w", err)
+	if err := mgr.GetFieldIndexer().IndexField(ctx, &v1alpha1.DLIJob{}, connectionIndex, indexConnection); err != nil {
+		return fmt.Errorf("indexing DLIJobs by connection: %w", err)
 	}
-	if err := connectionReconciler.SetupWithManager(mgr); err != nil {
-		return fmt.Errorf("setting up the DLIConnection controller: %w", err)
+	failures := &failureLog{log: mgr.GetLogger(), clock: clock}
+	for _, c := range []interface {
+		SetupWithManager(mgr ctrl.Manager, failures *failureLog) error
+	}{changed, results, health} {
+		if err := c.SetupWithManager(mgr, failures); err != nil {
+			return fmt.Errorf("setting up the controllers: %w", err)
+		}
 	}
 	if err := mgr.Add(polls); err != nil {
 		return fmt.Errorf("adding the poller: %w", err)
@@ -171,86 +184,162 @@ func (t *trigger) add(key types.NamespacedName) {
 }
 
 // SetupWithManager registers the reconciler.
-func (r *StatusReconciler) SetupWithManager(ctx context.Context, mgr ctrl.Manager) error {
-	if err := mgr.GetFieldIndexer().IndexField(ctx, &v1alpha1.DLIJob{}, connectionIndex, indexConnection); err != nil {
-		return fmt.Errorf("indexing DLIJobs by connection: %w", err)
-	}
+func (r *PollReconciler) SetupWithManager(mgr ctrl.Manager, failures *failureLog) error {
 	jobs := ctrl.NewControllerManagedBy(mgr).
-		For(&v1alpha1.DLIJob{}, builder.WithPredicates(r.statusChanges())).
+		Named("dlijob-poll").
+		For(&v1alpha1.DLIJob{}, builder.WithPredicates(pollChanges())).
 		Watches(&v1alpha1.DLIConnection{},
-			handler.EnqueueRequestsFromMapFunc(func(ctx context.Context, connection client.Object) []reconcile.Request {
-				return r.jobsOfConnection(ctx, client.ObjectKeyFromObject(connection))
-			}),
+			handler.EnqueueRequestsFromMapFunc(r.jobsOfConnection),
 			builder.WithPredicates(predicate.GenerationChangedPredicate{})).
-		WatchesRawSource(source.Func(r.results.start)).
-		WithOptions(controller.Options{MaxConcurrentReconciles: r.MaxConcurrentReconciles, RateLimiter: retries()})
+		WatchesRawSource(source.Func(r.polls.start)).
+		WithOptions(controller.Options{MaxConcurrentReconciles: pollWorkers})
 	if !r.Connections.Scope().WithoutNamespaces {
+		// The labels of a namespace decide which connections it may use.
 		jobs.WatchesMetadata(&corev1.Namespace{},
 			handler.EnqueueRequestsFromMapFunc(r.jobsOfNamespace),
-			builder.WithPredicates(labelChanges()))
+			builder.WithPredicates(predicate.LabelChangedPredicate{}))
 	}
-	if err := jobs.Complete(r); err != nil {
-		return err
-	}
+	return jobs.Complete(failures.wrap(r))
+}
+
+// SetupWithManager registers the reconciler.
+func (r *StatusReconciler) SetupWithManager(mgr ctrl.Manager, failures *failureLog) error {
 	return ctrl.NewControllerManagedBy(mgr).
-		Named("dlijob-poll").
-		For(&v1alpha1.DLIJob{}, builder.WithPredicates(
-			predicate.Or(predicate.GenerationChangedPredicate{}, predicate.AnnotationChangedPredicate{}))).
-		WithOptions(controller.Options{RateLimiter: retries()}).
-		Complete(reconcile.Func(r.updatePoller))
+		Named("dlijob").
+		For(&v1alpha1.DLIJob{}, builder.WithPredicates(r.statusChanges())).
+		WatchesRawSource(source.Func(r.results.start)).
+		WithOptions(controller.Options{MaxConcurrentReconciles: r.MaxConcurrentReconciles}).
+		Complete(failures.wrap(r))
 }
 
-// retries is the backoff for a reconcile that returned an error, which only the API
-// server causes: the default goes up to a quarter of an hour, long after the API
-// server has recovered.
-func retries() workqueue.TypedRateLimiter[reconcile.Request] {
-	return workqueue.NewTypedItemExponentialFailureRateLimiter[reconcile.Request](100*time.Millisecond, 5*time.Second)
+// pollWorkers is how many jobs may be resolved concurrently: one whose connection must be
+// read from the API server does not hold back the others.
+const pollWorkers = 10
+
+// pollChanges passes changes that may affect whether or how a job is polled.
+func pollChanges() predicate.Predicate {
+	return predicate.Funcs{UpdateFunc: func(e event.UpdateEvent) bool {
+		before, after := e.ObjectOld.(*v1alpha1.DLIJob), e.ObjectNew.(*v1alpha1.DLIJob)
+		return isOtherVersion(before, after) ||
+			before.IsCompleted() != after.IsCompleted() ||
+			pollRequested(before) != pollRequested(after) || requestOf(before) != requestOf(after)
+	}}
 }
 
-// statusChanges passes changes that may affect when or how a job is polled, and status
-// changes by others. It drops the operator's own writes.
+// statusChanges passes changes that the status must reflect. It drops the operator's own
+// writes.
 func (r *StatusReconciler) statusChanges() predicate.Predicate {
 	return predicate.Funcs{UpdateFunc: func(e event.UpdateEvent) bool {
 		before, after := e.ObjectOld.(*v1alpha1.DLIJob), e.ObjectNew.(*v1alpha1.DLIJob)
 		statusChanged := r.ownership.changed(before, after)
-		return statusChanged ||
-			before.Generation != after.Generation ||
-			before.UID != after.UID ||
-			before.DeletionTimestamp.IsZero() != after.DeletionTimestamp.IsZero() ||
-			before.Annotations[v1alpha1.PollRequestedAtAnnotation] != after.Annotations[v1alpha1.PollRequestedAtAnnotation]
+		return statusChanged || isOtherVersion(before, after)
 	}}
 }
 
-// labelChanges only passes changes of labels: they decide which connections a
-// namespace may use. The jobs of a new namespace are enqueued on their own.
-func labelChanges() predicate.Predicate {
-	return predicate.And[client.Object](predicate.LabelChangedPredicate{}, predicate.Funcs{
-		CreateFunc: func(event.CreateEvent) bool { return false },
-		DeleteFunc: func(event.DeleteEvent) bool { return false },
+// isOtherVersion reports whether the author of a DLIJob has changed, deleted or created it
+// anew.
+func isOtherVersion(before, after *v1alpha1.DLIJob) bool {
+	return before.Generation != after.Generation || before.UID != after.UID ||
+		before.DeletionTimestamp.IsZero() != after.DeletionTimestamp.IsZero()
+}
+
+// failureLog lets the failures of reconciles neither fill the log nor end the process. A
+// failed reconcile is retried with a backoff that ends soon after the API server has
+// recovered.
+type failureLog struct {
+	log   logr.Logger
+	clock clock.PassiveClock
+
+	mu     sync.Mutex
+	causes map[string]*failureCount
+}
+
+// failureCount counts the failures for one cause since they were last logged.
+type failureCount struct {
+	loggedAt time.Time
+	since    int
+}
+
+// failureLogInterval is the minimum time between two log lines for the same cause.
+const failureLogInterval = time.Minute
+
+// wrap returns a reconciler whose errors and panics are logged and retried.
+func (l *failureLog) wrap(r reconcile.Reconciler) reconcile.Reconciler {
+	// The default goes up to a quarter of an hour.
+	backOff := workqueue.NewTypedItemExponentialFailureRateLimiter[reconcile.Request](100*time.Millisecond, 5*time.Second)
+	return reconcile.Func(func(ctx context.Context, req ctrl.Request) (result ctrl.Result, err error) {
+		defer func() {
+			if cause := recover(); cause != nil {
+				l.report(fmt.Sprintf("panic: %v", cause), req, "stack", string(debug.Stack()))
+				result, err = ctrl.Result{RequeueAfter: backOff.When(req), Priority: new(0)}, nil
+			}
+		}()
+		if result, err = r.Reconcile(ctx, req); err == nil {
+			backOff.Forget(req)
+			return result, nil
+		}
+		l.report(err.Error(), req)
+		return ctrl.Result{RequeueAfter: backOff.When(req), Priority: new(0)}, nil
 	})
 }
 
-func (r *StatusReconciler) jobsOfConnection(ctx context.Context, connection types.NamespacedName) []reconcile.Request {
-	requests := r.requestsFor(ctx, client.MatchingFields{connectionIndex: connection.String()})
-	if connection == r.Connections.Default() {
-		requests = append(requests, r.requestsFor(ctx, client.MatchingFields{connectionIndex: anyDefault})...)
+// report logs a failure, once per cause and minute: messages that differ only in the
+// object and in numbers have the same cause. details are logged with it.
+func (l *failureLog) report(message string, req ctrl.Request, details ...any) {
+	cause := withoutNumbers(strings.NewReplacer(req.Namespace, "", req.Name, "").Replace(message))
+	now := l.clock.Now()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	count := l.causes[cause]
+	if count == nil {
+		maps.DeleteFunc(l.causes, func(_ string, c *failureCount) bool { return now.Sub(c.loggedAt) > 2*failureLogInterval })
+		if l.causes == nil {
+			l.causes = map[string]*failureCount{}
+		}
+		count = &failureCount{}
+		l.causes[cause] = count
+	}
+	count.since++
+	if now.Sub(count.loggedAt) < failureLogInterval {
+		return
+	}
+	l.log.Info("a reconcile failed and is retried", append([]any{"error", message, "object", req.String(), "failures", count.since}, details...)...)
+	count.loggedAt, count.since = now, 0
+}
+
+func (r *PollReconciler) jobsOfConnection(ctx context.Context, object client.Object) []reconcile.Request {
+	jobs, err := jobsOfConnection(ctx, r, r.Connections, client.ObjectKeyFromObject(object))
+	return requestsFor(ctx, jobs, err)
+}
+
+func (r *PollReconciler) jobsOfNamespace(ctx context.Context, namespace client.Object) []reconcile.Request {
+	jobs, err := listJobs(ctx, r, client.InNamespace(namespace.GetName()))
+	return requestsFor(ctx, jobs, err)
+}
+
+func requestsFor(ctx context.Context, jobs []v1alpha1.DLIJob, err error) []reconcile.Request {
+	if err != nil {
+		ctrl.LoggerFrom(ctx).Info("cannot list the DLIJobs to reconcile; they will be reconciled later", "error", err.Error())
+	}
+	requests := make([]reconcile.Request, len(jobs))
+	for i := range jobs {
+		requests[i].NamespacedName = client.ObjectKeyFromObject(&jobs[i])
 	}
 	return requests
 }
 
-func (r *StatusReconciler) jobsOfNamespace(ctx context.Context, namespace client.Object) []reconcile.Request {
-	return r.requestsFor(ctx, client.InNamespace(namespace.GetName()))
+// jobsOfConnection returns the DLIJobs that may use a connection, from the cache.
+func jobsOfConnection(ctx context.Context, reader client.Reader, connections *connection.Registry, key types.NamespacedName) ([]v1alpha1.DLIJob, error) {
+	jobs, err := listJobs(ctx, reader, client.MatchingFields{connectionIndex: key.String()})
+	if err != nil || key != connections.Default() {
+		return jobs, err
+	}
+	others, err := listJobs(ctx, reader, client.MatchingFields{connectionIndex: anyDefault})
+	return append(jobs, others...), err
 }
 
-func (r *StatusReconciler) requestsFor(ctx context.Context, options ...client.ListOption) []reconcile.Request {
+func listJobs(ctx context.Context, reader client.Reader, options ...client.ListOption) ([]v1alpha1.DLIJob, error) {
 	jobs := &v1alpha1.DLIJobList{}
-	if err := r.List(ctx, jobs, append(options, client.UnsafeDisableDeepCopy)...); err != nil {
-		ctrl.LoggerFrom(ctx).Error(err, "cannot list the DLIJobs to reconcile; they will be reconciled later")
-		return nil
-	}
-	requests := make([]reconcile.Request, len(jobs.Items))
-	for i := range jobs.Items {
-		requests[i].NamespacedName = client.ObjectKeyFromObject(&jobs.Items[i])
-	}
-	return requests
+	err := reader.List(ctx, jobs, append(options, client.UnsafeDisableDeepCopy)...)
+	return jobs.Items, err
 }

@@ -34,13 +34,15 @@ import (
 	"github.com/dli-operator/dli-operator/internal/text"
 )
 
-// Limits of what is kept of a response, as documented in the API. In bytes for long
-// texts, because etcd and every watcher pay for their size.
 const (
-	maxWord             = 64
-	maxName             = 256
-	maxPath             = 1024
+	// maxConditionMessage limits the message of a condition, and maxRequestID how much of
+	// it an ID of a request may take.
 	maxConditionMessage = 1024
+	maxRequestID        = 128
+	// maxPollRequest limits how much of the annotation counts.
+	maxPollRequest = 256
+	// maxColumnBytes is the size of the largest column.
+	maxColumnBytes = 256 + 1024
 )
 
 // outcomes maps the final states of a job to how it ended.
@@ -50,27 +52,56 @@ var outcomes = map[dli.State]v1alpha1.Outcome{
 	dli.StateCancelled: v1alpha1.OutcomeCancelled,
 }
 
-// recordResult copies the poller's result into the status of a job, as of when it
-// arrived: that may be long ago if writes failed, and responses that arrived close
-// together must not look as if they were spread over that time.
+// recordSnapshot copies what the poller knows of a job into its status.
+func recordSnapshot(job *v1alpha1.DLIJob, latest poller.Snapshot, now time.Time, notFoundAfter time.Duration) {
+	if latest.Result != nil {
+		recordResult(job, latest.Result, notFoundAfter)
+	}
+	if job.Spec.Suspend && !job.IsCompleted() {
+		recordSuspended(job, now)
+	}
+	job.Status.Progress = copyOf(latest.Progress)
+}
+
+// recordResult copies a result into the status of a job, as of when it arrived: that may
+// be long ago if writes failed, and responses that arrived close together must not look
+// as if they were spread over that time.
 func recordResult(job *v1alpha1.DLIJob, result *poller.Result, notFoundAfter time.Duration) {
 	switch {
 	case result.Listed && job.IsCompleted():
 		return // lists do not decide outcomes
 	case result.Listed:
-		answer := *result.Status
-		answer.Message = job.Status.Message // lists do not have it
-		recordStatus(job, &answer, result.ArrivedAt)
+		row := *result.Status
+		row.Message = job.Status.Message // lists do not have it
+		row.StartTime = time.Time{}      // lists may have another one
+		recordStatus(job, &row, result.ArrivedAt)
 	case result.Status != nil:
 		recordStatus(job, result.Status, result.ArrivedAt)
 	default:
 		recordFailure(job, result.Failure, result.Failures, result.ArrivedAt, notFoundAfter)
 	}
-	// If the job has ended, "no such job" is an answer, too.
-	answered := result.Status != nil || job.IsCompleted() && meta.IsStatusConditionTrue(job.Status.Conditions, v1alpha1.SyncedCondition)
-	if answered && result.PollRequest != "" {
+	// If the job has ended, "no such job" is a response, too.
+	isHandled := result.Status != nil || job.IsCompleted() && hasSynced(job)
+	if isHandled && result.PollRequest != "" {
 		job.Status.LastHandledPollRequest = result.PollRequest
 	}
+}
+
+// clearDerived removes from a status what is derived from results, so that the next one
+// decides alone.
+func clearDerived(status *v1alpha1.DLIJobStatus) {
+	status.Outcome, status.CompletionTime, status.Error = "", nil, nil
+	status.Conditions, status.NotFound, status.UnreadableSince = nil, nil, nil
+}
+
+// essentialsOf is a stored status with what must reach it of one that the API server
+// refuses as invalid.
+func essentialsOf(stored, refused *v1alpha1.DLIJobStatus) v1alpha1.DLIJobStatus {
+	essentials := *stored.DeepCopy()
+	essentials.Outcome, essentials.Phase = refused.Outcome, refused.Phase
+	essentials.Conditions, essentials.ObservedGeneration = refused.Conditions, refused.ObservedGeneration
+	essentials.LastHandledPollRequest = refused.LastHandledPollRequest
+	return essentials
 }
 
 // recordStatus copies a response into the status of a job, at now, and sets Synced.
@@ -90,19 +121,19 @@ func recordStatus(job *v1alpha1.DLIJob, answer *dli.JobStatus, now time.Time) {
 		status.Outcome, status.CompletionTime = "", nil
 	default:
 		setCondition(job, v1alpha1.SyncedCondition, metav1.ConditionTrue, v1alpha1.ReasonOutcomeContradicted,
-			fmt.Sprintf("DLI now reports %s; the recorded outcome is kept", text.Truncate(text.Printable(answer.Status), maxWord)), now)
+			fmt.Sprintf("DLI now reports %s; the recorded outcome is kept", answer.Status), now)
 		return
 	}
 	setCondition(job, v1alpha1.SyncedCondition, metav1.ConditionTrue, v1alpha1.ReasonPollSucceeded, "the last poll succeeded", now)
 
-	status.JobStatus = text.Truncate(answer.Status, maxWord)
-	keepText(&status.JobType, answer.JobType, maxWord)
-	keepText(&status.JobMode, answer.JobMode, maxWord)
-	keepText(&status.QueueName, answer.QueueName, maxName)
-	keepText(&status.Owner, answer.Owner, maxName)
-	keepText(&status.DatabaseName, answer.DatabaseName, maxName)
-	keepText(&status.TableName, answer.TableName, maxName)
-	keepText(&status.ResultPath, answer.ResultPath, maxPath)
+	status.JobStatus = answer.Status
+	keepText(&status.JobType, answer.JobType)
+	keepText(&status.JobMode, answer.JobMode)
+	keepText(&status.QueueName, answer.QueueName)
+	keepText(&status.Owner, answer.Owner)
+	keepText(&status.DatabaseName, answer.DatabaseName)
+	keepText(&status.TableName, answer.TableName)
+	keepText(&status.ResultPath, answer.ResultPath)
 	recordFigures(status, answer)
 	recordColumns(status, answer)
 	defer dropColumns(status)
@@ -121,7 +152,7 @@ func recordStatus(job *v1alpha1.DLIJob, answer *dli.JobStatus, now time.Time) {
 	status.Error = nil
 	if outcome != v1alpha1.OutcomeSucceeded {
 		status.Error = &v1alpha1.JobError{
-			Code:    text.Truncate(dli.ErrorCode(answer.Message), maxWord),
+			Code:    dli.ErrorCode(answer.Message),
 			Message: status.Message,
 		}
 	}
@@ -149,21 +180,21 @@ func recordColumns(status *v1alpha1.DLIJobStatus, answer *dli.JobStatus) {
 	status.ColumnsOmitted = int32(min(answer.ColumnsOmitted, math.MaxInt32))
 	status.Columns = make([]v1alpha1.Column, len(answer.Columns))
 	for i, column := range answer.Columns {
-		status.Columns[i] = v1alpha1.Column{
-			Name:     text.Truncate(column.Name, maxName),
-			Type:     text.Truncate(column.Type, maxPath),
-			Nullable: column.Nullable,
-		}
+		status.Columns[i] = v1alpha1.Column(column)
 	}
 }
 
 // completionTime is when a job ended, by the service's clock; if DLI does not report
 // that, when the operator saw the end, at now.
 func completionTime(answer *dli.JobStatus, now time.Time) *metav1.Time {
-	if answer.StartTime.IsZero() || answer.Duration == nil {
-		return wholeSeconds(now)
+	end := now
+	if !answer.StartTime.IsZero() && answer.Duration != nil {
+		end = answer.StartTime.Add(*answer.Duration)
 	}
-	return wholeSeconds(answer.StartTime.Add(*answer.Duration))
+	if end.Year() > 9999 || end.Year() < 1 { // not a time that the API server can store
+		end = now
+	}
+	return wholeSeconds(end)
 }
 
 // recordFailure records at now that a job could not be read. Everything known is
@@ -212,7 +243,7 @@ func syncedReason(job *v1alpha1.DLIJob) string {
 // alone is not news.
 func failureMessage(job *v1alpha1.DLIJob, f *connection.Failure) string {
 	told := *f
-	told.Message = text.Truncate(text.OneLine(f.Message), maxConditionMessage-2*maxWord)
+	told.Message = text.Truncate(text.OneLine(f.Message), maxConditionMessage-maxRequestID)
 	synced := meta.FindStatusCondition(job.Status.Conditions, v1alpha1.SyncedCondition)
 	if synced != nil && synced.Reason == f.Reason {
 		before := connection.ParseFailure(f.Reason, synced.Message)
@@ -250,16 +281,25 @@ func humanDuration(d time.Duration) string {
 }
 
 // keepText replaces a known value with the response's, unless that is empty.
-func keepText(known *string, said string, limit int) {
-	if said != "" {
-		*known = text.Truncate(text.Printable(said), limit)
+func keepText(known *string, latest string) {
+	if latest != "" {
+		*known = latest
 	}
 }
 
-func keepCount(known **int64, said *int64) {
-	if said != nil {
-		*known = said
+// keepCount does the same for a count.
+func keepCount(known **int64, latest *int64) {
+	if latest != nil {
+		*known = copyOf(latest)
 	}
+}
+
+// copyOf copies a value, so that nothing that a client decodes into is shared.
+func copyOf[T any](value *T) *T {
+	if value == nil {
+		return nil
+	}
+	return new(*value)
 }
 
 // wholeSeconds is a time with the precision of the API. With a finer one it would differ
@@ -277,7 +317,7 @@ const maxStatusBytes = 200 << 10
 // possible response, and counts them. Everything else has its own limits, which
 // leave enough room.
 func dropColumns(status *v1alpha1.DLIJobStatus) {
-	if len(status.Columns)*(maxName+maxPath) < maxStatusBytes/6 {
+	if len(status.Columns)*maxColumnBytes < maxStatusBytes/6 {
 		return
 	}
 	for size := wireSize(status); size > maxStatusBytes && len(status.Columns) > 0; size = wireSize(status) {

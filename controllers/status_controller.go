@@ -17,11 +17,10 @@ limitations under the License.
 package controllers
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
-	"slices"
-	"strings"
 	"sync/atomic"
 	"time"
 
@@ -34,27 +33,24 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/dli-operator/dli-operator/api/v1alpha1"
-	"github.com/dli-operator/dli-operator/internal/connection"
 	"github.com/dli-operator/dli-operator/internal/poller"
 )
 
 // +kubebuilder:rbac:groups=dli.huaweicloud.com,resources=dlijobs,verbs=get;list;watch;delete
 // +kubebuilder:rbac:groups=dli.huaweicloud.com,resources=dlijobs/status,verbs=get;patch
-// +kubebuilder:rbac:groups="",resources=namespaces,verbs=get;list;watch
 // +kubebuilder:rbac:groups=events.k8s.io,resources=events,verbs=create;patch
 
-// StatusReconciler tells the poller which jobs to poll, and stores the results. It
-// is the only writer of a DLIJob's status.
+// StatusReconciler stores the results of polls. It is the only writer of a DLIJob's
+// status.
 type StatusReconciler struct {
 	client.Client
 	// Live reads objects from the API server rather than from the cache.
-	Live        client.Reader
-	Connections *connection.Registry
-	Poller      *poller.Poller
-	Schedule    poller.Schedule
-	Recorder    events.EventRecorder
-	Clock       clock.PassiveClock
-	Metrics     *Metrics
+	Live     client.Reader
+	Poller   *poller.Poller
+	Schedule poller.Schedule
+	Recorder events.EventRecorder
+	Clock    clock.PassiveClock
+	Metrics  *Metrics
 	// Leads reports whether this process certainly leads.
 	Leads func(now time.Time) bool
 	// Restored is called when the API server has gone back in time; it may be nil.
@@ -62,33 +58,41 @@ type StatusReconciler struct {
 	// MaxConcurrentReconciles limits the jobs whose status is written concurrently.
 	MaxConcurrentReconciles int
 
-	ownership ownership
+	ownership *ownership
 	// ending is set when the process is about to exit and must not write any more.
-	ending  atomic.Bool
-	results trigger
+	ending atomic.Bool
+	// results enqueues the jobs with new results, and polls those whose status says
+	// something else to the poll controller than before.
+	results, polls *trigger
 }
 
-// leaseCheckInterval is the delay before checking again whether this process leads, which
-// it still does if a renewal of its lease was merely slow.
-const leaseCheckInterval = time.Second
+const (
+	// leaseCheckInterval is the delay before checking again whether this process leads,
+	// which it still does if a renewal of its lease was merely slow.
+	leaseCheckInterval = time.Second
+	// watchWait is how long the poll controller takes at most to see what this one has seen.
+	watchWait = 100 * time.Millisecond
+	// firstResultWait is how long to wait for the first result before writing that there
+	// is none yet; it usually takes less.
+	firstResultWait = time.Second
+	// restoreInterval is the minimum interval between two restores of an outcome.
+	restoreInterval = 5 * time.Second
+	// maxConflicts limits how often one reconcile reads an object again because
+	// something else changed it in the meantime.
+	maxConflicts = 5
+)
 
-// maxConflicts limits how often one reconcile reads an object again because
-// something else changed it in the meantime.
-const maxConflicts = 5
-
-// Reconcile updates the status of a DLIJob with the poller's latest result, and
-// tells the poller how to continue. The poller keeps results that cannot be
-// stored, so no job is polled twice for the same result.
+// Reconcile writes the latest result of a DLIJob to its status. The poller keeps results
+// that cannot be stored, so no job is polled twice for the same result.
 func (r *StatusReconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Result, error) {
 	stored, err := r.read(ctx, req.NamespacedName)
 	for conflicts := 0; err == nil; conflicts++ {
 		// Checked after each read: a write of a new leader would look like a change by
 		// something else.
-		if !r.mayAct(r.Clock.Now()) {
+		if r.ending.Load() || !r.Leads(r.Clock.Now()) {
 			return ctrl.Result{RequeueAfter: leaseCheckInterval}, nil
 		}
 		if stored == nil || !stored.DeletionTimestamp.IsZero() {
-			r.Poller.Forget(req.NamespacedName)
 			r.ownership.forget(req.NamespacedName)
 			return ctrl.Result{}, nil
 		}
@@ -116,82 +120,157 @@ func (r *StatusReconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctr
 	return ctrl.Result{}, err
 }
 
-// mayAct reports whether this process certainly leads and is not about to exit.
-func (r *StatusReconciler) mayAct(now time.Time) bool { return !r.ending.Load() && r.Leads(now) }
-
-// firstResultWait is how long to wait for the first response before writing that there
-// is none yet; it usually takes less.
-const firstResultWait = time.Second
-
-// reconcile handles one version of a DLIJob, and returns the time until the next
-// check is due; 0 if none is.
+// reconcile handles one version of a DLIJob, and returns the time until the next check
+// is due; 0 if none is.
 func (r *StatusReconciler) reconcile(ctx context.Context, stored *v1alpha1.DLIJob) (time.Duration, error) {
-	now := r.Clock.Now()
-	key := client.ObjectKeyFromObject(stored)
+	now, key := r.Clock.Now(), client.ObjectKeyFromObject(stored)
 	job := stored.DeepCopy()
-	known := r.ownership.of(job, now)
-	if wait, err := r.restoreStatus(ctx, job, known, now); err != nil || wait > 0 {
+	last, wait, err := r.settle(ctx, job, now)
+	if err != nil || wait > 0 {
 		return wait, err
 	}
-	progress, err := r.watch(ctx, job, now)
-	if err != nil {
-		return 0, err
-	}
-	if job.Spec.Suspend && !job.IsCompleted() {
-		recordSuspended(job, now)
-	}
-	result := r.Poller.Latest(key).Result
-	switch wait := known.firstSeen.Add(firstResultWait).Sub(now); {
-	case result != nil:
-		recordResult(job, result, r.Schedule.NotFoundAfter)
-	case wait > 0 && len(job.Status.Conditions) == 0 && !job.Spec.Suspend:
+	latest := r.Poller.Latest(key)
+	if wait := waitForResult(job, latest, last, now); wait > 0 {
 		return wait, nil
 	}
-	job.Status.Progress = progress.Progress
-	deriveConditions(job, progress, now, r.Schedule.StallAfter)
-	if worthWriting(stored, job, now, r.Schedule.StatusRefreshInterval) {
+	if !last.disputedAt.IsZero() {
+		clearDerived(&job.Status)
+	}
+	latest.Failures.UnreadableSince = graceFrom(latest.Failures.UnreadableSince, last.failuresFrom())
+	recordSnapshot(job, latest, now, r.Schedule.NotFoundAfter)
+	deriveConditions(job, latest, now, r.Schedule.StallAfter)
+	if digestOf(&job.Status) != digestOf(&stored.Status) {
+		if wait := last.waitToWrite(stored, job, now); wait > 0 {
+			return wait, nil
+		}
 		if written, err := r.write(ctx, stored, job); err != nil || !written {
 			return 0, err
 		}
-		r.announce(ctx, stored, job)
-		r.Metrics.observeEnd(result)
+		r.announce(ctx, &stored.Status, job)
+		r.Metrics.observeEnd(latest.Result)
 	}
-	r.Poller.Stored(key, result)
-	if job.IsCompleted() && !pollRequested(job) {
-		r.Poller.Forget(key)
-	}
-	recorded := r.ownership.of(job, now).recorded
-	if job.IsCompleted() && !now.Before(expiryOf(job, recorded)) {
+	r.Poller.Stored(key, latest.Result)
+	completedAt := r.ownership.completedAt(job, now)
+	if job.IsCompleted() && !now.Before(expiryOf(job, completedAt)) {
 		return 0, r.delete(ctx, job)
 	}
-	return nextCheck(job, progress, recorded, now, r.Schedule.StallAfter), nil
+	return nextCheck(job, latest, completedAt, now, r.Schedule.StallAfter), nil
 }
 
-// read returns a DLIJob from the cache; nil if there is none. The cache can be
-// behind this process's own write, and after a restore of etcd the API server can
-// be behind both: then the API server counts.
+// waitForResult is how long to wait before a status is derived: the poll controller has
+// not seen the job yet, its first response usually arrives within a moment, or only a
+// poll can tell what is true.
+func waitForResult(job *v1alpha1.DLIJob, latest poller.Snapshot, last lastWrite, now time.Time) time.Duration {
+	isPolled := !job.Spec.Suspend && !job.IsCompleted()
+	switch {
+	case !last.disputedAt.IsZero() && !job.Spec.Suspend && !settles(latest.Result, job, now.Sub(last.disputedAt)):
+		return backOffMin
+	case isPolled && latest.Times.FirstSeen.IsZero():
+		return watchWait
+	case isPolled && latest.Result == nil && len(job.Status.Conditions) == 0:
+		return max(last.firstSeen.Add(firstResultWait).Sub(now), 0)
+	}
+	return 0
+}
+
+// settles reports whether a result shows what is true of a job whose status has been
+// disputed for some time: a response of its own does. A failure says less than an outcome,
+// and only after a while more than a success, which another operator may have had.
+func settles(result *poller.Result, job *v1alpha1.DLIJob, disputed time.Duration) bool {
+	switch {
+	case result == nil || result.Listed:
+		return false
+	case result.Status != nil:
+		return true
+	}
+	return !job.IsCompleted() && (!hasSynced(job) || disputed >= 2*backOffMin)
+}
+
+// settle decides what a status is worth that this process did not write: an outcome that
+// was replaced is restored, what another operator wrote is adopted, and of anything else
+// a poll tells whether it is true. It returns what is known of the job, and how long to
+// wait before deciding.
+func (r *StatusReconciler) settle(ctx context.Context, job *v1alpha1.DLIJob, now time.Time) (lastWrite, time.Duration, error) {
+	key, digest := client.ObjectKeyFromObject(job), digestOf(&job.Status)
+	last := r.ownership.lookup(job, digest, now)
+	if last.isOwn(digest) {
+		if digest != last.digest && last.previous != nil {
+			// It was stored although there was no response.
+			r.announce(ctx, last.previous, job)
+			r.ownership.stored(job, digest, now)
+		}
+		return last, 0, nil
+	}
+	if wait := last.at.Add(restoreInterval).Sub(now); last.replaced != nil && wait > 0 {
+		return last, wait, nil
+	}
+	fields, err := r.managedFields(ctx, job)
+	if err != nil {
+		return last, 0, err
+	}
+	byOperator := last.isByOperator(fields)
+	switch {
+	case last.replaced != nil && !(byOperator && mayReplace(last.replaced, job.Status.Outcome)):
+		job.Status = *last.replaced.DeepCopy()
+	case byOperator:
+		last = r.ownership.adopted(job, digest, now)
+		r.announceForeign(ctx, job, last)
+		r.Poller.PollNow(key)
+		r.polls.add(key) // the job may have ended
+	case last.disputedAt.IsZero():
+		last.disputedAt = now
+		r.ownership.update(job, func(w *lastWrite) { w.disputedAt = now })
+		r.Poller.PollNow(key)
+	}
+	return last, 0, nil
+}
+
+// mayReplace reports whether an operator may have replaced an outcome by another: only
+// NotFound is ever lifted.
+func mayReplace(replaced *v1alpha1.DLIJobStatus, outcome v1alpha1.Outcome) bool {
+	return replaced.Outcome == outcome || replaced.Outcome == v1alpha1.OutcomeNotFound
+}
+
+// managedFields returns who wrote which fields of a job, which the cache does not keep.
+func (r *StatusReconciler) managedFields(ctx context.Context, job *v1alpha1.DLIJob) ([]metav1.ManagedFieldsEntry, error) {
+	if len(job.ManagedFields) > 0 {
+		return job.ManagedFields, nil
+	}
+	live, err := r.readLive(ctx, client.ObjectKeyFromObject(job))
+	if err != nil {
+		return nil, err
+	}
+	if live == nil || live.ResourceVersion != job.ResourceVersion {
+		return nil, apierrors.NewConflict(v1alpha1.GroupVersion.WithResource("dlijobs").GroupResource(), job.Name, errors.New("it has changed"))
+	}
+	return live.ManagedFields, nil
+}
+
+// read returns a DLIJob from the cache; nil if there is none. The cache can be behind
+// this process's own write, and after a restore of etcd the API server can be behind
+// both: then the API server counts.
 func (r *StatusReconciler) read(ctx context.Context, key types.NamespacedName) (*v1alpha1.DLIJob, error) {
 	job := &v1alpha1.DLIJob{}
 	if err := r.Get(ctx, key, job, sharedObject); err != nil {
 		return nil, client.IgnoreNotFound(err)
 	}
-	known := r.ownership.of(job, r.Clock.Now())
-	if !known.isBehind(job) {
+	last := r.ownership.lookup(job, digestOf(&job.Status), r.Clock.Now())
+	if !last.isBehind(job) {
 		return job, nil
 	}
 	live, err := r.readLive(ctx, key)
-	if live != nil && known.isBehind(live) {
+	if live != nil && last.isBehind(live) {
 		err = r.noteReset(live)
 	}
 	return live, err
 }
 
-// noteReset handles an API server that has an older version of a job than before:
-// etcd was restored. Watches continue from the later version, so new objects would
-// be invisible until the API server reaches it again. It returns an error if the
-// process is to restart: its knowledge is outdated, so it must not write any more.
+// noteReset handles an API server that has an older version of a job than before: etcd
+// was restored. Watches continue from the later version, so new objects would be
+// invisible until the API server reaches it again. It returns an error if the process is
+// to restart: its knowledge is outdated, so it must not write any more.
 func (r *StatusReconciler) noteReset(live *v1alpha1.DLIJob) error {
-	r.ownership.noteReset(live)
+	r.ownership.update(live, func(w *lastWrite) { w.version = live.ResourceVersion })
 	if r.Restored == nil {
 		return nil
 	}
@@ -211,89 +290,38 @@ func (r *StatusReconciler) readLive(ctx context.Context, key types.NamespacedNam
 	return job, nil
 }
 
-// restoreInterval is the minimum interval between two restores of a status, so that
-// two writers do not fight each other with a storm of writes.
-const restoreInterval = 5 * time.Second
-
-// restoreStatus restores the status of a job that something else changed. It returns
-// how long to wait before that is allowed again; 0 if it was done or there was
-// nothing to do.
-func (r *StatusReconciler) restoreStatus(ctx context.Context, job *v1alpha1.DLIJob, known lastWrite, now time.Time) (time.Duration, error) {
-	if known.matches(job) {
-		return 0, nil
-	}
-	if known.replaced != nil && known.replaced.Outcome == "" {
-		late, err := r.recordedByOperator(ctx, job)
-		if err != nil {
-			return 0, err
-		}
-		if late {
-			r.ownership.stored(job, job.ResourceVersion)
-			return 0, nil
-		}
-	}
-	if wait := known.restoredAt.Add(restoreInterval).Sub(now); !known.restoredAt.IsZero() && wait > 0 {
-		return wait, nil
-	}
-	r.ownership.restored(job, now)
-	if known.replaced != nil {
-		job.Status = *known.replaced.DeepCopy()
-	} else {
-		job.Status = v1alpha1.DLIJobStatus{}
-	}
-	// DLI's current status decides.
-	r.Poller.PollNow(client.ObjectKeyFromObject(job))
-	return 0, nil
-}
-
-// fieldOwner is the operator's name in managedFields, where the API server records
-// who wrote each field.
-const fieldOwner = client.FieldOwner("dli-operator")
-
-// recordedByOperator reports whether an outcome that this process did not write
-// comes from the operator anyway: from the previous leader, whose last write was
-// delayed. Such an outcome is as final as any other.
-func (r *StatusReconciler) recordedByOperator(ctx context.Context, job *v1alpha1.DLIJob) (bool, error) {
-	if !job.IsCompleted() {
-		return false, nil
-	}
-	fields := job.ManagedFields
-	if len(fields) == 0 { // the cache drops them
-		live, err := r.readLive(ctx, client.ObjectKeyFromObject(job))
-		if err != nil {
-			return false, err
-		}
-		if live == nil || live.ResourceVersion != job.ResourceVersion {
-			return false, apierrors.NewConflict(v1alpha1.GroupVersion.WithResource("dlijobs").GroupResource(), job.Name, errors.New("it has changed"))
-		}
-		fields = live.ManagedFields
-	}
-	return slices.ContainsFunc(fields, func(f metav1.ManagedFieldsEntry) bool {
-		return f.Manager == string(fieldOwner) && f.FieldsV1 != nil && strings.Contains(f.FieldsV1.GetRawString(), `"f:outcome"`)
-	}), nil
-}
-
 // writeTimeout limits a write. The API server itself gives up after a minute.
 const writeTimeout = time.Minute
 
-// write stores the status once, and only if the object has not changed since it
-// was read: an operator that has lost its lease without knowing it must not
-// overwrite an outcome. It reports whether the object still existed.
+// write stores the status, and only if the object has not changed since it was read: an
+// operator that has lost its lease without knowing it must not overwrite an outcome.
+// Whatever the API server refuses as invalid, the outcome and the conditions are stored.
+// It reports whether the object still existed.
 func (r *StatusReconciler) write(ctx context.Context, stored, job *v1alpha1.DLIJob) (written bool, err error) {
-	patch := client.MergeFromWithOptions(stored, client.MergeFromWithOptimisticLock{})
 	// A write in flight completes even if the operator is told to stop.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), writeTimeout)
 	defer cancel()
-	err = r.Status().Patch(ctx, job, patch, fieldOwner)
-	r.Metrics.countWrite(err)
+	err = r.patch(ctx, stored, job)
+	if apierrors.IsInvalid(err) || apierrors.IsRequestEntityTooLargeError(err) {
+		job.Status = essentialsOf(&stored.Status, &job.Status)
+		err = r.patch(ctx, stored, job)
+	}
 	switch {
 	case apierrors.IsNotFound(err):
 		return false, nil
 	case err != nil:
 		return false, fmt.Errorf("writing the status of DLIJob %s: %w", client.ObjectKeyFromObject(job), err)
 	}
-	r.ownership.stored(job, job.ResourceVersion)
+	r.ownership.stored(job, digestOf(&job.Status), r.Clock.Now())
 	return true, nil
+}
+
+func (r *StatusReconciler) patch(ctx context.Context, stored, job *v1alpha1.DLIJob) error {
+	r.ownership.sending(job, digestOf(&job.Status))
+	r.ownership.update(job, func(w *lastWrite) { w.previous = cmp.Or(w.previous, &stored.Status) })
+	err := r.Status().Patch(ctx, job, client.MergeFromWithOptions(stored, client.MergeFromWithOptimisticLock{}), fieldOwner)
+	r.Metrics.countWrite(err)
+	return err
 }
 
 func (r *StatusReconciler) delete(ctx context.Context, job *v1alpha1.DLIJob) error {

@@ -27,7 +27,6 @@ import (
 	kstatus "github.com/fluxcd/cli-utils/pkg/kstatus/status"
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
-	eventsv1 "k8s.io/api/events/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/utils/ptr"
@@ -446,18 +445,7 @@ func TestEvents(t *testing.T) {
 
 	want := []string{"Normal JobLaunching", "Normal JobRunning", "Warning JobFailed"}
 	var got []string
-	if !eventually(func() bool {
-		list := &eventsv1.EventList{}
-		if err := w.List(w.Context(), list, client.InNamespace(w.namespace)); err != nil {
-			t.Fatal(err)
-		}
-		slices.SortFunc(list.Items, func(a, b eventsv1.Event) int { return a.EventTime.Compare(b.EventTime.Time) })
-		got = nil
-		for _, e := range list.Items {
-			got = append(got, e.Type+" "+e.Reason)
-		}
-		return len(got) >= len(want)
-	}) || !cmp.Equal(got, want) {
+	if !eventually(func() bool { got = w.events(); return len(got) >= len(want) }) || !cmp.Equal(got, want) {
 		t.Errorf("events are %q, want %q", got, want)
 	}
 }

@@ -30,6 +30,7 @@ import (
 	"github.com/go-logr/logr"
 	"github.com/prometheus/client_golang/prometheus"
 	corev1 "k8s.io/api/core/v1"
+	eventsv1 "k8s.io/api/events/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/types"
@@ -91,7 +92,11 @@ type world struct {
 	options   Options
 	// namespaces are the namespaces that the operator watches.
 	namespaces []string
-	metrics    *prometheus.Registry
+	// jobNamespaces are those of which it watches the DLIJobs, if they differ.
+	jobNamespaces []string
+	metrics       *prometheus.Registry
+	// server is the API server, or a proxy for it, as the operator sees it.
+	server *rest.Config
 	// log receives the operator's log; operatorLog if zero.
 	log  logr.Logger
 	stop func()
@@ -124,7 +129,7 @@ func newBareWorld(t *testing.T, simulation ...dlitest.Option) *world {
 	t.Helper()
 	t.Parallel()
 	server := testenv.DLI(t, simulation...)
-	w := &world{T: t, WithWatch: testenv.Client(t, apiServer), dli: server, options: Options{
+	w := &world{T: t, WithWatch: testenv.Client(t, apiServer), server: apiServer, dli: server, options: Options{
 		Schedule:                quick(),
 		Connections:             connection.Options{AllowInsecure: true, UserAgent: "dli-operator/test"},
 		MaxConcurrentPolls:      20,
@@ -147,17 +152,24 @@ func (w *world) newNamespace(labels map[string]string) string {
 func (w *world) start() *world {
 	w.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
-	watched := map[string]cache.Config{}
-	for _, namespace := range w.namespaces {
-		watched[namespace] = cache.Config{}
+	watched := func(namespaces []string) map[string]cache.Config {
+		configs := map[string]cache.Config{}
+		for _, namespace := range namespaces {
+			configs[namespace] = cache.Config{}
+		}
+		return configs
 	}
-	mgr, err := ctrl.NewManager(rest.CopyConfig(apiServer), ctrl.Options{
+	jobNamespaces := w.jobNamespaces
+	if jobNamespaces == nil {
+		jobNamespaces = w.namespaces
+	}
+	mgr, err := ctrl.NewManager(rest.CopyConfig(w.server), ctrl.Options{
 		Scheme:  scheme,
 		Logger:  w.log,
 		Metrics: metricsserver.Options{BindAddress: "0"},
 		Cache: cache.Options{ByObject: map[client.Object]cache.ByObject{
-			&v1alpha1.DLIJob{}:        {Namespaces: watched},
-			&v1alpha1.DLIConnection{}: {Namespaces: watched},
+			&v1alpha1.DLIJob{}:        {Namespaces: watched(jobNamespaces)},
+			&v1alpha1.DLIConnection{}: {Namespaces: watched(w.namespaces)},
 		}},
 		Controller: config.Controller{SkipNameValidation: new(true)},
 	})
@@ -179,6 +191,39 @@ func (w *world) start() *world {
 	})
 	w.Cleanup(w.stop)
 	return w
+}
+
+// behindProxy lets the operator reach the API server through a proxy.
+func (w *world) behindProxy() *testenv.Proxy {
+	w.Helper()
+	proxy, err := testenv.NewProxy(apiServer)
+	if err != nil {
+		w.Fatal(err)
+	}
+	w.Cleanup(func() { must(proxy.Stop()) })
+	w.server = proxy.Config()
+	return proxy
+}
+
+// another is the same namespace with a second operator, which is not started yet.
+func (w *world) another(change func(*Options)) *world {
+	other := *w
+	change(&other.options)
+	return &other
+}
+
+// events returns the reasons of the Events of the namespace, oldest first.
+func (w *world) events() (reasons []string) {
+	w.Helper()
+	list := &eventsv1.EventList{}
+	if err := w.List(w.Context(), list, client.InNamespace(w.namespace)); err != nil {
+		w.Fatal(err)
+	}
+	slices.SortFunc(list.Items, func(a, b eventsv1.Event) int { return a.EventTime.Compare(b.EventTime.Time) })
+	for _, e := range list.Items {
+		reasons = append(reasons, e.Type+" "+e.Reason)
+	}
+	return reasons
 }
 
 func (w *world) create(object client.Object) {

@@ -30,11 +30,11 @@ import (
 // deadlineOf is when the job must have ended, by the monotonic clock of this
 // process, because other clocks differ and jump. Without a deadline it is far in
 // the future.
-func deadlineOf(job *v1alpha1.DLIJob, progress poller.JobTimes) time.Time {
+func deadlineOf(job *v1alpha1.DLIJob, times poller.JobTimes) time.Time {
 	allowed, ok := durationOf(job.Spec.ActiveDeadlineSeconds)
-	since := progress.Started
+	since := times.Started
 	if since.IsZero() {
-		since = progress.FirstSeen
+		since = times.FirstSeen
 	}
 	if !ok || since.IsZero() {
 		return farFuture
@@ -53,8 +53,8 @@ func durationOf(seconds *int64) (time.Duration, bool) {
 
 var farFuture = time.Date(9999, 1, 1, 0, 0, 0, 0, time.UTC)
 
-// completedAt is when the outcome of a job was recorded; zero before that.
-func completedAt(job *v1alpha1.DLIJob) time.Time {
+// recordedAt is when the outcome of a job was recorded; zero before that.
+func recordedAt(job *v1alpha1.DLIJob) time.Time {
 	completed := meta.FindStatusCondition(job.Status.Conditions, v1alpha1.CompletedCondition)
 	if completed == nil || completed.Status != metav1.ConditionTrue {
 		return time.Time{}
@@ -64,28 +64,28 @@ func completedAt(job *v1alpha1.DLIJob) time.Time {
 
 // expiryOf is when a completed job with a TTL is deleted: counted from when the
 // outcome was recorded, so that everyone has time to see it.
-func expiryOf(job *v1alpha1.DLIJob, recorded time.Time) time.Time {
-	if job.Spec.TTLSecondsAfterFinished == nil || recorded.IsZero() {
+func expiryOf(job *v1alpha1.DLIJob, completedAt time.Time) time.Time {
+	if job.Spec.TTLSecondsAfterFinished == nil || completedAt.IsZero() {
 		return farFuture
 	}
-	return recorded.Add(time.Duration(*job.Spec.TTLSecondsAfterFinished) * time.Second)
+	return completedAt.Add(time.Duration(*job.Spec.TTLSecondsAfterFinished) * time.Second)
 }
 
 // nextCheck is the time from now until the next deadline, end of a grace period or
 // TTL; 0 if there is none.
-func nextCheck(job *v1alpha1.DLIJob, progress poller.JobTimes, recorded, now time.Time, stallAfter time.Duration) time.Duration {
+func nextCheck(job *v1alpha1.DLIJob, latest poller.Snapshot, completedAt, now time.Time, stallAfter time.Duration) time.Duration {
 	next := farFuture
 	consider := func(at time.Time) {
 		if at.After(now) && at.Before(next) {
 			next = at
 		}
 	}
-	switch since := progress.Failures.UnreadableSince; {
+	switch since := latest.Failures.UnreadableSince; {
 	case job.IsCompleted():
-		consider(expiryOf(job, recorded))
+		consider(expiryOf(job, completedAt))
 	case job.Spec.Suspend:
 	default:
-		consider(deadlineOf(job, progress))
+		consider(deadlineOf(job, latest.Times))
 		if !since.IsZero() {
 			consider(since.Add(stallAfter))
 		}
@@ -94,4 +94,13 @@ func nextCheck(job *v1alpha1.DLIJob, progress poller.JobTimes, recorded, now tim
 		return 0
 	}
 	return max(next.Sub(now), time.Millisecond)
+}
+
+// graceFrom is when the grace period of an unreadable job begins: not before this process
+// may say so.
+func graceFrom(unreadableSince, failuresFrom time.Time) time.Time {
+	if unreadableSince.IsZero() || failuresFrom.Before(unreadableSince) {
+		return unreadableSince
+	}
+	return failuresFrom
 }

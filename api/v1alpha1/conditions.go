@@ -126,4 +126,6 @@ const (
 	// ReasonListingDisabled: lists of the project's jobs cannot be used, so each job
 	// is polled individually. Only used in an Event.
 	ReasonListingDisabled = "ListingDisabled"
+	// ReasonOtherOperator: another operator writes the status, too. Only used in an Event.
+	ReasonOtherOperator = "OtherOperator"
 )

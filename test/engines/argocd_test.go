@@ -36,7 +36,7 @@ func TestArgoCD(t *testing.T) {
 		if err := os.WriteFile(manifests, []byte(text), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		return run(t, j.namespace, nil, program, "-argocd-cm=../../config/argocd/argocd-cm.yaml", "-namespace="+j.namespace, manifests)
+		return run(t, j, nil, program, "-argocd-cm=../../config/argocd/argocd-cm.yaml", "-namespace="+j.namespace, manifests)
 	}
 	for name, annotation := range map[string]string{
 		"Argo CD, sync wave":     `argocd.argoproj.io/sync-wave: "0"`,

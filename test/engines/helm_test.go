@@ -35,22 +35,23 @@ import (
 func TestHelm(t *testing.T) {
 	helm := filepath.Join(assets(t, "helm"), "helm")
 	t.Parallel()
-	install := func(t *testing.T, j job, template string, args ...string) func() verdict {
+	install := func(t *testing.T, j job, template string, args ...string) *process {
 		t.Helper()
-		return run(t, j.namespace, []string{"HELM_CACHE_HOME=" + t.TempDir()}, helm, append([]string{
+		return execute(t, j, []string{"HELM_CACHE_HOME=" + t.TempDir()}, helm, append([]string{
 			"install", j.id, chart(t, template), "--timeout=10m", "--set=jobID=" + j.id,
 		}, args...)...)
 	}
 	gate{name: "Helm 4, `--wait`", begin: func(t *testing.T, j job) func() verdict {
 		t.Helper()
-		return install(t, j, j.manifest(), "--wait")
+		return naming(t, j, install(t, j, j.manifest(), "--wait"))
 	}}.judge(t)
 
 	example := testenv.Read(t, "../../config/examples/helm-hook.yaml")
 	gate{name: "Helm, a Job as hook", begin: func(t *testing.T, j job) func() verdict {
 		t.Helper()
-		decided := install(t, j, example)
-		playKubelet(t, j.namespace, j.id+"-wait-for-dli")
+		// Helm names the Job, and the Job's log the DLIJob.
+		decided := install(t, j, example).verdict
+		playKubelet(t, j, j.id+"-wait-for-dli")
 		return decided
 	}}.judge(t)
 
@@ -61,11 +62,11 @@ func TestHelm(t *testing.T) {
 	}
 	gate{name: "Helm, `--wait=legacy`", unlike: open, begin: func(t *testing.T, j job) func() verdict {
 		t.Helper()
-		return install(t, j, j.manifest(), "--wait=legacy")
+		return install(t, j, j.manifest(), "--wait=legacy").verdict
 	}}.judge(t)
 	gate{name: "Helm, a DLIJob as hook", unlike: open, begin: func(t *testing.T, j job) func() verdict {
 		t.Helper()
-		return install(t, j, hook(j, "helm.sh/hook: pre-install"))
+		return install(t, j, hook(j, "helm.sh/hook: pre-install")).verdict
 	}}.judge(t)
 }
 
@@ -89,10 +90,10 @@ func chart(t *testing.T, template string) string {
 
 // playKubelet does what nodes do for a Job with one container: it runs the command, and
 // writes the result to the status of the Job.
-func playKubelet(t *testing.T, namespace, name string) {
+func playKubelet(t *testing.T, j job, name string) {
 	t.Helper()
 	work := &batchv1.Job{}
-	key := client.ObjectKey{Namespace: namespace, Name: name}
+	key := client.ObjectKey{Namespace: j.namespace, Name: name}
 	if !eventually(time.Minute, func() bool {
 		err := admin.Get(t.Context(), key, work)
 		if err != nil && !apierrors.IsNotFound(err) {
@@ -109,7 +110,7 @@ func playKubelet(t *testing.T, namespace, name string) {
 	}
 	env = append(env, "PATH="+os.Getenv("KUBEBUILDER_ASSETS")+string(os.PathListSeparator)+os.Getenv("PATH"))
 	command := slices.Concat(container.Command, container.Args)
-	ended := run(t, namespace, env, command[0], command[1:]...)
+	ended := run(t, j, env, command[0], command[1:]...)
 	told := make(chan struct{})
 	go func() {
 		defer close(told)

@@ -333,15 +333,14 @@ func (r *results) missing(page string) (rows []string) {
 	return rows
 }
 
-// assets returns the directory of an engine's programs, and skips the test if they cannot
-// be built. Tests call it before t.Parallel, so that nothing is built while others wait.
+// assets returns the directory of an engine's programs, after building them. Tests call it before t.Parallel, so that nothing is built while others wait.
 func assets(t *testing.T, engine string) string {
 	t.Helper()
 	build := exec.CommandContext(t.Context(), "../../hack/build.sh", engine)
 	build.Stderr = os.Stderr
 	out, err := build.Output()
 	if err != nil {
-		t.Skipf("NOT RUN: %s cannot be built here, see above: %v", engine, err)
+		t.Fatalf("%s cannot be built, see above: %v", engine, err)
 	}
 	return strings.TrimSpace(string(out))
 }
@@ -387,76 +386,4 @@ func install(t *testing.T, paths ...string) {
 func apply(t *testing.T, manifests string) {
 	t.Helper()
 	testenv.Kubectl(t, kubeconfigs[pipelines], manifests, "apply", "--server-side", "-f", "-")
-}
-
-// process is a running program.
-type process struct {
-	command *exec.Cmd
-	output  testenv.Buffer
-	ended   chan struct{}
-	err     error
-}
-
-// begin starts a program with the kubeconfig of a namespace. The end of the context kills
-// it.
-func begin(ctx context.Context, namespace string, env []string, name string, args ...string) *process {
-	p := &process{command: exec.CommandContext(ctx, name, args...), ended: make(chan struct{})}
-	p.command.Env = append(append(os.Environ(), "KUBECONFIG="+kubeconfigs[namespace]), env...)
-	p.command.Stdout, p.command.Stderr = &p.output, &p.output
-	if p.err = p.command.Start(); p.err != nil {
-		close(p.ended)
-		return p
-	}
-	go func() { p.err = p.command.Wait(); close(p.ended) }()
-	return p
-}
-
-// serve starts an engine that runs until the end of the test.
-func serve(t *testing.T, env []string, name string, args ...string) {
-	t.Helper()
-	p := begin(t.Context(), pipelines, env, name, args...)
-	t.Cleanup(func() {
-		p.kill()
-		if t.Failed() {
-			t.Logf("the log of %s ends with:\n%s", filepath.Base(name), p.end())
-		}
-	})
-}
-
-// run starts a program whose exit code is the verdict.
-func run(t *testing.T, namespace string, env []string, name string, args ...string) func() verdict {
-	t.Helper()
-	p := begin(t.Context(), namespace, env, name, args...)
-	t.Cleanup(func() {
-		p.kill()
-		if t.Failed() {
-			t.Logf("%s %s ends with:\n%s", filepath.Base(name), strings.Join(args, " "), p.end())
-		}
-	})
-	return p.verdict
-}
-
-func (p *process) verdict() verdict {
-	select {
-	case <-p.ended:
-		if p.err != nil {
-			return fails
-		}
-		return passes
-	default:
-		return waits
-	}
-}
-
-func (p *process) kill() {
-	if p.command.Process != nil {
-		_ = p.command.Process.Kill()
-	}
-	<-p.ended
-}
-
-// end returns the end of the output.
-func (p *process) end() string {
-	text := p.output.String()
-	return text[max(0, len(text)-5000):]
 }

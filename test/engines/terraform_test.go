@@ -36,6 +36,6 @@ func TestTerraform(t *testing.T) {
 		if err := os.WriteFile(filepath.Join(dir, "main.tf"), []byte(example), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		return run(t, j.namespace, []string{path}, tofu, "-chdir="+dir, "apply", "-auto-approve", "-input=false", "-no-color", "-var=job_id="+j.id)
+		return run(t, j, []string{path}, tofu, "-chdir="+dir, "apply", "-auto-approve", "-input=false", "-no-color", "-var=job_id="+j.id)
 	}}.judge(t)
 }

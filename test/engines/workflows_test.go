@@ -40,7 +40,7 @@ func TestArgoWorkflows(t *testing.T) {
 		t.Helper()
 		manifest.Lock()
 		defer manifest.Unlock()
-		decided := run(t, j.namespace, []string{
+		decided := run(t, j, []string{
 			"ARGO_TEMPLATE=" + resourceTemplate(t, j.id),
 			"ARGO_POD_NAME=" + j.id, "ARGO_NODE_ID=" + j.id, "ARGO_WORKFLOW_NAME=" + j.id,
 			"ARGO_DEADLINE=" + time.Time{}.Format(time.RFC3339),
