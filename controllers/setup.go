@@ -19,6 +19,7 @@ package controllers
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"math/rand/v2"
@@ -154,8 +155,9 @@ func Add(ctx context.Context, mgr ctrl.Manager, o Options) error {
 	if err := mgr.Add(polls); err != nil {
 		return fmt.Errorf("adding the poller: %w", err)
 	}
-	if err := mgr.AddReadyzCheck("poller", func(*http.Request) error { return polls.Healthy(clock.Now()) }); err != nil {
-		return fmt.Errorf("adding the poller's readiness: %w", err)
+	healthy := func(*http.Request) error { return polls.Healthy(clock.Now()) }
+	if err := errors.Join(mgr.AddHealthzCheck("poller", healthy), mgr.AddReadyzCheck("poller", healthy)); err != nil {
+		return fmt.Errorf("adding the poller's checks: %w", err)
 	}
 	return nil
 }

@@ -56,7 +56,10 @@ func Run(ctx context.Context, config *rest.Config, o Options) error {
 	// would throttle status writes to tens per second.
 	config.QPS = -1
 	scope, err := findScope(ctx, config, o)
-	if err != nil {
+	switch {
+	case ctx.Err() != nil:
+		return nil
+	case err != nil:
 		return err
 	}
 	o.Controllers.Connections.Scope = scope

@@ -17,15 +17,19 @@ limitations under the License.
 package operator
 
 import (
+	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
 	"time"
 
 	authorizationv1 "k8s.io/api/authorization/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/util/wait"
 	authorizationclient "k8s.io/client-go/kubernetes/typed/authorization/v1"
 	"k8s.io/client-go/rest"
 
@@ -33,8 +37,11 @@ import (
 	"github.com/dli-operator/dli-operator/internal/connection"
 )
 
-// reviewTimeout bounds all access reviews together.
-const reviewTimeout = 15 * time.Second
+// reviewTimeout bounds each access review.
+const reviewTimeout = 5 * time.Second
+
+// all is the namespace of a permission in the whole cluster.
+var all = []string{metav1.NamespaceAll}
 
 var (
 	jobResource        = schema.GroupResource{Group: v1alpha1.GroupVersion.Group, Resource: "dlijobs"}
@@ -42,49 +49,38 @@ var (
 	namespaceResource  = schema.GroupResource{Resource: "namespaces"}
 )
 
-// permission is what a cache needs: to list and watch a resource in a namespace or, if
-// that is empty, in the whole cluster.
-type permission struct {
-	resource  schema.GroupResource
-	namespace string
-}
+// What to do about a missing permission.
+const (
+	adviceForCluster    = "bind its ServiceAccount to the ClusterRole of config/rbac, or restrict it to some namespaces with --watch-namespaces and a Role in each of them, as in config/namespaced"
+	adviceForNamespaces = "bind its ServiceAccount to the Role of config/namespaced there, or remove the namespace from --watch-namespaces and --default-connection"
+)
 
-func (p permission) String() string {
-	if p.namespace == metav1.NamespaceAll {
-		return fmt.Sprintf("list and watch %s in the whole cluster", p.resource)
-	}
-	return fmt.Sprintf("list and watch %s in namespace %s", p.resource, p.namespace)
-}
-
-// permissionsIn returns the permissions to cache a resource in some namespaces.
-func permissionsIn(namespaces []string, resource schema.GroupResource) (permissions []permission) {
-	for _, namespace := range namespaces {
-		permissions = append(permissions, permission{resource, namespace})
-	}
-	return permissions
-}
-
-// findScope asks the API server what the operator may read. The error names missing
-// permissions, so that the operator does not wait in vain for caches that cannot be
-// filled. If the API server does not answer, the operator tries anyway.
-func findScope(ctx context.Context, config *rest.Config, o Options) (connection.Scope, error) {
+// findScope returns what the operator can read, as the API server says. It waits for an
+// API server that does not answer: a process that ends instead is restarted later and
+// later. The error names missing permissions, whose caches could never be filled.
+func findScope(ctx context.Context, config *rest.Config, o Options) (scope connection.Scope, err error) {
+	config = rest.CopyConfig(config)
+	config.Timeout = reviewTimeout
 	client, err := authorizationclient.NewForConfig(config)
 	if err != nil {
-		return connection.Scope{}, fmt.Errorf("creating the access review client: %w", err)
+		return scope, fmt.Errorf("creating the access review client: %w", err)
 	}
-	ctx, cancel := context.WithTimeout(ctx, reviewTimeout)
-	defer cancel()
-	scope, required, advice, err := requiredPermissions(ctx, client.SelfSubjectAccessReviews(), o.WatchNamespaces, o.Controllers.Connections.Default.Namespace)
 	var missing []string
-	if err == nil {
-		missing, err = missingPermissions(ctx, client.SelfSubjectAccessReviews(), required)
-	}
+	var failure error
+	err = wait.PollUntilContextTimeout(ctx, time.Second, fillTimeout, true, func(ctx context.Context) (bool, error) {
+		scope, missing, failure = readableScope(ctx, client.SelfSubjectAccessReviews(), o.WatchNamespaces, o.Controllers.Connections.Default.Namespace)
+		return failure == nil || apierrors.IsForbidden(failure), nil
+	})
 	switch {
 	case err != nil:
-		o.Logger.Info("cannot check the operator's permissions; assuming that they are sufficient", "why", err.Error())
+		return scope, fmt.Errorf("the API server does not answer: %w", errors.Join(err, failure))
+	case failure != nil:
+		o.Logger.Info("cannot check the operator's permissions; assuming that they are sufficient", "error", failure.Error())
 		return connection.Scope{}, nil
+	case len(missing) > 0 && len(o.WatchNamespaces) == 0:
+		return scope, fmt.Errorf("the operator lacks permission to %s; %s", strings.Join(missing, ", and to "), adviceForCluster)
 	case len(missing) > 0:
-		return scope, fmt.Errorf("the operator lacks permission to %s; %s", strings.Join(missing, ", and to "), advice)
+		return scope, fmt.Errorf("the operator lacks permission to %s; %s", strings.Join(missing, ", and to "), adviceForNamespaces)
 	}
 	o.Logger.Info("checked the operator's permissions",
 		"dliJobs", orAll(o.WatchNamespaces), "dliConnections", orAll(scope.ConnectionNamespaces), "grantsBySelector", !scope.WithoutNamespaces)
@@ -92,55 +88,58 @@ func findScope(ctx context.Context, config *rest.Config, o Options) (connection.
 }
 
 func orAll(namespaces []string) string {
-	if len(namespaces) == 0 {
-		return "all namespaces"
-	}
-	return strings.Join(namespaces, ",")
+	return cmp.Or(strings.Join(namespaces, ","), "all namespaces")
 }
 
-// requiredPermissions returns what an operator can read that watches the DLIJobs in some
-// namespaces (all if empty), the permissions that it needs for that, and what to do if
-// one is missing.
-func requiredPermissions(ctx context.Context, reviews authorizationclient.SelfSubjectAccessReviewInterface, watched []string, defaultNamespace string) (scope connection.Scope, required []permission, advice string, err error) {
-	everywhere := []string{metav1.NamespaceAll}
+// readableScope returns what an operator can read that watches the DLIJobs in some
+// namespaces (all if empty), and which permissions it lacks for that.
+func readableScope(ctx context.Context, reviews authorizationclient.SelfSubjectAccessReviewInterface, watched []string, defaultNamespace string) (scope connection.Scope, missing []string, err error) {
+	find := func(resource schema.GroupResource, namespaces []string) []string {
+		if err != nil {
+			return nil
+		}
+		var lacking []string
+		lacking, err = missingPermissions(ctx, reviews, resource, namespaces)
+		return lacking
+	}
+	everyConnection, everyNamespace := find(connectionResource, all), find(namespaceResource, all)
 	if len(watched) == 0 {
-		return scope, slices.Concat(permissionsIn(everywhere, jobResource), permissionsIn(everywhere, connectionResource), permissionsIn(everywhere, namespaceResource)),
-			"bind its ServiceAccount to the ClusterRole of config/rbac, or restrict it to some namespaces with --watch-namespaces and a Role in each of them, as in config/namespaced", nil
+		missing = slices.Concat(find(jobResource, all), everyConnection, everyNamespace)
+		return scope, missing, err
 	}
-	required = permissionsIn(watched, jobResource)
-	missing, err := missingPermissions(ctx, reviews, permissionsIn(everywhere, connectionResource))
-	if err != nil {
-		return scope, nil, "", err
-	}
-	if len(missing) > 0 {
+	missing = find(jobResource, watched)
+	scope.WithoutNamespaces = len(everyNamespace) > 0
+	if len(everyConnection) > 0 {
 		scope.ConnectionNamespaces = slices.Clone(watched)
 		if defaultNamespace != "" {
 			scope.ConnectionNamespaces = append(scope.ConnectionNamespaces, defaultNamespace)
 		}
 		slices.Sort(scope.ConnectionNamespaces)
 		scope.ConnectionNamespaces = slices.Compact(scope.ConnectionNamespaces)
-		required = append(required, permissionsIn(scope.ConnectionNamespaces, connectionResource)...)
+		missing = append(missing, find(connectionResource, scope.ConnectionNamespaces)...)
 	}
-	missing, err = missingPermissions(ctx, reviews, permissionsIn(everywhere, namespaceResource))
-	scope.WithoutNamespaces = len(missing) > 0
-	return scope, required, "bind its ServiceAccount to the Role of config/namespaced there, or remove the namespace from --watch-namespaces and --default-connection", err
+	return scope, missing, err
 }
 
-// missingPermissions returns the permissions that the operator does not have.
-func missingPermissions(ctx context.Context, reviews authorizationclient.SelfSubjectAccessReviewInterface, required []permission) (missing []string, err error) {
-	for _, p := range required {
+// missingPermissions returns what the operator may not do of listing and watching a
+// resource in some namespaces.
+func missingPermissions(ctx context.Context, reviews authorizationclient.SelfSubjectAccessReviewInterface, resource schema.GroupResource, namespaces []string) (missing []string, err error) {
+	for _, namespace := range namespaces {
+		permission := fmt.Sprintf("list and watch %s in namespace %s", resource, namespace)
+		if namespace == metav1.NamespaceAll {
+			permission = fmt.Sprintf("list and watch %s in the whole cluster", resource)
+		}
 		for _, verb := range []string{"list", "watch"} {
-			review := &authorizationv1.SelfSubjectAccessReview{Spec: authorizationv1.SelfSubjectAccessReviewSpec{
+			review, err := reviews.Create(ctx, &authorizationv1.SelfSubjectAccessReview{Spec: authorizationv1.SelfSubjectAccessReviewSpec{
 				ResourceAttributes: &authorizationv1.ResourceAttributes{
-					Verb: verb, Group: p.resource.Group, Resource: p.resource.Resource, Namespace: p.namespace,
+					Verb: verb, Group: resource.Group, Resource: resource.Resource, Namespace: namespace,
 				},
-			}}
-			result, err := reviews.Create(ctx, review, metav1.CreateOptions{})
+			}}, metav1.CreateOptions{})
 			if err != nil {
-				return nil, fmt.Errorf("checking whether the operator may %s: %w", p, err)
+				return nil, fmt.Errorf("checking whether the operator may %s: %w", permission, err)
 			}
-			if !result.Status.Allowed {
-				missing = append(missing, p.String())
+			if !review.Status.Allowed {
+				missing = append(missing, permission)
 				break
 			}
 		}

@@ -23,7 +23,6 @@ import (
 	"testing"
 	"time"
 
-	coordinationv1 "k8s.io/api/coordination/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -35,17 +34,6 @@ import (
 )
 
 const crds = "../../config/crd/bases"
-
-// holder returns the holder of the lease; "" if there is none.
-func (w cluster) holder() string {
-	w.Helper()
-	lease := &coordinationv1.Lease{}
-	err := w.Get(withTimeout(w.T), client.ObjectKey{Namespace: w.Namespace, Name: "dli-operator"}, lease)
-	if err != nil || lease.Spec.HolderIdentity == nil {
-		return ""
-	}
-	return *lease.Spec.HolderIdentity
-}
 
 // An operator stops soon after SIGTERM and loses nothing, and the standby takes over
 // immediately.
