@@ -59,7 +59,7 @@ var (
 	jobLimits = limits{stream: 64 << 20, text: 32 << 10, named: map[string]int{"detail": 2 * maxDetailBytes}}
 	// pageLimits apply to a page of jobs: enough to skip 100 statements of 1 MiB.
 	// No name is long enough to be cut here.
-	pageLimits = limits{stream: 128 << 20, text: 8 << 10, named: map[string]int{"detail": 0, "statement": 0, "user_conf": 0}}
+	pageLimits = limits{stream: 128 << 20, text: 8 << 10, named: map[string]int{"detail": 0, "statement": 0, "user_conf": 0, "req_body": 0}}
 )
 
 // bodies are buffers for answers. Decoding copies the values.

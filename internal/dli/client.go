@@ -159,7 +159,34 @@ func (c *Client) CloseIdleConnections() { c.transport.CloseIdleConnections() }
 // OpenedConnections counts the TCP connections opened since NewClient.
 func (c *Client) OpenedConnections() uint64 { return c.opened.Load() }
 
-// JobStatus returns the status of a job.
+// JobType is a type of job, each with calls of its own.
+type JobType string
+
+// The types of jobs.
+const (
+	// JobTypeSQL is a SQL job; so is the zero value.
+	JobTypeSQL JobType = "SQL"
+	// JobTypeSpark is a Spark job, which DLI calls a batch.
+	JobTypeSpark JobType = "Spark"
+)
+
+// Status returns the status of a job of a type: see JobStatus and BatchStatus.
+func (c *Client) Status(ctx context.Context, creds Credentials, jobType JobType, id string) (*JobStatus, error) {
+	if jobType == JobTypeSpark {
+		return c.BatchStatus(ctx, creds, id)
+	}
+	return c.JobStatus(ctx, creds, id)
+}
+
+// List returns a page of the jobs of a type: see ListJobs and ListBatches.
+func (c *Client) List(ctx context.Context, creds Credentials, jobType JobType, options ListOptions) (*JobList, error) {
+	if jobType == JobTypeSpark {
+		return c.ListBatches(ctx, creds, options)
+	}
+	return c.ListJobs(ctx, creds, options)
+}
+
+// JobStatus returns the status of a SQL job.
 //
 // The error is an *Error, except if ctx is cancelled, when it is ctx's own, or if there
 // are too many large responses at once, when it is ErrNoBudget and to be tried again. An

@@ -18,6 +18,7 @@ package dli
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"math"
 	"slices"
@@ -31,8 +32,11 @@ import (
 const (
 	// maxStatusRunes is the maximum length of a status.
 	maxStatusRunes = 64
-	// maxTime is the last millisecond of the year 9999, after which times
-	// have no RFC 3339 form.
+	// minTime is the first millisecond of the year 2000, before which there was no DLI:
+	// such a time is in another unit.
+	minTime = 946684800000
+	// maxTime is the last millisecond of the year 9999, after which times have no
+	// RFC 3339 form.
 	maxTime = 253402300799999
 )
 
@@ -83,7 +87,7 @@ func readStatus(a answer, object value, jobID string, hide *secrets) (*JobStatus
 	status := &JobStatus{
 		JobID:        string(body.JobID),
 		Status:       word,
-		State:        ParseState(word),
+		State:        stateOf(JobTypeSQL, word),
 		JobType:      wordOf(body.JobType, hide),
 		JobMode:      wordOf(body.JobMode, hide),
 		QueueName:    nameOf(body.QueueName, hide),
@@ -142,26 +146,41 @@ func sameJob(answered, asked string) bool {
 	return len(answered) == len(asked) && strings.EqualFold(answered, asked)
 }
 
-// states maps every status in the API document.
-var states = map[string]State{
-	"LAUNCHING": StateLaunching,
-	"RUNNING":   StateRunning,
-	"SCALING":   StateScaling,
-	"FINISHED":  StateFinished,
-	"FAILED":    StateFailed,
-	"CANCELLED": StateCancelled,
+// states maps every status in the API document, in upper case, by the type of job.
+var states = map[JobType]map[string]State{
+	JobTypeSQL: {
+		"LAUNCHING": StateLaunching,
+		"RUNNING":   StateRunning,
+		"SCALING":   StateScaling,
+		"FINISHED":  StateFinished,
+		"FAILED":    StateFailed,
+		"CANCELLED": StateCancelled,
+	},
+	JobTypeSpark: {
+		"STARTING":   StateLaunching,
+		"RUNNING":    StateRunning,
+		"RECOVERING": StateRecovering,
+		"SUCCESS":    StateFinished,
+		"DEAD":       StateFailed,
+	},
 }
 
-// ParseState returns the meaning of a status, ignoring case and surrounding spaces;
+// stateOf returns the meaning of a status, ignoring case and surrounding spaces;
 // StateUnrecognized if it is not in the API document.
+func stateOf(jobType JobType, word string) State {
+	return states[jobType][strings.ToUpper(strings.TrimSpace(word))]
+}
+
+// ParseState returns the meaning of a status of a job of any type: no word has two. What
+// DLI answers about a job is in its State, which only counts the words of its type.
 func ParseState(word string) State {
-	return states[strings.ToUpper(strings.TrimSpace(word))]
+	return cmp.Or(stateOf(JobTypeSQL, word), stateOf(JobTypeSpark, word))
 }
 
 // timeOf converts milliseconds since 1970, UTC. DLI sends 0 for what has not happened
 // yet.
 func timeOf(ms lenientInteger) time.Time {
-	if ms.value == nil || *ms.value <= 0 || *ms.value > maxTime {
+	if ms.value == nil || *ms.value < minTime || *ms.value > maxTime {
 		return time.Time{}
 	}
 	return time.UnixMilli(*ms.value).UTC()

@@ -78,7 +78,7 @@ func TestDecode(t *testing.T) {
 		{"treats a start time of 0 as none", young(`"start_time":0`), youngStatus(func(s *JobStatus) { s.StartTime = time.Time{} })},
 		{"drops texts of other types", young(`"owner":5,"queue_name":{"a":"b"},"statement":["x"],"message":{"error_code":"DLI.0999"},"job_type":null`),
 			youngStatus(func(s *JobStatus) { s.JobType = "" })},
-		{"drops names that are unprintable or too long", young(`"owner":"a\u0000b","queue_name":"` + strings.Repeat("q", 257) + `","table_name":"\u202eevil","result_path":"` + strings.Repeat("p", 1025) + `"`, `"job_mode":"` + strings.Repeat("m", 65) + `"`), youngStatus()},
+		{"drops names that are unprintable or too long", young(`"owner":"a\u0000b","queue_name":"`+strings.Repeat("q", 257)+`","table_name":"\u202eevil","result_path":"`+strings.Repeat("p", 1025)+`"`, `"job_mode":"`+strings.Repeat("m", 65)+`"`), youngStatus()},
 		{"keeps names that just fit", young(`"owner":"` + strings.Repeat("o", 256) + `","job_mode":"` + strings.Repeat("m", 64) + `","result_path":"` + strings.Repeat("p", 1024) + `"`), youngStatus(func(s *JobStatus) {
 			s.Owner, s.JobMode, s.ResultPath = strings.Repeat("o", 256), strings.Repeat("m", 64), strings.Repeat("p", 1024)
 		})},

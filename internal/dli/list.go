@@ -17,6 +17,7 @@ limitations under the License.
 package dli
 
 import (
+	"cmp"
 	"context"
 	"math"
 	"net/url"
@@ -77,20 +78,17 @@ var statusForm = regexp.MustCompile(`^[A-Za-z_]{0,64}$`)
 // ListJobs asks DLI for a page of the project's jobs. Its error is as that of
 // JobStatus; options that cannot be met are refused without a request.
 func (c *Client) ListJobs(ctx context.Context, creds Credentials, options ListOptions) (*JobList, error) {
-	if options.Page == 0 {
-		options.Page = 1
-	}
-	if options.PageSize == 0 {
-		options.PageSize = MaxPageSize
-	}
-	q, err := c.listQuestion(options)
+	options, err := options.checked()
 	if err != nil {
 		return nil, err
 	}
-	return ask(ctx, c, creds, q, listOf(options.PageSize))
+	return ask(ctx, c, creds, c.listQuestion(options), listOf(options.PageSize))
 }
 
-func (c *Client) listQuestion(options ListOptions) (question, error) {
+// checked returns the options with their defaults; an error if they cannot be met.
+func (options ListOptions) checked() (ListOptions, error) {
+	options.Page = cmp.Or(options.Page, 1)
+	options.PageSize = cmp.Or(options.PageSize, MaxPageSize)
 	why := ""
 	switch {
 	case options.Page < 1 || options.Page > MaxPage:
@@ -101,8 +99,12 @@ func (c *Client) listQuestion(options ListOptions) (question, error) {
 		why = "the status of the jobs to list must be a word of at most 64 letters"
 	}
 	if why != "" {
-		return question{}, &Error{Kind: KindRejected, Message: why}
+		return options, &Error{Kind: KindRejected, Message: why}
 	}
+	return options, nil
+}
+
+func (c *Client) listQuestion(options ListOptions) question {
 	query := url.Values{
 		"current-page": {strconv.Itoa(options.Page)},
 		"page-size":    {strconv.Itoa(options.PageSize)},
@@ -114,7 +116,7 @@ func (c *Client) listQuestion(options ListOptions) (question, error) {
 	if options.Status != "" {
 		query.Set("job-status", options.Status)
 	}
-	return question{path: c.jobsPath("v1.0"), query: query, limits: pageLimits}, nil
+	return question{path: c.jobsPath("v1.0"), query: query, limits: pageLimits}
 }
 
 // listOf reads an answer of at most that many rows.
@@ -139,20 +141,25 @@ func decodeList(a answer, rows int, hide *secrets) (*JobList, *Error) {
 		// A page behind the last one may have null for no rows.
 		return nil, invalid("the answer has no list of jobs")
 	}
+	return listRows(a, int(*total), rows, body.Jobs, func(element value) (JobRow, bool) { return readRow(element, hide) }), nil
+}
+
+// listRows returns a list of the rows that can be read, at most so many.
+func listRows(a answer, total, rows int, jobs rawJSON, read func(value) (JobRow, bool)) *JobList {
 	list := &JobList{
-		Total: int(*total),
-		Jobs:  make([]JobRow, 0, min(rows, int(*total))),
+		Total: total,
+		Jobs:  make([]JobRow, 0, min(rows, total)),
 		Date:  a.date(),
 	}
-	for element := range body.Jobs.elements() {
+	for element := range jobs.elements() {
 		if len(list.Jobs) == rows {
 			break
 		}
-		if row, ok := readRow(element, hide); ok {
+		if row, ok := read(element); ok {
 			list.Jobs = append(list.Jobs, row)
 		}
 	}
-	return list, nil
+	return list
 }
 
 func readRow(element value, hide *secrets) (JobRow, bool) {
@@ -168,7 +175,7 @@ func readRow(element value, hide *secrets) (JobRow, bool) {
 	return JobRow{
 		JobID:     id,
 		Status:    word,
-		State:     ParseState(word),
+		State:     stateOf(JobTypeSQL, word),
 		StartTime: start,
 		EndTime:   timeOf(body.EndTime),
 		Figures: Figures{

@@ -67,7 +67,7 @@ func decodeProgress(a answer, jobID string, hide *secrets) (*Progress, *Error) {
 		word = ""
 	}
 	word = hide.in(word)
-	progress := &Progress{JobID: string(body.JobID), Status: word, State: ParseState(word)}
+	progress := &Progress{JobID: string(body.JobID), Status: word, State: stateOf(JobTypeSQL, word)}
 	if fraction := body.Progress.value; fraction != nil && *fraction >= 0 && *fraction <= 1 {
 		progress.Fraction = fraction
 	}

@@ -74,8 +74,14 @@ func (p prose) statement(hide *secrets) (statement string, isTruncated bool) {
 // the first error code, if that would be lost.
 func (p prose) message(hide *secrets) string {
 	whole := p.read(maxProseBytes, text.Printable, hide)
+	return withCode(whole, ErrorCode(whole))
+}
+
+// withCode returns a message of at most maxProseBytes. If code is not its first error code
+// any more, it ends in it.
+func withCode(whole, code string) string {
 	message := text.Ellipsize(whole, maxProseBytes)
-	if code := ErrorCode(whole); code != ErrorCode(message) {
+	if code != ErrorCode(message) {
 		message = text.Ellipsize(whole, maxProseBytes-len(" ")-len(code)) + " " + code
 	}
 	return message

@@ -14,13 +14,15 @@ See the License for the specific language governing permissions and
 limitations under the License.
 */
 
-// Package dli reads the status of SQL jobs from Huawei Cloud Data Lake Insight.
+// Package dli reads the status of SQL and Spark jobs from Huawei Cloud Data Lake Insight.
 //
-// It handles the wire protocol and does not know Kubernetes. It makes three calls,
+// It handles the wire protocol and does not know Kubernetes. It makes five calls,
 //
 //	GET {endpoint}/v1.0/{project_id}/jobs/{job_id}/status
 //	GET {endpoint}/v1.0/{project_id}/jobs?job-status=...&current-page=...
 //	GET {endpoint}/v1/{project_id}/jobs/{job_id}/progress
+//	GET {endpoint}/v2.0/{project_id}/batches/{batch_id}
+//	GET {endpoint}/v2.0/{project_id}/batches?state=...&from=...
 //
 // signed with an access key or authenticated with a token. Every answer becomes a
 // JobStatus, a JobList, a Progress or an *Error:
@@ -38,11 +40,12 @@ limitations under the License.
 // job, and an invalid answer is an error.
 //
 // The files follow a request: endpoint.go and dial.go decide where to connect,
-// regions.go has the endpoints of regions, sign.go authenticates; client.go, list.go and
-// progress.go define the questions, ask.go sends them; budget.go, body.go and shorten.go
-// read the body; wire.go describes it; decode.go, lenient.go, json.go and schema.go parse
-// it; errors.go, classify.go, retryafter.go and clockskew.go handle errors, network.go
-// missing answers. texts.go, secrets.go and internal/text make all of them safe to show.
+// regions.go has the endpoints of regions, sign.go authenticates; client.go, list.go,
+// progress.go, batch.go and batchlist.go define the questions, ask.go sends them;
+// budget.go, body.go and shorten.go read the body; wire.go describes it; decode.go,
+// lenient.go, json.go and schema.go parse it; errors.go, classify.go, retryafter.go and
+// clockskew.go handle errors, network.go missing answers. texts.go, secrets.go and
+// internal/text make all of them safe to show.
 package dli
 
 import (
@@ -62,6 +65,7 @@ const (
 	StateLaunching
 	StateRunning
 	StateScaling
+	StateRecovering
 	StateFinished
 	StateFailed
 	StateCancelled
@@ -84,6 +88,10 @@ type JobStatus struct {
 	// 256 bytes, a type or mode longer than 64, a path longer than 1024, or one that is
 	// not printable is treated as absent.
 	JobType, JobMode, QueueName, Owner, DatabaseName, TableName, ResultPath string
+
+	// ApplicationID, Name and Image are appId, name and image of a Spark job, with the
+	// same limits; that of an image is 1024 bytes.
+	ApplicationID, Name, Image string
 
 	// Date is DLI's own clock when it answered, from the header Date, to the second and
 	// in UTC; zero if absent or invalid. Comparing times in an answer, such as
@@ -143,6 +151,7 @@ func (s *JobStatus) Digest() uint64 {
 	h.SetSeed(seed)
 	for _, text := range []string{
 		s.Status, s.JobType, s.JobMode, s.QueueName, s.Owner, s.DatabaseName, s.TableName, s.ResultPath, s.Statement, s.Message,
+		s.ApplicationID, s.Name, s.Image,
 	} {
 		_, _ = h.WriteString(text)
 		_ = h.WriteByte(0)

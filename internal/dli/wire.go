@@ -119,6 +119,69 @@ type rowBody struct {
 	OutputByte unread `json:"output_byte"`
 }
 
+// batchBody is DLI's answer about a Spark job. It has no member for a reason: only the log
+// says why a batch is dead. The editions disagree on most members; only id and state are
+// required here.
+type batchBody struct {
+	// IsSuccess and Message are as in statusBody; batches have neither.
+	IsSuccess lenientFlag `json:"is_success"`
+	Message   prose       `json:"message"`
+
+	// ID is the requested ID.
+	ID lenientText `json:"id"`
+	// State is one of starting, running, recovering, success and dead, in any case.
+	State lenientText `json:"state"`
+	// AppID is a string or an array of strings; "" or null at first.
+	AppID rawJSON     `json:"appId"`
+	Name  lenientText `json:"name"`
+	Owner lenientText `json:"owner"`
+	// Queue, and in older editions ClusterName, is the queue.
+	Queue       lenientText `json:"queue"`
+	ClusterName lenientText `json:"cluster_name"`
+	Image       lenientText `json:"image"`
+	// Log has the last 10 lines.
+	Log rawJSON `json:"log"`
+	// CreateTime and UpdateTime are in milliseconds since 1970. UpdateTime moves while the
+	// batch runs.
+	CreateTime lenientInteger `json:"create_time"`
+	UpdateTime lenientInteger `json:"update_time"`
+	// Duration is in milliseconds, in newer editions.
+	Duration lenientInteger `json:"duration"`
+
+	// ReqBody is the submission as JSON in a string. It can hold secrets.
+	ReqBody      unread `json:"req_body"`
+	ProxyUser    unread `json:"proxyUser"`
+	Kind         unread `json:"kind"`
+	SCType       unread `json:"sc_type"`
+	Feature      unread `json:"feature"`
+	SparkVersion unread `json:"spark_version"`
+}
+
+// batchListBody is a page of batches.
+type batchListBody struct {
+	IsSuccess lenientFlag `json:"is_success"`
+	Message   prose       `json:"message"`
+	// Total is how many batches there are on all pages.
+	Total lenientInteger `json:"total"`
+	// Sessions is an array of batchRowBody.
+	Sessions rawJSON `json:"sessions"`
+	// From is the index of the first row, and CreateTime that of the page.
+	From       unread `json:"from"`
+	CreateTime unread `json:"create_time"`
+}
+
+// batchRowBody is a batch on a page. Its members are those of batchBody.
+type batchRowBody struct {
+	ID          lenientText    `json:"id"`
+	State       lenientText    `json:"state"`
+	Owner       lenientText    `json:"owner"`
+	Queue       lenientText    `json:"queue"`
+	ClusterName lenientText    `json:"cluster_name"`
+	CreateTime  lenientInteger `json:"create_time"`
+	UpdateTime  lenientInteger `json:"update_time"`
+	Duration    lenientInteger `json:"duration"`
+}
+
 // progressBody is the progress of a job.
 type progressBody struct {
 	// IsSuccess and Message are as in statusBody.

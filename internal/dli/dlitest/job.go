@@ -43,6 +43,11 @@ type Job struct {
 	// Timeline are the phases of the job. It is LAUNCHING until the first one.
 	Timeline []Phase `json:"timeline,omitempty"`
 
+	// Batch makes it a Spark job, which the calls of batches answer about, and no others.
+	Batch bool   `json:"batch,omitempty"`
+	Name  string `json:"name,omitempty"`
+	Image string `json:"image,omitempty"`
+
 	Type       string `json:"type,omitempty"`
 	Mode       string `json:"mode,omitempty"`
 	Queue      string `json:"queue,omitempty"`
@@ -50,7 +55,8 @@ type Job struct {
 	Database   string `json:"database,omitempty"`
 	Table      string `json:"table,omitempty"`
 	ResultPath string `json:"resultPath,omitempty"`
-	Statement  string `json:"statement,omitempty"`
+	// Statement is the SQL text, or the submission of a batch.
+	Statement string `json:"statement,omitempty"`
 	// Detail is the schema of the result: JSON, which answers contain as a string once
 	// the job has finished.
 	Detail string `json:"detail,omitempty"`

@@ -104,9 +104,10 @@ func byStart(a, b listed) int {
 
 // listQuery are the parameters of a list. Empty filters match everything.
 type listQuery struct {
+	isBatch                           bool
 	status, jobType, queue, owner, id string
 	order                             string
-	page, size                        int
+	from, size                        int
 }
 
 // parseListQuery reads the known parameters and ignores all others, like the service;
@@ -119,21 +120,21 @@ func parseListQuery(values url.Values, quirks ListQuirks) (q listQuery, why stri
 		owner:   values.Get("owner"),
 		id:      values.Get("job-id"),
 		order:   cmp.Or(values.Get("order"), "start_time_desc"),
-		page:    1,
 		size:    defaultPageSize,
 	}
+	page := 1
 	if q.jobType == "ALL" {
 		q.jobType = ""
 	}
 	var errPage, errSize error
 	if text := values.Get("current-page"); text != "" {
-		q.page, errPage = strconv.Atoi(text)
+		page, errPage = strconv.Atoi(text)
 	}
 	if text := values.Get("page-size"); text != "" {
 		q.size, errSize = strconv.Atoi(text)
 	}
 	switch {
-	case errPage != nil || q.page < 1 || q.page > maxPage:
+	case errPage != nil || page < 1 || page > maxPage:
 		return q, "current-page must be from 1 to 100."
 	case errSize != nil || q.size < 1 || q.size > maxPageSize:
 		return q, "page-size must be from 1 to 100."
@@ -147,6 +148,7 @@ func parseListQuery(values url.Values, quirks ListQuirks) (q listQuery, why stri
 		return q, "order is none of start_time_desc, start_time_asc, duration_desc and duration_asc."
 	}
 	q.size = min(q.size, quirks.MaxPageSize)
+	q.from = (page - 1) * q.size
 	if quirks.IgnoreStatus {
 		q.status = ""
 	}
@@ -158,7 +160,11 @@ func (s *Server) answerList(b []byte, values url.Values, q question) ([]byte, *R
 	l := &s.listing
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	query, why := parseListQuery(values, l.quirks)
+	parse, appendStart, appendRow := parseListQuery, appendListStart, (*Job).appendRow
+	if q.call == CallBatchList {
+		parse, appendStart, appendRow = parseBatchQuery, appendBatchListStart, (*Job).appendBatchRow
+	}
+	query, why := parse(values, l.quirks)
 	if why != "" {
 		return nil, parameterError(why)
 	}
@@ -167,10 +173,8 @@ func (s *Server) answerList(b []byte, values url.Values, q question) ([]byte, *R
 	total := l.find(query, q.project, now)
 	l.sort(query.order, now)
 
-	b = append(b, `{"is_success":true,"message":"","job_count":`...)
-	b = strconv.AppendInt(b, int64(total), 10)
-	b = append(b, `,"jobs":[`...)
-	first := min((query.page-1)*query.size, len(l.found))
+	b = appendStart(b, query.from, total)
+	first := min(query.from, len(l.found))
 	last := min(first+query.size, len(l.found))
 	for i, j := range l.found[first:last] {
 		if i > 0 {
@@ -180,10 +184,24 @@ func (s *Server) answerList(b []byte, values url.Values, q question) ([]byte, *R
 		if l.chance(l.quirks.WrongStatus) {
 			phase = l.wrong(phase)
 		}
-		b = j.job.appendRow(b, phase, now)
+		b = appendRow(j.job, b, phase, now)
 		j.entry.last.Store(q.now.UnixNano())
 	}
 	return append(b, ']', '}'), nil
+}
+
+func appendListStart(b []byte, _, total int) []byte {
+	b = append(b, `{"is_success":true,"message":"","job_count":`...)
+	b = strconv.AppendInt(b, int64(total), 10)
+	return append(b, `,"jobs":[`...)
+}
+
+func appendBatchListStart(b []byte, from, total int) []byte {
+	b = append(b, `{"from":`...)
+	b = strconv.AppendInt(b, int64(from), 10)
+	b = append(b, `,"total":`...)
+	b = strconv.AppendInt(b, int64(total), 10)
+	return append(b, `,"sessions":[`...)
 }
 
 // find puts the jobs of a query's page into l.found and returns the total number, which
@@ -195,7 +213,7 @@ func (l *listing) find(query listQuery, project string, now time.Time) (total in
 		if j.job.Start.After(now) {
 			break
 		}
-		if query.status != "" && j.phaseAt(now).Status != query.status || !query.admits(j.job, project) {
+		if query.status != "" && !query.isIn(j.phaseAt(now)) || !query.admits(j.job, project) {
 			continue
 		}
 		missing := l.chance(l.quirks.Missing)
@@ -210,9 +228,17 @@ func (l *listing) find(query listQuery, project string, now time.Time) (total in
 	return total
 }
 
+// isIn reports whether a phase has the status of the filter.
+func (q listQuery) isIn(p *Phase) bool {
+	if q.isBatch {
+		return strings.EqualFold(batchWord(*p), q.status)
+	}
+	return p.Status == q.status
+}
+
 // admits reports whether a job matches all filters except that of the status.
 func (q listQuery) admits(job *Job, project string) bool {
-	return (job.ProjectID == "" || job.ProjectID == project) &&
+	return job.Batch == q.isBatch && (job.ProjectID == "" || job.ProjectID == project) &&
 		(q.jobType == "" || job.Type == q.jobType) &&
 		(q.queue == "" || job.Queue == q.queue) &&
 		(q.owner == "" || job.Owner == q.owner) &&

@@ -34,6 +34,13 @@ const (
 	CallList     Call = "list"
 	CallProgress Call = "progress"
 	CallSubmit   Call = "submit"
+
+	// The calls for batches.
+	CallBatch       Call = "batch"
+	CallBatchState  Call = "batchState"
+	CallBatchLog    Call = "batchLog"
+	CallBatchList   Call = "batchList"
+	CallBatchSubmit Call = "batchSubmit"
 )
 
 // actions are the permissions needed for each call.
@@ -42,7 +49,16 @@ var actions = map[Call]string{
 	CallList:     "dli:jobs:list",
 	CallProgress: "dli:jobs:get",
 	CallSubmit:   "dli:queue:submitJob",
+
+	CallBatch:       "dli:jobs:get",
+	CallBatchState:  "dli:jobs:get",
+	CallBatchLog:    "dli:jobs:get",
+	CallBatchList:   "dli:jobs:list",
+	CallBatchSubmit: "dli:queue:submitJob",
 }
+
+// isAboutBatches reports whether a call knows batches, and no SQL jobs.
+func (c Call) isAboutBatches() bool { return strings.HasPrefix(string(c), "batch") }
 
 // question is a parsed request.
 type question struct {
@@ -70,7 +86,10 @@ func route(r *http.Request) question {
 	if err != nil {
 		return question{}
 	}
-	rest, id, _ := strings.Cut(rest, "/")
+	rest, id, isBelow := strings.Cut(rest, "/")
+	if version == "v2.0" && rest == "batches" && (id != "" || !isBelow) {
+		return routeBatch(r.Method, project, id)
+	}
 	if rest != "jobs" {
 		return question{}
 	}

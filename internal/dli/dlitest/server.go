@@ -20,6 +20,11 @@ limitations under the License.
 //	GET  /v1.0/{project_id}/jobs
 //	GET  /v1/{project_id}/jobs/{job_id}/progress
 //	POST /v1.0/{project_id}/jobs/submit-job
+//	GET  /v2.0/{project_id}/batches/{batch_id}
+//	GET  /v2.0/{project_id}/batches/{batch_id}/state
+//	GET  /v2.0/{project_id}/batches/{batch_id}/log
+//	GET  /v2.0/{project_id}/batches
+//	POST /v2.0/{project_id}/batches
 //
 // like the service, for jobs with a timeline, and that fails like the service, its gateway
 // and networks fail. It shares no code with the client under test, and has its own
@@ -239,7 +244,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	q := route(r)
 	s.counters.arrive(now, q.call)
 	defer s.counters.leave()
-	if q.call == CallStatus {
+	if q.call == CallStatus || q.call == CallBatch || q.call == CallBatchState {
 		q.entry = s.entry(q.id)
 		q.entry.arrive(now, s.log)
 	}
@@ -300,8 +305,12 @@ func (s *Server) answer(body []byte, r *http.Request, q question) ([]byte, *Resp
 		return nil, refusal
 	}
 	switch q.call {
-	case CallList:
+	case CallList, CallBatchList:
 		return s.answerList(body, r.URL.Query(), q)
+	case CallBatch, CallBatchState, CallBatchLog:
+		return s.answerBatch(body, q)
+	case CallBatchSubmit:
+		return s.answerBatchSubmit(body, q)
 	case CallProgress:
 		return s.answerProgress(body, q)
 	case CallSubmit:
@@ -309,33 +318,6 @@ func (s *Server) answer(body []byte, r *http.Request, q question) ([]byte, *Resp
 	default:
 		return s.answerStatus(body, q)
 	}
-}
-
-func (s *Server) answerStatus(body []byte, q question) ([]byte, *Response) {
-	if response := q.entry.response.Load(); response != nil && (!response.Once || q.entry.response.CompareAndSwap(response, nil)) {
-		return nil, response
-	}
-	job, refusal := s.find(q.entry, q)
-	if refusal != nil {
-		return nil, refusal
-	}
-	phase := job.phaseAt(q.now)
-	if phase.Response != nil {
-		return nil, phase.Response
-	}
-	if phase.ends() && q.entry.told.Load() == 0 {
-		q.entry.told.CompareAndSwap(0, s.now().UnixNano())
-	}
-	return job.appendStatus(body, phase, q.now), nil
-}
-
-// find returns the requested job, or the answer that it does not exist.
-func (s *Server) find(e *entry, q question) (*Job, *Response) {
-	job := s.begun(e, q.now)
-	if job == nil || job.Start.After(q.now) || job.ProjectID != "" && job.ProjectID != q.project {
-		return nil, DLIError(http.StatusNotFound, "DLI.0023", "The job "+q.id+" does not exist.")
-	}
-	return job, nil
 }
 
 // malformed rejects what the service's documentation does not allow.
