@@ -75,9 +75,7 @@ func benchmark(b *testing.B, n int, secret bool) (*Poller, *clocktesting.FakeClo
 
 // look is one iteration of the loop.
 func (p *Poller) look(ctx context.Context) {
-	p.mu.Lock()
-	p.serveDue(ctx, p.config.Clock.Now())
-	p.mu.Unlock()
+	p.run(ctx, p.config.Clock.Now())
 	p.requests.Wait()
 }
 

@@ -18,12 +18,12 @@ package poller
 
 import (
 	"container/heap"
+	"strings"
 	"time"
 
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/dli-operator/dli-operator/api/v1alpha1"
-
 	"github.com/dli-operator/dli-operator/internal/connection"
 	"github.com/dli-operator/dli-operator/internal/dli"
 )
@@ -34,15 +34,15 @@ type Target struct {
 	Key   types.NamespacedName
 	UID   types.UID
 	JobID string
-	// Connection is the key of the connection to use. If it is empty, Failure says why there is none.
+	// Connection is the key of the connection to use. If there is none, Failure says why.
 	Connection types.NamespacedName
 	Failure    *connection.Failure
 	// Interval is a fixed time between two polls; 0 for the adaptive one.
 	Interval time.Duration
 	// ReportProgress is set if the percentage is wanted.
 	ReportProgress bool
-	// PollRequest identifies a request for one immediate poll; "" if there is none. Completed
-	// is set if nothing else makes the job due, because it has ended.
+	// PollRequest identifies a request for one immediate poll; "" if there is none.
+	// Completed is set if nothing else makes the job due, because it has ended.
 	PollRequest string
 	Completed   bool
 	// Known is what is known about a job that the poller has not seen before.
@@ -64,145 +64,174 @@ type Known struct {
 	Progress *int32
 }
 
-// JobTimes is what the poller knows about a job between two results.
-type JobTimes struct {
-	// Failures is the current streak of failed polls.
-	Failures FailureStreak
-	// Started is when the job started to run, and FirstSeen when the DLIJob was created, by
-	// the monotonic clock of this process. Started is zero if unknown.
-	Started, FirstSeen time.Time
-	// Progress is how much of the job is done; nil unless it runs and that is known and
-	// wanted.
-	Progress *int32
-}
-
-// Snapshot is what a job's status is derived from; it is zero for a job that is not
-// watched.
+// Snapshot is what is known about a job, whether there is a new result or not.
 type Snapshot struct {
 	// Result is the latest result that was not stored yet; nil if there is none.
-	Result *Result
-	Times  JobTimes
-	// Failures is the current streak of failed polls, and Progress how much of the job is
-	// done; nil if unknown.
+	Result   *Result
+	Times    JobTimes
 	Failures FailureStreak
+	// Progress is how much of the job is done, in percent; nil unless it runs and that is
+	// known and wanted.
 	Progress *int32
 }
 
-// Result is a result for a job that is to be stored.
-type Result struct {
-	// Status is DLI's response; if it is nil, Failure says why. Listed is set if it
-	// comes from a list, which only has names and figures.
-	Status  *dli.JobStatus
-	Listed  bool
-	Failure *connection.Failure
-	// ArrivedAt is when it arrived.
-	ArrivedAt time.Time
-	// PollRequest is the Target.PollRequest that caused the poll; "" if none did, or if the
-	// job was not polled.
-	PollRequest string
-	JobTimes
-	// Ended is set if the job was seen active before, and has now ended.
-	Ended bool
+// JobTimes are times of a job by the monotonic clock of this process.
+type JobTimes struct {
+	// Started is when the job started to run, zero if unknown, and FirstSeen when the
+	// DLIJob was created.
+	Started, FirstSeen time.Time
 }
 
-// watched is the part of a target that is kept: Known only counts at first.
-type watched struct {
-	Key         types.NamespacedName
-	UID         types.UID
-	JobID       string
-	Connection  types.NamespacedName
-	Failure     *connection.Failure
-	Interval    time.Duration
-	Percent     bool
-	PollRequest string
-	Completed   bool
+// FailureStreak describes the consecutive failed polls of one job; the zero value is none.
+type FailureStreak struct {
+	// Count counts the failed polls, and Reason is that of the latest failure.
+	Count  int
+	Reason string
+	// NotFound counts the responses that DLI has no such job since the last one that had
+	// it, and NotFoundSince is when the request for the first was sent.
+	NotFound      int
+	NotFoundSince time.Time
+	// UnreadableSince is since when user action has been required; zero if it is not.
+	UnreadableSince time.Time
 }
 
-func (t Target) watched() watched {
-	return watched{t.Key, t.UID, t.JobID, t.Connection, t.Failure, t.Interval, t.ReportProgress, t.PollRequest, t.Completed}
+// after returns the streak with one more failed poll, for which the request was sent at
+// sentAt. Failures other than NotFound say nothing about whether the job exists.
+func (s FailureStreak) after(f *connection.Failure, sentAt, now time.Time) FailureStreak {
+	s.Count++
+	if f.Reason == v1alpha1.ReasonJobNotFound {
+		if s.NotFound == 0 {
+			s.NotFoundSince = sentAt
+		}
+		s.NotFound++
+	}
+	return s.heldBack(f, now)
 }
 
-// job is a target and its state. The poller's lock guards it.
+// heldBack returns the streak with a failure without a poll of this job: it counts
+// towards UnreadableSince, but not as a failed poll.
+func (s FailureStreak) heldBack(f *connection.Failure, now time.Time) FailureStreak {
+	s.Reason = f.Reason
+	switch {
+	case !f.NeedsAction():
+		s.UnreadableSince = time.Time{}
+	case s.UnreadableSince.IsZero():
+		s.UnreadableSince = now
+	}
+	return s
+}
+
+// ConfirmsNotFound reports whether NotFound is confirmed by a response to a request that
+// was sent at sentAt: a job that was just submitted may not be readable yet, so one
+// response is not enough.
+func (s FailureStreak) ConfirmsNotFound(sentAt time.Time, after time.Duration) bool {
+	return s.NotFound >= 3 && sentAt.Sub(s.NotFoundSince) >= after
+}
+
+// job is a target and its state.
 type job struct {
-	target   watched
-	progress JobTimes
-	queue    *queue // of its connection; nil while it has none
+	target   Target // without Known
+	id       string // target.JobID in lower case, as DLI compares it
+	times    JobTimes
+	failures FailureStreak
+	// queue is that of its connection; nil while it has none.
+	queue *queue
 
-	// due is when it is to be polled next.
-	due time.Time
-	// heap is where it waits, at index: in later until it is due, then in its queue;
+	// dueAt is when it is to be polled next.
+	dueAt time.Time
+	// heap is where it waits, at index: among the jobs that are not due, or for its turn;
 	// nil while it is being polled, or is not to be polled.
 	heap  *jobHeap
 	index int
-	// percentDue is when to read its progress again.
-	percentDue time.Time
-	request
-	calls
-	listing listing
-	// state is the last known state of the job, and active is set if it was seen in
-	// an active one.
+
+	// inFlight is set while a poll is in flight. sentAt is when the latest one was sent,
+	// also before a restart, and pollRequest is the latest PollRequest that was polled
+	// for.
+	inFlight    bool
+	sentAt      time.Time
+	pollRequest string
+
+	// state is the last known state of the job, and active is set if it was seen in an
+	// active one.
 	state  dli.State
 	active bool
-	// told is what was last delivered.
-	told told
+
+	// isExpected is set if the next list should show the job, and isShown if the latest one
+	// did. expectedIn is the start of the list in progress that has not shown it yet; zero
+	// if there is none. isSpotCheck is set if the next poll checks a list that shows the
+	// job, and isFollowUp if it follows a list that no longer did.
+	isExpected, isShown, isSpotCheck, isFollowUp bool
+	expectedIn                                   time.Time
+
+	// progress is the last known percentage, and progressDueAt when to read it again.
+	progress      *int32
+	progressDueAt time.Time
+
+	lastDelivered lastDelivered
 	// result is the latest one that was not stored yet; nil for none.
 	result *Result
 }
 
-// request is the latest poll of a job.
-type request struct {
-	// asking is set while it is in flight, and requested is the last Request that was
-	// polled for.
-	asking    bool
-	requested string
-	// lastAsked is when it was sent, also before a restart.
-	lastAsked time.Time
+// newJob returns a job that has not been polled by this process.
+func newJob(t Target, now time.Time) *job {
+	known := t.Known
+	j := &job{
+		target: t, id: strings.ToLower(t.JobID), state: known.State, sentAt: known.LastPoll, failures: known.Failures, progress: known.Progress,
+		times: JobTimes{FirstSeen: now.Add(-max(known.Age, 0))},
+	}
+	if known.Running > 0 {
+		j.times.Started = now.Add(-known.Running)
+	}
+	j.active = !known.LastPoll.IsZero() && !hasEnded(known.State)
+	j.isExpected = j.active
+	j.target.Known = Known{}
+	return j
 }
 
-// calls describe when a job is polled early because another one that had failed in
-// the same way could be read again.
-type calls struct {
-	// lastCalled is when that last happened, and called is set until the job is
-	// polled.
-	lastCalled time.Time
-	called     bool
-}
+// isHealthy reports whether the last poll of the job succeeded and showed it active.
+func (j *job) isHealthy() bool { return j.active && j.failures.Reason == "" }
 
-// listing is what lists show of a job.
-type listing struct {
-	// askBy is when it must be polled, no matter what lists show.
-	askBy time.Time
-	// shown is set if a list has shown the job in its known state, and missed if it
-	// is polled because the latest list did not.
-	shown, missed bool
-	// misses counts the consecutive lists that did not although it was active. After
-	// some, and until hiddenUntil, that has no consequences.
-	misses      int
-	hiddenUntil time.Time
-}
-
-// wasWell reports whether the last poll of the job succeeded and showed it active.
-func (j *job) wasWell() bool { return j.active && j.progress.Failures.Reason == "" }
-
-// isFresh reports whether the job was never polled, also not before a restart.
-func (j *job) isFresh() bool { return !j.isFailing() && j.lastAsked.IsZero() }
+// isNew reports whether the job was never polled, also not before a restart.
+func (j *job) isNew() bool { return !j.isFailing() && j.sentAt.IsZero() }
 
 // isFailing reports whether the last poll of the job failed.
-func (j *job) isFailing() bool { return j.progress.Failures.Count > 0 }
+func (j *job) isFailing() bool { return j.failures.Count > 0 }
 
-// failedFor is the reason why the last poll of the job failed; "" if it did not.
-func (j *job) failedFor() string {
-	if !j.isFailing() {
-		return ""
+// isRunning reports whether a job is in a state for which DLI reports progress.
+func (j *job) isRunning() bool {
+	return j.state == dli.StateRunning || j.state == dli.StateScaling
+}
+
+// wantsPoll reports whether there is a requested poll that has not started yet.
+func (j *job) wantsPoll() bool {
+	return j.target.PollRequest != "" && j.target.PollRequest != j.pollRequest
+}
+
+// hasUnstoredEnd reports whether the job is known to have ended, but that was not
+// stored yet.
+func (j *job) hasUnstoredEnd() bool {
+	return j.result != nil && j.result.Status != nil && hasEnded(j.result.Status.State)
+}
+
+// runningFor is how long a job has been running; if that is unknown or it does not run
+// yet, the time since it was first seen.
+func (j *job) runningFor(now time.Time) time.Duration {
+	since := j.times.Started
+	if since.IsZero() || j.state == dli.StateLaunching {
+		since = j.times.FirstSeen
 	}
-	return j.progress.Failures.Reason
+	return now.Sub(since)
+}
+
+func hasEnded(s dli.State) bool {
+	return s == dli.StateFinished || s == dli.StateFailed || s == dli.StateCancelled
 }
 
 // jobHeap is a heap of jobs, with the one that is due first at the top.
 type jobHeap []*job
 
 func (h jobHeap) Len() int           { return len(h) }
-func (h jobHeap) Less(i, k int) bool { return h[i].due.Before(h[k].due) }
+func (h jobHeap) Less(i, k int) bool { return h[i].dueAt.Before(h[k].dueAt) }
 func (h jobHeap) Swap(i, k int) {
 	h[i], h[k] = h[k], h[i]
 	h[i].index, h[k].index = i, k
@@ -225,69 +254,23 @@ func (h *jobHeap) Pop() any {
 	return j
 }
 
-// top returns the job that is due first; nil if there is none.
-func (h jobHeap) top() *job {
+// firstDue returns the job that is due first; nil if there is none.
+func (h jobHeap) firstDue() *job {
 	if len(h) == 0 {
 		return nil
 	}
 	return h[0]
 }
 
-// leave removes the job from the heap in which it waits, if any.
-func (j *job) leave() {
+// leaveHeap removes the job from the heap in which it waits, if any.
+func (j *job) leaveHeap() {
 	if j.heap != nil {
 		heap.Remove(j.heap, j.index)
 	}
 }
 
-// enter moves the job into a heap.
-func (j *job) enter(h *jobHeap) {
-	j.leave()
+// enterHeap moves the job into a heap.
+func (j *job) enterHeap(h *jobHeap) {
+	j.leaveHeap()
 	heap.Push(h, j)
-}
-
-// FailureStreak describes the consecutive failed polls of one job; the zero value is none.
-type FailureStreak struct {
-	// Count counts the failed polls, and Reason is that of the latest failure.
-	Count  int
-	Reason string
-	// NotFound counts the latest consecutive responses that DLI has no such job, and
-	// NotFoundSince is the time of the first.
-	NotFound      int
-	NotFoundSince time.Time
-	// UnreadableSince is since when user action has been required; zero if it is not.
-	UnreadableSince time.Time
-}
-
-// after returns the run with one more failed poll, at now.
-func (r FailureStreak) after(f *connection.Failure, now time.Time) FailureStreak {
-	r.Count++
-	if f.Reason == v1alpha1.ReasonJobNotFound {
-		if r.NotFound == 0 {
-			r.NotFoundSince = now
-		}
-		r.NotFound++
-	} else {
-		r.NotFound, r.NotFoundSince = 0, time.Time{}
-	}
-	return r.held(f, now)
-}
-
-// held returns the run with a failure without a poll of this job: it counts towards
-// UnreadableSince, but not as a failed poll.
-func (r FailureStreak) held(f *connection.Failure, now time.Time) FailureStreak {
-	r.Reason = f.Reason
-	switch {
-	case !f.NeedsAction():
-		r.UnreadableSince = time.Time{}
-	case r.UnreadableSince.IsZero():
-		r.UnreadableSince = now
-	}
-	return r
-}
-
-// ConfirmsNotFound reports whether NotFound is confirmed at now: a job that was just
-// submitted may not be readable yet, so one response is not enough.
-func (r FailureStreak) ConfirmsNotFound(now time.Time, after time.Duration) bool {
-	return r.NotFound >= 3 && now.Sub(r.NotFoundSince) >= after
 }

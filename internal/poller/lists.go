@@ -17,8 +17,7 @@ limitations under the License.
 package poller
 
 import (
-	"context"
-	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -26,268 +25,266 @@ import (
 	"github.com/dli-operator/dli-operator/internal/dli"
 )
 
-// isListed reports whether lists cover a job at now: this process has seen it active,
-// and its poll interval is the operator's choice.
-func (j *job) isListed(now time.Time) bool {
-	return j.active && j.state != dli.StateUnrecognized && j.wasWell() && !j.isFailing() &&
-		j.told.any && j.told.reason == "" && !j.listing.askBy.IsZero() &&
-		j.target.Interval == 0 && !j.target.Completed && !now.Before(j.listing.hiddenUntil)
+// lists is the state of a connection's lists of active jobs. Lists are a hint about what
+// to poll, never a verdict: a job that a list shows in its known state is polled later,
+// and one that it no longer shows is polled at once.
+type lists struct {
+	// nextAt is when to decide on the next lists, startedAt when the latest ones were
+	// started, and rounds are those in progress. There are none before pausedUntil.
+	nextAt, startedAt, pausedUntil time.Time
+	rounds                         []*listRound
+	// pages is the latest number of pages of each state, valid until pagesUntil, and
+	// pageSize the number of jobs per page; 0 for the maximum.
+	pages      map[dli.State]int
+	pagesUntil time.Time
+	pageSize   int
+	// failures counts consecutive lists that failed or were incomplete.
+	failures int
+	// covered is the number of jobs that the latest lists covered, and mismatches the
+	// number that they did not show although they were active, of late.
+	covered, mismatches int
+	// endedID is the job that a spot check found to have ended at endedAt; "" for none.
+	// Lists may show it as active for a moment.
+	endedID string
+	endedAt time.Time
 }
 
-// beginRound starts a round if one is due and it saves requests, and reports whether
-// it did.
-func (p *Poller) beginRound(l *queue, now time.Time) bool {
-	s, every := &l.sweep, p.config.Schedule.ListInterval
-	if every <= 0 || s.round != nil || now.Before(s.nextAt) {
-		return false
-	}
-	s.nextAt = onTick(now, every)
-	var watched [len(listedStates)]int
-	singles, n := 0.0, 0
-	for j := range l.jobs {
-		if !j.isListed(now) {
-			continue
-		}
-		n++
-		singles += float64(every) / float64(p.config.Schedule.adaptive(j, now))
-		for i, state := range listedStates {
-			if j.state == state {
-				watched[i]++
+const (
+	// How long a number of pages stays valid, and how long failing lists are paused at
+	// most. Lists that are forbidden or wrong are paused for longPause.
+	pagesFor, longPause = 5 * time.Minute, time.Hour
+	// Lists are used where they take savingFactor times fewer requests than polling each
+	// job, or at most one in budgetShare of what the rate limit allows.
+	savingFactor, budgetShare = 2, 10
+	// While jobs wait, pages get one of every pageTurns turns, and at most one in
+	// pageShare of the connection's requests in flight.
+	pageTurns, pageShare = 2, 4
+	// How long a list may show a job as active after its end.
+	maxLag = 15 * time.Second
+)
+
+// isCovered reports whether lists cover a job: it is active, and its poll interval is the
+// operator's choice.
+func (j *job) isCovered() bool {
+	return j.isHealthy() && !j.isFailing() && statusFilters[j.state] != "" && j.target.Interval == 0 && !j.target.Completed
+}
+
+// areDue reports whether to decide on the next lists.
+func (l *lists) areDue(s Schedule, now time.Time) bool {
+	return s.ListInterval > 0 && len(l.rounds) == 0 && !now.Before(l.nextAt)
+}
+
+// start starts lists of a queue's jobs if they cost little. It returns jobs
+// to poll within the list interval: a few that the lists are checked against, or all if
+// that costs no more than the lists. perSecond is the connection's rate.
+func (l *lists) start(jobs map[string][]*job, s Schedule, perSecond float64, now time.Time) (poll []*job) {
+	l.nextAt = onTick(now, s.ListInterval)
+	var covered []*job
+	watched, polls := map[dli.State]int{}, 0.0
+	for _, same := range jobs {
+		for _, j := range same {
+			if j.isCovered() {
+				covered = append(covered, j)
+				watched[j.state]++
+				polls += float64(s.ListInterval) / float64(s.adaptive(j, now))
 			}
 		}
 	}
-	if !pays(len(listedStates), singles) {
+	pages, budget := l.estimate(watched, now), int(perSecond*s.ListInterval.Seconds()/budgetShare)
+	checks := l.spotChecks(len(covered), s, now)
+	isPaused := now.Before(l.pausedUntil)
+	switch {
+	case len(covered) <= budget && (isPaused || len(covered) <= pages+checks):
+		return covered
+	case isPaused, !costsLittle(pages, polls, budget):
+		return nil
+	}
+	for state := range watched {
+		l.rounds = append(l.rounds, newListRound(state, now))
+	}
+	for _, j := range covered {
+		j.expectedIn = time.Time{}
+		if j.isExpected {
+			j.expectedIn = now
+		}
+	}
+	l.startedAt, l.covered, l.mismatches = now, len(covered), l.mismatches/2
+	return choose(covered, checks)
+}
+
+// estimate estimates the pages of the states of watched jobs: from the latest lists, or,
+// without recent ones, from the number of watched jobs.
+func (l *lists) estimate(watched map[dli.State]int, now time.Time) (pages int) {
+	for state, n := range watched {
+		known := l.pages[state]
+		if now.After(l.pagesUntil) {
+			known = (n + dli.MaxPageSize - 1) / dli.MaxPageSize
+		}
+		pages += max(1, known)
+	}
+	return pages
+}
+
+// costsLittle reports whether that many pages exist, and are within the budget or take
+// few enough requests compared with those for polling each job.
+func costsLittle(pages int, polls float64, budget int) bool {
+	return pages <= dli.MaxPage && (pages <= budget || polls >= savingFactor*float64(pages))
+}
+
+// spotChecks returns how many of the covered jobs to poll with the next lists, so that
+// each is polled within Schedule.ListTrust.
+func (l *lists) spotChecks(covered int, s Schedule, now time.Time) int {
+	elapsed := s.ListInterval
+	if !l.startedAt.IsZero() {
+		elapsed = min(max(elapsed, now.Sub(l.startedAt)), time.Minute)
+	}
+	return 1 + int(float64(covered)*float64(elapsed)/float64(s.ListTrust))
+}
+
+// choose returns the n listed jobs that were polled longest ago, for spot checks.
+func choose(covered []*job, n int) []*job {
+	slices.SortFunc(covered, func(a, b *job) int { return a.sentAt.Compare(b.sentAt) })
+	var chosen []*job
+	for _, j := range covered {
+		if len(chosen) < n && j.isShown && !j.inFlight {
+			j.isSpotCheck = true
+			chosen = append(chosen, j)
+		}
+	}
+	return chosen
+}
+
+// wantsPage returns a list with a page to request; nil if there is none. limit is that of
+// the connection's requests in flight.
+func (l *lists) wantsPage(limit int) *listRound {
+	var wants *listRound
+	inFlight := 0
+	for _, r := range l.rounds {
+		inFlight += r.inFlight
+		if wants == nil && r.wantsPage() {
+			wants = r
+		}
+	}
+	if inFlight >= max(1, limit/pageShare) {
+		return nil
+	}
+	return wants
+}
+
+// addPage records a page of a list, and reports whether its rows can be used.
+func (l *lists) addPage(r *listRound, number, size int, list *dli.JobList, s Schedule, perSecond float64, now time.Time) bool {
+	r.addPage(number, size, list)
+	if number > 1 {
+		return true
+	}
+	if l.pages == nil || now.After(l.pagesUntil) {
+		l.pages = map[dli.State]int{}
+	}
+	l.pages[r.state], l.pagesUntil = r.pages, now.Add(pagesFor)
+	pages := 0
+	for _, r := range l.rounds {
+		pages += max(1, r.pages)
+	}
+	polls := float64(l.covered) * float64(s.ListInterval) / float64(s.PollIntervalMax)
+	if !costsLittle(pages, polls, int(perSecond*s.ListInterval.Seconds()/budgetShare)) {
+		l.rounds, l.nextAt = nil, onTick(now, s.ListInterval)
 		return false
-	}
-	r := &round{began: now, singles: singles}
-	for i := range listedStates {
-		if listedStates[i] != dli.StateLaunching || watched[i] > 0 {
-			r.parts = append(r.parts, part{state: i, next: 1})
-		}
-	}
-	if !pays(s.cost(r.parts, watched, now), singles) {
-		return false
-	}
-	r.entries, r.index = make([]entry, 0, n), make(map[string]int, n)
-	for j := range l.jobs {
-		if j.isListed(now) {
-			r.add(j)
-		}
-	}
-	s.round, s.watched, s.alarms = r, n, 0
-	for id, at := range s.ended {
-		if now.Sub(at) > 20*maxLag {
-			delete(s.ended, id)
-		}
 	}
 	return true
 }
 
-// askPage requests a page, which its connection has just admitted.
-func (p *Poller) askPage(ctx context.Context, l *queue, conn *connection.Connection, now time.Time) {
-	s := &l.sweep
-	r := s.round
-	request := conn.Begin(now, connection.CallList, "", s.failedFor)
-	if request == nil {
-		return // Decide now has the reason
-	}
-	taken := r.take()
-	options := dli.ListOptions{Status: words[r.parts[taken.part].state], Page: taken.number, PageSize: s.pageSize}
-	p.count(l, false, 1)
-	l.turns++
-	p.requests.Go(func() {
-		list, err := request.SendList(ctx, options, p.config.Clock.Now)
-		failure, _ := connection.AsFailure(err)
-		came := p.config.Clock.Now()
-		p.mu.Lock()
-		defer p.mu.Unlock()
-		p.count(l, false, -1)
-		r.inFlight--
-		switch {
-		case s.round != r: // it has ended
-		case failure != nil:
-			p.pageFailed(l, failure, came)
-		case err != nil: // the operator is stopping, or the connection has changed
-			s.rest(came)
-		default:
-			p.pageCame(ctx, l, taken, list, options, now, came)
+// addRow records a row that was requested at sentAt, and returns a note if it shows that
+// the lists are wrong.
+func (l *lists) addRow(r *listRound, row *dli.JobRow, sentAt time.Time) (note string) {
+	switch {
+	case row.State != r.state:
+		if r.mismatches++; r.mismatches > minMismatches {
+			return "they contain jobs with a status other than the requested one"
 		}
-		p.cameBack(ctx, l, failure, came)
-		p.wakeBefore(s.wakeAt())
-	})
+	case l.endedID != "" && sentAt.Sub(l.endedAt) > maxLag && strings.EqualFold(row.JobID, l.endedID):
+		return "they show jobs that have ended as active"
+	}
+	return ""
 }
 
-// pageFailed ends a round because a page could not be read, at now.
-func (p *Poller) pageFailed(l *queue, f *connection.Failure, now time.Time) {
-	s := &l.sweep
-	s.failures++
-	s.failedFor = f.Reason
+// shows reports whether the row of a list that was requested at sentAt shows a job in its
+// known state, and records that it does. The job's own later poll knows more.
+func (r *listRound) shows(j *job, sentAt time.Time) bool {
+	if j.inFlight || !sentAt.After(j.sentAt) || j.state != r.state || !j.isCovered() {
+		return false
+	}
+	j.isExpected, j.isShown, j.isFollowUp, j.expectedIn = true, true, false, time.Time{}
+	return true
+}
+
+// finish ends a list whose pages have all arrived, and returns the jobs that it does not
+// show although it was expected to.
+func (l *lists) finish(r *listRound, jobs map[string][]*job, s Schedule, now time.Time) (missing []*job) {
+	if !r.isWhole() {
+		l.fail(s, now)
+		return nil
+	}
+	l.rounds = slices.DeleteFunc(l.rounds, func(other *listRound) bool { return other == r })
+	l.failures = 0
+	for _, same := range jobs {
+		for _, j := range same {
+			if j.expectedIn.Equal(r.startedAt) && j.state == r.state && !j.inFlight && j.sentAt.Before(r.startedAt) && j.isCovered() {
+				// One that no list shows is not expected for ever.
+				j.isExpected, j.isShown, j.isFollowUp, j.expectedIn = j.isShown, false, j.isShown, time.Time{}
+				missing = append(missing, j)
+			}
+		}
+	}
+	return missing
+}
+
+// fail pauses lists because one failed or was incomplete.
+func (l *lists) fail(s Schedule, now time.Time) {
+	l.failures++
+	l.rounds, l.pausedUntil = nil, now.Add(exponential(s.ListInterval, pagesFor, l.failures))
+}
+
+// pause pauses lists that are forbidden or wrong.
+func (l *lists) pause(now time.Time) { l.rounds, l.pausedUntil = nil, now.Add(longPause) }
+
+// handleFailure pauses lists because a page could not be read. It returns a note for
+// people if somebody must act, or if the API does not exist.
+func (l *lists) handleFailure(f *connection.Failure, s Schedule, now time.Time) (note string) {
 	switch {
 	case f.Kind == dli.KindPermission:
-		s.rest(now.Add(restMax))
-		p.pauseLists(l, fmt.Sprintf("its user may not list jobs, so each job is polled individually: grant it the action dli:jobs:list if there are many (DLIConnection %s)", l.key))
-	case f.Kind == dli.KindRejected && s.pageSize == 0:
-		s.pageSize = dli.MaxPageSize / 2 // some editions have no larger pages
-		s.rest(now)
+		l.pause(now)
+		return "its user may not list jobs, so each job is polled individually: grant it the action dli:jobs:list if there are many"
+	case f.Kind == dli.KindAuth: // each rejection counts towards a lockout of the key
+		l.rounds, l.pausedUntil = nil, now.Add(pagesFor)
+		return "lists of its jobs are rejected, so each job is polled individually: " + f.Message
+	case f.Kind == dli.KindRejected && l.pageSize == 0:
+		l.pageSize = dli.MaxPageSize / 2 // some editions have no larger pages
+		l.rounds, l.nextAt = nil, now
+	case f.NeedsAction() || f.Kind == dli.KindNotFound:
+		l.pause(now)
+		return "its jobs cannot be listed, so each is polled individually: " + f.Message
 	default:
-		s.rest(onTick(now, exponential(p.config.Schedule.ListInterval, pagesFor, s.failures)))
+		l.fail(s, now)
+		l.pausedUntil = later(l.pausedUntil, now.Add(f.RetryAfter))
 	}
+	return ""
 }
 
-// pauseLists makes the connection of a queue report why no lists are requested; "" if
-// they are.
-func (p *Poller) pauseLists(l *queue, reason string) {
-	if conn := p.connectionOf(l); conn != nil {
-		conn.PauseLists(reason)
-	}
-}
-
-// distrust stops the use of unreliable lists for a while.
-func (p *Poller) distrust(l *queue, why string, now time.Time) {
-	l.sweep.rest(now.Add(restMax))
-	p.pauseLists(l, "lists of its jobs are unreliable, so each job is polled individually: "+why)
-}
-
-// pageCame handles a page that was requested at asked and arrived at now.
-func (p *Poller) pageCame(ctx context.Context, l *queue, came page, list *dli.JobList, options dli.ListOptions, asked, now time.Time) {
-	s := &l.sweep
-	r := s.round
-	part := &r.parts[came.part]
-	if came.number == 1 {
-		size := dli.MaxPageSize
-		if options.PageSize > 0 {
-			size = options.PageSize
-		}
-		part.begins(list.Total, len(list.Jobs), size)
-		s.pages[part.state] = part.pages
-		pages := 0
-		for i := range r.parts {
-			pages += max(1, r.parts[i].pages)
-		}
-		if part.pages > dli.MaxPage || !pays(pages, r.singles) {
-			s.unpaid++
-			s.pagesUntil = now.Add(exponential(pagesFor, restMax, s.unpaid))
-			s.rest(onTick(now, p.config.Schedule.ListInterval))
-			return
-		}
-	}
-	part.done++
-	part.rows += len(list.Jobs)
-	for i := range list.Jobs {
-		row := &list.Jobs[i]
-		if row.State != listedStates[part.state] {
-			r.wrong++
-			continue
-		}
-		if p.rowCame(ctx, l, r, row, list.Date, asked, now); s.round == nil {
-			return
-		}
-	}
-	switch {
-	case r.wrong > minAlarms:
-		p.distrust(l, "they contain jobs with a status other than the requested one", now)
-	case r.isDone():
-		p.endRound(l, now)
-	}
-}
-
-// rowCame handles a row of a list that was requested at asked and arrived at now.
-func (p *Poller) rowCame(ctx context.Context, l *queue, r *round, row *dli.JobRow, date, asked, now time.Time) {
-	id := strings.ToLower(row.JobID)
-	if ended, known := l.sweep.ended[id]; known && asked.Sub(ended) > maxLag {
-		p.config.Recorder.ListDiffered()
-		p.distrust(l, "they show jobs that have ended as active", now)
-		return
-	}
-	i, known := r.index[id]
-	if !known {
-		return
-	}
-	for ; i >= 0; i = r.entries[i].next {
-		j := r.entries[i].job
-		// A later poll knows more.
-		if j.queue != l || j.asking || !asked.After(j.lastAsked) || j.state != row.State || !j.isListed(now) {
-			continue
-		}
-		r.entries[i].seen = true
-		p.listed(j, row, date, now)
-		p.askPercent(ctx, j, now)
-	}
-}
-
-// listed handles a row that shows a job in the state it was in: its figures count as a
-// response, and the job's own poll can wait.
-func (p *Poller) listed(j *job, row *dli.JobRow, date, now time.Time) {
-	j.listing.shown, j.listing.missed, j.listing.misses = true, false, 0
-	a := &dli.JobStatus{
-		JobID: row.JobID, Status: row.Status, State: row.State, Date: date, StartTime: row.StartTime, Figures: row.Figures,
-	}
-	if running, known := runningAt(a, now); known {
-		j.progress.Started = now.Add(-running)
-	}
-	// A result that is not stored yet has more than a row, so it is kept.
-	if j.result == nil && j.told.listed(row, now, p.config.Schedule.StatusRefreshInterval) {
-		p.deliver(j, Result{Status: a, Listed: true, ArrivedAt: now})
-	}
-	if j.wantsPoll() || !now.Before(j.listing.askBy) {
-		return
-	}
-	wait := max(p.interval(j, now), p.config.Schedule.ListInterval*3/2)
-	p.schedule(j, earlier(onTick(now, wait), j.listing.askBy))
-}
-
-// endRound polls the jobs that a round did not show, once every page has arrived.
-func (p *Poller) endRound(l *queue, now time.Time) {
-	s := &l.sweep
-	r := s.round
-	if !r.isWhole() {
-		s.failures++
-		s.rest(onTick(now, exponential(p.config.Schedule.ListInterval, pagesFor, s.failures)))
-		return
-	}
-	s.failures, s.failedFor, s.unpaid, s.pagesUntil = 0, "", 0, now.Add(pagesFor)
-	p.pauseLists(l, "")
-	s.rest(onTick(r.began, p.config.Schedule.ListInterval))
-	for _, entry := range r.entries {
-		j := entry.job
-		if entry.seen || j.queue != l || j.asking || !j.lastAsked.Before(r.began) || !j.isListed(now) {
-			continue
-		}
-		j.listing.missed = true
-		if !p.isWaiting(j) {
-			p.schedule(j, now)
-		}
-	}
-}
-
-// compare checks the state that a status call returned at now against what lists have
-// shown.
-func (p *Poller) compare(j *job, state dli.State, now time.Time) {
-	missed, s := j.listing.missed, &j.queue.sweep
-	j.listing.missed = false
+// compare checks the state of a job according to the status call against the lists, and
+// reports whether they differ. It returns a note if the lists are wrong.
+func (l *lists) compare(j *job, state dli.State, now time.Time) (differs bool, note string) {
+	isSpotCheck, isFollowUp := j.isSpotCheck, j.isFollowUp
+	j.isSpotCheck, j.isFollowUp = false, false
 	switch {
 	case hasEnded(state):
-		if p.config.Schedule.ListInterval > 0 && !s.pagesUntil.IsZero() {
-			if s.ended == nil {
-				s.ended = map[string]time.Time{}
-			}
-			s.ended[strings.ToLower(j.target.JobID)] = now
+		if isSpotCheck && (l.endedID == "" || now.Sub(l.endedAt) > 2*maxLag) {
+			l.endedID, l.endedAt = j.id, now
 		}
-		return
-	case !missed || state != j.state:
-		return
+	case isFollowUp && state == j.state:
+		if l.mismatches++; l.mismatches > max(minMismatches, l.covered/mismatchShare) {
+			note = "active jobs are missing from them"
+		}
+		return true, note
 	}
-	p.config.Recorder.ListDiffered()
-	j.listing.misses++
-	if j.listing.misses >= maxMisses {
-		j.listing.misses, j.listing.hiddenUntil = 0, now.Add(hiddenFor)
-	}
-	if !j.listing.shown {
-		return // it may be one that no list shows
-	}
-	s.alarms++
-	if s.alarms > max(minAlarms-1, s.watched/alarmShare) {
-		p.distrust(j.queue, "active jobs are missing from them", now)
-		s.alarms = 0
-	}
+	return false, ""
 }

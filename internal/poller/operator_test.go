@@ -52,6 +52,8 @@ type answer struct {
 	took   time.Duration
 	status *dli.JobStatus
 	err    *dli.Error
+	// panics is set if the client has a bug that the response triggers.
+	panics bool
 }
 
 // stored is what was written about a job.
@@ -226,13 +228,13 @@ func (o *operator) change(job string, change func(*Target)) {
 	o.poller.Watch(target)
 }
 
-// find returns the connection with a name.
+// find returns the key of the connection with a name.
 func (o *operator) find(name string) (types.NamespacedName, *connection.Failure) {
 	job := &v1alpha1.DLIJob{ObjectMeta: metav1.ObjectMeta{Namespace: "team"}}
 	job.Spec.ConnectionRef = &v1alpha1.ConnectionReference{Name: name}
 	key, err := o.registry.Resolve(o.ctx, job)
-	failure, known := connection.AsFailure(err)
-	if err != nil && !known {
+	failure, ok := connection.AsFailure(err)
+	if err != nil && !ok {
 		o.Fatal(err)
 	}
 	return key, failure
@@ -351,6 +353,9 @@ type script struct {
 const timeout = 10 * time.Second
 
 func (s script) JobStatus(ctx context.Context, creds dli.Credentials, job string) (*dli.JobStatus, error) {
+	if ctx.Err() != nil {
+		return nil, ctx.Err() // nothing is sent
+	}
 	o := s.operator
 	o.mu.Lock()
 	o.nth[job]++
@@ -367,6 +372,9 @@ func (s script) JobStatus(ctx context.Context, creds dli.Credentials, job string
 		defer o.mu.Unlock()
 		o.flying--
 	}()
+	if said.panics {
+		panic("a bug")
+	}
 	if said.took >= timeout {
 		said = answer{took: timeout, err: &dli.Error{Kind: dli.KindUnreachable, Message: "no response in time", Err: context.DeadlineExceeded}}
 	}

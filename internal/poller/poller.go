@@ -18,16 +18,15 @@ package poller
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"math"
-	"sync"
+	"sync/atomic"
 	"time"
 
+	"github.com/go-logr/logr"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/utils/clock"
 
-	"github.com/dli-operator/dli-operator/api/v1alpha1"
 	"github.com/dli-operator/dli-operator/internal/connection"
 )
 
@@ -41,8 +40,7 @@ type Recorder interface {
 
 // Config configures a Poller.
 type Config struct {
-	Schedule Schedule
-	// Connections has the connections that targets refer to by their keys.
+	Schedule    Schedule
 	Connections *connection.Registry
 	// MaxRequests limits the requests in flight of all connections together; 0 for no
 	// limit. A connection takes no more of them than it leaves free, so one that hangs
@@ -51,35 +49,27 @@ type Config struct {
 	// Patience is how long a temporary failure may hold back a job whose last poll
 	// succeeded before it is reported for that job.
 	Patience time.Duration
-	// Deliver is called when there is a new result for a job, and Changed when the
+	// MayPoll reports whether this process may poll, which is checked right before each
+	// request; nil if it always may.
+	MayPoll func(now time.Time) bool
+	// Deliver is called when Latest has something new for a job, and Changed when the
 	// health of a connection has changed. Neither may block.
 	Deliver, Changed func(key types.NamespacedName)
 	Recorder         Recorder
+	Log              logr.Logger
 	Clock            clock.Clock
 	// Jitter returns a random number in [-1, 1).
 	Jitter func() float64
 }
 
 // Poller polls the jobs that it is told to watch. It is a runnable of the manager
-// that works only while its replica leads. One lock guards its state and is never
-// held during a request.
+// that works only while its replica leads.
 type Poller struct {
-	config Config
-
-	mu     sync.Mutex
+	shared
 	jobs   map[types.NamespacedName]*job
 	queues map[types.NamespacedName]*queue
-	// later are the jobs that are not due yet.
-	later jobHeap
-	// inFlight counts the requests in flight; starved are the queues that could not
-	// send one because of those of other queues.
-	inFlight int
-	starved  map[*queue]struct{}
-	// wakeAt is when the loop runs next, and beat when it last ran.
-	wakeAt, beat time.Time
-
-	wake     chan struct{}
-	requests sync.WaitGroup
+	// lastRun is when the loop last ran; nil before it has started.
+	lastRun atomic.Pointer[time.Time]
 }
 
 // New returns a poller that watches nothing yet.
@@ -88,11 +78,9 @@ func New(config Config) *Poller {
 		config.MaxRequests = math.MaxInt
 	}
 	return &Poller{
-		config:  config,
-		jobs:    map[types.NamespacedName]*job{},
-		queues:  map[types.NamespacedName]*queue{},
-		starved: map[*queue]struct{}{},
-		wake:    make(chan struct{}, 1),
+		shared: shared{config: config, starved: map[*queue]struct{}{}, wake: make(chan struct{}, 1)},
+		jobs:   map[types.NamespacedName]*job{},
+		queues: map[types.NamespacedName]*queue{},
 	}
 }
 
@@ -112,21 +100,36 @@ func (p *Poller) Start(ctx context.Context) error {
 		case <-timer.C():
 		}
 		now := p.config.Clock.Now()
-		p.mu.Lock()
-		p.beat = now
-		p.wakeAt = p.serveDue(ctx, now)
-		wait := p.wakeAt.Sub(now)
-		p.mu.Unlock()
-		timer.Reset(max(wait, 0))
+		timer.Reset(max(p.run(ctx, now).Sub(now), 0))
+		p.lastRun.Store(&now)
 	}
 }
 
-// Healthy returns an error if the loop appears to have stopped at now; nil before it
-// has started.
-func (p *Poller) Healthy(now time.Time) error {
+// run runs every queue, and returns when to run again.
+func (p *Poller) run(ctx context.Context, now time.Time) time.Time {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if late := now.Sub(p.beat); !p.beat.IsZero() && late > 4*heartbeat {
+	next := now.Add(heartbeat)
+	for key, q := range p.queues {
+		if q.isUnused() {
+			delete(p.queues, key)
+			delete(p.starved, q)
+			continue
+		}
+		next = earlier(next, q.run(ctx, now))
+	}
+	p.wakeAt = next
+	return next
+}
+
+// Healthy returns an error if the loop appears to have stopped; nil before it has
+// started. It does not wait for anything.
+func (p *Poller) Healthy(now time.Time) error {
+	last := p.lastRun.Load()
+	if last == nil {
+		return nil
+	}
+	if late := now.Sub(*last); late > 4*heartbeat {
 		return fmt.Errorf("the poller has not checked for due jobs for %v", late.Round(time.Second))
 	}
 	return nil
@@ -136,229 +139,117 @@ func (p *Poller) Healthy(now time.Time) error {
 func (p *Poller) Waiting(connection types.NamespacedName) int {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if l := p.queues[connection]; l != nil {
-		return l.size()
+	if q := p.queues[connection]; q != nil {
+		return q.waiting()
 	}
 	return 0
 }
 
-// serveDue moves the jobs that are due at now into their queues, polls those that are
-// admitted, and returns when to run again.
-func (p *Poller) serveDue(ctx context.Context, now time.Time) time.Time {
-	for top := p.later.top(); top != nil && !top.due.After(now); top = p.later.top() {
-		top.queue.resume(top)
-		top.enter(top.queue.heapOf(top))
-		top.queue.arrived = append(top.queue.arrived, top)
-	}
-	next := now.Add(heartbeat)
-	if top := p.later.top(); top != nil {
-		next = earlier(next, top.due)
-	}
-	for _, l := range p.queues {
-		begun := p.beginRound(l, now)
-		if begun || len(l.arrived) > 0 || l.changed || !l.wakeAt.IsZero() && !l.wakeAt.After(now) {
-			p.serve(ctx, l, now)
-		}
-		for _, at := range []time.Time{l.wakeAt, l.sweep.wakeAt()} {
-			if !at.IsZero() {
-				next = earlier(next, at)
-			}
-		}
-	}
-	return next
-}
-
-// serve polls the waiting jobs of a queue that are admitted at now.
-func (p *Poller) serve(ctx context.Context, l *queue, now time.Time) {
-	if l.hold.on {
-		l.hold.on, l.hold.endedAt = false, connection.Sooner(l.wakeAt, now)
-	}
-	l.wakeAt, l.changed = time.Time{}, false
-	conn := p.connectionOf(l)
-	if conn == nil {
-		l.hold.on = true // until WakeConnection
-		return
-	}
-	limit := conn.MaxInFlight()
-	for !l.isEmpty() || l.wantsPage(limit) {
-		if l.inFlight >= p.config.MaxRequests-p.inFlight {
-			// Arrived jobs are informed the next time that the queue is served.
-			p.starved[l] = struct{}{}
-			return
-		}
-		decision := conn.Decide(now)
-		if decision.Reason == nil {
-			l.hold.why = nil
-		}
-		j := l.pick(decision.Admit, limit)
-		switch {
-		case decision.Admit == connection.AdmitAll && l.wantsPage(limit) && (j == nil || l.turns%pageTurns == 1):
-			p.askPage(ctx, l, conn, now)
-			continue
-		case j != nil:
-			p.ask(ctx, l, j, conn, now)
-			continue
-		}
-		p.holdBack(l, decision, now)
-		break
-	}
-	clear(l.arrived)
-	l.arrived = l.arrived[:0]
-}
-
-// holdBack reports for the waiting jobs of a queue why they wait, where it should be
-// reported, and sets when to check again.
-func (p *Poller) holdBack(l *queue, decision connection.Decision, now time.Time) {
-	l.hold.on, l.wakeAt = true, decision.RecheckAt
-	toAll := false
-	switch {
-	case decision.Reason == nil:
-		return
-	case l.hold.why == nil:
-		l.hold.since, l.hold.toldAll, toAll = now, false, true
-	case l.hold.why.Reason != decision.Reason.Reason:
-		toAll = true
-	}
-	l.hold.why = decision.Reason
-	patient := l.hold.since.Add(p.config.Patience)
-	switch {
-	case l.hold.toldAll:
-	case now.Before(patient):
-		l.wakeAt = connection.Sooner(l.wakeAt, patient)
-	default:
-		l.hold.toldAll, toAll = true, true
-	}
-	tell := func(j *job) {
-		if l.tells(j, now, p.config.Patience) {
-			p.hold(j, l.hold.why, now)
-		}
-	}
-	if toAll {
-		l.waiting(tell)
-		return
-	}
-	for _, j := range l.arrived {
-		if j.queue == l && p.isWaiting(j) {
-			tell(j)
-		}
-	}
-}
-
-// hold records why a job is not polled.
-func (p *Poller) hold(j *job, why *connection.Failure, now time.Time) {
-	j.progress.Failures = j.progress.Failures.held(why, now)
-	if j.told.held(why) {
-		p.deliver(j, Result{Failure: why, ArrivedAt: now})
-	}
-}
-
-// isWaiting reports whether a job is due and waits in its queue.
-func (p *Poller) isWaiting(j *job) bool { return j.heap != nil && j.heap != &p.later }
-
-// ask sends the request for a job that its connection has just admitted.
-func (p *Poller) ask(ctx context.Context, l *queue, j *job, conn *connection.Connection, now time.Time) {
-	request := conn.Begin(now, connection.CallStatus, j.target.JobID, j.failedFor())
-	if request == nil {
-		return // Decide now says why
-	}
-	// Waiting for the connection does not count as lateness.
-	p.config.Recorder.PollLateness(max(0, min(now.Sub(j.due), now.Sub(l.hold.endedAt))))
-	j.leave()
-	j.asking, j.called, j.requested, j.lastAsked = true, false, j.target.PollRequest, now
-	j.listing.askBy = now.Add(spread(p.config.Schedule.ListTrust*10/11, p.config.Jitter()))
-	failing := j.isFailing()
-	p.count(l, failing, 1)
-	l.turns++
-	p.requests.Go(func() { p.await(ctx, l, j, request, failing) })
-}
-
-func (p *Poller) count(l *queue, failing bool, n int) {
-	p.inFlight += n
-	l.inFlight += n
-	if failing {
-		l.failingInFlight += n
-	}
-}
-
-// await waits for the response to a request, and then serves other jobs.
-func (p *Poller) await(ctx context.Context, l *queue, j *job, request *connection.Request, failing bool) {
-	answer, err := request.SendStatus(ctx, p.config.Clock.Now)
-	failure, _ := connection.AsFailure(err)
-	now := p.config.Clock.Now()
+// Watch starts polling a job, or changes how it is polled. It takes effect immediately,
+// and is cheap if nothing changed.
+func (p *Poller) Watch(t Target) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.count(l, failing, -1)
-	if p.jobs[j.target.Key] == j {
-		j.asking = false
-		switch {
-		case j.queue == nil: // the job no longer has a connection
-		case j.queue != l || errors.Is(err, connection.ErrOutdated):
-			// The job now uses another connection, or the connection has changed: the
-			// response says nothing about it.
-			p.schedule(j, now)
-		case failure != nil:
-			p.failed(j, failure, now)
-		case err != nil: // the operator is stopping
-		default:
-			p.answered(j, answer, now)
-			p.askPercent(ctx, j, now)
+	now := p.config.Clock.Now()
+	j := p.jobs[t.Key]
+	if j != nil && j.target.UID != t.UID {
+		p.forget(j)
+		j = nil
+	}
+	isNew := j == nil
+	if isNew {
+		j = newJob(t, now)
+		j.dueAt = onTick(now, p.config.Schedule.firstPoll(j, now, p.config.Jitter()))
+		p.jobs[t.Key] = j
+	}
+	before := j.target
+	j.target = t
+	j.target.Known = Known{}
+	if !t.ReportProgress {
+		j.progress = nil
+	}
+	if t.Failure != nil {
+		j.leaveQueue()
+		if j.recordHeldBack(t.Failure, now, p.config.Schedule.StatusRefreshInterval) {
+			p.config.Deliver(t.Key)
 		}
-	}
-	p.cameBack(ctx, l, failure, now)
-}
-
-// cameBack serves other jobs after a request has returned.
-func (p *Poller) cameBack(ctx context.Context, l *queue, failure *connection.Failure, now time.Time) {
-	p.noteHealth(l, failure, now)
-	if ctx.Err() != nil {
 		return
 	}
-	p.serve(ctx, l, now)
-	for other := range p.starved {
-		delete(p.starved, other)
-		p.serve(ctx, other, now)
-		p.wakeBefore(other.wakeAt)
+	q := p.queueOf(t.Connection)
+	isMoved := false
+	if j.queue != q {
+		isMoved = !isNew && (j.queue == nil || j.isFailing() || j.queue.isWaiting(j))
+		j.leaveQueue()
+		q.add(j)
 	}
-	p.drop(l)
-	p.wakeBefore(l.wakeAt)
+	q.update(j, before, isMoved, now)
 }
 
-// noteHealth calls Changed if the health of the connection has changed.
-func (p *Poller) noteHealth(l *queue, failure *connection.Failure, now time.Time) {
-	conn := p.connectionOf(l)
-	if conn == nil {
+// queueOf returns the queue of a connection.
+func (p *Poller) queueOf(connection types.NamespacedName) *queue {
+	q := p.queues[connection]
+	if q == nil {
+		q = &queue{shared: &p.shared, key: connection, jobs: map[string][]*job{}}
+		p.queues[connection] = q
+	}
+	return q
+}
+
+// Latest returns what is known about a job; nothing if it is not watched.
+func (p *Poller) Latest(key types.NamespacedName) Snapshot {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	j := p.jobs[key]
+	if j == nil {
+		return Snapshot{}
+	}
+	return Snapshot{Result: j.result, Times: j.times, Failures: j.failures, Progress: j.progress}
+}
+
+// Stored drops a result that was stored, unless there is a newer one.
+func (p *Poller) Stored(key types.NamespacedName, result *Result) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if j := p.jobs[key]; j != nil && j.result == result {
+		j.result = nil
+	}
+}
+
+// PollNow polls a job immediately and delivers the result, whether it is news or
+// not, because something else has changed the stored status.
+func (p *Poller) PollNow(key types.NamespacedName) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	j := p.jobs[key]
+	if j == nil {
 		return
 	}
-	health := conn.Health(now)
-	// Rejections are recorded even while the health stays the same.
-	rejected := failure != nil && failure.Reason == v1alpha1.ReasonCredentialsRejected
-	if health != l.health || rejected {
-		l.health = health
-		p.config.Changed(l.key)
+	j.lastDelivered = lastDelivered{settledAt: j.lastDelivered.settledAt}
+	if !j.inFlight && j.queue != nil {
+		j.queue.schedule(j, p.config.Clock.Now())
 	}
 }
 
-// connectionOf returns the connection of a queue; nil while it is not configured.
-func (p *Poller) connectionOf(l *queue) *connection.Connection {
-	return p.config.Connections.Get(l.key)
-}
-
-// wakeBefore makes the loop run at a time if it would run later; the zero time means
-// never.
-func (p *Poller) wakeBefore(at time.Time) {
-	if at.IsZero() || !at.Before(p.wakeAt) {
-		return
-	}
-	p.wakeAt = at
-	select {
-	case p.wake <- struct{}{}:
-	default:
+// Forget stops watching a job.
+func (p *Poller) Forget(key types.NamespacedName) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if j := p.jobs[key]; j != nil {
+		p.forget(j)
 	}
 }
 
-func earlier(a, b time.Time) time.Time {
-	if a.Before(b) {
-		return a
+func (p *Poller) forget(j *job) {
+	j.leaveQueue()
+	delete(p.jobs, j.target.Key)
+}
+
+// WakeConnection checks whether the jobs of a connection may be polled after it has
+// changed, for example because its credentials were fetched.
+func (p *Poller) WakeConnection(key types.NamespacedName) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.queues[key] != nil {
+		p.wakeBefore(p.config.Clock.Now())
 	}
-	return b
 }

@@ -17,63 +17,28 @@ limitations under the License.
 package poller
 
 import (
-	"context"
 	"math"
 	"time"
 
-	"github.com/dli-operator/dli-operator/internal/connection"
 	"github.com/dli-operator/dli-operator/internal/dli"
 )
 
-// isRunning reports whether a job is in a state for which DLI reports progress.
-func (j *job) isRunning() bool {
-	return j.state == dli.StateRunning || j.state == dli.StateScaling
+// wantsProgress reports whether to read the progress of a job: while it runs, if that is
+// wanted, at most once per refresh interval.
+func (j *job) wantsProgress(now time.Time) bool {
+	return j.target.ReportProgress && j.isRunning() && !now.Before(j.progressDueAt)
 }
 
-// askPercent reads the progress of a running job if wanted, at most once per refresh
-// interval, and only while no poll waits: progress is informational, so it must not
-// delay polls.
-func (p *Poller) askPercent(ctx context.Context, j *job, now time.Time) {
-	l := j.queue
-	switch {
-	case !j.target.Percent || !j.isRunning() || now.Before(j.percentDue):
-		return
-	case !l.isEmpty() || l.inFlight >= p.config.MaxRequests-p.inFlight:
-		return
+// recordProgress records the progress of a job, and reports whether its percentage has
+// changed.
+func (j *job) recordProgress(progress *dli.Progress) bool {
+	if progress.Fraction == nil || !j.target.ReportProgress || !j.isRunning() {
+		return false
 	}
-	conn := p.connectionOf(l)
-	if conn == nil || conn.Decide(now).Admit != connection.AdmitAll {
-		return
+	percent := int32(math.Round(*progress.Fraction * 100))
+	if j.progress != nil && *j.progress == percent {
+		return false
 	}
-	request := conn.Begin(now, connection.CallProgress, j.target.JobID, "")
-	if request == nil {
-		return
-	}
-	j.percentDue = now.Add(p.config.Schedule.StatusRefreshInterval)
-	p.count(l, false, 1)
-	p.requests.Go(func() {
-		progress, err := request.SendProgress(ctx, p.config.Clock.Now)
-		failure, _ := connection.AsFailure(err)
-		came := p.config.Clock.Now()
-		p.mu.Lock()
-		defer p.mu.Unlock()
-		p.count(l, false, -1)
-		if err == nil && p.jobs[j.target.Key] == j {
-			p.percentCame(j, progress.Fraction)
-		}
-		p.cameBack(ctx, l, failure, came)
-	})
-}
-
-// percentCame handles the progress of a job, from 0 to 1; nil if DLI does not report
-// it.
-func (p *Poller) percentCame(j *job, fraction *float64) {
-	if fraction == nil || !j.target.Percent || !j.isRunning() {
-		return
-	}
-	percent := int32(math.Round(*fraction * 100))
-	if known := j.progress.Progress; known == nil || *known != percent {
-		j.progress.Progress = &percent
-		p.config.Deliver(j.target.Key)
-	}
+	j.progress = &percent
+	return true
 }

@@ -78,7 +78,7 @@ func TestPercent(t *testing.T) {
 				}
 				got := int32(-1)
 				for _, job := range jobs {
-					if percent := o.poller.Watch(o.targets[key(job)]).Progress; percent != nil {
+					if percent := o.poller.Latest(key(job)).Progress; percent != nil {
 						got = *percent
 					}
 				}
@@ -86,7 +86,7 @@ func TestPercent(t *testing.T) {
 					t.Errorf("%d %%, want %d %%", got, test.want)
 				}
 				o.change(jobs[0], func(t *Target) { t.ReportProgress = false })
-				if percent := o.poller.Watch(o.targets[key(jobs[0])]).Progress; percent != nil {
+				if percent := o.poller.Latest(key(jobs[0])).Progress; percent != nil {
 					t.Errorf("%d %% when it is no longer wanted", *percent)
 				}
 				o.stop()

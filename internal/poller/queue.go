@@ -17,6 +17,11 @@ limitations under the License.
 package poller
 
 import (
+	"cmp"
+	"context"
+	"maps"
+	"slices"
+	"sync"
 	"time"
 
 	"k8s.io/apimachinery/pkg/types"
@@ -25,151 +30,339 @@ import (
 	"github.com/dli-operator/dli-operator/internal/connection"
 )
 
-// queue is the queue of a connection: the jobs that are due and wait until it admits
-// them. The poller's lock guards it.
-type queue struct {
-	// key is that of the connection, and revision the latest one that jobs were polled
-	// for; 0 before it is configured.
-	key      types.NamespacedName
-	revision int
-	// The jobs that are due: never polled; last poll succeeded, or likely to succeed
-	// again; last poll failed.
-	fresh, well, failing jobHeap
-	// backingOff are the failed jobs that are not due yet, by reason.
-	backingOff map[string]*alike
-	// inFlight counts the requests in flight, failingInFlight those for jobs that had
-	// failed before.
-	inFlight, failingInFlight int
-	// turns counts the jobs that were served, to share turns between failing jobs
-	// and the others.
-	turns int
-	// wakeAt is when to check again; zero if nothing is due by time alone.
+// shared is what the queues of a poller share.
+type shared struct {
+	config Config
+	// mu guards the state of the poller, its queues and its jobs. It is never held during
+	// a request.
+	mu       sync.Mutex
+	requests sync.WaitGroup
+	// inFlight counts the requests in flight; starved are the queues that could not send
+	// one because of those of other queues.
+	inFlight int
+	starved  map[*queue]struct{}
+	// wakeAt is when the loop runs next, unless wake wakes it.
 	wakeAt time.Time
-	// hold is what holds the jobs back.
-	hold hold
-	// arrived are the jobs that arrived since the queue was last served, and changed
-	// is set if the connection has changed since.
+	wake   chan struct{}
+	// lastPanic is the latest panic that was logged.
+	lastPanic string
+}
+
+// queue is the jobs of a connection: who is next, what is in flight, and what holds the
+// others back.
+type queue struct {
+	*shared
+	key types.NamespacedName
+	// jobs are all jobs of the connection, by lower-case ID.
+	jobs map[string][]*job
+	// later are the jobs that are not due. The others wait for their turn: never polled,
+	// last poll succeeded, last poll failed.
+	later, new, healthy, failing jobHeap
+	// arrived are the jobs that have become due since the queue was last served.
 	arrived []*job
-	changed bool
-	// health is the last known health of the connection.
-	health connection.Health
-	// jobs are all jobs of the connection, whether they wait or not.
-	jobs  map[*job]struct{}
-	sweep sweep
+	// inFlight counts the requests in flight, failingInFlight those for failing jobs, and
+	// turns all of them so far.
+	inFlight, failingInFlight, turns int
+	// recheckAt is when to serve the queue again; zero if nothing is due by time alone.
+	recheckAt time.Time
+	// isHeldBack is set if the connection held jobs back when the queue was last served,
+	// and heldUntil is when an earlier hold ended. reason is reported for waiting jobs,
+	// since when it has applied; isReported is set once it was reported for all of them,
+	// also healthy ones.
+	isHeldBack, isReported bool
+	heldUntil, reasonSince time.Time
+	reason                 *connection.Failure
+	// health is the last known health of the connection, and revision its last known
+	// revision.
+	health   connection.Health
+	revision int
+	lists    lists
 }
 
-// hold is what holds the jobs of a queue back.
-type hold struct {
-	// on is set if the connection held jobs back when the queue was last served, and
-	// endedAt is when the hold before that ended.
-	on      bool
-	endedAt time.Time
-	// why is the failure reported for waiting jobs, and since when it has applied; nil
-	// if there is none.
-	why   *connection.Failure
-	since time.Time
-	// toldAll is set once it was reported for all jobs, also those whose last poll
-	// succeeded.
-	toldAll bool
-}
-
-// alike are jobs that fail for the same reason.
-type alike struct {
-	jobs map[*job]struct{}
-	// called is when they were last polled early because one of them could be read
-	// again, and scoutAt when one of them is polled to check that.
-	called, scoutAt time.Time
-}
-
-// backOff records that a job failed and is not due yet.
-func (l *queue) backOff(j *job) {
-	reason := j.progress.Failures.Reason
-	if l.backingOff[reason] == nil {
-		l.backingOff[reason] = &alike{jobs: map[*job]struct{}{}}
-	}
-	l.backingOff[reason].jobs[j] = struct{}{}
-}
-
-// resume records that a job no longer backs off.
-func (l *queue) resume(j *job) {
-	if same := l.backingOff[j.progress.Failures.Reason]; same != nil {
-		delete(same.jobs, j)
-	}
-}
-
-// failingShare is the fraction of turns that failing jobs get while others wait, and
-// the fraction of places that they leave for the others: a quarter.
+// failingShare is the fraction of the requests in flight that failing jobs leave for the
+// others.
 const failingShare = 4
 
-func (l *queue) heapOf(j *job) *jobHeap {
+// add adds a job, which is polled when it is due.
+func (q *queue) add(j *job) {
+	j.queue = q
+	q.jobs[j.id] = append(q.jobs[j.id], j)
+}
+
+// remove removes a job.
+func (q *queue) remove(j *job) {
+	j.leaveHeap()
+	j.queue, j.isShown, j.isSpotCheck, j.isFollowUp, j.expectedIn = nil, false, false, false, time.Time{}
+	q.arrived = slices.DeleteFunc(q.arrived, func(other *job) bool { return other == j })
+	same := slices.DeleteFunc(q.jobs[j.id], func(other *job) bool { return other == j })
+	if q.jobs[j.id] = same; len(same) == 0 {
+		delete(q.jobs, j.id)
+	}
+}
+
+// leaveQueue removes the job from its queue, if it has one.
+func (j *job) leaveQueue() {
+	if j.queue != nil {
+		j.queue.remove(j)
+	}
+}
+
+// isUnused reports whether there is neither a job nor a request.
+func (q *queue) isUnused() bool { return len(q.jobs) == 0 && q.inFlight == 0 }
+
+// waiting returns the number of jobs that wait for their turn.
+func (q *queue) waiting() int { return len(q.new) + len(q.healthy) + len(q.failing) }
+
+func (q *queue) isWaiting(j *job) bool { return j.heap != nil && j.heap != &q.later }
+
+// schedule polls a job at a time.
+func (q *queue) schedule(j *job, at time.Time) {
+	j.dueAt = at
+	j.enterHeap(&q.later)
+	q.wakeBefore(at)
+}
+
+// update polls a job according to its changed target. isMoved is set if it may have waited
+// because of another connection.
+func (q *queue) update(j *job, before Target, isMoved bool, now time.Time) {
+	due := j.dueAt
+	if isMoved {
+		due = now
+	}
 	switch {
-	case j.isFailing() && !j.called:
-		return &l.failing
-	case j.isFresh():
-		return &l.fresh
+	case j.inFlight: // the change takes effect when the response arrives
+		return
+	case j.wantsPoll():
+		due = earlier(due, now)
+	case j.target.Completed:
+		if !j.isFailing() {
+			j.leaveHeap()
+		}
+		return
+	case j.heap == nil && j.hasUnstoredEnd(): // no more polls until that is stored
+		return
+	case j.target.Interval != before.Interval && !j.sentAt.IsZero() && !j.isFailing():
+		due = q.config.Schedule.next(j, j.sentAt, q.config.Jitter())
 	}
-	return &l.well
+	if j.heap == nil || !due.Equal(j.dueAt) {
+		q.schedule(j, due)
+	}
 }
 
-// pick returns the job whose turn it is; nil if no waiting job may be polled. Failing
-// jobs never take all of limit, the places for requests in flight, so that jobs that hang leave some for the others.
-func (l *queue) pick(admit connection.Admit, limit int) *job {
-	first := firstDue(l.fresh.top(), l.well.top())
-	failing := l.failing.top()
-	switch admit {
-	case connection.AdmitProbe:
-		// A job whose last poll succeeded is the best indicator.
-		if well := l.well.top(); well != nil {
-			return well
-		}
-		if first != nil {
-			return first
-		}
-		return failing
-	case connection.AdmitAll:
-		if l.failingInFlight >= limit-limit/failingShare {
-			return first
-		}
-		if first == nil || failing != nil && l.turns%failingShare == 0 {
-			return failing
-		}
-		return first
-	case connection.AdmitNone:
+// run polls the jobs that are due and admitted, and returns when to run again.
+func (q *queue) run(ctx context.Context, now time.Time) time.Time {
+	for j := q.later.firstDue(); j != nil && !j.dueAt.After(now); j = q.later.firstDue() {
+		q.wait(j)
 	}
-	return nil
+	if conn := q.connection(); conn != nil {
+		q.noteRevision(conn.Revision(), now)
+		q.startLists(conn, now)
+		q.serve(ctx, conn, now)
+	}
+	return q.nextRun(now)
 }
 
-func firstDue(a, b *job) *job {
-	if a == nil || b != nil && b.due.Before(a.due) {
+// noteRevision polls failing jobs at once if the connection has changed: they may be
+// readable now.
+func (q *queue) noteRevision(revision int, now time.Time) {
+	if q.revision == revision {
+		return
+	}
+	q.revision, q.lists = revision, lists{}
+	for _, j := range slices.Clone(q.later) {
+		if j.isFailing() {
+			j.dueAt = now
+			q.wait(j)
+		}
+	}
+}
+
+// startLists starts lists if they are due, and polls jobs that are due with them.
+func (q *queue) startLists(conn *connection.Connection, now time.Time) {
+	if !q.lists.areDue(q.config.Schedule, now) {
+		return
+	}
+	for _, j := range q.lists.start(q.jobs, q.config.Schedule, conn.Usage(now).Rate, now) {
+		due := now
+		if !j.isSpotCheck {
+			due = later(now, j.sentAt.Add(q.config.Schedule.ListInterval))
+		}
+		if !j.inFlight && !q.isWaiting(j) && due.Before(j.dueAt) {
+			q.schedule(j, due)
+		}
+	}
+}
+
+// wait makes a job wait for its turn.
+func (q *queue) wait(j *job) {
+	switch {
+	case j.isFailing():
+		j.enterHeap(&q.failing)
+	case j.isNew():
+		j.enterHeap(&q.new)
+	default:
+		j.enterHeap(&q.healthy)
+	}
+	q.arrived = append(q.arrived, j)
+}
+
+// nextRun returns when to run again.
+func (q *queue) nextRun(now time.Time) time.Time {
+	next := now.Add(heartbeat)
+	if j := q.later.firstDue(); j != nil {
+		next = earlier(next, j.dueAt)
+	}
+	if !q.recheckAt.IsZero() {
+		next = earlier(next, q.recheckAt)
+	}
+	if len(q.lists.rounds) == 0 && q.config.Schedule.ListInterval > 0 && len(q.jobs) > 0 {
+		next = earlier(next, q.lists.nextAt)
+	}
+	return later(next, now)
+}
+
+func (q *queue) connection() *connection.Connection { return q.config.Connections.Get(q.key) }
+
+// serve sends the requests of a queue that are admitted.
+func (q *queue) serve(ctx context.Context, conn *connection.Connection, now time.Time) {
+	if q.isHeldBack {
+		q.isHeldBack, q.heldUntil = false, connection.Sooner(q.recheckAt, now)
+	}
+	q.recheckAt = time.Time{}
+	for q.waiting() > 0 || q.lists.wantsPage(conn.MaxInFlight()) != nil {
+		if q.inFlight >= q.config.MaxRequests-q.shared.inFlight {
+			q.starved[q] = struct{}{}
+			return // arrived jobs are informed the next time
+		}
+		decision := conn.Decide(now)
+		if decision.Reason == nil {
+			q.reason = nil
+		}
+		j, round := q.pick(decision.Admit, conn.MaxInFlight()), q.lists.wantsPage(conn.MaxInFlight())
+		switch {
+		case decision.Admit == connection.AdmitAll && round != nil && (j == nil || q.turns%pageTurns == 1):
+			q.sendPage(ctx, conn, round, now)
+			continue
+		case j != nil:
+			q.poll(ctx, conn, j, now)
+			continue
+		}
+		q.holdBack(decision, now)
+		break
+	}
+	clear(q.arrived)
+	q.arrived = q.arrived[:0]
+}
+
+// pick returns the job whose turn it is; nil if no waiting job may be polled. Failing jobs
+// never take all requests in flight, so that those that hang leave some for the others.
+func (q *queue) pick(admit connection.Admit, limit int) *job {
+	healthy, untried, failing := q.healthy.firstDue(), q.new.firstDue(), q.failing.firstDue()
+	switch {
+	case admit == connection.AdmitNone:
+		return nil
+	case admit == connection.AdmitProbe:
+		return cmp.Or(healthy, untried, failing)
+	case q.failingInFlight >= limit-limit/failingShare:
+		return firstOf(healthy, untried)
+	}
+	return firstOf(firstOf(healthy, untried), failing)
+}
+
+// firstOf returns the job that is due first; either may be nil.
+func firstOf(a, b *job) *job {
+	if a == nil || b != nil && b.dueAt.Before(a.dueAt) {
 		return b
 	}
 	return a
 }
 
-func (l *queue) isEmpty() bool { return l.size() == 0 }
-
-// size is the number of waiting jobs.
-func (l *queue) size() int { return len(l.fresh) + len(l.well) + len(l.failing) }
-
-// waiting calls f for every waiting job.
-func (l *queue) waiting(f func(*job)) {
-	for _, h := range []jobHeap{l.fresh, l.well, l.failing} {
-		for _, j := range h {
-			f(j)
+// holdBack reports for the waiting jobs why they wait, where it should be reported, and
+// sets when to check again.
+func (q *queue) holdBack(decision connection.Decision, now time.Time) {
+	q.isHeldBack, q.recheckAt = true, decision.RecheckAt
+	reportAll := false
+	switch {
+	case decision.Reason == nil:
+		return
+	case q.reason == nil:
+		q.reasonSince, q.isReported, reportAll = now, false, true
+	case q.reason.Reason != decision.Reason.Reason:
+		reportAll = true
+	}
+	q.reason = decision.Reason
+	patient := q.reasonSince.Add(q.config.Patience)
+	switch {
+	case q.isReported:
+	case now.Before(patient):
+		q.recheckAt = connection.Sooner(q.recheckAt, patient)
+	default:
+		q.isReported, reportAll = true, true
+	}
+	waiting := q.arrived
+	if reportAll {
+		waiting = slices.Concat(q.new, q.healthy, q.failing)
+	}
+	for _, j := range waiting {
+		if q.isWaiting(j) && q.shouldReport(j, now) {
+			q.deliverIf(j.recordHeldBack(q.reason, now, q.config.Schedule.StatusRefreshInterval), j)
 		}
 	}
 }
 
-// tells reports whether to report the reason for a job that waits at now. If user
-// action is required, it is reported immediately. A temporary failure is reported for
-// jobs that could not be read anyway, and for the others only if it lasts: a blip is
-// not news.
-func (l *queue) tells(j *job, now time.Time, patience time.Duration) bool {
-	switch {
-	case l.hold.why == nil:
-		return false
-	case l.hold.why.NeedsAction(), !now.Before(l.hold.since.Add(patience)):
+// shouldReport reports whether to report the reason for a job that waits. If user action
+// is required, it is reported at once. A temporary failure is reported for jobs that could
+// not be read anyway, and for the others only if it lasts.
+func (q *queue) shouldReport(j *job, now time.Time) bool {
+	if q.reason.NeedsAction() || !now.Before(q.reasonSince.Add(q.config.Patience)) {
 		return true
 	}
-	return !j.wasWell() && l.hold.why.Reason != v1alpha1.ReasonRateLimited
+	return !j.isHealthy() && q.reason.Reason != v1alpha1.ReasonRateLimited
+}
+
+// deliverIf calls Deliver for a job if its result is news.
+func (q *queue) deliverIf(isNews bool, j *job) {
+	if isNews {
+		q.config.Deliver(j.target.Key)
+	}
+}
+
+// requestDone serves the queue, and those that wait for its requests, after one has
+// returned.
+func (q *queue) requestDone(ctx context.Context, err error, now time.Time) {
+	if conn := q.connection(); conn != nil {
+		q.noteHealth(conn, err, now)
+	}
+	if ctx.Err() != nil {
+		return
+	}
+	starved := slices.AppendSeq([]*queue{q}, maps.Keys(q.starved))
+	clear(q.starved)
+	for _, q := range starved {
+		q.wakeBefore(q.run(ctx, now))
+	}
+}
+
+// noteHealth calls Changed if the health of the connection has changed.
+func (q *queue) noteHealth(conn *connection.Connection, err error, now time.Time) {
+	health := conn.Health(now)
+	// Rejections are recorded even while the health stays the same.
+	failure, _ := connection.AsFailure(err)
+	isRejected := failure != nil && failure.Reason == v1alpha1.ReasonCredentialsRejected
+	if health != q.health || isRejected {
+		q.health = health
+		q.config.Changed(q.key)
+	}
+}
+
+// wakeBefore makes the loop run at a time if it would run later.
+func (s *shared) wakeBefore(at time.Time) {
+	if !at.Before(s.wakeAt) {
+		return
+	}
+	s.wakeAt = at
+	select {
+	case s.wake <- struct{}{}:
+	default:
+	}
 }

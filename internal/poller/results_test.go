@@ -17,8 +17,6 @@ limitations under the License.
 package poller
 
 import (
-	"slices"
-	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -138,24 +136,6 @@ func TestResults(t *testing.T) {
 		})
 	})
 
-	t.Run("keep no more of a long response than is stored", func(t *testing.T) {
-		a := &dli.JobStatus{
-			Statement: strings.Repeat("s", 1<<20),
-			Message:   strings.Repeat("\x01", 1<<20) + strings.Repeat("m", 1<<20) + " DLI.0005",
-			Columns:   slices.Repeat([]dli.Column{{Name: "c"}}, 1000),
-		}
-		short := compact(a)
-		if len(short.Statement) != 4097 || len(short.Message) > 4200 || short.Message[:4097] != strings.Repeat("m", 4097) {
-			t.Errorf("statement of %d bytes, message of %d", len(short.Statement), len(short.Message))
-		}
-		if dli.ErrorCode(short.Message) != "DLI.0005" {
-			t.Error("the error's code is lost")
-		}
-		if len(short.Columns) != 1000 || short.Columns[255].Name != "c" || short.Columns[256].Name != "" {
-			t.Errorf("%d columns", len(short.Columns))
-		}
-	})
-
 	t.Run("the confirmation of a missing job continues after a restart", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			o := newOperator(t, newCluster(), 0)
@@ -168,9 +148,9 @@ func TestResults(t *testing.T) {
 				target.Connection, target.Failure = o.find("a")
 			})
 			o.run(21 * time.Second)
-			r := o.storedOf("job")
-			if last := r[len(r)-1]; !last.Failures.ConfirmsNotFound(last.ArrivedAt, 2*time.Minute) || !last.Failures.NotFoundSince.Equal(since) {
-				t.Errorf("the run is %+v", last.Failures)
+			r, streak := o.storedOf("job"), o.poller.Latest(key("job")).Failures
+			if last := r[len(r)-1]; !streak.ConfirmsNotFound(last.SentAt, 2*time.Minute) || !streak.NotFoundSince.Equal(since) {
+				t.Errorf("the streak is %+v", streak)
 			}
 		})
 	})

@@ -36,7 +36,7 @@ type Schedule struct {
 	PollIntervalFactor               float64
 
 	// ListInterval is the time between two lists of a connection's active jobs, where
-	// lists pay off; 0 for no lists. ListTrust is the maximum time without an
+	// they cost little; 0 for no lists. ListTrust is the maximum time without an
 	// individual poll of a job.
 	ListInterval, ListTrust time.Duration
 
@@ -60,7 +60,7 @@ func DefaultSchedule() Schedule {
 		PollIntervalMax:       time.Minute,
 		PollIntervalFactor:    0.1,
 		ListInterval:          5 * time.Second,
-		ListTrust:             30 * time.Minute,
+		ListTrust:             15 * time.Minute,
 		StatusRefreshInterval: time.Minute,
 		StallAfter:            2 * time.Minute,
 		NotFoundAfter:         2 * time.Minute,
@@ -85,13 +85,14 @@ func (s Schedule) Validate() error {
 	return errors.Join(errs...)
 }
 
-// Backoff of a job that cannot be read.
+// Backoff of a job that cannot be read. It waits no longer than a healthy one, so every
+// failure of its own ends within a minute of its cause.
 const (
 	// For failures that may end at any time.
 	retryMin = time.Second
 	// For failures that take a while according to DLI.
 	slowMin  = 30 * time.Second
-	retryMax = 5 * time.Minute
+	retryMax = time.Minute
 	// The end of a failure that requires user action, or of the endpoint, is noticed
 	// within 30 s: this, its jitter, and the time of a poll.
 	healMax = 24 * time.Second
@@ -112,52 +113,61 @@ func (s Schedule) interval(fixed time.Duration, state dli.State, running time.Du
 	return spread(min(max(adaptive, s.PollIntervalMin), s.PollIntervalMax), jitter)
 }
 
-// adaptive is the interval of a job that has been read, without jitter.
+// adaptive is the interval of a job that was read, without jitter.
 func (s Schedule) adaptive(j *job, now time.Time) time.Duration {
-	return s.interval(0, j.state, j.running(now), 0)
+	return s.interval(0, j.state, j.runningFor(now), 0)
 }
 
-// retry returns the time until a job that could not be read is polled again.
-func (s Schedule) retry(f *connection.Failure, run FailureStreak, now time.Time, jitter float64) time.Duration {
+// next returns when a job that was read is due again.
+func (s Schedule) next(j *job, now time.Time, jitter float64) time.Time {
+	return onTick(now, s.interval(j.target.Interval, j.state, j.runningFor(now), jitter))
+}
+
+// retry returns the time until a job that could not be read is polled again. The hint of
+// a response is a lower bound.
+func (s Schedule) retry(f *connection.Failure, streak FailureStreak, now time.Time, jitter float64) time.Duration {
 	var wait time.Duration
 	switch {
 	case f.Reason == v1alpha1.ReasonJobNotFound:
-		return s.confirmation(run, now)
+		return s.confirmation(streak, now)
 	case f.NeedsAction():
 		wait = healMax
 	case f.Endpoint:
-		wait = exponential(retryMin, healMax, run.Count)
+		wait = exponential(retryMin, healMax, streak.Count)
 	case f.Kind == dli.KindSlow:
-		wait = exponential(slowMin, retryMax, run.Count)
+		wait = exponential(slowMin, retryMax, streak.Count)
 	default:
-		wait = exponential(retryMin, retryMax, run.Count)
+		wait = exponential(retryMin, retryMax, streak.Count)
 	}
 	return max(spread(wait, jitter), f.RetryAfter)
 }
 
 // confirmation returns the time until the next poll that may confirm that a job does
 // not exist: several polls in between, and the last one not before NotFoundAfter.
-func (s Schedule) confirmation(run FailureStreak, now time.Time) time.Duration {
+func (s Schedule) confirmation(streak FailureStreak, now time.Time) time.Duration {
 	step := max(s.NotFoundAfter/4, time.Second)
-	left := s.NotFoundAfter - now.Sub(run.NotFoundSince)
-	if run.NotFound >= 2 && left > 0 {
-		return min(step, left)
+	remaining := s.NotFoundAfter - now.Sub(streak.NotFoundSince)
+	if streak.NotFound >= 2 && remaining > 0 {
+		return min(step, remaining)
 	}
 	return step
 }
 
-// firstPoll returns how long after now to poll a job that this process sees for the
-// first time. A new job is polled immediately. A job that was last polled before a
-// restart, at last, waits until it would have been due; overdue ones follow within a
-// second, the most overdue first.
-func (s Schedule) firstPoll(last time.Time, interval time.Duration, now time.Time) time.Duration {
-	if last.IsZero() {
+// firstPoll returns how long to wait with the first poll of a job by this process. A new
+// job is polled at once. One that was last polled before a restart waits until it would
+// have been due; overdue ones follow within a second, the most overdue first, or, with a
+// fixed interval, spread over it: they stay as far apart as they start.
+func (s Schedule) firstPoll(j *job, now time.Time, jitter float64) time.Duration {
+	if j.sentAt.IsZero() {
 		return 0
 	}
-	due := last.Add(interval)
+	due := j.sentAt.Add(s.interval(j.target.Interval, j.state, j.runningFor(now), jitter))
 	if wait := due.Sub(now); wait > 0 {
 		// lastPollTime lags by up to a refresh interval, so a job is never later.
 		return min(wait, s.PollIntervalMax)
+	}
+	if fixed := j.target.Interval; fixed > 0 {
+		return time.Duration((1 + jitter) / 2 * float64(min(fixed, s.PollIntervalMax)))
 	}
 	overdue := now.Sub(due)
 	return time.Duration(float64(restartSpread) * float64(time.Minute) / float64(time.Minute+overdue))
@@ -194,4 +204,18 @@ func exponential(first, limit time.Duration, failures int) time.Duration {
 // spread changes d by jitter tenths of itself.
 func spread(d time.Duration, jitter float64) time.Duration {
 	return d + time.Duration(jitter*float64(d)/10)
+}
+
+func earlier(a, b time.Time) time.Time {
+	if a.Before(b) {
+		return a
+	}
+	return b
+}
+
+func later(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a
+	}
+	return b
 }

@@ -52,9 +52,8 @@ func TestInterval(t *testing.T) {
 	}
 
 	t.Run("a launching job is as old as its DLIJob", func(t *testing.T) {
-		p := New(Config{Schedule: DefaultSchedule(), Jitter: func() float64 { return 0 }})
-		j := &job{state: dli.StateLaunching, progress: JobTimes{FirstSeen: noon.Add(-time.Hour), Started: noon}}
-		if got := p.interval(j, noon); got != time.Minute {
+		j := &job{state: dli.StateLaunching, times: JobTimes{FirstSeen: noon.Add(-time.Hour), Started: noon}}
+		if got := DefaultSchedule().adaptive(j, noon); got != time.Minute {
 			t.Errorf("got %v", got)
 		}
 	})
@@ -118,7 +117,7 @@ func TestRetry(t *testing.T) {
 		"a server error is retried after a second":            {failure: of("ServerError", dli.KindRetry), run: FailureStreak{Count: 1}, want: time.Second},
 		"then after twice the time":                           {failure: of("ServerError", dli.KindRetry), run: FailureStreak{Count: 2}, want: 2 * time.Second},
 		"an invalid response backs off in the same way":       {failure: of("InvalidResponse", dli.KindInvalid), run: FailureStreak{Count: 4}, want: 8 * time.Second},
-		"up to five minutes":                                  {failure: of("InvalidResponse", dli.KindInvalid), run: FailureStreak{Count: math.MaxInt}, want: 5 * time.Minute},
+		"up to a minute":                                      {failure: of("InvalidResponse", dli.KindInvalid), run: FailureStreak{Count: math.MaxInt}, want: time.Minute},
 		"a longer problem is retried later":                   {failure: of("ServerError", dli.KindSlow), run: FailureStreak{Count: 1}, want: 30 * time.Second},
 		"an endpoint failure is retried soon":                 {failure: &connection.Failure{Reason: "EndpointUnreachable", Endpoint: true}, run: FailureStreak{Count: 50}, jitter: 1, want: 26400 * time.Millisecond},
 		"the service's hint is a lower bound":                 {failure: &connection.Failure{Reason: "ServerError", Kind: dli.KindRetry, RetryAfter: 42 * time.Second}, run: FailureStreak{Count: 1}, want: 42 * time.Second},
@@ -136,8 +135,11 @@ func TestRetry(t *testing.T) {
 
 func TestFirstPoll(t *testing.T) {
 	s := DefaultSchedule()
-	after := func(ago time.Duration) time.Duration { return s.firstPoll(noon.Add(-ago), time.Minute, noon) }
-	if wait := s.firstPoll(time.Time{}, time.Minute, noon); wait != 0 {
+	long := func(last time.Time, fixed time.Duration) *job {
+		return newJob(Target{Interval: fixed, Known: Known{State: dli.StateRunning, LastPoll: last, Running: time.Hour}}, noon)
+	}
+	after := func(ago time.Duration) time.Duration { return s.firstPoll(long(noon.Add(-ago), 0), noon, 0) }
+	if wait := s.firstPoll(long(time.Time{}, 0), noon, 0); wait != 0 {
 		t.Errorf("a new job waits %v, want 0", wait)
 	}
 	if wait := after(20 * time.Second); wait != 40*time.Second {
@@ -145,6 +147,11 @@ func TestFirstPoll(t *testing.T) {
 	}
 	if a, b, c := after(90*time.Second), after(10*time.Minute), after(time.Hour); a <= b || b <= c || a > time.Second {
 		t.Errorf("overdue jobs wait %v, %v, %v: want the most overdue first, all within a second", a, b, c)
+	}
+	for _, jitter := range []float64{-1, -0.5, 0, 0.5} {
+		if wait, want := s.firstPoll(long(noon.Add(-time.Hour), 20*time.Second), noon, jitter), time.Duration(10*(1+jitter))*time.Second; wait != want {
+			t.Errorf("an overdue job with a fixed interval waits %v, want %v: spread over it", wait, want)
+		}
 	}
 	if wait := after(-time.Hour); wait > time.Minute {
 		t.Errorf("a last poll in the future makes the job wait %v", wait)
@@ -197,15 +204,15 @@ func TestNotFoundIsConfirmed(t *testing.T) {
 		"two over an hour":       {answers: []time.Duration{0, time.Hour}},
 		"three over two minutes": {answers: []time.Duration{0, time.Minute, 2 * time.Minute}, want: true},
 		"three with another failure in between": {
-			answers: []time.Duration{0, time.Minute, 2 * time.Minute}, between: &connection.Failure{Reason: "ServerError"},
+			answers: []time.Duration{0, time.Minute, 2 * time.Minute}, between: &connection.Failure{Reason: "ServerError"}, want: true,
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			var run FailureStreak
 			for _, at := range test.answers {
-				run = run.after(gone, noon.Add(at))
+				run = run.after(gone, noon.Add(at), noon.Add(at+time.Hour))
 				if test.between != nil {
-					run = run.after(test.between, noon.Add(at))
+					run = run.after(test.between, noon.Add(at), noon.Add(at))
 				}
 			}
 			last := noon.Add(test.answers[len(test.answers)-1])

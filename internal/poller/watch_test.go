@@ -252,7 +252,7 @@ func TestForget(t *testing.T) {
 		if len(o.stored) > 0 {
 			t.Error("a response for a job that is no longer watched is stored")
 		}
-		if len(o.poller.jobs)+len(o.poller.queues)+len(o.poller.later)+o.poller.inFlight > 0 {
+		if len(o.poller.jobs)+len(o.poller.queues)+o.poller.inFlight > 0 {
 			t.Errorf("something was not forgotten: %+v", o.poller)
 		}
 	})

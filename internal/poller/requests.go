@@ -1,0 +1,272 @@
+/*
+Copyright 2026 The DLI Operator Authors.
+
+Licensed under the Apache License, Version 2.0 (the "License");
+you may not use this file except in compliance with the License.
+You may obtain a copy of the License at
+
+    http://www.apache.org/licenses/LICENSE-2.0
+
+Unless required by applicable law or agreed to in writing, software
+distributed under the License is distributed on an "AS IS" BASIS,
+WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+See the License for the specific language governing permissions and
+limitations under the License.
+*/
+
+package poller
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"runtime/debug"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/dli-operator/dli-operator/api/v1alpha1"
+	"github.com/dli-operator/dli-operator/internal/connection"
+	"github.com/dli-operator/dli-operator/internal/dli"
+)
+
+// poll sends the status call for a job.
+func (q *queue) poll(ctx context.Context, conn *connection.Connection, j *job, now time.Time) {
+	request := conn.Begin(now, connection.CallStatus, j.target.JobID, j.failures.Reason)
+	if request == nil {
+		return // Decide now says why
+	}
+	// Waiting for the connection does not count as lateness.
+	q.config.Recorder.PollLateness(max(0, min(now.Sub(j.dueAt), now.Sub(q.heldUntil))))
+	failing := 0
+	if j.isFailing() {
+		failing = 1
+	}
+	j.leaveHeap()
+	j.inFlight, j.pollRequest, j.sentAt = true, j.target.PollRequest, now
+	q.failingInFlight += failing
+	send(ctx, q, request, (*connection.Request).SendStatus, func(status *dli.JobStatus, err error, arrivedAt time.Time) {
+		q.failingInFlight -= failing
+		failing = 0
+		q.handleStatus(ctx, j, status, err, arrivedAt)
+	})
+}
+
+// handleStatus handles the response to a status call.
+func (q *queue) handleStatus(ctx context.Context, j *job, status *dli.JobStatus, err error, now time.Time) {
+	j.inFlight = false
+	failure, isFailure := connection.AsFailure(err)
+	schedule := q.config.Schedule
+	switch {
+	case j.queue == nil: // the job is no longer watched, or has no connection
+		return
+	case j.queue != q || errors.Is(err, connection.ErrOutdated): // it says nothing about this job
+		j.queue.schedule(j, now)
+		return
+	case err != nil && !isFailure: // not sent
+		q.schedule(j, now.Add(time.Second))
+		return
+	}
+	q.logPoll(j, status, failure, now)
+	dueAt := time.Time{} // never
+	if isFailure {
+		j.isSpotCheck, j.isFollowUp = false, false
+		q.deliverIf(j.recordFailure(failure, j.sentAt, now, schedule.StatusRefreshInterval), j)
+		// DLI may no longer have a job that has ended.
+		if !j.target.Completed || failure.Reason != v1alpha1.ReasonJobNotFound {
+			dueAt = onTick(now, schedule.retry(failure, j.failures, now, q.config.Jitter()))
+		}
+	} else {
+		differs, note := q.lists.compare(j, status.State, now)
+		if differs {
+			q.config.Recorder.ListDiffered()
+		}
+		q.distrustLists(note, now)
+		q.deliverIf(j.recordStatus(status, j.sentAt, now, schedule.StatusRefreshInterval), j)
+		if j.active && !j.target.Completed {
+			dueAt = schedule.next(j, now, q.config.Jitter())
+		}
+		q.readProgress(ctx, j, now)
+	}
+	if j.wantsPoll() {
+		dueAt = now
+	}
+	if !dueAt.IsZero() {
+		q.schedule(j, dueAt)
+	}
+}
+
+func (q *queue) logPoll(j *job, status *dli.JobStatus, failure *connection.Failure, now time.Time) {
+	log := q.config.Log.V(1)
+	if !log.Enabled() {
+		return
+	}
+	log = log.WithValues("dlijob", j.target.Key, "jobID", j.target.JobID, "took", now.Sub(j.sentAt))
+	if failure != nil {
+		log.Info("Polled DLI job", "reason", failure.Reason, "message", failure.Message)
+	} else {
+		log.Info("Polled DLI job", "status", status.Status)
+	}
+}
+
+// distrustLists pauses lists that are wrong according to a note, if there is one.
+func (q *queue) distrustLists(note string, now time.Time) {
+	if note != "" {
+		q.lists.pause(now)
+		q.noteLists("lists of its jobs are unreliable, so each job is polled individually: " + note)
+	}
+}
+
+func (q *queue) noteLists(note string) {
+	if conn := q.connection(); conn != nil {
+		conn.PauseLists(note)
+	}
+}
+
+// readProgress reads the progress of a job if wanted, and only while no poll waits: it is
+// informational, so it must not delay polls.
+func (q *queue) readProgress(ctx context.Context, j *job, now time.Time) {
+	conn := q.connection()
+	if conn == nil || !j.wantsProgress(now) || q.waiting() > 0 || q.inFlight >= q.config.MaxRequests-q.shared.inFlight ||
+		conn.Decide(now).Admit != connection.AdmitAll {
+		return
+	}
+	request := conn.Begin(now, connection.CallProgress, j.target.JobID, "")
+	if request == nil {
+		return
+	}
+	j.progressDueAt = now.Add(q.config.Schedule.StatusRefreshInterval)
+	send(ctx, q, request, (*connection.Request).SendProgress, func(progress *dli.Progress, err error, _ time.Time) {
+		q.deliverIf(err == nil && j.queue == q && j.recordProgress(progress), j)
+	})
+}
+
+// sendPage requests a page of a list.
+func (q *queue) sendPage(ctx context.Context, conn *connection.Connection, r *listRound, now time.Time) {
+	request := conn.Begin(now, connection.CallList, "", "")
+	if request == nil {
+		return // Decide now says why
+	}
+	options := dli.ListOptions{Status: statusFilters[r.state], Page: r.takePage(), PageSize: dli.MaxPageSize}
+	if q.lists.pageSize > 0 {
+		options.PageSize = q.lists.pageSize
+	}
+	call := func(r *connection.Request, ctx context.Context, clock func() time.Time) (*dli.JobList, error) {
+		return r.SendList(ctx, options, clock)
+	}
+	pending := 1
+	send(ctx, q, request, call, func(list *dli.JobList, err error, arrivedAt time.Time) {
+		r.inFlight -= pending
+		pending = 0
+		if !slices.Contains(q.lists.rounds, r) {
+			return // it has ended
+		}
+		switch failure, isFailure := connection.AsFailure(err); {
+		case isFailure:
+			if note := q.lists.handleFailure(failure, q.config.Schedule, arrivedAt); note != "" {
+				q.noteLists(note)
+			}
+		case err != nil:
+			q.lists.rounds = nil
+		default:
+			q.handlePage(ctx, r, options, list, now, arrivedAt)
+		}
+	})
+}
+
+// handlePage handles a page that was requested at sentAt.
+func (q *queue) handlePage(ctx context.Context, r *listRound, options dli.ListOptions, list *dli.JobList, sentAt, now time.Time) {
+	perSecond := 0.0
+	if conn := q.connection(); conn != nil {
+		perSecond = conn.Usage(now).Rate
+	}
+	if !q.lists.addPage(r, options.Page, options.PageSize, list, q.config.Schedule, perSecond, now) {
+		return
+	}
+	for i := range list.Jobs {
+		row := &list.Jobs[i]
+		if note := q.lists.addRow(r, row, sentAt); note != "" {
+			q.distrustLists(note, now)
+			return
+		}
+		for _, j := range q.jobs[strings.ToLower(row.JobID)] {
+			if row.State == r.state && r.shows(j, sentAt) {
+				q.handleRow(ctx, j, row, sentAt, now)
+			}
+		}
+	}
+	if !r.isDone() {
+		return
+	}
+	for _, j := range q.lists.finish(r, q.jobs, q.config.Schedule, now) {
+		if !q.isWaiting(j) {
+			q.schedule(j, now)
+		}
+	}
+	if len(q.lists.rounds) == 0 && q.lists.failures == 0 {
+		q.noteLists("")
+	}
+}
+
+// handleRow handles the row of a list that shows a job in its known state: its own poll
+// can wait.
+func (q *queue) handleRow(ctx context.Context, j *job, row *dli.JobRow, sentAt, now time.Time) {
+	schedule := q.config.Schedule
+	q.deliverIf(j.recordRow(row, sentAt, now, schedule.StatusRefreshInterval), j)
+	if !j.wantsPoll() && !j.isSpotCheck {
+		q.schedule(j, later(schedule.next(j, now, q.config.Jitter()), onTick(now, schedule.ListInterval*3/2)))
+	}
+	q.readProgress(ctx, j, now)
+}
+
+// send makes the API call of a request, which its connection has admitted, and handles
+// the response with the lock held; then others have their turn.
+func send[T any](ctx context.Context, q *queue, request *connection.Request, call func(*connection.Request, context.Context, func() time.Time) (T, error), handle func(response T, err error, now time.Time)) {
+	q.inFlight++
+	q.shared.inFlight++
+	q.turns++
+	q.requests.Go(func() {
+		response, err := respond(ctx, q, request, call)
+		now := q.config.Clock.Now()
+		q.mu.Lock()
+		defer q.mu.Unlock()
+		q.inFlight--
+		q.shared.inFlight--
+		if failure := q.try(func() { handle(response, err, now) }); failure != nil {
+			var none T
+			_ = q.try(func() { handle(none, failure, now) })
+		}
+		q.requestDone(ctx, err, now)
+	})
+}
+
+// respond makes the API call, unless this process may no longer poll.
+func respond[T any](ctx context.Context, q *queue, request *connection.Request, call func(*connection.Request, context.Context, func() time.Time) (T, error)) (response T, err error) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	if mayPoll := q.config.MayPoll; mayPoll != nil && !mayPoll(q.config.Clock.Now()) {
+		cancel() // only what was reserved is released
+	}
+	if failure := q.try(func() { response, err = call(request, ctx, q.config.Clock.Now) }); failure != nil {
+		err = failure
+	}
+	return response, err
+}
+
+// try calls f. If it panics, it logs the stack, once for the same panic in a row, and
+// returns a failure: the others must go on.
+func (s *shared) try(f func()) (failure *connection.Failure) {
+	defer func() {
+		value := recover()
+		if value == nil {
+			return
+		}
+		failure = connection.Failf(v1alpha1.ReasonInvalidResponse, "the operator could not handle the response because of an internal error, see its log; it retries")
+		if text := fmt.Sprint(value); text != s.lastPanic {
+			s.lastPanic = text
+			s.config.Log.Error(fmt.Errorf("panic: %s", text), "Handling a response from DLI failed", "stack", string(debug.Stack()))
+		}
+	}()
+	f()
+	return nil
+}
