@@ -83,7 +83,7 @@ func bindFlags(flags *flag.FlagSet, o *operator.Options) {
 	flags.DurationVar(&schedule.PollIntervalMin, "poll-interval-min", schedule.PollIntervalMin, "Minimum time between two polls of a job without pollIntervalSeconds.")
 	flags.DurationVar(&schedule.PollIntervalMax, "poll-interval-max", schedule.PollIntervalMax, "Maximum time between two polls of a job without pollIntervalSeconds.")
 	flags.Float64Var(&schedule.PollIntervalFactor, "poll-interval-factor", schedule.PollIntervalFactor, "Time until the next poll, as a fraction of the time that the job has been running.")
-	flags.DurationVar(&schedule.ListInterval, "list-interval", schedule.ListInterval, "Time between two lists of a connection's active jobs, used where lists take fewer requests than polling each job; 0 disables lists.")
+	flags.DurationVar(&schedule.ListInterval, "list-interval", schedule.ListInterval, "Time between two lists of a connection's active jobs, used where they cost little; 0 disables lists.")
 	flags.DurationVar(&schedule.ListTrust, "list-trust", schedule.ListTrust, "Maximum time without an individual poll of a job without pollIntervalSeconds, even if lists show it as active.")
 	flags.DurationVar(&schedule.StatusRefreshInterval, "status-refresh-interval", schedule.StatusRefreshInterval, "Minimum time between two writes of a running job's figures.")
 	flags.DurationVar(&schedule.StallAfter, "stall-after", schedule.StallAfter, "How long a job may be unreadable for a cause that requires user action before its DLIJob is Stalled.")
