@@ -90,10 +90,10 @@ func (c *cluster) edit(name string, change func(*v1alpha1.DLIConnectionSpec)) {
 	defer c.mu.Unlock()
 	key := key(name)
 	object := &v1alpha1.DLIConnection{
-		ObjectMeta: metav1.ObjectMeta{Namespace: key.Namespace, Name: name, UID: types.UID(name)},
+		ObjectMeta: metav1.ObjectMeta{Namespace: key.Namespace, Name: key.Name, UID: types.UID(name)},
 		Spec: v1alpha1.DLIConnectionSpec{
 			Endpoint:    "http://127.0.0.1:1",
-			ProjectID:   name,
+			ProjectID:   key.Name,
 			Credentials: v1alpha1.Credentials{SecretRef: &v1alpha1.SecretReference{Name: "s"}},
 			RateLimit:   v1alpha1.RateLimit{RequestsPerSecond: 20, Burst: 20},
 		},

@@ -21,6 +21,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -337,8 +338,11 @@ func names(prefix string, n int) []string {
 	return names
 }
 
-// key returns the key of a job or a connection.
+// key returns the key of a job or a connection: of namespace team unless it names another.
 func key(name string) types.NamespacedName {
+	if namespace, name, found := strings.Cut(name, "/"); found {
+		return types.NamespacedName{Namespace: namespace, Name: name}
+	}
 	return types.NamespacedName{Namespace: "team", Name: name}
 }
 

@@ -24,6 +24,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"k8s.io/apimachinery/pkg/types"
+
 	"github.com/dli-operator/dli-operator/api/v1alpha1"
 	"github.com/dli-operator/dli-operator/internal/dli"
 )
@@ -254,8 +256,44 @@ func TestRequestsInFlight(t *testing.T) {
 				o.run(time.Second)
 				taken = append(taken, o.flying-before)
 			}
-			if want := []int{10, 5, 3, 1, 1}; !slices.Equal(taken, want) {
+			if want := []int{7, 2, 1, 1, 0}; !slices.Equal(taken, want) {
 				t.Errorf("hanging connections, one after the other, take %v of 20 requests, want %v", taken, want)
+			}
+		})
+	})
+
+	t.Run("leave capacity for other namespaces", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			c := newCluster()
+			o := newOperator(t, c, 20)
+			o.says(func(a asked) answer {
+				if a.project == "a" {
+					return running
+				}
+				return answer{took: timeout}
+			})
+			o.watch("a", 5*time.Second, "job")
+			for _, name := range names("busy/hangs", 120) {
+				c.edit(name, nil)
+				o.reconcile(name)
+			}
+			o.run(time.Second)
+			for _, name := range names("busy/hangs", 120) {
+				o.change(name, func(target *Target) {
+					*target = Target{Key: key(name), UID: types.UID(name), JobID: key(name).Name, Connection: key(name), Interval: 5 * time.Second}
+				})
+			}
+			from := time.Now()
+			o.run(5 * time.Minute)
+			last := from
+			for _, at := range append(o.asksOf("job"), time.Now()) {
+				if gap := at.Sub(last); gap > 7500*time.Millisecond {
+					t.Errorf("%v without a poll, want one every 5 s", gap)
+				}
+				last = at
+			}
+			if o.flew > 12 {
+				t.Errorf("%d of 20 requests in flight, want half and a few", o.flew)
 			}
 		})
 	})

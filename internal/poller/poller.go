@@ -43,8 +43,8 @@ type Config struct {
 	Schedule    Schedule
 	Connections *connection.Registry
 	// MaxRequests limits the requests in flight of all connections together; 0 for no
-	// limit. A connection takes no more of them than it leaves free, so one that hangs
-	// takes half, two take a third each, and some are always left for the others.
+	// limit. The connections of a namespace take no more of them than they leave free, so
+	// those of one that hangs take half at most, and some are always left for the others.
 	MaxRequests int
 	// Patience is how long a temporary failure may hold back a job whose last poll
 	// succeeded before it is reported for that job.
@@ -78,7 +78,7 @@ func New(config Config) *Poller {
 		config.MaxRequests = math.MaxInt
 	}
 	return &Poller{
-		shared: shared{config: config, starved: map[*queue]struct{}{}, wake: make(chan struct{}, 1)},
+		shared: shared{config: config, starved: map[*queue]struct{}{}, inNamespace: map[string]int{}, wake: make(chan struct{}, 1)},
 		jobs:   map[types.NamespacedName]*job{},
 		queues: map[types.NamespacedName]*queue{},
 	}

@@ -37,10 +37,12 @@ type shared struct {
 	// a request.
 	mu       sync.Mutex
 	requests sync.WaitGroup
-	// inFlight counts the requests in flight; starved are the queues that could not send
-	// one because of those of other queues.
-	inFlight int
-	starved  map[*queue]struct{}
+	// inFlight counts the requests in flight, and inNamespace those by the namespace of
+	// their connection; starved are the queues that could not send one because of the
+	// others'.
+	inFlight    int
+	inNamespace map[string]int
+	starved     map[*queue]struct{}
 	// wakeAt is when the loop runs next, unless wake wakes it.
 	wakeAt time.Time
 	wake   chan struct{}
@@ -65,8 +67,8 @@ type queue struct {
 	inFlight, failingInFlight, turns int
 	// recheckAt is when to serve the queue again; zero if nothing is due by time alone.
 	recheckAt time.Time
-	// isHeldBack is set if the connection held jobs back when the queue was last served,
-	// and heldUntil is when an earlier hold ended. reason is reported for waiting jobs,
+	// isHeldBack is set if a failure held jobs back when the queue was last served, and
+	// heldUntil is when an earlier hold ended. reason is reported for waiting jobs,
 	// since when it has applied; isReported is set once it was reported for all of them,
 	// also healthy ones.
 	isHeldBack, isReported bool
@@ -230,7 +232,7 @@ func (q *queue) serve(ctx context.Context, conn *connection.Connection, now time
 	}
 	q.recheckAt = time.Time{}
 	for q.waiting() > 0 || q.lists.wantsPage(conn.MaxInFlight()) != nil {
-		if q.inFlight >= q.config.MaxRequests-q.shared.inFlight {
+		if !q.maySend() {
 			q.starved[q] = struct{}{}
 			return // arrived jobs are informed the next time
 		}
@@ -252,6 +254,24 @@ func (q *queue) serve(ctx context.Context, conn *connection.Connection, now time
 	}
 	clear(q.arrived)
 	q.arrived = q.arrived[:0]
+}
+
+// maySend reports whether the limit of all requests in flight leaves one for the queue. The
+// connections of a namespace take no more than they leave free, and each of them, after its
+// first, no more than its namespace leaves.
+func (q *queue) maySend() bool {
+	free, taken := q.config.MaxRequests-q.shared.inFlight, q.inNamespace[q.key.Namespace]
+	return q.inFlight < free-taken || q.inFlight == 0 && taken <= free && free > 0
+}
+
+// count adds requests in flight.
+func (q *queue) count(n int) {
+	q.inFlight += n
+	q.shared.inFlight += n
+	q.inNamespace[q.key.Namespace] += n
+	if q.inNamespace[q.key.Namespace] == 0 {
+		delete(q.inNamespace, q.key.Namespace)
+	}
 }
 
 // pick returns the job whose turn it is; nil if no waiting job may be polled. Failing jobs
@@ -280,7 +300,7 @@ func firstOf(a, b *job) *job {
 // holdBack reports for the waiting jobs why they wait, where it should be reported, and
 // sets when to check again.
 func (q *queue) holdBack(decision connection.Decision, now time.Time) {
-	q.isHeldBack, q.recheckAt = true, decision.RecheckAt
+	q.isHeldBack, q.recheckAt = decision.Reason != nil, decision.RecheckAt
 	reportAll := false
 	switch {
 	case decision.Reason == nil:

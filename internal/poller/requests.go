@@ -36,7 +36,7 @@ func (q *queue) poll(ctx context.Context, conn *connection.Connection, j *job, n
 	if request == nil {
 		return // Decide now says why
 	}
-	// Waiting for the connection does not count as lateness.
+	// Waiting for a turn counts as lateness, a failure of the connection does not.
 	q.config.Recorder.PollLateness(max(0, min(now.Sub(j.dueAt), now.Sub(q.heldUntil))))
 	failing := 0
 	if j.isFailing() {
@@ -127,7 +127,7 @@ func (q *queue) noteLists(note string) {
 // informational, so it must not delay polls.
 func (q *queue) readProgress(ctx context.Context, j *job, now time.Time) {
 	conn := q.connection()
-	if conn == nil || !j.wantsProgress(now) || q.waiting() > 0 || q.inFlight >= q.config.MaxRequests-q.shared.inFlight ||
+	if conn == nil || !j.wantsProgress(now) || q.waiting() > 0 || !q.maySend() ||
 		conn.Decide(now).Admit != connection.AdmitAll {
 		return
 	}
@@ -222,16 +222,14 @@ func (q *queue) handleRow(ctx context.Context, j *job, row *dli.JobRow, sentAt, 
 // send makes the API call of a request, which its connection has admitted, and handles
 // the response with the lock held; then others have their turn.
 func send[T any](ctx context.Context, q *queue, request *connection.Request, call func(*connection.Request, context.Context, func() time.Time) (T, error), handle func(response T, err error, now time.Time)) {
-	q.inFlight++
-	q.shared.inFlight++
+	q.count(1)
 	q.turns++
 	q.requests.Go(func() {
 		response, err := respond(ctx, q, request, call)
 		now := q.config.Clock.Now()
 		q.mu.Lock()
 		defer q.mu.Unlock()
-		q.inFlight--
-		q.shared.inFlight--
+		q.count(-1)
 		if failure := q.try(func() { handle(response, err, now) }); failure != nil {
 			var none T
 			_ = q.try(func() { handle(none, failure, now) })
