@@ -133,7 +133,9 @@ func Add(ctx context.Context, mgr ctrl.Manager, o Options) error {
 		Patience:    cmp.Or(o.Connections.ProbeInterval, connection.DefaultProbeInterval),
 		Deliver:     results.results.add,
 		Changed:     health.changes.add,
+		MayPoll:     o.Leads,
 		Recorder:    metrics,
+		Log:         mgr.GetLogger().WithName("poller"),
 		Clock:       clock,
 		Jitter:      func() float64 { return 2*rand.Float64() - 1 },
 	})

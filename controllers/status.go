@@ -68,13 +68,11 @@ func recordSnapshot(job *v1alpha1.DLIJob, latest poller.Snapshot, now time.Time,
 // as if they were spread over that time.
 func recordResult(job *v1alpha1.DLIJob, result *poller.Result, notFoundAfter time.Duration) {
 	switch {
-	case result.Listed && job.IsCompleted():
+	case result.Listed != nil && job.IsCompleted():
 		return // lists do not decide outcomes
-	case result.Listed:
-		row := *result.Status
-		row.Message = job.Status.Message // lists do not have it
-		row.StartTime = time.Time{}      // lists may have another one
-		recordStatus(job, &row, result.ArrivedAt)
+	case result.Listed != nil:
+		job.Status.LastPollTime = wholeSeconds(result.ArrivedAt)
+		recordFigures(&job.Status, result.Listed)
 	case result.Status != nil:
 		recordStatus(job, result.Status, result.ArrivedAt)
 	default:
@@ -134,7 +132,10 @@ func recordStatus(job *v1alpha1.DLIJob, answer *dli.JobStatus, now time.Time) {
 	keepText(&status.DatabaseName, answer.DatabaseName)
 	keepText(&status.TableName, answer.TableName)
 	keepText(&status.ResultPath, answer.ResultPath)
-	recordFigures(status, answer)
+	if !answer.StartTime.IsZero() {
+		status.StartTime = wholeSeconds(answer.StartTime)
+	}
+	recordFigures(status, &answer.Figures)
 	recordColumns(status, answer)
 	defer dropColumns(status)
 	if answer.Statement != "" {
@@ -158,10 +159,7 @@ func recordStatus(job *v1alpha1.DLIJob, answer *dli.JobStatus, now time.Time) {
 	}
 }
 
-func recordFigures(status *v1alpha1.DLIJobStatus, answer *dli.JobStatus) {
-	if !answer.StartTime.IsZero() {
-		status.StartTime = wholeSeconds(answer.StartTime)
-	}
+func recordFigures(status *v1alpha1.DLIJobStatus, answer *dli.Figures) {
 	if answer.Duration != nil {
 		milliseconds := answer.Duration.Milliseconds()
 		status.DurationMilliseconds = &milliseconds

@@ -178,7 +178,7 @@ func waitForResult(job *v1alpha1.DLIJob, latest poller.Snapshot, last lastWrite,
 // and only after a while more than a success, which another operator may have had.
 func settles(result *poller.Result, job *v1alpha1.DLIJob, disputed time.Duration) bool {
 	switch {
-	case result == nil || result.Listed:
+	case result == nil || result.Listed != nil:
 		return false
 	case result.Status != nil:
 		return true

@@ -375,6 +375,7 @@ func TestNotFoundIsLifted(t *testing.T) {
 
 func TestFailedPolls(t *testing.T) {
 	w := newWorld(t)
+	w.options.Schedule.StatusRefreshInterval = time.Second // each of so many changes is delivered
 	w.dli.SetJob(dlitest.Insert(jobID).Running(time.Hour))
 	job := w.watch(jobID)
 	known := w.start().awaitReason(job, "JobRunning")

@@ -70,7 +70,7 @@ func TestRecord(t *testing.T) {
 
 	t.Run("keeps what a list omits, and the message", func(t *testing.T) {
 		job := newJob(read(answering("RUNNING", func(a *dli.JobStatus) { a.Message, a.Statement = "half way", "select 1" })))
-		row := &poller.Result{Listed: true, Status: answering("RUNNING", func(a *dli.JobStatus) { a.ResultCount = ptr.To[int64](4) })}
+		row := &poller.Result{Listed: &dli.Figures{ResultCount: ptr.To[int64](4)}}
 		recordResult(job, row, time.Minute)
 		if s := job.Status; s.Message != "half way" || s.Statement != "select 1" || *s.ResultCount != 4 {
 			t.Errorf("the status is %+v", s)
@@ -81,7 +81,7 @@ func TestRecord(t *testing.T) {
 		for _, outcome := range []v1alpha1.Outcome{"Succeeded", "NotFound"} {
 			job := newJob(read(answering("RUNNING")), func(job *v1alpha1.DLIJob) { job.Status.Outcome = outcome })
 			before := job.Status.DeepCopy()
-			recordResult(job, &poller.Result{Listed: true, Status: answering("RUNNING"), ArrivedAt: noon.Add(time.Hour)}, time.Minute)
+			recordResult(job, &poller.Result{Listed: &dli.Figures{}, ArrivedAt: noon.Add(time.Hour)}, time.Minute)
 			if diff := cmp.Diff(before, &job.Status); diff != "" {
 				t.Error(diff)
 			}

@@ -88,9 +88,10 @@ type FailureStreak struct {
 	Count  int
 	Reason string
 	// NotFound counts the responses that DLI has no such job since the last one that had
-	// it, and NotFoundSince is when the request for the first was sent.
-	NotFound      int
-	NotFoundSince time.Time
+	// it. NotFoundSince is when the request for the first was sent, and NotFoundAt that for
+	// the latest; zero before the first of this process.
+	NotFound                  int
+	NotFoundSince, NotFoundAt time.Time
 	// UnreadableSince is since when user action has been required; zero if it is not.
 	UnreadableSince time.Time
 }
@@ -104,6 +105,7 @@ func (s FailureStreak) after(f *connection.Failure, sentAt, now time.Time) Failu
 			s.NotFoundSince = sentAt
 		}
 		s.NotFound++
+		s.NotFoundAt = sentAt
 	}
 	return s.heldBack(f, now)
 }
@@ -121,11 +123,14 @@ func (s FailureStreak) heldBack(f *connection.Failure, now time.Time) FailureStr
 	return s
 }
 
-// ConfirmsNotFound reports whether NotFound is confirmed by a response to a request that
-// was sent at sentAt: a job that was just submitted may not be readable yet, so one
-// response is not enough.
-func (s FailureStreak) ConfirmsNotFound(sentAt time.Time, after time.Duration) bool {
-	return s.NotFound >= 3 && sentAt.Sub(s.NotFoundSince) >= after
+// ConfirmsNotFound reports whether NotFound is confirmed by a response that arrived at
+// now: a job that was just submitted may not be readable yet, so one response is not
+// enough. What counts is when the requests were sent: a response may arrive late.
+func (s FailureStreak) ConfirmsNotFound(now time.Time, after time.Duration) bool {
+	if !s.NotFoundAt.IsZero() {
+		now = earlier(now, s.NotFoundAt)
+	}
+	return s.NotFound >= 3 && now.Sub(s.NotFoundSince) >= after
 }
 
 // job is a target and its state.

@@ -200,7 +200,7 @@ func TestListsAfterRestart(t *testing.T) {
 			})
 		}
 		o.run(3 * time.Minute)
-		late := checkProject(o, p, func(time.Time) time.Duration { return 30 * time.Second })
+		late := checkProject(o, p, func(end time.Time) time.Duration { return 30*time.Second + max(0, began.Sub(end)) })
 		n := len(late)
 		t.Logf("%d ends, p50 %v, the last %v; %d polls and %d lists", n, late[n/2], late[n-1], len(o.asks), len(o.lists))
 		o.stop()

@@ -123,7 +123,7 @@ func TestNotFoundCountsFromTheRequest(t *testing.T) {
 	for _, sent := range []time.Duration{0, 30 * time.Second, 60 * time.Second} {
 		j.recordFailure(gone, noon.Add(sent), noon.Add(sent+3*time.Minute), time.Minute)
 	}
-	if j.failures.ConfirmsNotFound(j.result.SentAt, 2*time.Minute) {
+	if j.failures.ConfirmsNotFound(j.result.ArrivedAt, 2*time.Minute) {
 		t.Error("requests over one minute confirm NotFound")
 	}
 	j.recordFailure(gone, noon.Add(2*time.Minute), noon.Add(2*time.Minute), time.Minute)
