@@ -179,8 +179,10 @@ build: ## Build bin/manager.
 	go build -ldflags='-s -w -X main.version=$(VERSION)' -o bin/manager .
 
 .PHONY: run
-run: ## Run the manager on this machine, against the cluster of your kubeconfig.
-	go run . --metrics-bind-address=0 $(RUNFLAGS)
+run: ## Run the manager on this machine, against the cluster of your kubeconfig. It stands by while an installed one leads.
+	lease=$$(kubectl get namespace dli-operator-system -o name >/dev/null 2>&1 && \
+		echo --leader-elect --leader-election-namespace=dli-operator-system); \
+	go run . --metrics-bind-address=0 $$lease $(RUNFLAGS)
 
 .PHONY: image
 image: ## Write the image IMG for all PLATFORMS to bin/image.tar, without Docker.

@@ -23,7 +23,6 @@ import (
 	"flag"
 	"fmt"
 	"os"
-	"runtime/debug"
 	"strings"
 
 	"k8s.io/klog/v2"
@@ -36,15 +35,8 @@ import (
 // version is set at build time.
 var version = "dev"
 
-// gcPercent is how much the heap may grow before the next collection, unless GOGC is
-// set: most of it is the long-lived cache, so Go's default of 100 would nearly double
-// the operator's memory.
-const gcPercent = 50
-
 func main() {
-	if os.Getenv("GOGC") == "" {
-		debug.SetGCPercent(gcPercent)
-	}
+	operator.TuneMemory(os.DirFS("/"), os.Getenv)
 	options, logging := operator.DefaultOptions(version), zap.Options{}
 	bindFlags(flag.CommandLine, &options)
 	logging.BindFlags(flag.CommandLine)

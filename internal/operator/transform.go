@@ -18,34 +18,55 @@ package operator
 
 import (
 	"slices"
+	"strings"
 	"sync"
 
-	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"sigs.k8s.io/controller-runtime/pkg/cache"
 
 	"github.com/dli-operator/dli-operator/api/v1alpha1"
+	"github.com/dli-operator/dli-operator/internal/text"
 )
 
+// maxPollRequest is how much of the annotation poll-requested-at is kept: more than counts.
+const maxPollRequest = 1024
+
 // newTransform returns a transform for the cache that keeps only what the controllers
-// read of each DLIJob, and a single copy of texts that many jobs share. The cache holds
-// every watched job, so it takes most of the operator's memory.
+// read, whatever the authors of objects put into their metadata, and a single copy of
+// texts that many DLIJobs share. The cache holds every watched job, so it takes most of
+// the operator's memory. What it drops is safe from the controllers' writes: they only
+// patch the status.
 func newTransform() func(any) (any, error) {
-	strip := cache.TransformStripManagedFields()
 	texts := &interned{}
 	return func(object any) (any, error) {
-		object, err := strip(object)
-		if job, ok := object.(*v1alpha1.DLIJob); ok {
-			// kubectl's own copy of the whole manifest.
-			delete(job.Annotations, corev1.LastAppliedConfigAnnotation)
-			job.TypeMeta = metav1.TypeMeta{}
+		switch object := object.(type) {
+		case *v1alpha1.DLIJob:
+			object.ObjectMeta = keptMeta(&object.ObjectMeta)
+			object.TypeMeta = metav1.TypeMeta{}
 			// Decoders allocate spare capacity.
-			job.Status.Conditions = slices.Clip(slices.Clone(job.Status.Conditions))
-			job.Status.Columns = slices.Clip(slices.Clone(job.Status.Columns))
-			texts.shareTexts(job)
+			object.Status.Conditions = slices.Clip(slices.Clone(object.Status.Conditions))
+			object.Status.Columns = slices.Clip(slices.Clone(object.Status.Columns))
+			texts.shareTexts(object)
+		case *v1alpha1.DLIConnection:
+			object.ObjectMeta = keptMeta(&object.ObjectMeta)
+		case *metav1.PartialObjectMetadata: // a Namespace, whose labels decide about connections
+			labels := object.Labels
+			object.ObjectMeta = keptMeta(&object.ObjectMeta)
+			object.Labels = labels
 		}
-		return object, err
+		return object, nil
 	}
+}
+
+// keptMeta returns what the controllers read of the metadata of an object.
+func keptMeta(m *metav1.ObjectMeta) metav1.ObjectMeta {
+	kept := metav1.ObjectMeta{
+		Namespace: m.Namespace, Name: m.Name, UID: m.UID, ResourceVersion: m.ResourceVersion, Generation: m.Generation,
+		CreationTimestamp: m.CreationTimestamp, DeletionTimestamp: m.DeletionTimestamp,
+	}
+	if request, ok := m.Annotations[v1alpha1.PollRequestedAtAnnotation]; ok {
+		kept.Annotations = map[string]string{v1alpha1.PollRequestedAtAnnotation: strings.Clone(text.Truncate(request, maxPollRequest))}
+	}
+	return kept
 }
 
 // interned keeps one copy of each recently seen text.

@@ -1,0 +1,87 @@
+/*
+Copyright 2026 The DLI Operator Authors.
+
+Licensed under the Apache License, Version 2.0 (the "License");
+you may not use this file except in compliance with the License.
+You may obtain a copy of the License at
+
+    http://www.apache.org/licenses/LICENSE-2.0
+
+Unless required by applicable law or agreed to in writing, software
+distributed under the License is distributed on an "AS IS" BASIS,
+WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+See the License for the specific language governing permissions and
+limitations under the License.
+*/
+
+package operator
+
+import (
+	"encoding/json"
+	"runtime"
+	"runtime/debug"
+	"strings"
+	"testing"
+	"testing/fstest"
+
+	"github.com/dli-operator/dli-operator/api/v1alpha1"
+)
+
+func TestMemoryLimitOfTheContainer(t *testing.T) {
+	const v1, v2 = "sys/fs/cgroup/memory/memory.limit_in_bytes", "sys/fs/cgroup/memory.max"
+	defer debug.SetMemoryLimit(debug.SetMemoryLimit(-1))
+	defer debug.SetGCPercent(debug.SetGCPercent(100))
+	const before = 12345678
+	for name, test := range map[string]struct {
+		files fstest.MapFS
+		env   string
+		want  int64
+	}{
+		"version 2":                {fstest.MapFS{v2: {Data: []byte("1073741824\n")}}, "", 1073741824 / 100 * 90},
+		"version 1":                {fstest.MapFS{v1: {Data: []byte("536870912\n")}}, "", 536870912 / 100 * 90},
+		"version 2 without":        {fstest.MapFS{v2: {Data: []byte("max\n")}}, "", before},
+		"version 1 without":        {fstest.MapFS{v1: {Data: []byte("9223372036854771712\n")}}, "", before},
+		"outside a container":      {fstest.MapFS{}, "", before},
+		"the environment variable": {fstest.MapFS{v2: {Data: []byte("1073741824\n")}}, "1GiB", before},
+	} {
+		t.Run(name, func(t *testing.T) {
+			debug.SetMemoryLimit(before)
+			TuneMemory(test.files, func(name string) string { return map[string]string{"GOMEMLIMIT": test.env}[name] })
+			if got := debug.SetMemoryLimit(-1); got != test.want {
+				t.Errorf("the limit is %d, want %d", got, test.want)
+			}
+		})
+	}
+}
+
+// Whatever the author of a DLIJob puts into its metadata, it costs little memory.
+func TestALargeJobCostsLittleMemory(t *testing.T) {
+	const n, limit = 100, 4 << 10
+	padding := strings.Repeat("x", 250_000)
+	text := `{"metadata":{"namespace":"a","name":"b","annotations":{"padding":"` + padding + `","` +
+		v1alpha1.PollRequestedAtAnnotation + `":"` + padding + `"},"labels":{"a":"` + padding[:60_000] + `"},"finalizers":["` + padding + `"],` +
+		`"ownerReferences":[{"name":"` + padding + `"}],"managedFields":[{"manager":"` + padding + `"}]},"spec":{"jobID":"c"}}`
+	transform := newTransform()
+	jobs := make([]any, n)
+	heap := func() uint64 {
+		var m runtime.MemStats
+		runtime.GC()
+		runtime.ReadMemStats(&m)
+		return m.HeapAlloc
+	}
+	before := heap()
+	for i := range jobs {
+		job := &v1alpha1.DLIJob{}
+		if err := json.Unmarshal([]byte(text), job); err != nil {
+			t.Fatal(err)
+		}
+		var err error
+		if jobs[i], err = transform(job); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if each := (int64(heap()) - int64(before)) / n; each > limit {
+		t.Errorf("a job costs %d bytes, want %d at most", each, limit)
+	}
+	runtime.KeepAlive(jobs)
+}
