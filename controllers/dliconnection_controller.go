@@ -51,17 +51,12 @@ import (
 // their status whether they are usable.
 type ConnectionReconciler struct {
 	client.Client
+	Options
 	Connections *connection.Registry
 	Poller      *poller.Poller
 	Clock       clock.PassiveClock
 	Metrics     *Metrics
 	Recorder    events.EventRecorder
-	// Report says whether to write the whole status: of several operators that
-	// share the DLIJobs, one does. All of them write which credentials were
-	// rejected.
-	Report bool
-	// Leads reports whether this process certainly leads.
-	Leads func(now time.Time) bool
 
 	ownership ownership
 	changes   trigger
@@ -78,7 +73,7 @@ func (r *ConnectionReconciler) Reconcile(ctx context.Context, req ctrl.Request) 
 	if err := r.Get(ctx, req.NamespacedName, stored); err != nil {
 		if client.IgnoreNotFound(err) == nil {
 			r.Connections.Remove(req.NamespacedName, r.Clock.Now())
-			r.Metrics.forgetConnection(req.String())
+			r.Metrics.keepConnection(req.String(), false)
 			r.ownership.forget(req.NamespacedName)
 		}
 		return ctrl.Result{}, client.IgnoreNotFound(err)
@@ -87,6 +82,7 @@ func (r *ConnectionReconciler) Reconcile(ctx context.Context, req ctrl.Request) 
 		return ctrl.Result{RequeueAfter: leaseCheckInterval}, nil
 	}
 	conn := r.Connections.Configure(stored)
+	r.Metrics.keepConnection(req.String(), true)
 	conn.Remember(stored.Status.RejectedCredentials, r.Clock.Now())
 	next, err := conn.Refresh(ctx, r.Clock.Now())
 	if err != nil {
@@ -124,7 +120,7 @@ func (r *ConnectionReconciler) settle(ctx context.Context, stored *v1alpha1.DLIC
 		return last
 	}
 	last = r.ownership.adopted(stored, digest, now)
-	if !r.Report {
+	if !r.ReportConnections {
 		return last // of several operators, another one reports
 	}
 	r.Metrics.countForeignWrite("DLIConnection")
@@ -140,7 +136,7 @@ const never = 24 * time.Hour
 // operator that also writes it comes first; for good, unless a DLIJob of this one may use
 // the connection or nobody has reported its current settings.
 func (r *ConnectionReconciler) waitToReport(ctx context.Context, stored *v1alpha1.DLIConnection, last lastWrite) (time.Duration, error) {
-	if !r.Report {
+	if !r.ReportConnections {
 		return never, nil
 	}
 	jobs, err := jobsOfConnection(ctx, r, r.Connections, client.ObjectKeyFromObject(stored))

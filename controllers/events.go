@@ -45,27 +45,22 @@ var readyEvents = map[string]string{
 	v1alpha1.ReasonDeadlineExceeded: corev1.EventTypeWarning,
 }
 
-// transition is the content of an Event.
-type transition struct{ eventType, reason, note string }
-
-// eventsOf returns the Events for a status that replaced another: one for each
-// state that the job enters, and one for each failure that appears.
-func eventsOf(previous *v1alpha1.DLIJobStatus, current *v1alpha1.DLIJob) []transition {
-	var told []transition
+// eventsOf returns the conditions that cause Events when a status replaces another: one
+// for each state that the job enters, and one for each failure that appears.
+func eventsOf(previous *v1alpha1.DLIJobStatus, current *v1alpha1.DLIJob) (causes []*metav1.Condition) {
 	if synced := newCondition(previous, current, v1alpha1.SyncedCondition); synced != nil {
-		failed := synced.Status == metav1.ConditionFalse && synced.Reason != v1alpha1.ReasonJobNotFound
-		if failed || synced.Reason == v1alpha1.ReasonOutcomeContradicted {
-			told = append(told, transition{corev1.EventTypeWarning, synced.Reason, synced.Message})
+		hasFailed := synced.Status == metav1.ConditionFalse && synced.Reason != v1alpha1.ReasonJobNotFound
+		if hasFailed || synced.Reason == v1alpha1.ReasonOutcomeContradicted {
+			causes = append(causes, synced)
 		}
 	}
 	if ready := newCondition(previous, current, v1alpha1.ReadyCondition); ready != nil {
-		eventType, notable := readyEvents[ready.Reason]
-		unconfirmed := ready.Reason == v1alpha1.ReasonJobNotFound && !current.IsCompleted()
-		if notable && !unconfirmed && !continues(previous, current) {
-			told = append(told, transition{eventType, ready.Reason, ready.Message})
+		isUnconfirmed := ready.Reason == v1alpha1.ReasonJobNotFound && !current.IsCompleted()
+		if readyEvents[ready.Reason] != "" && !isUnconfirmed && !continues(previous, current) {
+			causes = append(causes, ready)
 		}
 	}
-	return told
+	return causes
 }
 
 // continues reports whether a job is merely in the same state as before it could not
@@ -93,14 +88,21 @@ func conditionToLog(previous *v1alpha1.DLIJobStatus, current *v1alpha1.DLIJob) *
 	return cmp.Or(newCondition(previous, current, v1alpha1.ReadyCondition), newCondition(previous, current, v1alpha1.SyncedCondition))
 }
 
-// announce sends the Events for a status that has been written, and logs one line
-// if it is a transition.
+// announce sends the Events for a status that has been written, and logs a transition:
+// an end for everybody, any other for those who look closely.
 func (r *StatusReconciler) announce(ctx context.Context, previous *v1alpha1.DLIJobStatus, current *v1alpha1.DLIJob) {
-	for _, t := range eventsOf(previous, current) {
-		r.Recorder.Eventf(current, nil, t.eventType, t.reason, "Poll", "%s", text.Truncate(t.note, maxNote))
+	for _, cause := range eventsOf(previous, current) {
+		if r.ownership.mayAnnounce(current, r.Clock.Now()) {
+			eventType := cmp.Or(readyEvents[cause.Reason], corev1.EventTypeWarning)
+			r.Recorder.Eventf(current, nil, eventType, cause.Reason, "Poll", "%s", text.Truncate(cause.Message, maxNote))
+		}
+	}
+	level := 1
+	if current.IsCompleted() && previous.Outcome != current.Status.Outcome {
+		level = 0
 	}
 	if changed := conditionToLog(previous, current); changed != nil {
-		ctrl.LoggerFrom(ctx).Info("DLIJob changed", "condition", changed.Type, "status", changed.Status, "reason", changed.Reason,
+		ctrl.LoggerFrom(ctx).V(level).Info("DLIJob changed", "condition", changed.Type, "status", changed.Status, "reason", changed.Reason,
 			"jobID", current.Spec.JobID, "jobStatus", current.Status.JobStatus, "outcome", current.Status.Outcome, "message", changed.Message)
 	}
 }

@@ -50,8 +50,8 @@ func TestTransitions(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			var got []string
-			for _, told := range eventsOf(&test.stored.Status, test.current) {
-				got = append(got, told.reason)
+			for _, cause := range eventsOf(&test.stored.Status, test.current) {
+				got = append(got, cause.Reason)
 			}
 			if diff := cmp.Diff(test.want, got); diff != "" {
 				t.Error(diff)

@@ -18,6 +18,7 @@ package controllers
 
 import (
 	"context"
+	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -43,12 +44,19 @@ type Metrics struct {
 	pollLateness prometheus.Histogram
 	endLateness  prometheus.Histogram
 	writes       *prometheus.CounterVec
+	bytes        *prometheus.CounterVec
 	foreign      *prometheus.CounterVec
+
+	mu sync.Mutex
+	// connections are those whose series are kept: a request of a deleted one may still
+	// return.
+	connections map[string]bool
 }
 
 // NewMetrics registers the metrics of an operator with a registry.
 func NewMetrics(registry prometheus.Registerer, version string) (*Metrics, error) {
 	m := &Metrics{
+		connections: map[string]bool{},
 		requests: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "dli_operator_requests_total",
 			Help: "Requests to DLI, by connection, call (status: a single job, list: a page of jobs, progress: how much of a job is done), result (Success or the kind of error) and HTTP status code (0: no response).",
@@ -76,6 +84,10 @@ func NewMetrics(registry prometheus.Registerer, version string) (*Metrics, error
 			Name: "dli_operator_status_writes_total",
 			Help: "Status writes of DLIJobs, by result: written, conflict or error.",
 		}, []string{"result"}),
+		bytes: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "dli_operator_status_written_bytes_total",
+			Help: "Size of the statuses of DLIJobs that were written, as JSON, by connection (empty: no connection in use).",
+		}, []string{"connection"}),
 		foreign: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "dli_operator_foreign_status_writes_total",
 			Help: "Status writes by another operator that this one has found, by kind: DLIJob or DLIConnection.",
@@ -86,7 +98,7 @@ func NewMetrics(registry prometheus.Registerer, version string) (*Metrics, error
 		ConstLabels: prometheus.Labels{"version": version},
 	})
 	build.Set(1)
-	return m, registerAll(registry, m.requests, m.differences, m.latency, m.pollLateness, m.endLateness, m.writes, m.foreign, build)
+	return m, registerAll(registry, m.requests, m.differences, m.latency, m.pollLateness, m.endLateness, m.writes, m.bytes, m.foreign, build)
 }
 
 // RegisterCollectors registers the metrics that are computed when scraped: those of
@@ -95,9 +107,7 @@ func NewMetrics(registry prometheus.Registerer, version string) (*Metrics, error
 func RegisterCollectors(
 	registry prometheus.Registerer, jobs client.Reader, connections *connection.Registry, waiting func(connection types.NamespacedName) int, clock clock.PassiveClock,
 ) error {
-	return registerAll(registry,
-		&jobCollector{jobs: jobs, connections: connections},
-		&connectionCollector{connections: connections, waiting: waiting, clock: clock})
+	return registerAll(registry, &collector{jobs, connections, waiting, clock})
 }
 
 func registerAll(registry prometheus.Registerer, collectors ...prometheus.Collector) error {
@@ -111,6 +121,11 @@ func registerAll(registry prometheus.Registerer, collectors ...prometheus.Collec
 
 // Requested implements connection.Recorder.
 func (m *Metrics) Requested(name string, call connection.Call, took time.Duration, err *dli.Error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if !m.connections[name] {
+		return
+	}
 	result, code := "Success", 200
 	if err != nil {
 		result, code = string(err.Kind), err.HTTPStatus
@@ -125,11 +140,25 @@ func (m *Metrics) ListDiffered() { m.differences.Inc() }
 // PollLateness implements poller.Recorder.
 func (m *Metrics) PollLateness(late time.Duration) { m.pollLateness.Observe(late.Seconds()) }
 
-// forgetConnection drops the series of a deleted connection.
-func (m *Metrics) forgetConnection(connection string) {
-	gone := prometheus.Labels{"connection": connection}
-	m.requests.DeletePartialMatch(gone)
-	m.latency.DeletePartialMatch(gone)
+// keepConnection starts the series of a connection, or ends those of a deleted one.
+func (m *Metrics) keepConnection(name string, exists bool) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if exists {
+		m.connections[name] = true
+		return
+	}
+	delete(m.connections, name)
+	for _, vec := range []interface {
+		DeletePartialMatch(labels prometheus.Labels) int
+	}{m.requests, m.latency, m.bytes} {
+		vec.DeletePartialMatch(prometheus.Labels{"connection": name})
+	}
+}
+
+// countBytes counts a status that was written.
+func (m *Metrics) countBytes(connection string, status *v1alpha1.DLIJobStatus) {
+	m.bytes.WithLabelValues(connection).Add(float64(wireSize(status)))
 }
 
 // countWrite counts one write of a status.
@@ -160,51 +189,18 @@ func (m *Metrics) observeEnd(result *poller.Result) {
 	m.endLateness.Observe(max(0, seen.Sub(result.Status.StartTime.Add(*result.Status.Duration)).Seconds()))
 }
 
-// jobCollector counts the DLIJobs in the cache when scraped, so there are no
-// counters to keep in sync with them.
-type jobCollector struct {
+// collector counts the DLIJobs in the cache, and describes the connections in use, when
+// scraped, so there are no counters to keep in sync with them.
+type collector struct {
 	jobs        client.Reader
-	connections *connection.Registry
-}
-
-var jobsDesc = prometheus.NewDesc("dli_operator_jobs",
-	"DLIJobs by connection (empty: no connection in use), reason of the condition Ready, and status of the condition Synced.", []string{"connection", "reason", "synced"}, nil)
-
-func (c *jobCollector) Describe(ch chan<- *prometheus.Desc) { ch <- jobsDesc }
-
-func (c *jobCollector) Collect(ch chan<- prometheus.Metric) {
-	list := &v1alpha1.DLIJobList{}
-	//nolint:forbidigo // a scrape has no context to pass on, and the cache responds immediately
-	if err := c.jobs.List(context.TODO(), list, client.UnsafeDisableDeepCopy); err != nil {
-		ch <- prometheus.NewInvalidMetric(jobsDesc, err)
-		return
-	}
-	type series struct{ connection, reason, synced string }
-	counts := map[series]int{}
-	for i := range list.Items {
-		job := &list.Items[i]
-		s := series{connection: c.connections.NameInUse(job)}
-		if ready := meta.FindStatusCondition(job.Status.Conditions, v1alpha1.ReadyCondition); ready != nil {
-			s.reason = ready.Reason
-		}
-		if synced := meta.FindStatusCondition(job.Status.Conditions, v1alpha1.SyncedCondition); synced != nil {
-			s.synced = string(synced.Status)
-		}
-		counts[s]++
-	}
-	for s, n := range counts {
-		ch <- prometheus.MustNewConstMetric(jobsDesc, prometheus.GaugeValue, float64(n), s.connection, s.reason, s.synced)
-	}
-}
-
-// connectionCollector describes the connections in use when scraped.
-type connectionCollector struct {
 	connections *connection.Registry
 	waiting     func(connection types.NamespacedName) int
 	clock       clock.PassiveClock
 }
 
 var (
+	jobsDesc = prometheus.NewDesc("dli_operator_jobs",
+		"DLIJobs by connection (empty: no connection in use), reason of the condition Ready, and status of the condition Synced.", []string{"connection", "reason", "synced"}, nil)
 	connectionReadyDesc = prometheus.NewDesc("dli_operator_connection_ready",
 		"1 if the connection is usable, else 0, labelled with the reason.", []string{"connection", "reason"}, nil)
 	connectionTokensDesc = prometheus.NewDesc("dli_operator_connection_rate_limit_tokens",
@@ -217,28 +213,54 @@ var (
 		"TCP connections that a connection has opened.", []string{"connection"}, nil)
 )
 
-func (c *connectionCollector) Describe(ch chan<- *prometheus.Desc) {
-	for _, desc := range []*prometheus.Desc{connectionReadyDesc, connectionTokensDesc, connectionRateDesc, connectionInFlightDesc, connectionDialsDesc} {
+func (c *collector) Describe(ch chan<- *prometheus.Desc) {
+	for _, desc := range []*prometheus.Desc{jobsDesc, connectionReadyDesc, connectionTokensDesc, connectionRateDesc, connectionInFlightDesc, connectionDialsDesc} {
 		ch <- desc
 	}
 }
 
-func (c *connectionCollector) Collect(ch chan<- prometheus.Metric) {
+func (c *collector) Collect(ch chan<- prometheus.Metric) {
+	c.collectJobs(ch)
 	now := c.clock.Now()
 	for _, conn := range c.connections.All() {
 		name, health, usage := conn.Key.String(), conn.Health(now), conn.Usage(now)
-		ready := 0.0
+		gauge := func(desc *prometheus.Desc, value float64, labels ...string) {
+			ch <- prometheus.MustNewConstMetric(desc, prometheus.GaugeValue, value, append([]string{name}, labels...)...)
+		}
+		ready, tokens := 0.0, usage.Tokens
 		if health.Ready {
 			ready = 1
 		}
-		ch <- prometheus.MustNewConstMetric(connectionReadyDesc, prometheus.GaugeValue, ready, name, health.Reason)
-		tokens := usage.Tokens
 		if tokens < 1 {
 			tokens -= float64(c.waiting(conn.Key))
 		}
-		ch <- prometheus.MustNewConstMetric(connectionTokensDesc, prometheus.GaugeValue, tokens, name)
-		ch <- prometheus.MustNewConstMetric(connectionRateDesc, prometheus.GaugeValue, usage.Rate, name)
-		ch <- prometheus.MustNewConstMetric(connectionInFlightDesc, prometheus.GaugeValue, float64(usage.InFlight), name)
+		gauge(connectionReadyDesc, ready, health.Reason)
+		gauge(connectionTokensDesc, tokens)
+		gauge(connectionRateDesc, usage.Rate)
+		gauge(connectionInFlightDesc, float64(usage.InFlight))
 		ch <- prometheus.MustNewConstMetric(connectionDialsDesc, prometheus.CounterValue, float64(usage.Dialed), name)
+	}
+}
+
+func (c *collector) collectJobs(ch chan<- prometheus.Metric) {
+	//nolint:forbidigo // a scrape has no context to pass on, and the cache responds immediately
+	jobs, err := listJobs(context.TODO(), c.jobs)
+	if err != nil {
+		ch <- prometheus.NewInvalidMetric(jobsDesc, err)
+		return
+	}
+	counts := map[[3]string]int{}
+	for i := range jobs {
+		labels := [3]string{c.connections.NameInUse(&jobs[i])}
+		if ready := meta.FindStatusCondition(jobs[i].Status.Conditions, v1alpha1.ReadyCondition); ready != nil {
+			labels[1] = ready.Reason
+		}
+		if synced := meta.FindStatusCondition(jobs[i].Status.Conditions, v1alpha1.SyncedCondition); synced != nil {
+			labels[2] = string(synced.Status)
+		}
+		counts[labels]++
+	}
+	for labels, n := range counts {
+		ch <- prometheus.MustNewConstMetric(jobsDesc, prometheus.GaugeValue, float64(n), labels[:]...)
 	}
 }

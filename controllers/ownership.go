@@ -66,6 +66,9 @@ type lastWrite struct {
 	foreignAt time.Time
 	// listsPaused is why a connection does not list; the last Event said so.
 	listsPaused string
+	// events counts the Events of the job since eventsSince.
+	events      int
+	eventsSince time.Time
 	// completedAt is when the outcome was recorded, by the monotonic clock.
 	completedAt time.Time
 }
@@ -243,6 +246,21 @@ func (o *ownership) adopted(object client.Object, digest uint64, now time.Time) 
 		adopted = *w
 	})
 	return adopted
+}
+
+// maxEvents limits the Events of a job in a minute, but for that of its end.
+const maxEvents = 6
+
+// mayAnnounce reports whether there may be one more Event for a job.
+func (o *ownership) mayAnnounce(job *v1alpha1.DLIJob, now time.Time) (may bool) {
+	o.update(job, func(w *lastWrite) {
+		if now.Sub(w.eventsSince) >= time.Minute {
+			w.events, w.eventsSince = 0, now
+		}
+		w.events++
+		may = w.events <= maxEvents || job.IsCompleted()
+	})
+	return may
 }
 
 // statusEntries returns when the operator last wrote the status of an object, and when

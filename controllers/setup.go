@@ -25,13 +25,13 @@ import (
 	"math/rand/v2"
 	"net/http"
 	"runtime/debug"
-	"strings"
 	"sync"
 	"time"
 
 	"github.com/go-logr/logr"
 	"github.com/prometheus/client_golang/prometheus"
 	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/util/workqueue"
 	"k8s.io/utils/clock"
@@ -99,39 +99,25 @@ func Add(ctx context.Context, mgr ctrl.Manager, o Options) error {
 	if err != nil {
 		return fmt.Errorf("registering metrics: %w", err)
 	}
-	clock := clock.RealClock{}
-	connections := connection.NewRegistry(mgr.GetClient(), mgr.GetAPIReader(), o.Connections, metrics)
-	jobs, recorder := &ownership{}, mgr.GetEventRecorder("dli-operator")
-	changed := &PollReconciler{
-		Reader: mgr.GetClient(), Connections: connections, Clock: clock, ownership: jobs, polls: &trigger{},
+	if err := mgr.GetFieldIndexer().IndexField(ctx, &v1alpha1.DLIJob{}, connectionIndex, indexConnection); err != nil {
+		return fmt.Errorf("indexing DLIJobs by connection: %w", err)
 	}
-	results := &StatusReconciler{
-		Client:                  mgr.GetClient(),
-		Live:                    mgr.GetAPIReader(),
-		Schedule:                o.Schedule,
-		Recorder:                recorder,
-		Clock:                   clock,
-		Metrics:                 metrics,
-		Leads:                   o.Leads,
-		Restored:                o.Restored,
-		MaxConcurrentReconciles: o.MaxConcurrentReconciles,
-		ownership:               jobs, results: &trigger{}, polls: changed.polls,
+	cached, clock, recorder := mgr.GetClient(), clock.RealClock{}, mgr.GetEventRecorder("dli-operator")
+	connections := connection.NewRegistry(cached, mgr.GetAPIReader(), o.Connections, metrics)
+	poll := &PollReconciler{Reader: cached, Connections: connections, Clock: clock, ownership: &ownership{}, polls: &trigger{}}
+	status := &StatusReconciler{
+		Client: cached, Live: mgr.GetAPIReader(), Connections: connections, Options: o, Recorder: recorder, Clock: clock, Metrics: metrics,
+		ownership: poll.ownership, results: &trigger{}, polls: poll.polls,
 	}
 	health := &ConnectionReconciler{
-		Client:      mgr.GetClient(),
-		Connections: connections,
-		Clock:       clock,
-		Metrics:     metrics,
-		Recorder:    recorder,
-		Report:      o.ReportConnections,
-		Leads:       o.Leads,
+		Client: cached, Connections: connections, Options: o, Recorder: recorder, Clock: clock, Metrics: metrics,
 	}
 	polls := poller.New(poller.Config{
 		Schedule:    o.Schedule,
 		Connections: connections,
 		MaxRequests: o.MaxConcurrentPolls,
 		Patience:    cmp.Or(o.Connections.ProbeInterval, connection.DefaultProbeInterval),
-		Deliver:     results.results.add,
+		Deliver:     status.results.add,
 		Changed:     health.changes.add,
 		MayPoll:     o.Leads,
 		Recorder:    metrics,
@@ -139,29 +125,15 @@ func Add(ctx context.Context, mgr ctrl.Manager, o Options) error {
 		Clock:       clock,
 		Jitter:      func() float64 { return 2*rand.Float64() - 1 },
 	})
-	changed.Poller, results.Poller, health.Poller = polls, polls, polls
-	if err := RegisterCollectors(o.Registry, mgr.GetClient(), connections, polls.Waiting, clock); err != nil {
-		return fmt.Errorf("registering metrics: %w", err)
-	}
-	if err := mgr.GetFieldIndexer().IndexField(ctx, &v1alpha1.DLIJob{}, connectionIndex, indexConnection); err != nil {
-		return fmt.Errorf("indexing DLIJobs by connection: %w", err)
-	}
-	failures := &failureLog{log: mgr.GetLogger(), clock: clock}
-	for _, c := range []interface {
-		SetupWithManager(mgr ctrl.Manager, failures *failureLog) error
-	}{changed, results, health} {
-		if err := c.SetupWithManager(mgr, failures); err != nil {
-			return fmt.Errorf("setting up the controllers: %w", err)
-		}
-	}
-	if err := mgr.Add(polls); err != nil {
-		return fmt.Errorf("adding the poller: %w", err)
-	}
-	healthy := func(*http.Request) error { return polls.Healthy(clock.Now()) }
-	if err := errors.Join(mgr.AddHealthzCheck("poller", healthy), mgr.AddReadyzCheck("poller", healthy)); err != nil {
-		return fmt.Errorf("adding the poller's checks: %w", err)
-	}
-	return nil
+	poll.Poller, status.Poller, health.Poller = polls, polls, polls
+	isAlive := func(*http.Request) error { return polls.Healthy(clock.Now()) }
+	failures := &failureLog{log: mgr.GetLogger(), clock: clock, loggedAt: map[string]time.Time{}, counts: map[string]int{}}
+	return errors.Join(
+		RegisterCollectors(o.Registry, cached, connections, polls.Waiting, clock),
+		poll.SetupWithManager(mgr, failures), status.SetupWithManager(mgr, failures), health.SetupWithManager(mgr, failures),
+		mgr.Add(polls),
+		mgr.AddHealthzCheck("poller", isAlive), mgr.AddReadyzCheck("poller", isAlive),
+	)
 }
 
 // trigger enqueues objects for reasons other than a change of the object.
@@ -194,7 +166,7 @@ func (r *PollReconciler) SetupWithManager(mgr ctrl.Manager, failures *failureLog
 		For(&v1alpha1.DLIJob{}, builder.WithPredicates(pollChanges())).
 		Watches(&v1alpha1.DLIConnection{},
 			handler.EnqueueRequestsFromMapFunc(r.jobsOfConnection),
-			builder.WithPredicates(predicate.GenerationChangedPredicate{})).
+			builder.WithPredicates(predicate.Funcs{UpdateFunc: func(e event.UpdateEvent) bool { return isOtherVersion(e.ObjectOld, e.ObjectNew) }})).
 		WatchesRawSource(source.Func(r.polls.start)).
 		WithOptions(controller.Options{MaxConcurrentReconciles: pollWorkers})
 	if !r.Connections.Scope().WithoutNamespaces {
@@ -240,11 +212,11 @@ func (r *StatusReconciler) statusChanges() predicate.Predicate {
 	}}
 }
 
-// isOtherVersion reports whether the author of a DLIJob has changed, deleted or created it
-// anew.
-func isOtherVersion(before, after *v1alpha1.DLIJob) bool {
-	return before.Generation != after.Generation || before.UID != after.UID ||
-		before.DeletionTimestamp.IsZero() != after.DeletionTimestamp.IsZero()
+// isOtherVersion reports whether the author of an object has changed, deleted or created
+// it anew, which a broken watch shows as an update.
+func isOtherVersion(before, after client.Object) bool {
+	return before.GetGeneration() != after.GetGeneration() || before.GetUID() != after.GetUID() ||
+		before.GetDeletionTimestamp().IsZero() != after.GetDeletionTimestamp().IsZero()
 }
 
 // failureLog lets the failures of reconciles neither fill the log nor end the process. A
@@ -254,14 +226,10 @@ type failureLog struct {
 	log   logr.Logger
 	clock clock.PassiveClock
 
-	mu     sync.Mutex
-	causes map[string]*failureCount
-}
-
-// failureCount counts the failures for one cause since they were last logged.
-type failureCount struct {
-	loggedAt time.Time
-	since    int
+	mu sync.Mutex
+	// loggedAt is when each cause was last logged, and counts how often it was seen since.
+	loggedAt map[string]time.Time
+	counts   map[string]int
 }
 
 // failureLogInterval is the minimum time between two log lines for the same cause.
@@ -273,42 +241,53 @@ func (l *failureLog) wrap(r reconcile.Reconciler) reconcile.Reconciler {
 	backOff := workqueue.NewTypedItemExponentialFailureRateLimiter[reconcile.Request](100*time.Millisecond, 5*time.Second)
 	return reconcile.Func(func(ctx context.Context, req ctrl.Request) (result ctrl.Result, err error) {
 		defer func() {
+			var details []any
 			if cause := recover(); cause != nil {
-				l.report(fmt.Sprintf("panic: %v", cause), req, "stack", string(debug.Stack()))
-				result, err = ctrl.Result{RequeueAfter: backOff.When(req), Priority: new(0)}, nil
+				err, details = fmt.Errorf("panic: %v", cause), []any{"stack", string(debug.Stack())}
 			}
+			if err == nil {
+				backOff.Forget(req)
+				return
+			}
+			l.report(err, req, details...)
+			result, err = ctrl.Result{RequeueAfter: backOff.When(req), Priority: new(0)}, nil
 		}()
-		if result, err = r.Reconcile(ctx, req); err == nil {
-			backOff.Forget(req)
-			return result, nil
-		}
-		l.report(err.Error(), req)
-		return ctrl.Result{RequeueAfter: backOff.When(req), Priority: new(0)}, nil
+		return r.Reconcile(ctx, req)
 	})
 }
 
-// report logs a failure, once per cause and minute: messages that differ only in the
-// object and in numbers have the same cause. details are logged with it.
-func (l *failureLog) report(message string, req ctrl.Request, details ...any) {
-	cause := withoutNumbers(strings.NewReplacer(req.Namespace, "", req.Name, "").Replace(message))
-	now := l.clock.Now()
+// report logs a failure, once per cause and minute. details are logged with it.
+func (l *failureLog) report(err error, req ctrl.Request, details ...any) {
+	cause, now := causeOf(err), l.clock.Now()
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	count := l.causes[cause]
-	if count == nil {
-		maps.DeleteFunc(l.causes, func(_ string, c *failureCount) bool { return now.Sub(c.loggedAt) > 2*failureLogInterval })
-		if l.causes == nil {
-			l.causes = map[string]*failureCount{}
-		}
-		count = &failureCount{}
-		l.causes[cause] = count
-	}
-	count.since++
-	if now.Sub(count.loggedAt) < failureLogInterval {
+	l.counts[cause]++
+	if now.Sub(l.loggedAt[cause]) < failureLogInterval {
 		return
 	}
-	l.log.Info("a reconcile failed and is retried", append([]any{"error", message, "object", req.String(), "failures", count.since}, details...)...)
-	count.loggedAt, count.since = now, 0
+	l.log.Info("a reconcile failed and is retried", append([]any{"error", err.Error(), "object", req.String(), "failures", l.counts[cause]}, details...)...)
+	// What was not seen for a while is dropped: there are as many causes as texts of errors.
+	maps.DeleteFunc(l.loggedAt, func(cause string, at time.Time) bool {
+		isOver := now.Sub(at) > 2*failureLogInterval
+		if isOver {
+			delete(l.counts, cause)
+		}
+		return isOver
+	})
+	l.loggedAt[cause], l.counts[cause] = now, 0
+}
+
+// causeOf is what an error has in common with others, whatever their objects: the API
+// server's reason, or the text of the innermost error.
+func causeOf(err error) string {
+	var status apierrors.APIStatus
+	if errors.As(err, &status) {
+		return fmt.Sprint(status.Status().Code, status.Status().Reason)
+	}
+	for inner := err; inner != nil; inner = errors.Unwrap(inner) {
+		err = inner
+	}
+	return withoutNumbers(err.Error())
 }
 
 func (r *PollReconciler) jobsOfConnection(ctx context.Context, object client.Object) []reconcile.Request {

@@ -33,6 +33,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/dli-operator/dli-operator/api/v1alpha1"
+	"github.com/dli-operator/dli-operator/internal/connection"
 	"github.com/dli-operator/dli-operator/internal/poller"
 )
 
@@ -44,19 +45,14 @@ import (
 // status.
 type StatusReconciler struct {
 	client.Client
+	Options
 	// Live reads objects from the API server rather than from the cache.
-	Live     client.Reader
-	Poller   *poller.Poller
-	Schedule poller.Schedule
-	Recorder events.EventRecorder
-	Clock    clock.PassiveClock
-	Metrics  *Metrics
-	// Leads reports whether this process certainly leads.
-	Leads func(now time.Time) bool
-	// Restored is called when the API server has gone back in time; it may be nil.
-	Restored func()
-	// MaxConcurrentReconciles limits the jobs whose status is written concurrently.
-	MaxConcurrentReconciles int
+	Live        client.Reader
+	Connections *connection.Registry
+	Poller      *poller.Poller
+	Recorder    events.EventRecorder
+	Clock       clock.PassiveClock
+	Metrics     *Metrics
 
 	ownership *ownership
 	// ending is set when the process is about to exit and must not write any more.
@@ -321,6 +317,9 @@ func (r *StatusReconciler) patch(ctx context.Context, stored, job *v1alpha1.DLIJ
 	r.ownership.update(job, func(w *lastWrite) { w.previous = cmp.Or(w.previous, &stored.Status) })
 	err := r.Status().Patch(ctx, job, client.MergeFromWithOptions(stored, client.MergeFromWithOptimisticLock{}), fieldOwner)
 	r.Metrics.countWrite(err)
+	if err == nil {
+		r.Metrics.countBytes(r.Connections.NameInUse(job), &job.Status)
+	}
 	return err
 }
 

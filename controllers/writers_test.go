@@ -17,18 +17,29 @@ limitations under the License.
 package controllers
 
 import (
+	"context"
 	"fmt"
+	"net/http"
 	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+	eventsv1 "k8s.io/api/events/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/utils/clock"
+	clocktesting "k8s.io/utils/clock/testing"
+	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/log/zap"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	"github.com/dli-operator/dli-operator/api/v1alpha1"
+	"github.com/dli-operator/dli-operator/internal/connection"
+	"github.com/dli-operator/dli-operator/internal/dli"
 	"github.com/dli-operator/dli-operator/internal/dli/dlitest"
+	"github.com/dli-operator/dli-operator/internal/poller"
 	"github.com/dli-operator/dli-operator/test/testenv"
 )
 
@@ -252,5 +263,123 @@ func TestFailuresAreLoggedOnce(t *testing.T) {
 	}
 	if strings.Contains(log.String(), ".go:") {
 		t.Errorf("the log has stack traces: %.2000s", log.String())
+	}
+}
+
+// A panic is one job's failure: its stack is logged once, and other jobs go on.
+func TestPanic(t *testing.T) {
+	log, now := &testenv.Buffer{}, clocktesting.NewFakePassiveClock(noon)
+	failures := &failureLog{log: zap.New(zap.WriteTo(log)), clock: now, loggedAt: map[string]time.Time{}, counts: map[string]int{}}
+	done := 0
+	wrapped := failures.wrap(reconcile.Func(func(_ context.Context, req ctrl.Request) (ctrl.Result, error) {
+		if req.Name == "bad" {
+			panic("this job is bad")
+		}
+		done++
+		return ctrl.Result{}, nil
+	}))
+	request := func(name string) ctrl.Request {
+		return ctrl.Request{NamespacedName: client.ObjectKey{Namespace: "a", Name: name}}
+	}
+	for range 100 {
+		if result, err := wrapped.Reconcile(t.Context(), request("bad")); err != nil || result.RequeueAfter == 0 {
+			t.Fatalf("%+v, %v", result, err)
+		}
+		if result, err := wrapped.Reconcile(t.Context(), request("good")); err != nil || result.RequeueAfter != 0 {
+			t.Fatalf("%+v, %v", result, err)
+		}
+	}
+	if stacks := strings.Count(log.String(), `"stack"`); done != 100 || stacks != 1 {
+		t.Errorf("%d other reconciles, %d stacks", done, stacks)
+	}
+	now.SetTime(noon.Add(time.Minute))
+	_, _ = wrapped.Reconcile(t.Context(), request("bad"))
+	if !strings.Contains(log.String(), `"failures":100`) {
+		t.Errorf("the failures are not counted: %s", log.String())
+	}
+}
+
+// Whatever the API server refuses as invalid, the outcome and the conditions are stored.
+func TestARefusedStatus(t *testing.T) {
+	w := newWorld(t)
+	w.dli.SetJob(dlitest.Query(jobID).Running(time.Hour))
+	job := w.watch(jobID)
+	w.start().awaitReason(job, "JobRunning")
+	w.stop()
+	stored := w.reload(job)
+	metrics, err := NewMetrics(prometheus.NewRegistry(), "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := &StatusReconciler{
+		Client: w, Clock: clock.RealClock{}, Metrics: metrics, ownership: &ownership{},
+		Connections: connection.NewRegistry(w, w, connection.Options{}, metrics),
+	}
+	refused := stored.DeepCopy()
+	recordStatus(refused, &dli.JobStatus{Status: "FINISHED", State: dli.StateFinished, JobType: strings.Repeat("x", 1000)}, time.Now())
+	deriveConditions(refused, poller.Snapshot{}, time.Now(), stallAfter)
+	if written, err := r.write(t.Context(), stored, refused); err != nil || !written {
+		t.Fatalf("written: %v, %v", written, err)
+	}
+	if got := w.reload(job); got.Status.Outcome != "Succeeded" || reasonOf(got) != "JobFinished" || got.Status.JobType != stored.Status.JobType {
+		t.Errorf("the status is %+v", got.Status)
+	}
+}
+
+// An operator that does not report connections sends the Event that lists are disabled
+// once, too.
+func TestListingDisabledOnce(t *testing.T) {
+	w := newWorld(t)
+	brisk(w)
+	w.options.ReportConnections = false
+	w.options.Schedule.ListInterval, w.options.Schedule.ListTrust = time.Second, time.Minute
+	w.dli.SetCallFault(dlitest.CallList, dlitest.GatewayError(http.StatusForbidden, "APIGW.0302", "no permission", "r"))
+	for i := range 50 {
+		id := fmt.Sprint("job-", i)
+		w.dli.SetJob(dlitest.Query(id).Running(time.Hour))
+		w.watch(id)
+	}
+	w.start()
+	count := func() (n int) {
+		list := &eventsv1.EventList{}
+		if err := w.List(w.Context(), list, client.InNamespace(w.namespace)); err != nil {
+			t.Fatal(err)
+		}
+		for _, event := range list.Items {
+			if event.Reason == v1alpha1.ReasonListingDisabled {
+				n++
+				if event.Series != nil {
+					n += int(event.Series.Count) - 1
+				}
+			}
+		}
+		return n
+	}
+	if !eventually(func() bool { return count() > 0 }) {
+		t.Fatal("there is no Event")
+	}
+	// The credentials are read again every second, and the connection is reconciled then.
+	w.awaitRequests("job-0", w.dli.Requests("job-0")+60)
+	if n := count(); n != 1 {
+		t.Errorf("%d Events", n)
+	}
+}
+
+// What a client decodes into, or the cache holds, is shared with nothing.
+func TestStatusSharesNoMemory(t *testing.T) {
+	percent, rows := int32(40), int64(4)
+	job := newJob()
+	latest := poller.Snapshot{Progress: &percent, Result: &poller.Result{ArrivedAt: noon, Status: answering("RUNNING", func(a *dli.JobStatus) { a.ResultCount = &rows })}}
+	recordSnapshot(job, latest, noon, time.Minute)
+	// A client decodes the response into the object that it has sent.
+	*job.Status.Progress, *job.Status.ResultCount = 0, 0
+	if percent != 40 || rows != 4 {
+		t.Error("what was decoded has changed the poller's memory")
+	}
+	job.Status.Progress = &percent
+	known := knownOf(job, noon)
+	*job.Status.Progress = 0
+	if *known.Progress != 40 {
+		t.Error("the poller knows what was decoded")
 	}
 }
