@@ -1,9 +1,11 @@
 #!/bin/sh
-# Submits SQL to DLI and prints the job ID, and nothing else, to standard output.
+# Submits SQL or a Spark job to DLI and prints the job ID, and nothing else, to standard
+# output.
 #
 #   submit-to-dli.sh load.sql
 #   submit-to-dli.sh -e 'INSERT INTO t SELECT * FROM s'
 #   generate-sql | submit-to-dli.sh
+#   submit-to-dli.sh --spark job.json    # with file, className, args ... as DLI's API has them
 #
 # Requires curl 7.55, jq 1.6, openssl and these environment variables:
 #
@@ -19,9 +21,9 @@
 # Exit code 0: the job was submitted. 1: it was not; standard error says why.
 # 2: unknown, because DLI did not respond, or not clearly.
 #
-# Submitting is not idempotent: every submission runs the SQL again. The script
+# Submitting is not idempotent: every submission runs the job again. The script
 # therefore never retries. Callers should not retry either, unless somebody has
-# checked the project's SQL jobs.
+# checked the project's jobs.
 set -eu
 set +x # a trace would print the credentials
 LC_ALL=C
@@ -36,7 +38,7 @@ fail() {
 
 unknown() {
   say "$@"
-  say "the SQL may be running: check the SQL jobs of the project before you submit it again"
+  say "the job may be running: check the jobs of the project before you submit it again"
   exit 2
 }
 
@@ -68,7 +70,8 @@ esac
 
 case "$# ${1:-}" in
 "0 " | "2 -e") ;;
-"1 -"* | [!1]*) fail "usage: submit-to-dli.sh [FILE | -e SQL]; with neither it reads standard input" ;;
+"2 --spark") [ -r "$2" ] || fail "cannot read $2" ;;
+"1 -"* | [!1]*) fail "usage: submit-to-dli.sh [FILE | -e SQL | --spark FILE]; without arguments it reads SQL from standard input" ;;
 *) [ -r "$1" ] || fail "cannot read $1" ;;
 esac
 
@@ -80,11 +83,29 @@ sql() {
   esac
 }
 
-# jq replaces invalid UTF-8 with U+FFFD, which would change the SQL.
-body=$(sql "$@" | jq -Rs --arg queue "${DLI_QUEUE:-}" --arg database "${DLI_DATABASE:-}" '
+# sql_job prints the body for SQL. jq replaces invalid UTF-8 with U+FFFD, which would
+# change the SQL.
+sql_job() {
+  sql "$@" | jq -Rs --arg queue "${DLI_QUEUE:-}" --arg database "${DLI_DATABASE:-}" '
   if contains("\ufffd") then "submit-to-dli: the SQL is not UTF-8\n" | halt_error(1)
   elif test("\\S") | not then "submit-to-dli: there is no SQL\n" | halt_error(1)
-  else {sql: ., queue_name: $queue, currentdb: $database} | with_entries(select(.value != "")) end') || exit 1
+  else {sql: ., queue_name: $queue, currentdb: $database} | with_entries(select(.value != "")) end'
+}
+
+# spark_job FILE prints the body for a Spark job.
+spark_job() {
+  jq -e --arg queue "${DLI_QUEUE:-}" 'if .file | strings | test("\\S") then . else empty end
+    | {queue: (.queue // $queue)} + . | del(select(.queue == "").queue)' "$1" 2>/dev/null ||
+    fail "$1 is not a JSON object with the field file"
+}
+
+call=v1.0/$DLI_PROJECT_ID/jobs/submit-job response_id='select(.is_success | tostring == "true") | .job_id'
+if [ "${1:-}" = --spark ]; then
+  call=v2.0/$DLI_PROJECT_ID/batches response_id=.id
+  body=$(spark_job "$2") || exit 1
+else
+  body=$(sql_job "$@") || exit 1
+fi
 
 response=$(mktemp -d) || exit 1
 trap 'rm -rf "$response"' EXIT
@@ -92,7 +113,7 @@ trap 'rm -rf "$response"' EXIT
 address=${DLI_ENDPOINT#*://}
 address=${address%/}
 host=${address%%/*}
-path=${address#"$host"}/v1.0/$DLI_PROJECT_ID/jobs/submit-job
+path=${address#"$host"}/$call
 
 # hash prints the SHA-256 of standard input in hexadecimal.
 hash() { openssl dgst -sha256 -r | cut -c1-64; }
@@ -142,7 +163,7 @@ if [ -z "$token" ]; then
   signature=$(sign)
 fi
 
-# post sends the SQL and prints the HTTP status and the number of body bytes sent. The
+# post sends the job and prints the HTTP status and the number of body bytes sent. The
 # credentials are not on the command line either, and curl ignores .curlrc, which could
 # make it print them. DLI takes up to two minutes to respond to statements that it does
 # not queue, such as DDL.
@@ -163,8 +184,8 @@ if ! sent=$(post); then
 fi
 status=${sent% *}
 
-if [ "$status" = 200 ] && id=$(jq -er 'select(.is_success | tostring == "true") | .job_id
-    | select(test("\\A[A-Za-z0-9][A-Za-z0-9_-]{0,63}\\z"))' "$response/body" 2>/dev/null); then
+if [ "$status" = 200 ] && id=$(jq -er "$response_id"'
+    | strings | select(test("\\A[A-Za-z0-9][A-Za-z0-9_-]{0,63}\\z"))' "$response/body" 2>/dev/null); then
   printf '%s\n' "$id"
   exit
 fi
@@ -181,7 +202,7 @@ why="HTTP $status, ${why:-not a response of DLI; check DLI_ENDPOINT}"
 
 # DLI reports some of its own failures and timeouts with HTTP 400 and these codes.
 case "$status $why" in
-200*) jq -e '.is_success | tostring == "false"' "$response/body" >/dev/null 2>&1 || unknown "no job_id in the response: $why" ;;
+200*) jq -e '.is_success | tostring == "false"' "$response/body" >/dev/null 2>&1 || unknown "no job ID in the response: $why" ;;
 5* | 408* | *DLI.0019* | *DLI.0999*) unknown "DLI failed: $why" ;;
 esac
 fail "not submitted: $why"

@@ -19,6 +19,7 @@ package submit
 
 import (
 	"bytes"
+	"encoding/json"
 	"errors"
 	"net/http"
 	"os"
@@ -174,6 +175,36 @@ func TestEveryKindOfCredentialsIsAccepted(t *testing.T) {
 	}
 }
 
+func TestSparkJobsAreSubmittedUnchanged(t *testing.T) {
+	server := newDLI(t)
+	for name, c := range map[string]struct {
+		job, queue string
+		// want is the body that DLI receives.
+		want string
+	}{
+		"with its own queue": {`{"file":"obs://b/a.jar","className":"org.example.Main","queue":"mine","args":["é","$x ` + "`id`" + `"]}`, "default",
+			`{"queue":"mine","file":"obs://b/a.jar","className":"org.example.Main","args":["é","$x ` + "`id`" + `"]}`},
+		"with the queue of the environment": {`{"file":"obs://b/a.jar"}`, "default", `{"queue":"default","file":"obs://b/a.jar"}`},
+		"without a queue":                   {`{"file":"obs://b/a.jar"}`, "", `{"file":"obs://b/a.jar"}`},
+	} {
+		t.Run(name, func(t *testing.T) {
+			file := filepath.Join(t.TempDir(), "with space.json")
+			if err := os.WriteFile(file, []byte(c.job), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			s := submitted(t, server, submission{args: []string{"--spark", file}, env: []string{"DLI_QUEUE=" + c.queue}})
+			job, found := server.Job(strings.TrimSuffix(s.stdout, "\n"))
+			if s.status != 0 || !found || !job.Batch || s.stderr != "" {
+				t.Fatalf("got exit code %d, stdout %q and stderr %q", s.status, s.stdout, s.stderr)
+			}
+			var body bytes.Buffer
+			if err := json.Compact(&body, []byte(job.Statement)); err != nil || body.String() != c.want {
+				t.Errorf("DLI was sent %s, want %s: %v", job.Statement, c.want, err)
+			}
+		})
+	}
+}
+
 // The exit code says whether the SQL may be running. It is never submitted twice.
 func TestFailedSubmissions(t *testing.T) {
 	const sql, notSubmitted, notKnown = "SELECT 1", 1, 2
@@ -199,9 +230,9 @@ func TestFailedSubmissions(t *testing.T) {
 		"a gateway error":           {submission{}, answer(502, "<html>"), notKnown, "HTTP 502, not a response of DLI"},
 		"a DLI error":               {submission{}, dlitest.DLIError(http.StatusBadRequest, "DLI.0999", "Server-side errors."), notKnown, "DLI.0999"},
 		"a timeout in DLI":          {submission{}, dlitest.DLIError(http.StatusRequestTimeout, "DLI.0019", "Get sync job result timeout"), notKnown, "HTTP 408"},
-		"no job ID":                 {submission{}, answer(200, `{"is_success":true,"job_id":null}`), notKnown, "no job_id"},
-		"an invalid job ID":         {submission{}, answer(200, `{"is_success":true,"job_id":"a\nspec: {}"}`), notKnown, "no job_id"},
-		"not JSON":                  {submission{}, answer(200, "<html>"), notKnown, "no job_id"},
+		"no job ID":                 {submission{}, answer(200, `{"is_success":true,"job_id":null}`), notKnown, "no job ID"},
+		"an invalid job ID":         {submission{}, answer(200, `{"is_success":true,"job_id":"a\nspec: {}"}`), notKnown, "no job ID"},
+		"not JSON":                  {submission{}, answer(200, "<html>"), notKnown, "no job ID"},
 		"a truncated response":      {submission{}, &dlitest.Response{Body: `{"is_success":true,"job_id":"j1"}`, Cut: true}, notKnown, "no response"},
 		"no response":               {submission{}, &dlitest.Response{Reset: true}, notKnown, "no response"},
 	} {
@@ -241,6 +272,9 @@ func TestRefusedSubmissions(t *testing.T) {
 		"blank SQL":              {submission{stdin: " \n"}, "there is no SQL"},
 		"SQL that is not UTF-8":  {submission{stdin: "SELECT '\xe9'"}, "not UTF-8"},
 		"a missing file":         {submission{args: []string{"missing.sql"}}, "cannot read missing.sql"},
+		"a missing Spark job":    {submission{args: []string{"--spark", "missing.json"}}, "cannot read missing.json"},
+		"a Spark job as SQL":     {submission{args: []string{"--spark", "submit_test.go"}}, "not a JSON object with the field file"},
+		"--spark without a file": {submission{args: []string{"--spark"}}, "usage"},
 		"an unknown option":      {submission{args: []string{"-f"}}, "usage"},
 		"two files":              {submission{args: []string{"a", "b"}}, "usage"},
 		"-e without SQL":         {submission{args: []string{"-e"}}, "usage"},
