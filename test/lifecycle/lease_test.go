@@ -19,6 +19,7 @@ package lifecycle
 import (
 	"net/http"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -79,6 +80,31 @@ func (c cluster) firstPollAfter(t time.Time, job *v1alpha1.DLIJob) time.Duration
 		c.Fatal("it is not polled anymore")
 	}
 	return first.Sub(t)
+}
+
+// A leader that was frozen for longer than its lease asks DLI for nothing when it
+// continues, and ends.
+func TestAFrozenLeaderPollsNothingWhenItContinues(t *testing.T) {
+	c := newCluster(t, crds)
+	c.Runs("job")
+	leader := c.startReplica("a")
+	holder := c.awaitLeader("")
+	job := c.WatchJob("job", everySecond)
+	c.AwaitReason(job, v1alpha1.ReasonJobRunning)
+
+	leader.Signal(syscall.SIGSTOP)
+	standby := c.startReplica("b")
+	c.awaitLeader(holder)
+	c.firstPollAfter(time.Now(), job)
+	standby.Kill() // nobody else polls from here on
+	polls := c.DLI.Requests("job")
+	leader.Signal(syscall.SIGCONT)
+	if code := leader.ExitCode(); code != 1 {
+		t.Errorf("it exits with %d", code)
+	}
+	if got := c.DLI.Requests("job"); got != polls {
+		t.Errorf("it sent %d requests", got-polls)
+	}
 }
 
 // A container that is killed and starts again does not wait until its own lease has
