@@ -17,7 +17,6 @@ limitations under the License.
 package main
 
 import (
-	"context"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -96,15 +95,15 @@ func TestSignatures(t *testing.T) {
 			}
 			for call, send := range map[string]func() error{
 				"status": func() error {
-					_, err := client.JobStatus(context.Background(), creds, "208b08d4-0dc2-4dd7-8879-ddd4c020d7aa")
+					_, err := client.JobStatus(t.Context(), creds, "208b08d4-0dc2-4dd7-8879-ddd4c020d7aa")
 					return err
 				},
 				"list": func() error {
-					_, err := client.ListJobs(context.Background(), creds, dli.ListOptions{Status: "RUNNING", Page: 2})
+					_, err := client.ListJobs(t.Context(), creds, dli.ListOptions{Status: "RUNNING", Page: 2})
 					return err
 				},
 				"progress": func() error {
-					_, err := client.JobProgress(context.Background(), creds, "a_b-c")
+					_, err := client.JobProgress(t.Context(), creds, "a_b-c")
 					return err
 				},
 			} {

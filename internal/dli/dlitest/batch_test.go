@@ -43,10 +43,10 @@ func TestLifeOfABatch(t *testing.T) {
 	start := float64(vectorTime().UnixMilli())
 
 	for _, tc := range []struct {
-		after           time.Duration
-		state           string
-		ran             float64
-		hasAnApplicaton bool
+		after            time.Duration
+		state            string
+		ran              float64
+		hasAnApplication bool
 	}{
 		{0, "starting", 0, false},
 		{2 * time.Second, "running", 2000, true},
@@ -62,7 +62,7 @@ func TestLifeOfABatch(t *testing.T) {
 				t.Errorf("after %v: got %s %v, want %v", tc.after, name, got.fields[name], value)
 			}
 		}
-		if (got.fields["appId"] != "") != tc.hasAnApplicaton {
+		if (got.fields["appId"] != "") != tc.hasAnApplication {
 			t.Errorf("after %v: got appId %v", tc.after, got.fields["appId"])
 		}
 		if state := serve(s, batchRequest("GET", "/b/state", "")).is(t, 200, ""); state.fields["state"] != tc.state {
