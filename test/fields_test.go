@@ -30,8 +30,8 @@ import (
 
 // pagesOf lists the pages about each kind, in every language.
 var pagesOf = map[string][]string{
-	"dlijobs":        {"../docs/dlijob.md"},
-	"dliconnections": {"../docs/dliconnection.md"},
+	"dlijobs":        {"../docs/dlijob.md", "../docs/zh-CN/dlijob.md"},
+	"dliconnections": {"../docs/dliconnection.md", "../docs/zh-CN/dliconnection.md"},
 }
 
 // Every field of a kind has a row in a table of its pages.
