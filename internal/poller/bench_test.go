@@ -75,7 +75,7 @@ func benchmark(b *testing.B, n int, secret bool) (*Poller, *clocktesting.FakeClo
 
 // look is one iteration of the loop.
 func (p *Poller) look(ctx context.Context) {
-	p.run(ctx, p.config.Clock.Now())
+	p.runQueues(ctx, p.config.Clock.Now())
 	p.requests.Wait()
 }
 

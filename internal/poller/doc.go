@@ -21,7 +21,8 @@ limitations under the License.
 // In reading order:
 //
 //	poller.go      the API, the loop, and the queue of each connection
-//	queue.go       whose turn it is; sends requests, and holds jobs back
+//	queue.go       whose turn it is, and what holds the others back
+//	requests.go    sends requests, and acts on their responses
 //	lists.go       when a connection's jobs are listed, and whether its lists are right
 //	list_round.go  the pages of one list
 //	results.go     what a response changes, and the one rule of what is news
@@ -29,7 +30,7 @@ limitations under the License.
 //	schedule.go    when a job is polled next
 //	job.go         what is watched, and what is known about it
 //
-// Each file uses only those below it. Results, lists and progress change the state that
+// Each file uses those below it. Results, lists and progress change the state that
 // they are given and return a decision; the queue acts on it.
 //
 // Who owns what: the Poller owns the jobs and the queues, by key. A queue owns the order

@@ -75,6 +75,24 @@ type Snapshot struct {
 	Progress *int32
 }
 
+// Result is a result for a job that is to be stored.
+type Result struct {
+	// Status is DLI's response. If it is nil, the result is the Failure, or the figures
+	// that a list shows of the job in its known state.
+	Status  *dli.JobStatus
+	Failure *connection.Failure
+	Listed  *dli.Figures
+	// SentAt is when the request was sent, and ArrivedAt when the response arrived.
+	SentAt, ArrivedAt time.Time
+	// PollRequest is the Target.PollRequest that caused the poll; "" if none did, or if
+	// the job was not polled.
+	PollRequest string
+	// Failures is the streak of failed polls when it arrived.
+	Failures FailureStreak
+	// Ended is set if the job was seen active before, and has now ended.
+	Ended bool
+}
+
 // JobTimes are times of a job by the monotonic clock of this process.
 type JobTimes struct {
 	// Started is when the job started to run, zero if unknown, and FirstSeen when the
@@ -96,9 +114,9 @@ type FailureStreak struct {
 	UnreadableSince time.Time
 }
 
-// after returns the streak with one more failed poll, for which the request was sent at
+// afterFailure returns the streak with one more failed poll, for which the request was sent at
 // sentAt. Failures other than NotFound say nothing about whether the job exists.
-func (s FailureStreak) after(f *connection.Failure, sentAt, now time.Time) FailureStreak {
+func (s FailureStreak) afterFailure(f *connection.Failure, sentAt, now time.Time) FailureStreak {
 	s.Count++
 	if f.Reason == v1alpha1.ReasonJobNotFound {
 		if s.NotFound == 0 {
@@ -131,6 +149,22 @@ func (s FailureStreak) ConfirmsNotFound(now time.Time, after time.Duration) bool
 		now = earlier(now, s.NotFoundAt)
 	}
 	return s.NotFound >= 3 && now.Sub(s.NotFoundSince) >= after
+}
+
+// lastDelivered is what was delivered last for a job: enough to decide whether the next
+// result is news, and smaller than the result.
+type lastDelivered struct {
+	// time is when it was delivered; zero if nothing was.
+	time time.Time
+	// headline is DLI's word for the job's status, or the reason of a failure. rest is
+	// the digest of everything but the headline and the figures.
+	headline string
+	failed   bool
+	rest     uint64
+	figures  dli.Figures
+	// settledAt is when the job's changes of headline will have been rare enough, if
+	// there are no more.
+	settledAt time.Time
 }
 
 // job is a target and its state.
@@ -179,15 +213,15 @@ type job struct {
 
 // newJob returns a job that has not been polled by this process.
 func newJob(t Target, now time.Time) *job {
-	known := t.Known
+	status := t.Known
 	j := &job{
-		target: t, id: strings.ToLower(t.JobID), state: known.State, sentAt: known.LastPoll, failures: known.Failures, progress: known.Progress,
-		times: JobTimes{FirstSeen: now.Add(-max(known.Age, 0))},
+		target: t, id: strings.ToLower(t.JobID), state: status.State, sentAt: status.LastPoll, failures: status.Failures, progress: status.Progress,
+		times: JobTimes{FirstSeen: now.Add(-max(status.Age, 0))},
 	}
-	if known.Running > 0 {
-		j.times.Started = now.Add(-known.Running)
+	if status.Running > 0 {
+		j.times.Started = now.Add(-status.Running)
 	}
-	j.active = !known.LastPoll.IsZero() && !hasEnded(known.State)
+	j.active = !status.LastPoll.IsZero() && !hasEnded(status.State)
 	j.isExpected = j.active
 	j.target.Known = Known{}
 	return j
@@ -278,4 +312,18 @@ func (j *job) leaveHeap() {
 func (j *job) enterHeap(h *jobHeap) {
 	j.leaveHeap()
 	heap.Push(h, j)
+}
+
+func earlier(a, b time.Time) time.Time {
+	if a.Before(b) {
+		return a
+	}
+	return b
+}
+
+func later(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a
+	}
+	return b
 }

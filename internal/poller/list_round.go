@@ -41,8 +41,8 @@ type listRound struct {
 	state     dli.State
 	startedAt time.Time
 	// next is the next page to request, from 1; pages is their number, known once the
-	// first has arrived; done is how many have arrived, and inFlight how many are pending.
-	next, pages, done, inFlight int
+	// first has arrived; done is how many have arrived.
+	next, pages, done int
 	// total is how many rows the first page announced, and rows how many have arrived, of
 	// which mismatches are in another state.
 	total, rows, mismatches int
@@ -56,12 +56,13 @@ func newListRound(state dli.State, now time.Time) *listRound {
 // once the first has arrived.
 func (r *listRound) wantsPage() bool { return r.next == 1 || r.next <= r.pages }
 
+// inFlight returns how many pages were requested and have not arrived.
+func (r *listRound) inFlight() int { return r.next - 1 - r.done }
+
 // takePage returns the number of the next page, which is now in flight.
 func (r *listRound) takePage() int {
-	number := r.next
 	r.next++
-	r.inFlight++
-	return number
+	return r.next - 1
 }
 
 // addPage records a page that was requested with a size.

@@ -74,23 +74,23 @@ func (l *lists) areDue(s Schedule, now time.Time) bool {
 	return s.ListInterval > 0 && len(l.rounds) == 0 && !now.Before(l.nextAt)
 }
 
-// start starts lists of a queue's jobs if they cost little. It returns jobs
+// startRounds starts lists of a queue's jobs if they cost little. It returns jobs
 // to poll within the list interval: a few that the lists are checked against, or all if
 // that costs no more than the lists. perSecond is the connection's rate.
-func (l *lists) start(jobs map[string][]*job, s Schedule, perSecond float64, now time.Time) (poll []*job) {
+func (l *lists) startRounds(jobs map[string][]*job, s Schedule, perSecond float64, now time.Time) (poll []*job) {
 	l.nextAt = onTick(now, s.ListInterval)
 	var covered []*job
 	watched, polls := map[dli.State]int{}, 0.0
-	for _, same := range jobs {
-		for _, j := range same {
+	for _, withID := range jobs {
+		for _, j := range withID {
 			if j.isCovered() {
 				covered = append(covered, j)
 				watched[j.state]++
-				polls += float64(s.ListInterval) / float64(s.adaptive(j, now))
+				polls += float64(s.ListInterval) / float64(s.adaptiveInterval(j, now))
 			}
 		}
 	}
-	pages, budget := l.estimate(watched, now), int(perSecond*s.ListInterval.Seconds()/budgetShare)
+	pages, budget := l.estimatePages(watched, now), int(perSecond*s.ListInterval.Seconds()/budgetShare)
 	checks := l.spotChecks(len(covered), s, now)
 	isPaused := now.Before(l.pausedUntil)
 	switch {
@@ -109,18 +109,18 @@ func (l *lists) start(jobs map[string][]*job, s Schedule, perSecond float64, now
 		}
 	}
 	l.startedAt, l.covered, l.mismatches = now, len(covered), l.mismatches/2
-	return choose(covered, checks)
+	return chooseSpotChecks(covered, checks)
 }
 
-// estimate estimates the pages of the states of watched jobs: from the latest lists, or,
+// estimatePages estimates the pages of the states of watched jobs: from the latest lists, or,
 // without recent ones, from the number of watched jobs.
-func (l *lists) estimate(watched map[dli.State]int, now time.Time) (pages int) {
+func (l *lists) estimatePages(watched map[dli.State]int, now time.Time) (pages int) {
 	for state, n := range watched {
-		known := l.pages[state]
+		latest := l.pages[state]
 		if now.After(l.pagesUntil) {
-			known = (n + dli.MaxPageSize - 1) / dli.MaxPageSize
+			latest = (n + dli.MaxPageSize - 1) / dli.MaxPageSize
 		}
-		pages += max(1, known)
+		pages += max(1, latest)
 	}
 	return pages
 }
@@ -141,8 +141,8 @@ func (l *lists) spotChecks(covered int, s Schedule, now time.Time) int {
 	return 1 + int(float64(covered)*float64(elapsed)/float64(s.ListTrust))
 }
 
-// choose returns the n listed jobs that were polled longest ago, for spot checks.
-func choose(covered []*job, n int) []*job {
+// chooseSpotChecks returns the n listed jobs that were polled longest ago, for spot checks.
+func chooseSpotChecks(covered []*job, n int) []*job {
 	slices.SortFunc(covered, func(a, b *job) int { return a.sentAt.Compare(b.sentAt) })
 	var chosen []*job
 	for _, j := range covered {
@@ -160,7 +160,7 @@ func (l *lists) wantsPage(limit int) *listRound {
 	var wants *listRound
 	inFlight := 0
 	for _, r := range l.rounds {
-		inFlight += r.inFlight
+		inFlight += r.inFlight()
 		if wants == nil && r.wantsPage() {
 			wants = r
 		}
@@ -207,9 +207,9 @@ func (l *lists) addRow(r *listRound, row *dli.JobRow, sentAt time.Time) (note st
 	return ""
 }
 
-// shows reports whether the row of a list that was requested at sentAt shows a job in its
+// showsJob reports whether the row of a list that was requested at sentAt shows a job in its
 // known state, and records that it does. The job's own later poll knows more.
-func (r *listRound) shows(j *job, sentAt time.Time) bool {
+func (r *listRound) showsJob(j *job, sentAt time.Time) bool {
 	if j.inFlight || !sentAt.After(j.sentAt) || j.state != r.state || !j.isCovered() {
 		return false
 	}
@@ -217,17 +217,17 @@ func (r *listRound) shows(j *job, sentAt time.Time) bool {
 	return true
 }
 
-// finish ends a list whose pages have all arrived, and returns the jobs that it does not
+// finishRound ends a list whose pages have all arrived, and returns the jobs that it does not
 // show although it was expected to.
-func (l *lists) finish(r *listRound, jobs map[string][]*job, s Schedule, now time.Time) (missing []*job) {
+func (l *lists) finishRound(r *listRound, jobs map[string][]*job, s Schedule, now time.Time) (missing []*job) {
 	if !r.isWhole() {
-		l.fail(s, now)
+		l.pauseBriefly(s, now)
 		return nil
 	}
 	l.rounds = slices.DeleteFunc(l.rounds, func(other *listRound) bool { return other == r })
 	l.failures = 0
-	for _, same := range jobs {
-		for _, j := range same {
+	for _, withID := range jobs {
+		for _, j := range withID {
 			if j.expectedIn.Equal(r.startedAt) && j.state == r.state && !j.inFlight && j.sentAt.Before(r.startedAt) && j.isCovered() {
 				// One that no list shows is not expected for ever.
 				j.isExpected, j.isShown, j.isFollowUp, j.expectedIn = j.isShown, false, j.isShown, time.Time{}
@@ -238,21 +238,21 @@ func (l *lists) finish(r *listRound, jobs map[string][]*job, s Schedule, now tim
 	return missing
 }
 
-// fail pauses lists because one failed or was incomplete.
-func (l *lists) fail(s Schedule, now time.Time) {
+// pauseBriefly pauses lists because one failed or was incomplete.
+func (l *lists) pauseBriefly(s Schedule, now time.Time) {
 	l.failures++
 	l.rounds, l.pausedUntil = nil, now.Add(exponential(s.ListInterval, pagesFor, l.failures))
 }
 
-// pause pauses lists that are forbidden or wrong.
-func (l *lists) pause(now time.Time) { l.rounds, l.pausedUntil = nil, now.Add(longPause) }
+// pauseForLong pauses lists that are forbidden or wrong.
+func (l *lists) pauseForLong(now time.Time) { l.rounds, l.pausedUntil = nil, now.Add(longPause) }
 
 // handleFailure pauses lists because a page could not be read. It returns a note for
 // people if somebody must act, or if the API does not exist.
 func (l *lists) handleFailure(f *connection.Failure, s Schedule, now time.Time) (note string) {
 	switch {
 	case f.Kind == dli.KindPermission:
-		l.pause(now)
+		l.pauseForLong(now)
 		return "its user may not list jobs, so each job is polled individually: grant it the action dli:jobs:list if there are many"
 	case f.Kind == dli.KindAuth: // each rejection counts towards a lockout of the key
 		l.rounds, l.pausedUntil = nil, now.Add(pagesFor)
@@ -261,18 +261,18 @@ func (l *lists) handleFailure(f *connection.Failure, s Schedule, now time.Time) 
 		l.pageSize = dli.MaxPageSize / 2 // some editions have no larger pages
 		l.rounds, l.nextAt = nil, now
 	case f.NeedsAction() || f.Kind == dli.KindNotFound:
-		l.pause(now)
+		l.pauseForLong(now)
 		return "its jobs cannot be listed, so each is polled individually: " + f.Message
 	default:
-		l.fail(s, now)
+		l.pauseBriefly(s, now)
 		l.pausedUntil = later(l.pausedUntil, now.Add(f.RetryAfter))
 	}
 	return ""
 }
 
-// compare checks the state of a job according to the status call against the lists, and
+// compareStatus checks the state of a job according to the status call against the lists, and
 // reports whether they differ. It returns a note if the lists are wrong.
-func (l *lists) compare(j *job, state dli.State, now time.Time) (differs bool, note string) {
+func (l *lists) compareStatus(j *job, state dli.State, now time.Time) (differs bool, note string) {
 	isSpotCheck, isFollowUp := j.isSpotCheck, j.isFollowUp
 	j.isSpotCheck, j.isFollowUp = false, false
 	switch {

@@ -100,13 +100,13 @@ func (p *Poller) Start(ctx context.Context) error {
 		case <-timer.C():
 		}
 		now := p.config.Clock.Now()
-		timer.Reset(max(p.run(ctx, now).Sub(now), 0))
+		timer.Reset(max(p.runQueues(ctx, now).Sub(now), 0))
 		p.lastRun.Store(&now)
 	}
 }
 
-// run runs every queue, and returns when to run again.
-func (p *Poller) run(ctx context.Context, now time.Time) time.Time {
+// runQueues runs every queue, and returns when to run again.
+func (p *Poller) runQueues(ctx context.Context, now time.Time) time.Time {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	next := now.Add(heartbeat)
@@ -116,7 +116,7 @@ func (p *Poller) run(ctx context.Context, now time.Time) time.Time {
 			delete(p.starved, q)
 			continue
 		}
-		next = earlier(next, q.run(ctx, now))
+		next = earlier(next, q.runDue(ctx, now))
 	}
 	p.wakeAt = next
 	return next
@@ -140,7 +140,7 @@ func (p *Poller) Waiting(connection types.NamespacedName) int {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if q := p.queues[connection]; q != nil {
-		return q.waiting()
+		return q.waitingJobs()
 	}
 	return 0
 }
@@ -153,7 +153,7 @@ func (p *Poller) Watch(t Target) {
 	now := p.config.Clock.Now()
 	j := p.jobs[t.Key]
 	if j != nil && j.target.UID != t.UID {
-		p.forget(j)
+		p.forgetJob(j)
 		j = nil
 	}
 	isNew := j == nil
@@ -180,9 +180,9 @@ func (p *Poller) Watch(t Target) {
 	if j.queue != q {
 		isMoved = !isNew && (j.queue == nil || j.isFailing() || j.queue.isWaiting(j))
 		j.leaveQueue()
-		q.add(j)
+		q.addJob(j)
 	}
-	q.update(j, before, isMoved, now)
+	q.updateJob(j, before, isMoved, now)
 }
 
 // queueOf returns the queue of a connection.
@@ -226,7 +226,7 @@ func (p *Poller) PollNow(key types.NamespacedName) {
 	}
 	j.lastDelivered = lastDelivered{settledAt: j.lastDelivered.settledAt}
 	if !j.inFlight && j.queue != nil {
-		j.queue.schedule(j, p.config.Clock.Now())
+		j.queue.pollAt(j, p.config.Clock.Now())
 	}
 }
 
@@ -235,11 +235,11 @@ func (p *Poller) Forget(key types.NamespacedName) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if j := p.jobs[key]; j != nil {
-		p.forget(j)
+		p.forgetJob(j)
 	}
 }
 
-func (p *Poller) forget(j *job) {
+func (p *Poller) forgetJob(j *job) {
 	j.leaveQueue()
 	delete(p.jobs, j.target.Key)
 }

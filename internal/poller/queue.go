@@ -85,19 +85,18 @@ type queue struct {
 // others.
 const failingShare = 4
 
-// add adds a job, which is polled when it is due.
-func (q *queue) add(j *job) {
+// addJob adds a job, which is polled when it is due.
+func (q *queue) addJob(j *job) {
 	j.queue = q
 	q.jobs[j.id] = append(q.jobs[j.id], j)
 }
 
-// remove removes a job.
-func (q *queue) remove(j *job) {
+// removeJob removes a job.
+func (q *queue) removeJob(j *job) {
 	j.leaveHeap()
 	j.queue, j.isShown, j.isSpotCheck, j.isFollowUp, j.expectedIn = nil, false, false, false, time.Time{}
-	q.arrived = slices.DeleteFunc(q.arrived, func(other *job) bool { return other == j })
-	same := slices.DeleteFunc(q.jobs[j.id], func(other *job) bool { return other == j })
-	if q.jobs[j.id] = same; len(same) == 0 {
+	remaining := slices.DeleteFunc(q.jobs[j.id], func(other *job) bool { return other == j })
+	if q.jobs[j.id] = remaining; len(remaining) == 0 {
 		delete(q.jobs, j.id)
 	}
 }
@@ -105,28 +104,28 @@ func (q *queue) remove(j *job) {
 // leaveQueue removes the job from its queue, if it has one.
 func (j *job) leaveQueue() {
 	if j.queue != nil {
-		j.queue.remove(j)
+		j.queue.removeJob(j)
 	}
 }
 
 // isUnused reports whether there is neither a job nor a request.
 func (q *queue) isUnused() bool { return len(q.jobs) == 0 && q.inFlight == 0 }
 
-// waiting returns the number of jobs that wait for their turn.
-func (q *queue) waiting() int { return len(q.new) + len(q.healthy) + len(q.failing) }
+// waitingJobs returns the number of jobs that wait for their turn.
+func (q *queue) waitingJobs() int { return len(q.new) + len(q.healthy) + len(q.failing) }
 
 func (q *queue) isWaiting(j *job) bool { return j.heap != nil && j.heap != &q.later }
 
-// schedule polls a job at a time.
-func (q *queue) schedule(j *job, at time.Time) {
-	j.dueAt = at
+// pollAt polls a job at a time.
+func (q *queue) pollAt(j *job, due time.Time) {
+	j.dueAt = due
 	j.enterHeap(&q.later)
-	q.wakeBefore(at)
+	q.wakeBefore(due)
 }
 
-// update polls a job according to its changed target. isMoved is set if it may have waited
+// updateJob polls a job according to its changed target. isMoved is set if it may have waited
 // because of another connection.
-func (q *queue) update(j *job, before Target, isMoved bool, now time.Time) {
+func (q *queue) updateJob(j *job, before Target, isMoved bool, now time.Time) {
 	due := j.dueAt
 	if isMoved {
 		due = now
@@ -144,22 +143,22 @@ func (q *queue) update(j *job, before Target, isMoved bool, now time.Time) {
 	case j.heap == nil && j.hasUnstoredEnd(): // no more polls until that is stored
 		return
 	case j.target.Interval != before.Interval && !j.sentAt.IsZero() && !j.isFailing():
-		due = q.config.Schedule.next(j, j.sentAt, q.config.Jitter())
+		due = q.config.Schedule.nextPoll(j, j.sentAt, q.config.Jitter())
 	}
 	if j.heap == nil || !due.Equal(j.dueAt) {
-		q.schedule(j, due)
+		q.pollAt(j, due)
 	}
 }
 
-// run polls the jobs that are due and admitted, and returns when to run again.
-func (q *queue) run(ctx context.Context, now time.Time) time.Time {
+// runDue polls the jobs that are due and admitted, and returns when to run again.
+func (q *queue) runDue(ctx context.Context, now time.Time) time.Time {
 	for j := q.later.firstDue(); j != nil && !j.dueAt.After(now); j = q.later.firstDue() {
-		q.wait(j)
+		q.startWaiting(j)
 	}
-	if conn := q.connection(); conn != nil {
+	if conn := q.currentConnection(); conn != nil {
 		q.noteRevision(conn.Revision(), now)
 		q.startLists(conn, now)
-		q.serve(ctx, conn, now)
+		q.sendWaiting(ctx, conn, now)
 	}
 	return q.nextRun(now)
 }
@@ -174,7 +173,7 @@ func (q *queue) noteRevision(revision int, now time.Time) {
 	for _, j := range slices.Clone(q.later) {
 		if j.isFailing() {
 			j.dueAt = now
-			q.wait(j)
+			q.startWaiting(j)
 		}
 	}
 }
@@ -184,19 +183,19 @@ func (q *queue) startLists(conn *connection.Connection, now time.Time) {
 	if !q.lists.areDue(q.config.Schedule, now) {
 		return
 	}
-	for _, j := range q.lists.start(q.jobs, q.config.Schedule, conn.Usage(now).Rate, now) {
+	for _, j := range q.lists.startRounds(q.jobs, q.config.Schedule, conn.Usage(now).Rate, now) {
 		due := now
 		if !j.isSpotCheck {
 			due = later(now, j.sentAt.Add(q.config.Schedule.ListInterval))
 		}
 		if !j.inFlight && !q.isWaiting(j) && due.Before(j.dueAt) {
-			q.schedule(j, due)
+			q.pollAt(j, due)
 		}
 	}
 }
 
-// wait makes a job wait for its turn.
-func (q *queue) wait(j *job) {
+// startWaiting makes a job wait for its turn.
+func (q *queue) startWaiting(j *job) {
 	switch {
 	case j.isFailing():
 		j.enterHeap(&q.failing)
@@ -223,15 +222,15 @@ func (q *queue) nextRun(now time.Time) time.Time {
 	return later(next, now)
 }
 
-func (q *queue) connection() *connection.Connection { return q.config.Connections.Get(q.key) }
+func (q *queue) currentConnection() *connection.Connection { return q.config.Connections.Get(q.key) }
 
-// serve sends the requests of a queue that are admitted.
-func (q *queue) serve(ctx context.Context, conn *connection.Connection, now time.Time) {
+// sendWaiting sends the requests of a queue that are admitted.
+func (q *queue) sendWaiting(ctx context.Context, conn *connection.Connection, now time.Time) {
 	if q.isHeldBack {
 		q.isHeldBack, q.heldUntil = false, connection.Sooner(q.recheckAt, now)
 	}
 	q.recheckAt = time.Time{}
-	for q.waiting() > 0 || q.lists.wantsPage(conn.MaxInFlight()) != nil {
+	for q.waitingJobs() > 0 || q.lists.wantsPage(conn.MaxInFlight()) != nil {
 		if !q.maySend() {
 			q.starved[q] = struct{}{}
 			return // arrived jobs are informed the next time
@@ -240,13 +239,13 @@ func (q *queue) serve(ctx context.Context, conn *connection.Connection, now time
 		if decision.Reason == nil {
 			q.reason = nil
 		}
-		j, round := q.pick(decision.Admit, conn.MaxInFlight()), q.lists.wantsPage(conn.MaxInFlight())
+		j, round := q.pickJob(decision.Admit, conn.MaxInFlight()), q.lists.wantsPage(conn.MaxInFlight())
 		switch {
 		case decision.Admit == connection.AdmitAll && round != nil && (j == nil || q.turns%pageTurns == 1):
 			q.sendPage(ctx, conn, round, now)
 			continue
 		case j != nil:
-			q.poll(ctx, conn, j, now)
+			q.pollJob(ctx, conn, j, now)
 			continue
 		}
 		q.holdBack(decision, now)
@@ -264,8 +263,11 @@ func (q *queue) maySend() bool {
 	return q.inFlight < free-taken || q.inFlight == 0 && taken <= free && free > 0
 }
 
-// count adds requests in flight.
-func (q *queue) count(n int) {
+// countInFlight adds n requests in flight, which are for a failing job or not.
+func (q *queue) countInFlight(n int, isFailing bool) {
+	if isFailing {
+		q.failingInFlight += n
+	}
 	q.inFlight += n
 	q.shared.inFlight += n
 	q.inNamespace[q.key.Namespace] += n
@@ -274,9 +276,9 @@ func (q *queue) count(n int) {
 	}
 }
 
-// pick returns the job whose turn it is; nil if no waiting job may be polled. Failing jobs
+// pickJob returns the job whose turn it is; nil if no waiting job may be polled. Failing jobs
 // never take all requests in flight, so that those that hang leave some for the others.
-func (q *queue) pick(admit connection.Admit, limit int) *job {
+func (q *queue) pickJob(admit connection.Admit, limit int) *job {
 	healthy, untried, failing := q.healthy.firstDue(), q.new.firstDue(), q.failing.firstDue()
 	switch {
 	case admit == connection.AdmitNone:
@@ -324,7 +326,7 @@ func (q *queue) holdBack(decision connection.Decision, now time.Time) {
 		waiting = slices.Concat(q.new, q.healthy, q.failing)
 	}
 	for _, j := range waiting {
-		if q.isWaiting(j) && q.shouldReport(j, now) {
+		if j.queue == q && q.isWaiting(j) && q.shouldReport(j, now) {
 			q.deliverIf(j.recordHeldBack(q.reason, now, q.config.Schedule.StatusRefreshInterval), j)
 		}
 	}
@@ -350,7 +352,7 @@ func (q *queue) deliverIf(isNews bool, j *job) {
 // requestDone serves the queue, and those that wait for its requests, after one has
 // returned.
 func (q *queue) requestDone(ctx context.Context, err error, now time.Time) {
-	if conn := q.connection(); conn != nil {
+	if conn := q.currentConnection(); conn != nil {
 		q.noteHealth(conn, err, now)
 	}
 	if ctx.Err() != nil {
@@ -359,7 +361,7 @@ func (q *queue) requestDone(ctx context.Context, err error, now time.Time) {
 	starved := slices.AppendSeq([]*queue{q}, maps.Keys(q.starved))
 	clear(q.starved)
 	for _, q := range starved {
-		q.wakeBefore(q.run(ctx, now))
+		q.wakeBefore(q.runDue(ctx, now))
 	}
 }
 
@@ -376,11 +378,11 @@ func (q *queue) noteHealth(conn *connection.Connection, err error, now time.Time
 }
 
 // wakeBefore makes the loop run at a time if it would run later.
-func (s *shared) wakeBefore(at time.Time) {
-	if !at.Before(s.wakeAt) {
+func (s *shared) wakeBefore(due time.Time) {
+	if !due.Before(s.wakeAt) {
 		return
 	}
-	s.wakeAt = at
+	s.wakeAt = due
 	select {
 	case s.wake <- struct{}{}:
 	default:

@@ -30,24 +30,17 @@ import (
 	"github.com/dli-operator/dli-operator/internal/dli"
 )
 
-// poll sends the status call for a job.
-func (q *queue) poll(ctx context.Context, conn *connection.Connection, j *job, now time.Time) {
+// pollJob sends the status call for a job.
+func (q *queue) pollJob(ctx context.Context, conn *connection.Connection, j *job, now time.Time) {
 	request := conn.Begin(now, connection.CallStatus, j.target.JobID, j.failures.Reason)
 	if request == nil {
 		return // Decide now says why
 	}
 	// Waiting for a turn counts as lateness, a failure of the connection does not.
 	q.config.Recorder.PollLateness(max(0, min(now.Sub(j.dueAt), now.Sub(q.heldUntil))))
-	failing := 0
-	if j.isFailing() {
-		failing = 1
-	}
 	j.leaveHeap()
 	j.inFlight, j.pollRequest, j.sentAt = true, j.target.PollRequest, now
-	q.failingInFlight += failing
-	send(ctx, q, request, (*connection.Request).SendStatus, func(status *dli.JobStatus, err error, arrivedAt time.Time) {
-		q.failingInFlight -= failing
-		failing = 0
+	sendRequest(ctx, q, request, j.isFailing(), (*connection.Request).SendStatus, func(status *dli.JobStatus, err error, arrivedAt time.Time) {
 		q.handleStatus(ctx, j, status, err, arrivedAt)
 	})
 }
@@ -61,10 +54,10 @@ func (q *queue) handleStatus(ctx context.Context, j *job, status *dli.JobStatus,
 	case j.queue == nil: // the job is no longer watched, or has no connection
 		return
 	case j.queue != q || errors.Is(err, connection.ErrOutdated): // it says nothing about this job
-		j.queue.schedule(j, now)
+		j.queue.pollAt(j, now)
 		return
 	case err != nil && !isFailure: // not sent
-		q.schedule(j, now.Add(time.Second))
+		q.pollAt(j, now.Add(time.Second))
 		return
 	}
 	q.logPoll(j, status, failure, now)
@@ -74,17 +67,17 @@ func (q *queue) handleStatus(ctx context.Context, j *job, status *dli.JobStatus,
 		q.deliverIf(j.recordFailure(failure, j.sentAt, now, schedule.StatusRefreshInterval), j)
 		// DLI may no longer have a job that has ended.
 		if !j.target.Completed || failure.Reason != v1alpha1.ReasonJobNotFound {
-			dueAt = onTick(now, schedule.retry(failure, j.failures, now, q.config.Jitter()))
+			dueAt = onTick(now, schedule.retryWait(failure, j.failures, now, q.config.Jitter()))
 		}
 	} else {
-		differs, note := q.lists.compare(j, status.State, now)
+		differs, note := q.lists.compareStatus(j, status.State, now)
 		if differs {
 			q.config.Recorder.ListDiffered()
 		}
 		q.distrustLists(note, now)
 		q.deliverIf(j.recordStatus(status, j.sentAt, now, schedule.StatusRefreshInterval), j)
 		if j.active && !j.target.Completed {
-			dueAt = schedule.next(j, now, q.config.Jitter())
+			dueAt = schedule.nextPoll(j, now, q.config.Jitter())
 		}
 		q.readProgress(ctx, j, now)
 	}
@@ -92,7 +85,7 @@ func (q *queue) handleStatus(ctx context.Context, j *job, status *dli.JobStatus,
 		dueAt = now
 	}
 	if !dueAt.IsZero() {
-		q.schedule(j, dueAt)
+		q.pollAt(j, dueAt)
 	}
 }
 
@@ -112,13 +105,13 @@ func (q *queue) logPoll(j *job, status *dli.JobStatus, failure *connection.Failu
 // distrustLists pauses lists that are wrong according to a note, if there is one.
 func (q *queue) distrustLists(note string, now time.Time) {
 	if note != "" {
-		q.lists.pause(now)
+		q.lists.pauseForLong(now)
 		q.noteLists("lists of its jobs are unreliable, so each job is polled individually: " + note)
 	}
 }
 
 func (q *queue) noteLists(note string) {
-	if conn := q.connection(); conn != nil {
+	if conn := q.currentConnection(); conn != nil {
 		conn.PauseLists(note)
 	}
 }
@@ -126,8 +119,8 @@ func (q *queue) noteLists(note string) {
 // readProgress reads the progress of a job if wanted, and only while no poll waits: it is
 // informational, so it must not delay polls.
 func (q *queue) readProgress(ctx context.Context, j *job, now time.Time) {
-	conn := q.connection()
-	if conn == nil || !j.wantsProgress(now) || q.waiting() > 0 || !q.maySend() ||
+	conn := q.currentConnection()
+	if conn == nil || !j.wantsProgress(now) || q.waitingJobs() > 0 || !q.maySend() ||
 		conn.Decide(now).Admit != connection.AdmitAll {
 		return
 	}
@@ -136,7 +129,7 @@ func (q *queue) readProgress(ctx context.Context, j *job, now time.Time) {
 		return
 	}
 	j.progressDueAt = now.Add(q.config.Schedule.StatusRefreshInterval)
-	send(ctx, q, request, (*connection.Request).SendProgress, func(progress *dli.Progress, err error, _ time.Time) {
+	sendRequest(ctx, q, request, false, (*connection.Request).SendProgress, func(progress *dli.Progress, err error, _ time.Time) {
 		q.deliverIf(err == nil && j.queue == q && j.recordProgress(progress), j)
 	})
 }
@@ -154,10 +147,7 @@ func (q *queue) sendPage(ctx context.Context, conn *connection.Connection, r *li
 	call := func(r *connection.Request, ctx context.Context, clock func() time.Time) (*dli.JobList, error) {
 		return r.SendList(ctx, options, clock)
 	}
-	pending := 1
-	send(ctx, q, request, call, func(list *dli.JobList, err error, arrivedAt time.Time) {
-		r.inFlight -= pending
-		pending = 0
+	sendRequest(ctx, q, request, false, call, func(list *dli.JobList, err error, arrivedAt time.Time) {
 		if !slices.Contains(q.lists.rounds, r) {
 			return // it has ended
 		}
@@ -177,7 +167,7 @@ func (q *queue) sendPage(ctx context.Context, conn *connection.Connection, r *li
 // handlePage handles a page that was requested at sentAt.
 func (q *queue) handlePage(ctx context.Context, r *listRound, options dli.ListOptions, list *dli.JobList, sentAt, now time.Time) {
 	perSecond := 0.0
-	if conn := q.connection(); conn != nil {
+	if conn := q.currentConnection(); conn != nil {
 		perSecond = conn.Usage(now).Rate
 	}
 	if !q.lists.addPage(r, options.Page, options.PageSize, list, q.config.Schedule, perSecond, now) {
@@ -190,7 +180,7 @@ func (q *queue) handlePage(ctx context.Context, r *listRound, options dli.ListOp
 			return
 		}
 		for _, j := range q.jobs[strings.ToLower(row.JobID)] {
-			if row.State == r.state && r.shows(j, sentAt) {
+			if row.State == r.state && r.showsJob(j, sentAt) {
 				q.handleRow(ctx, j, row, sentAt, now)
 			}
 		}
@@ -198,9 +188,9 @@ func (q *queue) handlePage(ctx context.Context, r *listRound, options dli.ListOp
 	if !r.isDone() {
 		return
 	}
-	for _, j := range q.lists.finish(r, q.jobs, q.config.Schedule, now) {
+	for _, j := range q.lists.finishRound(r, q.jobs, q.config.Schedule, now) {
 		if !q.isWaiting(j) {
-			q.schedule(j, now)
+			q.pollAt(j, now)
 		}
 	}
 	if len(q.lists.rounds) == 0 && q.lists.failures == 0 {
@@ -214,46 +204,46 @@ func (q *queue) handleRow(ctx context.Context, j *job, row *dli.JobRow, sentAt, 
 	schedule := q.config.Schedule
 	q.deliverIf(j.recordRow(row, sentAt, now, schedule.StatusRefreshInterval), j)
 	if !j.wantsPoll() && !j.isSpotCheck {
-		q.schedule(j, later(schedule.next(j, now, q.config.Jitter()), onTick(now, schedule.ListInterval*3/2)))
+		q.pollAt(j, later(schedule.nextPoll(j, now, q.config.Jitter()), onTick(now, schedule.ListInterval*3/2)))
 	}
 	q.readProgress(ctx, j, now)
 }
 
-// send makes the API call of a request, which its connection has admitted, and handles
+// sendRequest makes the API call of a request, which its connection has admitted, and handles
 // the response with the lock held; then others have their turn.
-func send[T any](ctx context.Context, q *queue, request *connection.Request, call func(*connection.Request, context.Context, func() time.Time) (T, error), handle func(response T, err error, now time.Time)) {
-	q.count(1)
+func sendRequest[T any](ctx context.Context, q *queue, request *connection.Request, isFailing bool, call func(*connection.Request, context.Context, func() time.Time) (T, error), handle func(response T, err error, now time.Time)) {
+	q.countInFlight(1, isFailing)
 	q.turns++
 	q.requests.Go(func() {
-		response, err := respond(ctx, q, request, call)
+		response, err := callAPI(ctx, q, request, call)
 		now := q.config.Clock.Now()
 		q.mu.Lock()
 		defer q.mu.Unlock()
-		q.count(-1)
-		if failure := q.try(func() { handle(response, err, now) }); failure != nil {
+		q.countInFlight(-1, isFailing)
+		if failure := q.recoverPanic(func() { handle(response, err, now) }); failure != nil {
 			var none T
-			_ = q.try(func() { handle(none, failure, now) })
+			_ = q.recoverPanic(func() { handle(none, failure, now) })
 		}
 		q.requestDone(ctx, err, now)
 	})
 }
 
-// respond makes the API call, unless this process may no longer poll.
-func respond[T any](ctx context.Context, q *queue, request *connection.Request, call func(*connection.Request, context.Context, func() time.Time) (T, error)) (response T, err error) {
+// callAPI makes the API call, unless this process may no longer poll.
+func callAPI[T any](ctx context.Context, q *queue, request *connection.Request, call func(*connection.Request, context.Context, func() time.Time) (T, error)) (response T, err error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	if mayPoll := q.config.MayPoll; mayPoll != nil && !mayPoll(q.config.Clock.Now()) {
 		cancel() // only what was reserved is released
 	}
-	if failure := q.try(func() { response, err = call(request, ctx, q.config.Clock.Now) }); failure != nil {
+	if failure := q.recoverPanic(func() { response, err = call(request, ctx, q.config.Clock.Now) }); failure != nil {
 		err = failure
 	}
 	return response, err
 }
 
-// try calls f. If it panics, it logs the stack, once for the same panic in a row, and
+// recoverPanic calls f. If it panics, it logs the stack, once for the same panic in a row, and
 // returns a failure: the others must go on.
-func (s *shared) try(f func()) (failure *connection.Failure) {
+func (s *shared) recoverPanic(f func()) (failure *connection.Failure) {
 	defer func() {
 		value := recover()
 		if value == nil {

@@ -25,40 +25,6 @@ import (
 	"github.com/dli-operator/dli-operator/internal/dli"
 )
 
-// Result is a result for a job that is to be stored.
-type Result struct {
-	// Status is DLI's response. If it is nil, the result is the Failure, or the figures
-	// that a list shows of the job in its known state.
-	Status  *dli.JobStatus
-	Failure *connection.Failure
-	Listed  *dli.Figures
-	// SentAt is when the request was sent, and ArrivedAt when the response arrived.
-	SentAt, ArrivedAt time.Time
-	// PollRequest is the Target.PollRequest that caused the poll; "" if none did, or if
-	// the job was not polled.
-	PollRequest string
-	// Failures is the streak of failed polls when it arrived.
-	Failures FailureStreak
-	// Ended is set if the job was seen active before, and has now ended.
-	Ended bool
-}
-
-// lastDelivered is what was delivered last for a job: enough to decide whether the next
-// result is news, and smaller than the result.
-type lastDelivered struct {
-	// at is when it was delivered; zero if nothing was.
-	at time.Time
-	// headline is DLI's word for the job's status, or the reason of a failure. rest is
-	// the digest of everything but the headline and the figures.
-	headline string
-	failed   bool
-	rest     uint64
-	figures  dli.Figures
-	// settledAt is when the job's changes of headline will have been rare enough, if
-	// there are no more.
-	settledAt time.Time
-}
-
 const (
 	// A job whose headline changes more than flapChanges times within flapWindow is
 	// delivered like one whose figures change, until it settles.
@@ -66,14 +32,14 @@ const (
 	flapWindow  = time.Minute
 )
 
-// accept is the one rule of news: it reports whether the next result is to be delivered,
+// isNews is the one rule of news: it reports whether the next result is to be delivered,
 // and remembers it if it is. A changed headline is delivered at once, everything else at
 // most once per refresh interval, and a duration alone only once it doubled.
-func (d *lastDelivered) accept(next lastDelivered, now time.Time, refresh time.Duration) bool {
-	next.at, next.settledAt = now, d.settledAt
-	isDue := d.at.IsZero() || now.Sub(d.at) >= refresh
+func (d *lastDelivered) isNews(next lastDelivered, now time.Time, refresh time.Duration) bool {
+	next.time, next.settledAt = now, d.settledAt
+	isDue := d.time.IsZero() || now.Sub(d.time) >= refresh
 	switch {
-	case d.at.IsZero():
+	case d.time.IsZero():
 	case d.headline != next.headline || d.failed != next.failed:
 		d.settledAt = later(d.settledAt, now).Add(flapWindow / flapChanges)
 		if d.settledAt.Sub(now) > flapWindow && !isDue {
@@ -104,23 +70,23 @@ func (j *job) recordStatus(status *dli.JobStatus, sentAt, now time.Time, refresh
 	ended := hasEnded(status.State)
 	result := &Result{Status: status, SentAt: sentAt, ArrivedAt: now, PollRequest: j.pollRequest, Ended: ended && j.active}
 	j.failures = FailureStreak{}
-	if status.State != j.state || j.lastDelivered.at.IsZero() {
+	if status.State != j.state || j.lastDelivered.time.IsZero() {
 		j.isExpected = true // lists should show it in its new state
 	}
 	j.state, j.active = status.State, !ended
 	if !j.isRunning() {
 		j.progress = nil
 	}
-	if running, known := runningAt(status, now); known {
+	if running, isKnown := runningTime(status, now); isKnown {
 		j.times.Started = now.Add(-running)
 	}
 	next := lastDelivered{headline: status.Status, rest: status.Digest(), figures: status.Figures}
 	// An outcome is delivered whatever came before.
 	if ended && j.lastDelivered.headline != next.headline {
-		j.lastDelivered.at = time.Time{}
+		j.lastDelivered.time = time.Time{}
 	}
-	isNews := j.lastDelivered.accept(next, now, refresh)
-	return (isNews || j.pollRequest != "") && j.keep(result)
+	isNews := j.lastDelivered.isNews(next, now, refresh)
+	return (isNews || j.pollRequest != "") && j.keepResult(result)
 }
 
 // recordRow records the row of a list that shows the job in its known state, and reports
@@ -131,18 +97,18 @@ func (j *job) recordRow(row *dli.JobRow, sentAt, now time.Time, refresh time.Dur
 	figures.Update(&row.Figures)
 	next := j.lastDelivered
 	next.figures = figures
-	if j.lastDelivered.at.IsZero() { // after a restart: differences from the stored ones are not news
-		j.lastDelivered.at, j.lastDelivered.figures = now, figures
+	if j.lastDelivered.time.IsZero() { // after a restart: differences from the stored ones are not news
+		j.lastDelivered.time, j.lastDelivered.figures = now, figures
 		return false
 	}
 	// A result that is not stored yet has more than a row, so it is kept.
-	if j.result != nil || !j.lastDelivered.accept(next, now, refresh) {
+	if j.result != nil || !j.lastDelivered.isNews(next, now, refresh) {
 		return false
 	}
 	if figures.Duration != nil && !j.times.Started.IsZero() {
 		figures.Duration = new(now.Sub(j.times.Started).Truncate(time.Millisecond))
 	}
-	return j.keep(&Result{Listed: &figures, SentAt: sentAt, ArrivedAt: now})
+	return j.keepResult(&Result{Listed: &figures, SentAt: sentAt, ArrivedAt: now})
 }
 
 // recordFailure records a failed poll for which the request was sent at sentAt, and
@@ -151,27 +117,27 @@ func (j *job) recordRow(row *dli.JobRow, sentAt, now time.Time, refresh time.Dur
 func (j *job) recordFailure(f *connection.Failure, sentAt, now time.Time, refresh time.Duration) bool {
 	notFound := f.Reason == v1alpha1.ReasonJobNotFound
 	isBlip := j.isHealthy() && !f.NeedsAction() && !notFound
-	j.failures = j.failures.after(f, sentAt, now)
+	j.failures = j.failures.afterFailure(f, sentAt, now)
 	if isBlip && j.failures.Count == 1 {
 		return false
 	}
-	isNews := j.lastDelivered.accept(failed(f), now, refresh) || notFound
-	return isNews && j.keep(&Result{Failure: f, SentAt: sentAt, ArrivedAt: now, PollRequest: j.pollRequest})
+	isNews := j.lastDelivered.isNews(deliveredFailure(f), now, refresh) || notFound
+	return isNews && j.keepResult(&Result{Failure: f, SentAt: sentAt, ArrivedAt: now, PollRequest: j.pollRequest})
 }
 
 // recordHeldBack records why a job is not polled, and reports whether that is news.
 func (j *job) recordHeldBack(f *connection.Failure, now time.Time, refresh time.Duration) bool {
 	j.failures = j.failures.heldBack(f, now)
-	return j.lastDelivered.accept(failed(f), now, refresh) && j.keep(&Result{Failure: f, SentAt: now, ArrivedAt: now})
+	return j.lastDelivered.isNews(deliveredFailure(f), now, refresh) && j.keepResult(&Result{Failure: f, SentAt: now, ArrivedAt: now})
 }
 
-func failed(f *connection.Failure) lastDelivered {
+func deliveredFailure(f *connection.Failure) lastDelivered {
 	return lastDelivered{headline: f.Reason, failed: true, rest: maphash.String(seed, f.Message)}
 }
 
-// keep keeps a result until it is stored, and replaces an older one. A failure does not
+// keepResult keeps a result until it is stored, and replaces an older one. A failure does not
 // replace the end of a job. It reports whether the result was kept.
-func (j *job) keep(r *Result) bool {
+func (j *job) keepResult(r *Result) bool {
 	if j.hasUnstoredEnd() {
 		if r.Status == nil {
 			return false
@@ -183,18 +149,18 @@ func (j *job) keep(r *Result) bool {
 	return true
 }
 
-// runningAt is how long a job had been running when DLI responded: by DLI's clock alone
-// if possible. known is false if the response does not say.
-func runningAt(status *dli.JobStatus, now time.Time) (running time.Duration, known bool) {
+// runningTime is how long a job had been running when DLI responded: by DLI's clock alone
+// if possible. isKnown is false if the response does not say.
+func runningTime(status *dli.JobStatus, now time.Time) (running time.Duration, isKnown bool) {
 	if status.Duration != nil {
-		running, known = *status.Duration, true
+		running, isKnown = *status.Duration, true
 	}
 	switch {
 	case status.StartTime.IsZero():
 	case !status.Date.IsZero():
-		running, known = max(running, status.Date.Sub(status.StartTime)), true
-	case !known:
-		running, known = max(0, now.Sub(status.StartTime)), true
+		running, isKnown = max(running, status.Date.Sub(status.StartTime)), true
+	case !isKnown:
+		running, isKnown = max(0, now.Sub(status.StartTime)), true
 	}
-	return running, known
+	return running, isKnown
 }

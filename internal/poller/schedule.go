@@ -98,11 +98,11 @@ const (
 	healMax = 24 * time.Second
 )
 
-// interval returns the time until the next poll of a job that was read. fixed is
+// pollInterval returns the time until the next poll of a job that was read. fixed is
 // its pollIntervalSeconds, 0 for none, and running is how long it has been running.
 // jitter in [-1, 1] changes an adaptive interval by up to ±10 %, so that jobs that
 // started together drift apart.
-func (s Schedule) interval(fixed time.Duration, state dli.State, running time.Duration, jitter float64) time.Duration {
+func (s Schedule) pollInterval(fixed time.Duration, state dli.State, running time.Duration, jitter float64) time.Duration {
 	if fixed > 0 {
 		return fixed
 	}
@@ -110,26 +110,26 @@ func (s Schedule) interval(fixed time.Duration, state dli.State, running time.Du
 	if state == dli.StateUnrecognized {
 		adaptive = s.PollIntervalMax
 	}
-	return spread(min(max(adaptive, s.PollIntervalMin), s.PollIntervalMax), jitter)
+	return withJitter(min(max(adaptive, s.PollIntervalMin), s.PollIntervalMax), jitter)
 }
 
-// adaptive is the interval of a job that was read, without jitter.
-func (s Schedule) adaptive(j *job, now time.Time) time.Duration {
-	return s.interval(0, j.state, j.runningFor(now), 0)
+// adaptiveInterval is the interval of a job that was read, without jitter.
+func (s Schedule) adaptiveInterval(j *job, now time.Time) time.Duration {
+	return s.pollInterval(0, j.state, j.runningFor(now), 0)
 }
 
-// next returns when a job that was read is due again.
-func (s Schedule) next(j *job, now time.Time, jitter float64) time.Time {
-	return onTick(now, s.interval(j.target.Interval, j.state, j.runningFor(now), jitter))
+// nextPoll returns when a job that was read is due again.
+func (s Schedule) nextPoll(j *job, now time.Time, jitter float64) time.Time {
+	return onTick(now, s.pollInterval(j.target.Interval, j.state, j.runningFor(now), jitter))
 }
 
-// retry returns the time until a job that could not be read is polled again. The hint of
+// retryWait returns the time until a job that could not be read is polled again. The hint of
 // a response is a lower bound.
-func (s Schedule) retry(f *connection.Failure, streak FailureStreak, now time.Time, jitter float64) time.Duration {
+func (s Schedule) retryWait(f *connection.Failure, streak FailureStreak, now time.Time, jitter float64) time.Duration {
 	var wait time.Duration
 	switch {
 	case f.Reason == v1alpha1.ReasonJobNotFound:
-		return s.confirmation(streak, now)
+		return s.confirmationWait(streak, now)
 	case f.NeedsAction():
 		wait = healMax
 	case f.Endpoint:
@@ -139,12 +139,12 @@ func (s Schedule) retry(f *connection.Failure, streak FailureStreak, now time.Ti
 	default:
 		wait = exponential(retryMin, retryMax, streak.Count)
 	}
-	return max(spread(wait, jitter), f.RetryAfter)
+	return max(withJitter(wait, jitter), f.RetryAfter)
 }
 
-// confirmation returns the time until the next poll that may confirm that a job does
+// confirmationWait returns the time until the next poll that may confirm that a job does
 // not exist: several polls in between, and the last one not before NotFoundAfter.
-func (s Schedule) confirmation(streak FailureStreak, now time.Time) time.Duration {
+func (s Schedule) confirmationWait(streak FailureStreak, now time.Time) time.Duration {
 	step := max(s.NotFoundAfter/4, time.Second)
 	remaining := s.NotFoundAfter - now.Sub(streak.NotFoundSince)
 	if streak.NotFound >= 2 && remaining > 0 {
@@ -161,7 +161,7 @@ func (s Schedule) firstPoll(j *job, now time.Time, jitter float64) time.Duration
 	if j.sentAt.IsZero() {
 		return 0
 	}
-	due := j.sentAt.Add(s.interval(j.target.Interval, j.state, j.runningFor(now), jitter))
+	due := j.sentAt.Add(s.pollInterval(j.target.Interval, j.state, j.runningFor(now), jitter))
 	if wait := due.Sub(now); wait > 0 {
 		// lastPollTime lags by up to a refresh interval, so a job is never later.
 		return min(wait, s.PollIntervalMax)
@@ -201,21 +201,7 @@ func exponential(first, limit time.Duration, failures int) time.Duration {
 	return min(wait, limit)
 }
 
-// spread changes d by jitter tenths of itself.
-func spread(d time.Duration, jitter float64) time.Duration {
+// withJitter changes d by jitter tenths of itself.
+func withJitter(d time.Duration, jitter float64) time.Duration {
 	return d + time.Duration(jitter*float64(d)/10)
-}
-
-func earlier(a, b time.Time) time.Time {
-	if a.Before(b) {
-		return a
-	}
-	return b
-}
-
-func later(a, b time.Time) time.Time {
-	if a.After(b) {
-		return a
-	}
-	return b
 }

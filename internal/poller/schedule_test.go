@@ -45,7 +45,7 @@ func TestInterval(t *testing.T) {
 		"a fixed interval is kept to the second":    {fixed: time.Hour, running: time.Second, state: dli.StateRunning, jitter: 1, want: time.Hour},
 	} {
 		t.Run(name, func(t *testing.T) {
-			if got := DefaultSchedule().interval(test.fixed, test.state, test.running, test.jitter); got != test.want {
+			if got := DefaultSchedule().pollInterval(test.fixed, test.state, test.running, test.jitter); got != test.want {
 				t.Errorf("got %v, want %v", got, test.want)
 			}
 		})
@@ -53,7 +53,7 @@ func TestInterval(t *testing.T) {
 
 	t.Run("a launching job is as old as its DLIJob", func(t *testing.T) {
 		j := &job{state: dli.StateLaunching, times: JobTimes{FirstSeen: noon.Add(-time.Hour), Started: noon}}
-		if got := DefaultSchedule().adaptive(j, noon); got != time.Minute {
+		if got := DefaultSchedule().adaptiveInterval(j, noon); got != time.Minute {
 			t.Errorf("got %v", got)
 		}
 	})
@@ -66,7 +66,7 @@ func TestAdaptiveInterval(t *testing.T) {
 	for _, length := range []time.Duration{time.Second, 7 * time.Second, time.Minute, 9 * time.Minute} {
 		at, polls := time.Duration(0), 0
 		for at < length {
-			at += s.interval(0, dli.StateRunning, at, 0)
+			at += s.pollInterval(0, dli.StateRunning, at, 0)
 			polls++
 		}
 		if late, allowed := at-length, max(length/10, 5*time.Second); late > allowed {
@@ -94,7 +94,7 @@ func TestRunningTime(t *testing.T) {
 		"is the longer of both":             {dli.JobStatus{StartTime: start, Date: start.Add(time.Minute), Figures: dli.Figures{Duration: &ran}}, ran, true},
 		"is not negative":                   {dli.JobStatus{StartTime: start}, 0, true},
 	} {
-		if got, known := runningAt(&test.answer, noon); got != test.want || known != test.known {
+		if got, known := runningTime(&test.answer, noon); got != test.want || known != test.known {
 			t.Errorf("%s: got %v %v", name, got, known)
 		}
 	}
@@ -126,7 +126,7 @@ func TestRetry(t *testing.T) {
 		"the NotFound that may confirm":                       {failure: of("JobNotFound", dli.KindNotFound), run: gone(4, 110*time.Second), want: 10 * time.Second},
 	} {
 		t.Run(name, func(t *testing.T) {
-			if got := s.retry(test.failure, test.run, noon, test.jitter); got != test.want {
+			if got := s.retryWait(test.failure, test.run, noon, test.jitter); got != test.want {
 				t.Errorf("got %v, want %v", got, test.want)
 			}
 		})
@@ -210,9 +210,9 @@ func TestNotFoundIsConfirmed(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			var run FailureStreak
 			for _, at := range test.answers {
-				run = run.after(gone, noon.Add(at), noon.Add(at+time.Hour))
+				run = run.afterFailure(gone, noon.Add(at), noon.Add(at+time.Hour))
 				if test.between != nil {
-					run = run.after(test.between, noon.Add(at), noon.Add(at))
+					run = run.afterFailure(test.between, noon.Add(at), noon.Add(at))
 				}
 			}
 			last := noon.Add(test.answers[len(test.answers)-1])
