@@ -311,7 +311,7 @@ func (p *Poller) size() int {
 	defer p.mu.Unlock()
 	n := len(p.jobs) + len(p.queues) + len(p.starved)
 	for _, q := range p.queues {
-		n += len(q.jobs) + len(q.later) + q.waitingJobs() + len(q.arrived) + len(q.lists.rounds) + len(q.lists.pages)
+		n += len(q.jobs) + len(q.later) + len(q.waiting) + len(q.turnOrder) + q.waitingJobs() + len(q.arrived) + len(q.lists.rounds) + len(q.lists.pages)
 	}
 	return n
 }

@@ -20,6 +20,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -346,6 +347,48 @@ func TestStall(t *testing.T) {
 		}
 		if took := o.allAfter(resumed); took > time.Minute {
 			t.Errorf("it took %v until all jobs were polled", took)
+		}
+	})
+}
+
+// The namespaces that share a connection take turns: one with many jobs does not delay the
+// others.
+func TestNamespacesTakeTurns(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		o := newOperator(t, newCluster(), 0)
+		watch := func(namespace string, n int, interval time.Duration) {
+			for _, name := range names(namespace+"/job", n) {
+				o.change(name, func(target *Target) {
+					*target = Target{Key: key(name), UID: types.UID(name), JobID: strings.ReplaceAll(name, "/", "-"), Connection: key("a"), Interval: interval}
+				})
+			}
+		}
+		watch("owner", 20, 5*time.Second)
+		o.run(time.Minute)
+		watch("tenant", 5000, time.Second)
+		o.run(time.Minute)
+		from := time.Now()
+		o.run(5 * time.Minute)
+		last := map[string]time.Time{}
+		for _, name := range names("owner-job", 20) {
+			last[name] = from
+		}
+		for _, a := range o.since(from) {
+			if at, isOwner := last[a.job]; isOwner {
+				if gap := a.at.Sub(at); gap > 10*time.Second {
+					t.Fatalf("%v between two polls of %s, want at most twice its interval", gap, a.job)
+				}
+				last[a.job] = a.at
+			}
+		}
+		for job, at := range last {
+			if gap := time.Since(at); gap > 10*time.Second {
+				t.Errorf("%s was not polled for %v", job, gap)
+			}
+		}
+		if rate := float64(len(o.since(from))) / (5 * 60); rate < 19.9 {
+			t.Errorf("%.2f requests a second, want 20", rate)
 		}
 	})
 }

@@ -185,11 +185,18 @@ func (p *Poller) Watch(t Target) {
 	q.updateJob(j, before, isMoved, now)
 }
 
+// leaveQueue removes the job from its queue, if it has one.
+func (j *job) leaveQueue() {
+	if j.queue != nil {
+		j.queue.removeJob(j)
+	}
+}
+
 // queueOf returns the queue of a connection.
 func (p *Poller) queueOf(connection types.NamespacedName) *queue {
 	q := p.queues[connection]
 	if q == nil {
-		q = &queue{shared: &p.shared, key: connection, jobs: map[string][]*job{}}
+		q = &queue{shared: &p.shared, key: connection, jobs: map[string][]*job{}, waiting: map[string]*[jobKinds]jobHeap{}}
 		p.queues[connection] = q
 	}
 	return q

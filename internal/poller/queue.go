@@ -17,9 +17,7 @@ limitations under the License.
 package poller
 
 import (
-	"cmp"
 	"context"
-	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -57,9 +55,11 @@ type queue struct {
 	key types.NamespacedName
 	// jobs are all jobs of the connection, by lower-case ID.
 	jobs map[string][]*job
-	// later are the jobs that are not due. The others wait for their turn: never polled,
-	// last poll succeeded, last poll failed.
-	later, new, healthy, failing jobHeap
+	// later are the jobs that are not due. The others wait for their turn, by namespace and
+	// kind: they are in waiting, where namespaces take turns in the order of turnOrder.
+	later     jobHeap
+	waiting   map[string]*[jobKinds]jobHeap
+	turnOrder []string
 	// arrived are the jobs that have become due since the queue was last served.
 	arrived []*job
 	// inFlight counts the requests in flight, failingInFlight those for failing jobs, and
@@ -81,6 +81,15 @@ type queue struct {
 	lists    lists
 }
 
+// The kinds of waiting jobs, in the order in which they probe a failing connection: last
+// poll succeeded, never polled, last poll failed.
+const (
+	healthy = iota
+	untried
+	failing
+	jobKinds
+)
+
 // failingShare is the fraction of the requests in flight that failing jobs leave for the
 // others.
 const failingShare = 4
@@ -94,6 +103,9 @@ func (q *queue) addJob(j *job) {
 // removeJob removes a job.
 func (q *queue) removeJob(j *job) {
 	j.leaveHeap()
+	if namespace := j.target.Key.Namespace; q.waitingIn(namespace) == 0 {
+		q.passTurn(namespace)
+	}
 	j.queue, j.isShown, j.isSpotCheck, j.isFollowUp, j.expectedIn = nil, false, false, false, time.Time{}
 	remaining := slices.DeleteFunc(q.jobs[j.id], func(other *job) bool { return other == j })
 	if q.jobs[j.id] = remaining; len(remaining) == 0 {
@@ -101,18 +113,24 @@ func (q *queue) removeJob(j *job) {
 	}
 }
 
-// leaveQueue removes the job from its queue, if it has one.
-func (j *job) leaveQueue() {
-	if j.queue != nil {
-		j.queue.removeJob(j)
-	}
-}
-
 // isUnused reports whether there is neither a job nor a request.
 func (q *queue) isUnused() bool { return len(q.jobs) == 0 && q.inFlight == 0 }
 
 // waitingJobs returns the number of jobs that wait for their turn.
-func (q *queue) waitingJobs() int { return len(q.new) + len(q.healthy) + len(q.failing) }
+func (q *queue) waitingJobs() (n int) {
+	for namespace := range q.waiting {
+		n += q.waitingIn(namespace)
+	}
+	return n
+}
+
+func (q *queue) waitingIn(namespace string) int {
+	heaps := q.waiting[namespace]
+	if heaps == nil {
+		return 0
+	}
+	return len(heaps[healthy]) + len(heaps[untried]) + len(heaps[failing])
+}
 
 func (q *queue) isWaiting(j *job) bool { return j.heap != nil && j.heap != &q.later }
 
@@ -196,14 +214,19 @@ func (q *queue) startLists(conn *connection.Connection, now time.Time) {
 
 // startWaiting makes a job wait for its turn.
 func (q *queue) startWaiting(j *job) {
+	kind := healthy
 	switch {
 	case j.isFailing():
-		j.enterHeap(&q.failing)
+		kind = failing
 	case j.isNew():
-		j.enterHeap(&q.new)
-	default:
-		j.enterHeap(&q.healthy)
+		kind = untried
 	}
+	namespace := j.target.Key.Namespace
+	if q.waiting[namespace] == nil {
+		q.waiting[namespace] = &[jobKinds]jobHeap{}
+		q.turnOrder = append(q.turnOrder, namespace)
+	}
+	j.enterHeap(&q.waiting[namespace][kind])
 	q.arrived = append(q.arrived, j)
 }
 
@@ -221,8 +244,6 @@ func (q *queue) nextRun(now time.Time) time.Time {
 	}
 	return later(next, now)
 }
-
-func (q *queue) currentConnection() *connection.Connection { return q.config.Connections.Get(q.key) }
 
 // sendWaiting sends the requests of a queue that are admitted.
 func (q *queue) sendWaiting(ctx context.Context, conn *connection.Connection, now time.Time) {
@@ -276,19 +297,37 @@ func (q *queue) countInFlight(n int, isFailing bool) {
 	}
 }
 
-// pickJob returns the job whose turn it is; nil if no waiting job may be polled. Failing jobs
+// pickJob returns the job whose turn it is, by namespace and then by the time that it is
+// due; nil if no waiting job may be polled. Failing jobs
 // never take all requests in flight, so that those that hang leave some for the others.
 func (q *queue) pickJob(admit connection.Admit, limit int) *job {
-	healthy, untried, failing := q.healthy.firstDue(), q.new.firstDue(), q.failing.firstDue()
-	switch {
-	case admit == connection.AdmitNone:
-		return nil
-	case admit == connection.AdmitProbe:
-		return cmp.Or(healthy, untried, failing)
-	case q.failingInFlight >= limit-limit/failingShare:
-		return firstOf(healthy, untried)
+	mayFail := q.failingInFlight < limit-limit/failingShare
+	for kind := range jobKinds {
+		for _, namespace := range q.turnOrder {
+			heaps := q.waiting[namespace]
+			j := heaps[kind].firstDue()
+			if admit == connection.AdmitAll {
+				j = firstOf(heaps[healthy].firstDue(), heaps[untried].firstDue())
+				if mayFail {
+					j = firstOf(j, heaps[failing].firstDue())
+				}
+			}
+			if j != nil && admit != connection.AdmitNone {
+				return j
+			}
+		}
 	}
-	return firstOf(firstOf(healthy, untried), failing)
+	return nil
+}
+
+// passTurn lets the other namespaces go first, and forgets those without waiting jobs.
+func (q *queue) passTurn(namespace string) {
+	q.turnOrder = slices.DeleteFunc(q.turnOrder, func(other string) bool { return other == namespace })
+	if q.waitingIn(namespace) > 0 {
+		q.turnOrder = append(q.turnOrder, namespace)
+	} else {
+		delete(q.waiting, namespace)
+	}
 }
 
 // firstOf returns the job that is due first; either may be nil.
@@ -323,7 +362,10 @@ func (q *queue) holdBack(decision connection.Decision, now time.Time) {
 	}
 	waiting := q.arrived
 	if reportAll {
-		waiting = slices.Concat(q.new, q.healthy, q.failing)
+		waiting = nil
+		for _, heaps := range q.waiting {
+			waiting = slices.Concat(waiting, heaps[healthy], heaps[untried], heaps[failing])
+		}
 	}
 	for _, j := range waiting {
 		if j.queue == q && q.isWaiting(j) && q.shouldReport(j, now) {
@@ -340,41 +382,6 @@ func (q *queue) shouldReport(j *job, now time.Time) bool {
 		return true
 	}
 	return !j.isHealthy() && q.reason.Reason != v1alpha1.ReasonRateLimited
-}
-
-// deliverIf calls Deliver for a job if its result is news.
-func (q *queue) deliverIf(isNews bool, j *job) {
-	if isNews {
-		q.config.Deliver(j.target.Key)
-	}
-}
-
-// requestDone serves the queue, and those that wait for its requests, after one has
-// returned.
-func (q *queue) requestDone(ctx context.Context, err error, now time.Time) {
-	if conn := q.currentConnection(); conn != nil {
-		q.noteHealth(conn, err, now)
-	}
-	if ctx.Err() != nil {
-		return
-	}
-	starved := slices.AppendSeq([]*queue{q}, maps.Keys(q.starved))
-	clear(q.starved)
-	for _, q := range starved {
-		q.wakeBefore(q.runDue(ctx, now))
-	}
-}
-
-// noteHealth calls Changed if the health of the connection has changed.
-func (q *queue) noteHealth(conn *connection.Connection, err error, now time.Time) {
-	health := conn.Health(now)
-	// Rejections are recorded even while the health stays the same.
-	failure, _ := connection.AsFailure(err)
-	isRejected := failure != nil && failure.Reason == v1alpha1.ReasonCredentialsRejected
-	if health != q.health || isRejected {
-		q.health = health
-		q.config.Changed(q.key)
-	}
 }
 
 // wakeBefore makes the loop run at a time if it would run later.

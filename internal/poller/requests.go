@@ -20,6 +20,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"runtime/debug"
 	"slices"
 	"strings"
@@ -39,6 +40,7 @@ func (q *queue) pollJob(ctx context.Context, conn *connection.Connection, j *job
 	// Waiting for a turn counts as lateness, a failure of the connection does not.
 	q.config.Recorder.PollLateness(max(0, min(now.Sub(j.dueAt), now.Sub(q.heldUntil))))
 	j.leaveHeap()
+	q.passTurn(j.target.Key.Namespace)
 	j.inFlight, j.pollRequest, j.sentAt = true, j.target.PollRequest, now
 	sendRequest(ctx, q, request, j.isFailing(), (*connection.Request).SendStatus, func(status *dli.JobStatus, err error, arrivedAt time.Time) {
 		q.handleStatus(ctx, j, status, err, arrivedAt)
@@ -239,6 +241,43 @@ func callAPI[T any](ctx context.Context, q *queue, request *connection.Request, 
 		err = failure
 	}
 	return response, err
+}
+
+// requestDone serves the queue, and those that wait for its requests, after one has
+// returned.
+func (q *queue) requestDone(ctx context.Context, err error, now time.Time) {
+	if conn := q.currentConnection(); conn != nil {
+		q.noteHealth(conn, err, now)
+	}
+	if ctx.Err() != nil {
+		return
+	}
+	starved := slices.AppendSeq([]*queue{q}, maps.Keys(q.starved))
+	clear(q.starved)
+	for _, q := range starved {
+		q.wakeBefore(q.runDue(ctx, now))
+	}
+}
+
+func (q *queue) currentConnection() *connection.Connection { return q.config.Connections.Get(q.key) }
+
+// noteHealth calls Changed if the health of the connection has changed.
+func (q *queue) noteHealth(conn *connection.Connection, err error, now time.Time) {
+	health := conn.Health(now)
+	// Rejections are recorded even while the health stays the same.
+	failure, _ := connection.AsFailure(err)
+	isRejected := failure != nil && failure.Reason == v1alpha1.ReasonCredentialsRejected
+	if health != q.health || isRejected {
+		q.health = health
+		q.config.Changed(q.key)
+	}
+}
+
+// deliverIf calls Deliver for a job if its result is news.
+func (q *queue) deliverIf(isNews bool, j *job) {
+	if isNews {
+		q.config.Deliver(j.target.Key)
+	}
 }
 
 // recoverPanic calls f. If it panics, it logs the stack, once for the same panic in a row, and
