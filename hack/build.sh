@@ -307,7 +307,12 @@ node)
 containerd) version=$(. /etc/os-release 2>/dev/null && echo "${ID:-}-${VERSION_ID:-}") || version=unknown ;;
 prometheus) version=$(version "$module" github.com/prometheus/prometheus) ;;
 helm) version=$(version "$module" helm.sh/helm/v4) ;;
-helm3) version=$(version "$module" helm.sh/helm/v3) ;;
+helm3)
+  version=$(version "$module" helm.sh/helm/v3)
+  # helm template takes charts for the Kubernetes that it is stamped with, by default 1.20.
+  minor=$(version "$module" k8s.io/client-go | cut -d. -f2)
+  stamp="-X helm.sh/helm/v3/pkg/chartutil.k8sVersionMajor=1 -X helm.sh/helm/v3/pkg/chartutil.k8sVersionMinor=$minor"
+  ;;
 setup-envtest) version=$(version "$module" sigs.k8s.io/controller-runtime/tools/setup-envtest) ;;
 flux) version=$(version "$module" github.com/fluxcd/kustomize-controller) ;;
 argo-workflows) version=$(version "$module" github.com/argoproj/argo-workflows/v4) ;;

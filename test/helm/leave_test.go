@@ -109,7 +109,7 @@ func installAndLeave(t *testing.T, program string) {
 	c.kubectl("", "apply", "-k", filepath.Join(config, "default"))
 	c.kept("after kubectl apply")
 	install[1] = "dli-operator"
-	c.refused(".spec.selector", append(install, "--take-ownership")...)
+	c.refused("spec.selector", append(install, "--take-ownership")...)
 	c.helm("", "uninstall", install[1], "--namespace="+namespace)
 	c.kept("after an installation that failed")
 }
