@@ -370,6 +370,35 @@ func TestTemporaryCredentials(t *testing.T) {
 	})
 }
 
+// A Secret that is gone for a moment while it is created anew is not reported.
+func TestSecretCreatedAnew(t *testing.T) {
+	r, now := registry(answering)
+	conn := r.Configure(object("a"))
+	s := &source{creds: dli.Credentials{Token: "t"}, now: now}
+	conn.credentials.fetch = s.fetch
+	refresh := func(after time.Duration) time.Duration {
+		now.SetTime(now.Now().Add(after))
+		next, err := conn.Refresh(t.Context(), now.Now())
+		if err != nil {
+			t.Fatal(err)
+		}
+		return next
+	}
+	next := refresh(0)
+	s.failure = Failf(v1alpha1.ReasonSecretNotFound, "gone")
+	next = refresh(next)
+	if next != 3*time.Second || !conn.Health(now.Now()).Ready || conn.Decide(now.Now()).Admit == AdmitNone {
+		t.Errorf("after the first failure it reads the Secret again in %v and reports %+v", next, conn.Health(now.Now()))
+	}
+	s.failure = nil
+	next = refresh(next)
+	s.failure = Failf(v1alpha1.ReasonSecretNotFound, "gone")
+	refresh(refresh(next))
+	if health := conn.Health(now.Now()); health.Reason != v1alpha1.ReasonSecretNotFound || conn.Decide(now.Now()).Admit != AdmitNone {
+		t.Errorf("after two failures it reports %+v", health)
+	}
+}
+
 func TestReadSecret(t *testing.T) {
 	for name, test := range map[string]struct {
 		reader reader

@@ -62,6 +62,8 @@ type credentials struct {
 	expires, renewAt time.Time
 	// isConnected is set once DLI has accepted credentials.
 	isConnected bool
+	// isDoubted is set if the latest fetch failed, and the one before did not.
+	isDoubted bool
 	// stored is the latest rejectedCredentials of the connection's status, and claim the
 	// time in it if this process may try the credentials once; zero if not.
 	stored *v1alpha1.RejectedCredentials
@@ -98,7 +100,9 @@ func (c *credentials) isRejected() bool {
 }
 
 // isStored reports whether the connection's status is about the current credentials.
-func (c *credentials) isStored() bool { return c.stored != nil && c.stored.Fingerprint == c.fingerprint }
+func (c *credentials) isStored() bool {
+	return c.stored != nil && c.stored.Fingerprint == c.fingerprint
+}
 
 // hasClaim reports whether this process may try rejected credentials once.
 func (c *credentials) hasClaim() bool {
@@ -146,9 +150,11 @@ func (c *credentials) use(l *lockout) {
 // expiration time are used until then if there are no new ones.
 func (c *credentials) fetched(creds dli.Credentials, expires time.Time, failure *Failure, now time.Time) {
 	c.fetchedAt = now
+	c.isDoubted = c.isDoubted && failure != nil
 	switch {
-	case failure != nil && c.lockout != nil && now.Before(c.expires):
-		// The next fetch tries again.
+	case failure != nil && c.lockout != nil && (now.Before(c.expires) || !c.isDoubted):
+		// The next fetch tries again: a Secret may be about to be created anew.
+		c.isDoubted = true
 	case failure != nil:
 		c.unusable = failure
 		c.use(nil)
@@ -224,6 +230,8 @@ func (c *credentials) due(now time.Time, probe time.Duration) time.Time {
 	switch {
 	case c.fetchedAt.IsZero():
 		return now
+	case c.isDoubted && c.expires.IsZero():
+		return c.fetchedAt.Add(confirmAfter(probe))
 	case c.lockout == nil || c.isExpired(now):
 		return retry
 	case c.isRejected():
@@ -238,6 +246,9 @@ func (c *credentials) due(now time.Time, probe time.Duration) time.Time {
 // With probes every 30 s, these are 45 s and 20 s.
 func refreshInterval(probe time.Duration) time.Duration { return probe * 3 / 2 }
 func retryInterval(probe time.Duration) time.Duration   { return probe * 2 / 3 }
+
+// confirmAfter is how long after the first failure the next attempt confirms it: 3 s.
+func confirmAfter(probe time.Duration) time.Duration { return probe / 10 }
 
 // renewal is when to renew credentials that were fetched at now and expire at
 // expires: when a fifth of their lifetime remains, at least five minutes, but not

@@ -61,9 +61,10 @@ func (l *lockout) isAccepted(set string) bool {
 	return known && rejection == nil
 }
 
-// retryInterval is the time between two attempts with rejected credentials: 75 s with
-// probes every 30 s.
-func (l *lockout) retryInterval() time.Duration { return l.probe * 5 / 2 }
+// retryInterval is the time between two attempts with rejected credentials: 100 s with
+// probes every 30 s. Three of five attempts leave some to new credentials and to another
+// process that does not know yet.
+func (l *lockout) retryInterval() time.Duration { return l.probe * 10 / 3 }
 
 // decide returns whether credentials may be tried that were neither accepted nor
 // rejected.
@@ -96,8 +97,9 @@ func (l *lockout) recent(now time.Time) []time.Time {
 	return l.rejected
 }
 
-// requestDone records what a request showed about the credentials.
-func (l *lockout) requestDone(r *Request, e evidence, now time.Time) {
+// requestDone records what a request showed about the credentials. It reports whether a
+// rejection is to be confirmed first, by the next request.
+func (l *lockout) requestDone(r *Request, e evidence, now time.Time) (isDoubtful bool) {
 	if r.isTrial {
 		l.trials.end(r.sentAt)
 	}
@@ -111,17 +113,21 @@ func (l *lockout) requestDone(r *Request, e evidence, now time.Time) {
 		l.judge(r.set, nil)
 		l.lockedUntil = time.Time{}
 	case e.rejected && r.call == CallStatus:
-		l.judge(r.set, e.failure)
 		l.reject(e.failure.RetryAfter, now)
-	case e.rejected:
-		// It may be this API call alone; the next status call shows it.
-		if l.isAccepted(r.set) {
-			delete(l.verdicts, r.set)
+		if isDoubtful = l.isAccepted(r.set); !isDoubtful {
+			l.judge(r.set, e.failure)
+			break
 		}
+		delete(l.verdicts, r.set)
+		l.lockedUntil = later(l.lockedUntil, now.Add(confirmAfter(l.probe)))
+	case e.rejected && l.isAccepted(r.set):
+		// It may be this API call alone; the next status call shows it.
+		delete(l.verdicts, r.set)
 	case !e.accepted && rejection != nil && r.isTrial:
 		// The service may have counted it as a wrong signature.
 		l.reject(0, now)
 	}
+	return isDoubtful
 }
 
 // judge records what DLI says of a set of credentials: a rejection, or nil.

@@ -17,6 +17,7 @@ limitations under the License.
 package connection
 
 import (
+	"errors"
 	"maps"
 	"slices"
 	"testing"
@@ -82,9 +83,9 @@ func TestLockout(t *testing.T) {
 		if may(conn, noon.Add(time.Hour)) {
 			t.Error("a request is admitted without a claim")
 		}
-		at := noon.Add(75 * time.Second)
+		at := noon.Add(100 * time.Second)
 		claim := conn.Rejections(at)
-		if !claim.LockedUntil.Time.Equal(at.Add(75 * time.Second)) {
+		if !claim.LockedUntil.Time.Equal(at.Add(100 * time.Second)) {
 			t.Fatalf("the claim is %+v", claim)
 		}
 		conn.Remember(claim, at)
@@ -100,7 +101,7 @@ func TestLockout(t *testing.T) {
 		conn := open(t)
 		done(begin(conn, noon), rejection, noon)
 		conn.Decide(noon)
-		at := noon.Add(75 * time.Second)
+		at := noon.Add(100 * time.Second)
 		other := conn.Rejections(at).DeepCopy()
 		other.LockedUntil.Time = other.LockedUntil.Add(time.Second)
 		conn.Remember(other, at)
@@ -129,15 +130,35 @@ func TestLockout(t *testing.T) {
 	t.Run("is not lifted by requests sent before the rejection", func(t *testing.T) {
 		conn := open(t)
 		done(begin(conn, noon), nil, noon)
-		one, two := begin(conn, noon.Add(1)), begin(conn, noon.Add(2))
+		one, two, three := begin(conn, noon.Add(1)), begin(conn, noon.Add(2)), begin(conn, noon.Add(3))
 		done(one, rejection, noon.Add(time.Second))
-		done(two, nil, noon.Add(2*time.Second))
+		done(two, rejection, noon.Add(time.Second))
+		done(three, nil, noon.Add(2*time.Second))
 		if !conn.credentials.isRejected() {
 			t.Error("a stale response lifts it")
 		}
 		done(begin(conn, noon.Add(time.Minute)), nil, noon.Add(time.Minute))
 		if conn.Decide(noon.Add(time.Minute)).Admit != AdmitAll {
 			t.Error("a new response does not lift it")
+		}
+	})
+	t.Run("confirms a first rejection before it believes it", func(t *testing.T) {
+		conn := open(t)
+		done(begin(conn, noon), nil, noon)
+		err := conn.requestDone(begin(conn, noon), evidenceOf(rejection, "c"), noon)
+		if !errors.Is(err, ErrOutdated) || !conn.Health(noon).Ready || conn.Rejections(noon) != nil {
+			t.Errorf("the job fails with %v, and the connection reports %+v", err, conn.Health(noon))
+		}
+		if d := conn.Decide(noon); d.Admit != AdmitNone || d.Reason != nil || d.RecheckAt.Sub(noon) != 3*time.Second {
+			t.Errorf("it decides %+v", d)
+		}
+		at := noon.Add(3 * time.Second)
+		if d := conn.Decide(at); d.Admit != AdmitProbe {
+			t.Errorf("3 s later it decides %+v", d)
+		}
+		err = conn.requestDone(begin(conn, at), evidenceOf(rejection, "c"), at)
+		if _, ok := AsFailure(err); !ok || conn.Health(at).Reason != v1alpha1.ReasonCredentialsRejected {
+			t.Errorf("the second rejection: %v, and the connection reports %+v", err, conn.Health(at))
 		}
 	})
 	for _, call := range []Call{CallList, CallProgress} {
@@ -172,7 +193,7 @@ func TestStoredRejections(t *testing.T) {
 		seeded.Status.RejectedCredentials.LockedUntil.Time = until
 		return connect(t, r, now, seeded, token)
 	}
-	soon := noon.Add(75 * time.Second)
+	soon := noon.Add(100 * time.Second)
 	t.Run("so they wait, with the reason", func(t *testing.T) {
 		d := restart(t, "t", soon).Decide(noon.Add(time.Minute))
 		if d.Admit != AdmitNone || d.Reason.Message != before.Decide(noon).Reason.Message {
@@ -261,7 +282,7 @@ func TestWrongSignaturesOfOneKey(t *testing.T) {
 				t.Fatalf("six within %v", tries[i].Sub(tries[i-5]))
 			}
 		}
-		if len(tries) < 40 {
+		if len(tries) < 34 {
 			t.Errorf("%d in an hour, so nobody would notice that it is accepted again", len(tries))
 		}
 	}

@@ -43,8 +43,10 @@ const (
 	CallProgress Call = "progress"
 )
 
-// ErrOutdated is the error of a request whose connection has changed since it was
-// sent: whatever the response was, it is not one of the connection as it is now.
+// ErrOutdated is the error of a request that is to be repeated: its connection has
+// changed since it was sent, so whatever the response was, it is not one of the
+// connection as it is now; or it was the first with credentials that DLI no longer
+// accepts, which the next request confirms.
 var ErrOutdated = errors.New("the DLIConnection has changed since the request was sent")
 
 // Request is one request that the connection has admitted. It must be sent.
@@ -140,13 +142,13 @@ func send[T any](r *Request, clock func() time.Time, call func() (*T, error)) (*
 func (c *Connection) requestDone(r *Request, e evidence, now time.Time) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	r.lockout.requestDone(r, e, now)
+	isDoubtful := r.lockout.requestDone(r, e, now)
 	if r.revision != c.revision {
 		return ErrOutdated
 	}
 	c.inFlight.end(r.sentAt)
 	switch {
-	case e.rejected && r.creds != c.credentials.current:
+	case isDoubtful || e.rejected && r.creds != c.credentials.current:
 		return ErrOutdated
 	case e.failure != nil && r.call != CallStatus:
 		return e.failure

@@ -56,8 +56,8 @@ func TestLockout(t *testing.T) {
 				o.watch("a", 5*time.Second, names("job", n)...)
 				o.run(3 * time.Hour)
 				check(t, o)
-				if len(o.asks) < 3*45 {
-					t.Errorf("%d requests in three hours, want almost one in 75 s", len(o.asks))
+				if len(o.asks) < 3*33 {
+					t.Errorf("%d requests in three hours, want almost one in 100 s", len(o.asks))
 				}
 				if h := o.health("a"); h.Reason != v1alpha1.ReasonCredentialsRejected {
 					t.Errorf("the connection reports %+v", h)
