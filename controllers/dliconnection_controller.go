@@ -96,7 +96,7 @@ func (r *ConnectionReconciler) Reconcile(ctx context.Context, req ctrl.Request) 
 		return ctrl.Result{}, err
 	}
 	if wait == 0 {
-		reportHealth(object, conn, r.Connections.Scope(), r.Clock.Now())
+		reportHealth(object, conn, r.Clock.Now())
 	} else if next > wait {
 		next = wait
 	}
@@ -185,16 +185,8 @@ func (r *ConnectionReconciler) announce(ctx context.Context, stored, object *v1a
 
 // reportHealth sets the Ready condition of a connection's object at now, with
 // observedGeneration and endpoint.
-func reportHealth(object *v1alpha1.DLIConnection, conn *connection.Connection, scope connection.Scope, now time.Time) {
+func reportHealth(object *v1alpha1.DLIConnection, conn *connection.Connection, now time.Time) {
 	health := conn.Health(now)
-	if selector := object.Spec.AllowedNamespaces.Selector; selector != nil {
-		if _, err := metav1.LabelSelectorAsSelector(selector); err != nil {
-			health = connection.Health{Reason: v1alpha1.ReasonSelectorInvalid, Message: fmt.Sprintf("spec.allowedNamespaces.selector selects nothing: %v; correct it", err)}
-		} else if scope.WithoutNamespaces {
-			// The connection's own namespace can use it anyway.
-			health.Message += "; spec.allowedNamespaces.selector selects nothing: " + connection.NamespacesNeeded
-		}
-	}
 	ready := metav1.ConditionFalse
 	if health.Ready {
 		ready = metav1.ConditionTrue

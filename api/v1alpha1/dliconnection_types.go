@@ -85,7 +85,7 @@ type DLIConnectionSpec struct {
 	ReportProgress bool `json:"reportProgress,omitempty"`
 
 	// caBundle holds the CA certificates, in PEM, that sign the endpoint's
-	// certificate; the system's CA certificates if absent.
+	// certificate. They replace the system's, which are used if it is absent.
 	// +optional
 	// +kubebuilder:validation:MaxLength=65536
 	CABundle string `json:"caBundle,omitempty"`
@@ -112,6 +112,7 @@ type SecretReference struct {
 	// +required
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=253
+	// +kubebuilder:validation:Pattern=`^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$`
 	Name string `json:"name"`
 }
 
@@ -137,6 +138,7 @@ const (
 // AllowedNamespaces selects the namespaces whose DLIJobs may use a connection.
 //
 // +kubebuilder:validation:XValidation:rule="(self.from == 'Selector') == has(self.selector)",message="set a selector if, and only if, from is Selector"
+// +kubebuilder:validation:XValidation:rule="!has(self.selector) || (!has(self.selector.matchLabels) || size(self.selector.matchLabels) <= 100) && (!has(self.selector.matchExpressions) || size(self.selector.matchExpressions) <= 100)",message="a selector has at most 100 labels and 100 expressions"
 type AllowedNamespaces struct {
 	// from is Same, All or Selector. The connection's own namespace is always
 	// allowed.

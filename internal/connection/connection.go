@@ -22,6 +22,7 @@ import (
 	"sync"
 	"time"
 
+	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/dli-operator/dli-operator/api/v1alpha1"
@@ -72,10 +73,20 @@ type Connection struct {
 	client        Client
 	misconfigured *Failure // why it cannot be used at all; nil if it can
 	listsPaused   string   // why no lists are requested; "" if nothing is wrong with them
-	credentials   credentials
-	circuit       circuit
-	throttle      throttle
-	inFlight      inFlight
+	// selector selects the namespaces that may use the connection, besides its own.
+	// selectorInvalid says why it selects nothing, and selectorNote likewise if the
+	// connection is usable anyway; nil and "" if they do not apply.
+	selector        labels.Selector
+	selectorInvalid *Failure
+	selectorNote    string
+	// unread counts the status calls without a usable response since the last one with,
+	// and refusal is the first of the latest failures with the same reason.
+	unread      int
+	refusal     *Failure
+	credentials credentials
+	circuit     circuit
+	throttle    throttle
+	inFlight    inFlight
 }
 
 // Name is the name of the connection in messages.
@@ -99,7 +110,14 @@ func (c *Connection) Health(now time.Time) Health {
 
 // health is Health for callers that hold the lock.
 func (c *Connection) health(now time.Time) Health {
-	if failure := c.misconfigured; failure != nil {
+	health := c.usability(now)
+	health.Message += c.selectorNote
+	return health
+}
+
+// usability is health without the notes.
+func (c *Connection) usability(now time.Time) Health {
+	if failure := cmp.Or(c.selectorInvalid, c.misconfigured); failure != nil {
 		return Health{Reason: failure.Reason, Message: failure.Message}
 	}
 	for _, p := range c.policies() {
@@ -107,6 +125,9 @@ func (c *Connection) health(now time.Time) Health {
 		if failure := cmp.Or(decision.health, decision.Reason); failure != nil {
 			return Health{Reason: failure.Reason, Message: failure.Message}
 		}
+	}
+	if c.unread >= circuitFailures {
+		return Health{Reason: c.refusal.Reason, Message: c.refusal.Message}
 	}
 	if c.credentials.isConnected {
 		message := "DLI accepts the credentials"

@@ -370,6 +370,44 @@ func TestTemporaryCredentials(t *testing.T) {
 	})
 }
 
+// What the jobs blame, the connection reports: it is not Ready if nothing can be read.
+func TestHealthOfUnreadableJobs(t *testing.T) {
+	denied := &dli.Error{Kind: dli.KindPermission, HTTPStatus: 403}
+	missing := &dli.Error{Kind: dli.KindNotFound, HTTPStatus: 404, Code: "DLI.0005"}
+	for name, test := range map[string]struct {
+		errs []*dli.Error
+		want string
+	}{
+		"after the first failure":             {[]*dli.Error{denied}, v1alpha1.ReasonPermissionDenied},
+		"after a response that is not DLI's":  {[]*dli.Error{{Kind: dli.KindInvalid, HTTPStatus: 200}}, v1alpha1.ReasonInvalidResponse},
+		"after a wrong path":                  {[]*dli.Error{{Kind: dli.KindConfig, HTTPStatus: 404}}, v1alpha1.ReasonEndpointMisconfigured},
+		"not if a job does not exist":         {[]*dli.Error{missing}, v1alpha1.ReasonConnected},
+		"not after a failure among successes": {[]*dli.Error{nil, denied, denied, nil, denied, denied, denied, denied}, v1alpha1.ReasonConnected},
+		"after failures with no success":      {[]*dli.Error{nil, denied, denied, denied, denied, denied}, v1alpha1.ReasonPermissionDenied},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r, now := registry(answering)
+			conn := connect(t, r, now, object("a"), "t")
+			for i, err := range test.errs {
+				_ = conn.requestDone(conn.Begin(noon, CallStatus, fmt.Sprint(i), ""), evidenceOf(err, "c"), noon)
+			}
+			if health := conn.Health(noon); health.Reason != test.want || health.Ready != (test.want == v1alpha1.ReasonConnected) {
+				t.Errorf("it reports %+v", health)
+			}
+		})
+	}
+}
+
+// An object that is older than the CRD's pattern may name a Secret that cannot exist.
+func TestImpossibleSecretName(t *testing.T) {
+	r, _ := registry(answering)
+	o := object("a")
+	o.Spec.Credentials.SecretRef.Name = "../x"
+	if health := r.Configure(o).Health(noon); health.Reason != v1alpha1.ReasonSecretInvalid {
+		t.Errorf("it reports %+v", health)
+	}
+}
+
 // A Secret that is gone for a moment while it is created anew is not reported.
 func TestSecretCreatedAnew(t *testing.T) {
 	r, now := registry(answering)

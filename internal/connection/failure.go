@@ -104,7 +104,7 @@ var explanations = map[dli.Kind]struct{ reason, meaning, remedy string }{
 	dli.KindAuth: {v1alpha1.ReasonCredentialsRejected,
 		"DLI rejects the credentials", "put valid ones into the Secret of %s"},
 	dli.KindPermission: {v1alpha1.ReasonPermissionDenied,
-		"the user is not allowed to read the job", "grant the user of %s the action dli:jobs:get"},
+		"the user is not allowed to read the job", "check the projectID of %s, and grant its user the action dli:jobs:get"},
 	dli.KindConfig: {v1alpha1.ReasonEndpointMisconfigured,
 		"the endpoint cannot be used", "correct the endpoint, region, projectID or caBundle of %s"},
 	dli.KindThrottle: {v1alpha1.ReasonRateLimited,

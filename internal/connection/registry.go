@@ -24,6 +24,7 @@ import (
 	"time"
 
 	"k8s.io/apimachinery/pkg/api/equality"
+	"k8s.io/apimachinery/pkg/api/validation"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -61,11 +62,11 @@ type Options struct {
 
 // Registry owns the connections in use, and finds the one of a job.
 type Registry struct {
-	// reader reads DLIConnections and Namespaces from the cache; secrets reads
-	// Secrets without a cache.
-	reader, secrets client.Reader
-	options         Options
-	recorder        Recorder
+	// reader reads DLIConnections and Namespaces from the cache; live reads them and
+	// Secrets from the API server.
+	reader, live client.Reader
+	options      Options
+	recorder     Recorder
 
 	mu sync.Mutex
 	// connections also has those without an object while DLI throttles them.
@@ -75,9 +76,9 @@ type Registry struct {
 }
 
 // NewRegistry returns a registry without connections. reader reads DLIConnections
-// and Namespaces for every job, so it should be a cache. secrets reads Secrets and
-// must not be a cache, which would need permission to list all of them.
-func NewRegistry(reader, secrets client.Reader, options Options, recorder Recorder) *Registry {
+// and Namespaces for every job, so it should be a cache. live reads Secrets and must not
+// be a cache, which would need permission to list all of them.
+func NewRegistry(reader, live client.Reader, options Options, recorder Recorder) *Registry {
 	if options.ProbeInterval <= 0 {
 		options.ProbeInterval = DefaultProbeInterval
 	}
@@ -88,7 +89,7 @@ func NewRegistry(reader, secrets client.Reader, options Options, recorder Record
 		options.NewClient = func(config dli.Config) (Client, error) { return dli.NewClient(config) }
 	}
 	return &Registry{
-		reader: reader, secrets: secrets, options: options, recorder: recorder,
+		reader: reader, live: live, options: options, recorder: recorder,
 		connections: map[types.NamespacedName]*Connection{},
 		lockouts:    map[string]*lockout{},
 	}
@@ -160,6 +161,7 @@ func (c *Connection) configure(object *v1alpha1.DLIConnection, r *Registry) {
 	spec := object.Spec
 	isSame := c.uid == object.UID
 	c.uid, c.generation = object.UID, object.Generation
+	c.setSelector(spec.AllowedNamespaces, r.options.Scope)
 	spec.AllowedNamespaces, spec.ReportProgress = v1alpha1.AllowedNamespaces{}, false
 	if isSame && equality.Semantic.DeepEqual(spec, c.settings) {
 		return
@@ -167,6 +169,7 @@ func (c *Connection) configure(object *v1alpha1.DLIConnection, r *Registry) {
 	c.disconnect()
 	c.settings, c.misconfigured, c.listsPaused = spec, nil, ""
 	c.circuit = circuit{probe: c.probe}
+	c.unread, c.refusal = circuitFailures-1, nil // the first failure is enough
 	perSecond, burst := int(spec.RateLimit.RequestsPerSecond), int(spec.RateLimit.Burst)
 	// The API server defaults these unless the object is older than the fields.
 	if perSecond <= 0 {
@@ -222,9 +225,14 @@ func (c *Connection) disconnect() {
 // chooseCredentials sets where the connection's credentials come from.
 func (c *Connection) chooseCredentials(r *Registry) error {
 	if ref := c.settings.Credentials.SecretRef; ref != nil {
+		// Objects may be older than the CRD's pattern.
+		if problems := validation.NameIsDNSSubdomain(ref.Name, false); len(problems) > 0 {
+			return Failf(v1alpha1.ReasonSecretInvalid,
+				"%s names a Secret %q, which cannot exist: %s; correct spec.credentials.secretRef.name", c.Name(), ref.Name, problems[0])
+		}
 		key := types.NamespacedName{Namespace: c.Key.Namespace, Name: ref.Name}
 		c.credentials.fetch = func(ctx context.Context) (dli.Credentials, time.Time, error) {
-			creds, err := readSecret(ctx, r.secrets, key)
+			creds, err := readSecret(ctx, r.live, key)
 			return creds, time.Time{}, err
 		}
 		return nil

@@ -137,6 +137,19 @@ func send[T any](r *Request, clock func() time.Time, call func() (*T, error)) (*
 	return response, nil
 }
 
+// noteReading records whether a job could be read. If several in a row could not, or the
+// first one, the connection reports what the jobs do.
+func (c *Connection) noteReading(failure *Failure) {
+	if failure == nil || failure.Reason == v1alpha1.ReasonJobNotFound {
+		c.unread, c.refusal = 0, nil
+		return
+	}
+	c.unread++
+	if c.refusal == nil || c.refusal.Reason != failure.Reason {
+		c.refusal = failure
+	}
+}
+
 // requestDone releases what a request reserved, and updates the policies with what it
 // showed. It returns the failure to report, or ErrOutdated.
 func (c *Connection) requestDone(r *Request, e evidence, now time.Time) error {
@@ -158,6 +171,7 @@ func (c *Connection) requestDone(r *Request, e evidence, now time.Time) error {
 		c.credentials.isConnected = true
 		c.throttle.admitted(r.sentAt)
 	}
+	c.noteReading(e.failure)
 	if e.failure == nil {
 		return nil
 	}

@@ -20,6 +20,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -31,25 +32,21 @@ import (
 	"github.com/dli-operator/dli-operator/api/v1alpha1"
 )
 
+// newJob is how long after the creation of a DLIJob the cache may not have yet what was
+// created together with it.
+const newJob = time.Minute
+
 // Resolve returns the key of the connection that a job uses. The error is a *Failure if
 // it has none; another one comes from the API server.
 func (r *Registry) Resolve(ctx context.Context, job *v1alpha1.DLIJob) (types.NamespacedName, error) {
-	key, object, err := r.objectFor(ctx, job)
-	if err != nil {
-		return types.NamespacedName{}, err
+	key, found, err := r.find(ctx, r.reader, job)
+	if err == nil && !found && time.Since(job.CreationTimestamp.Time) < newJob {
+		key, found, err = r.find(ctx, r.live, job)
 	}
 	isForeign := key.Namespace != job.Namespace
-	if object != nil && isForeign {
-		allowed, err := r.allows(ctx, object, job.Namespace)
-		if err != nil {
-			return types.NamespacedName{}, err
-		}
-		if !allowed {
-			object = nil
-		}
-	}
 	switch {
-	case object != nil:
+	case err != nil:
+	case found:
 		return key, nil
 	case key == types.NamespacedName{}:
 		err = Failf(v1alpha1.ReasonConnectionNotFound,
@@ -69,7 +66,7 @@ func (r *Registry) ReportsProgress(ctx context.Context, key types.NamespacedName
 	if key.Name == "" {
 		return false, nil
 	}
-	object, err := r.get(ctx, key)
+	object, err := r.get(ctx, r.reader, key)
 	return object != nil && object.Spec.ReportProgress, err
 }
 
@@ -88,19 +85,22 @@ func (r *Registry) NameInUse(job *v1alpha1.DLIJob) string {
 	return ""
 }
 
-// objectFor returns the key and the object of a job's connection; the object is nil if
-// it does not exist. The key is empty if the job names none and there is no default.
-func (r *Registry) objectFor(ctx context.Context, job *v1alpha1.DLIJob) (types.NamespacedName, *v1alpha1.DLIConnection, error) {
+// find returns the key of a job's connection, and whether it exists and the job may use
+// it. The key is empty if the job names none and there is no default.
+func (r *Registry) find(ctx context.Context, reader client.Reader, job *v1alpha1.DLIJob) (types.NamespacedName, bool, error) {
 	key := Referenced(job)
-	object, err := r.get(ctx, key)
-	if job.Spec.ConnectionRef != nil || object != nil || err != nil {
-		return key, object, err
+	object, err := r.get(ctx, reader, key)
+	if object == nil && err == nil && job.Spec.ConnectionRef == nil {
+		if key = r.options.Default; key.Name == "" {
+			return key, false, nil
+		}
+		object, err = r.get(ctx, reader, key)
 	}
-	if r.options.Default.Name == "" {
-		return types.NamespacedName{}, nil, nil
+	if object == nil || err != nil || key.Namespace == job.Namespace {
+		return key, object != nil, err
 	}
-	object, err = r.get(ctx, r.options.Default)
-	return r.options.Default, object, err
+	allowed, err := r.allows(ctx, reader, object, job.Namespace)
+	return key, allowed, err
 }
 
 // Referenced is the key of a job's connectionRef; without one, that of its
@@ -118,12 +118,12 @@ func Referenced(job *v1alpha1.DLIJob) types.NamespacedName {
 
 // get reads a DLIConnection; nil if it does not exist or the operator may not read
 // it. The object belongs to the cache and must not be changed.
-func (r *Registry) get(ctx context.Context, key types.NamespacedName) (*v1alpha1.DLIConnection, error) {
+func (r *Registry) get(ctx context.Context, reader client.Reader, key types.NamespacedName) (*v1alpha1.DLIConnection, error) {
 	if !r.options.Scope.reads(key.Namespace) {
 		return nil, nil
 	}
 	object := &v1alpha1.DLIConnection{}
-	err := r.reader.Get(ctx, key, object, sharedObject)
+	err := reader.Get(ctx, key, object, sharedObject)
 	if apierrors.IsNotFound(err) {
 		return nil, nil
 	}
@@ -137,27 +137,59 @@ func (r *Registry) get(ctx context.Context, key types.NamespacedName) (*v1alpha1
 var sharedObject = &client.GetOptions{UnsafeDisableDeepCopy: new(true)}
 
 // allows reports whether a connection may be used from another namespace.
-func (r *Registry) allows(ctx context.Context, object *v1alpha1.DLIConnection, namespace string) (bool, error) {
-	switch object.Spec.AllowedNamespaces.From {
-	case v1alpha1.NamespacesFromAll:
-		return true, nil
-	case v1alpha1.NamespacesFromSelector:
-	default:
-		return false, nil
-	}
-	if r.options.Scope.WithoutNamespaces {
-		return false, nil
-	}
-	selector, err := metav1.LabelSelectorAsSelector(object.Spec.AllowedNamespaces.Selector)
-	if err != nil {
-		return false, nil //nolint:nilerr // the connection's own status reports it
+func (r *Registry) allows(ctx context.Context, reader client.Reader, object *v1alpha1.DLIConnection, namespace string) (bool, error) {
+	selector := r.selectorOf(object)
+	if selector == labels.Nothing() || selector.Empty() {
+		return selector.Empty(), nil
 	}
 	meta := &metav1.PartialObjectMetadata{}
 	meta.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind("Namespace"))
-	if err := r.reader.Get(ctx, types.NamespacedName{Name: namespace}, meta, sharedObject); err != nil {
+	if err := reader.Get(ctx, types.NamespacedName{Name: namespace}, meta, sharedObject); err != nil {
 		return false, client.IgnoreNotFound(err)
 	}
 	return selector.Matches(labels.Set(meta.Labels)), nil
+}
+
+// selectorOf returns what selects the namespaces that may use a connection. It is parsed
+// once per edit: it may be large.
+func (r *Registry) selectorOf(object *v1alpha1.DLIConnection) labels.Selector {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	conn := r.connections[client.ObjectKeyFromObject(object)]
+	if conn == nil || conn.uid != object.UID || conn.generation != object.Generation {
+		conn = &Connection{} // it is about to be configured
+		conn.setSelector(object.Spec.AllowedNamespaces, r.options.Scope)
+	}
+	return conn.selector
+}
+
+// maxSelected limits the values of a selector: each is compared for each job.
+const maxSelected = 1000
+
+// setSelector sets which namespaces may use the connection.
+func (c *Connection) setSelector(allowed v1alpha1.AllowedNamespaces, scope Scope) {
+	c.selector, c.selectorInvalid, c.selectorNote = labels.Nothing(), nil, ""
+	switch {
+	case allowed.From == v1alpha1.NamespacesFromAll:
+		c.selector = labels.Everything()
+	case allowed.From != v1alpha1.NamespacesFromSelector || allowed.Selector == nil:
+	case scope.WithoutNamespaces:
+		c.selectorNote = "; spec.allowedNamespaces.selector selects nothing: " + NamespacesNeeded
+	default:
+		selector, err := metav1.LabelSelectorAsSelector(allowed.Selector)
+		values := 0
+		for _, expression := range allowed.Selector.MatchExpressions {
+			values += len(expression.Values)
+		}
+		if err == nil && values > maxSelected {
+			err = fmt.Errorf("it has %d values, and at most %d are read", values, maxSelected)
+		}
+		if err != nil {
+			c.selectorInvalid = Failf(v1alpha1.ReasonSelectorInvalid, "spec.allowedNamespaces.selector selects nothing: %v; correct it", err)
+			return
+		}
+		c.selector = selector
+	}
 }
 
 // Scope is what the operator may read in addition to DLIJobs. The zero value is

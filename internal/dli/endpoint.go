@@ -172,6 +172,11 @@ func regionEndpoint(id string) (string, error) {
 	}
 	endpoint, ok := regionEndpoints[id]
 	if !ok {
+		for known := range regionEndpoints {
+			if strings.ReplaceAll(known, "-", "") == strings.ReplaceAll(id, "-", "") {
+				return "", misconfigured("the region %s is unknown; did you mean %s?", id, known)
+			}
+		}
 		return "", misconfigured("the region %s is unknown; set its endpoint instead, such as https://dli.%s.myhuaweicloud.com", id, id)
 	}
 	return endpoint, nil

@@ -34,6 +34,7 @@ func TestResolveEndpoint(t *testing.T) {
 		{name: "a region", region: "cn-north-4", want: "https://dli.cn-north-4.myhuaweicloud.com"},
 		{name: "the region of another domain", region: "eu-west-101", want: "https://dli.eu-west-101.myhuaweicloud.eu"},
 		{name: "a region with other allowed hosts", region: "cn-north-4", allowed: private, want: "https://dli.cn-north-4.myhuaweicloud.com"},
+		{name: "a misspelt region", region: "cn-north4", refusal: "the region cn-north4 is unknown; did you mean cn-north-4?"},
 		{name: "no such region", region: "mars-1", refusal: "the region mars-1 is unknown; set its endpoint instead, such as https://dli.mars-1.myhuaweicloud.com"},
 		{name: "an invalid region", region: "../x", refusal: "must be an ID"},
 		{name: "neither", refusal: "set one of them"},

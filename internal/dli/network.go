@@ -89,7 +89,7 @@ func (n network) explain(ctx context.Context, err error) *Error {
 	case errors.Is(ctx.Err(), context.DeadlineExceeded):
 		return unreachable(context.DeadlineExceeded, "no response from %s before the caller's deadline", n.peer())
 	case errors.As(err, &name) && name.IsNotFound:
-		return unreachable(nil, "the host %s does not exist in DNS; check the endpoint", n.peerName())
+		return unreachable(nil, "the host %s does not exist in DNS", n.peerName())
 	case errors.As(err, &name):
 		return unreachable(nil, "DNS currently does not resolve the host %s", n.peerName())
 	case errors.Is(err, context.DeadlineExceeded), timedOut(err):

@@ -43,7 +43,7 @@ type DLIConnectionSpecApplyConfiguration struct {
 	// set reportProgress themselves.
 	ReportProgress *bool `json:"reportProgress,omitempty"`
 	// caBundle holds the CA certificates, in PEM, that sign the endpoint's
-	// certificate; the system's CA certificates if absent.
+	// certificate. They replace the system's, which are used if it is absent.
 	CABundle *string `json:"caBundle,omitempty"`
 }
 
