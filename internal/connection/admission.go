@@ -46,11 +46,11 @@ type Decision struct {
 // policy is one rule that limits a connection. It has no clock, lock or goroutine
 // of its own.
 type policy interface {
-	decide(now time.Time) Decision
+	decisionAt(now time.Time) Decision
 }
 
-// policies returns all policies, in the order in which they are reported.
-func (c *Connection) policies() [4]policy {
+// allPolicies returns all policies, in the order in which they are reported.
+func (c *Connection) allPolicies() [4]policy {
 	return [...]policy{&c.credentials, &c.circuit, &c.throttle, &c.inFlight}
 }
 
@@ -63,8 +63,8 @@ func (c *Connection) Decide(now time.Time) Decision {
 	}
 	c.credentials.isWanted = true
 	all := Decision{}
-	for _, p := range c.policies() {
-		one := p.decide(now)
+	for _, p := range c.allPolicies() {
+		one := p.decisionAt(now)
 		all.Admit, all.RecheckAt = max(all.Admit, one.Admit), Sooner(all.RecheckAt, one.RecheckAt)
 		if all.Reason == nil {
 			all.Reason = one.Reason

@@ -50,16 +50,16 @@ type circuit struct {
 	probeAt   time.Time
 }
 
-// interval is the time between two probes.
-func (c *circuit) interval() time.Duration {
+// probeInterval is the time between two probes.
+func (c *circuit) probeInterval() time.Duration {
 	if c.isCertain {
 		return c.probe
 	}
 	return min(suspectInterval, c.probe)
 }
 
-// decide implements policy.
-func (c *circuit) decide(now time.Time) Decision {
+// decisionAt implements policy.
+func (c *circuit) decisionAt(now time.Time) Decision {
 	if !c.isOpen {
 		return Decision{}
 	}
@@ -68,14 +68,14 @@ func (c *circuit) decide(now time.Time) Decision {
 		decision = waitUntil(c.probeAt, c.failure)
 	}
 	decision.health = Failf(v1alpha1.ReasonCircuitOpen,
-		"requests are held back, except for a probe every %v: %s", c.interval(), c.failure.Message)
+		"requests are held back, except for a probe every %v: %s", c.probeInterval(), c.failure.Message)
 	return decision
 }
 
-// begin records that a request is sent.
-func (c *circuit) begin(now time.Time) {
+// requestSent records that a request is sent.
+func (c *circuit) requestSent(now time.Time) {
 	if c.isOpen {
-		c.probeAt = now.Add(c.interval())
+		c.probeAt = now.Add(c.probeInterval())
 	}
 }
 
@@ -95,9 +95,9 @@ func (c *circuit) requestDone(jobID string, e evidence, sentAt, now time.Time) {
 	}
 	switch {
 	case c.isOpen:
-		c.probeAt = Sooner(c.probeAt, now.Add(c.interval()))
+		c.probeAt = Sooner(c.probeAt, now.Add(c.probeInterval()))
 	case c.failures >= circuitFailures && (c.isCertain || len(c.jobs) == circuitJobs):
 		// Counted from the start of the last request, not from its timeout.
-		c.isOpen, c.probeAt = true, later(sentAt.Add(c.interval()), now)
+		c.isOpen, c.probeAt = true, later(sentAt.Add(c.probeInterval()), now)
 	}
 }

@@ -39,7 +39,7 @@ var (
 
 func TestCircuit(t *testing.T) {
 	done := func(c *circuit, job string, e evidence, now time.Time) {
-		c.begin(now)
+		c.requestSent(now)
 		c.requestDone(job, e, now, now)
 	}
 	for name, test := range map[string]struct {
@@ -94,7 +94,7 @@ func TestCircuit(t *testing.T) {
 	})
 	t.Run("is probed again although a probe hangs", func(t *testing.T) {
 		c := open(suspect)
-		c.begin(noon.Add(time.Second))
+		c.requestSent(noon.Add(time.Second))
 		if may(c, noon.Add(1500*time.Millisecond)) || !may(c, noon.Add(2*time.Second)) {
 			t.Error("the interval does not count from the start of the last probe")
 		}
@@ -114,7 +114,7 @@ func TestCircuit(t *testing.T) {
 	t.Run("has the cause of the latest response", func(t *testing.T) {
 		c := open(certain)
 		c.requestDone("job", evidenceOf(&dli.Error{Kind: dli.KindRetry, HTTPStatus: 502, Message: "bad gateway"}, "c"), noon, noon)
-		if d := c.decide(noon); !strings.Contains(d.health.Message, "bad gateway") || d.RecheckAt.Sub(noon) != time.Second {
+		if d := c.decisionAt(noon); !strings.Contains(d.health.Message, "bad gateway") || d.RecheckAt.Sub(noon) != time.Second {
 			t.Errorf("it decides %+v", d)
 		}
 	})

@@ -105,23 +105,23 @@ type Health struct {
 func (c *Connection) Health(now time.Time) Health {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.health(now)
+	return c.healthLocked(now)
 }
 
-// health is Health for callers that hold the lock.
-func (c *Connection) health(now time.Time) Health {
-	health := c.usability(now)
+// healthLocked is Health for callers that hold the lock.
+func (c *Connection) healthLocked(now time.Time) Health {
+	health := c.basicHealth(now)
 	health.Message += c.selectorNote
 	return health
 }
 
-// usability is health without the notes.
-func (c *Connection) usability(now time.Time) Health {
+// basicHealth is healthLocked without the notes.
+func (c *Connection) basicHealth(now time.Time) Health {
 	if failure := cmp.Or(c.selectorInvalid, c.misconfigured); failure != nil {
 		return Health{Reason: failure.Reason, Message: failure.Message}
 	}
-	for _, p := range c.policies() {
-		decision := p.decide(now)
+	for _, p := range c.allPolicies() {
+		decision := p.decisionAt(now)
 		if failure := cmp.Or(decision.health, decision.Reason); failure != nil {
 			return Health{Reason: failure.Reason, Message: failure.Message}
 		}
@@ -163,7 +163,7 @@ type Usage struct {
 func (c *Connection) Usage(now time.Time) Usage {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	usage := Usage{Tokens: c.throttle.limiter.TokensAt(now), Rate: c.throttle.rate(now), InFlight: len(c.inFlight.sentAt)}
+	usage := Usage{Tokens: c.throttle.limiter.TokensAt(now), Rate: c.throttle.currentRate(now), InFlight: len(c.inFlight.sentAt)}
 	if c.client != nil {
 		usage.Dialed = c.client.OpenedConnections()
 	}

@@ -227,7 +227,7 @@ func TestLockoutsAreRemembered(t *testing.T) {
 	}
 
 	wrong := open("d", "wrong")
-	wrong.reject(0, now.Now())
+	wrong.addRejection(0, now.Now())
 	r.Remove(types.NamespacedName{Namespace: "team", Name: "d"}, noon)
 	now.SetTime(noon.Add(time.Hour + time.Minute))
 	open("e", "another")
@@ -244,7 +244,7 @@ func TestLockoutsAreRemembered(t *testing.T) {
 		t.Errorf("%d lockouts are kept", n)
 	}
 	for i := range 10 * maxVerdicts { // like a Secret that is edited all the time
-		shared.judge(fmt.Sprint(i), nil)
+		shared.setVerdict(fmt.Sprint(i), nil)
 	}
 	if n := len(shared.verdicts); n > maxVerdicts {
 		t.Errorf("%d verdicts are kept", n)
@@ -296,7 +296,7 @@ func TestRequestEnds(t *testing.T) {
 	t.Run("when it was an aborted probe, which proves nothing", func(t *testing.T) {
 		r, now := registry(stopped)
 		conn := connect(t, r, now, object("a"), "t")
-		conn.credentials.lockout.judge(conn.credentials.set, nil)
+		conn.credentials.lockout.setVerdict(conn.credentials.set, nil)
 		for i := range circuitFailures {
 			request := conn.Begin(noon, CallStatus, fmt.Sprint(i), "")
 			_ = conn.requestDone(request, evidenceOf(&dli.Error{Kind: dli.KindUnreachable}, ""), noon)

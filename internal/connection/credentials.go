@@ -72,8 +72,8 @@ type credentials struct {
 	isWanted bool
 }
 
-// decide implements policy.
-func (c *credentials) decide(now time.Time) Decision {
+// decisionAt implements policy.
+func (c *credentials) decisionAt(now time.Time) Decision {
 	switch {
 	case c.unusable != nil:
 		return Decision{Admit: AdmitNone, Reason: c.unusable}
@@ -85,12 +85,12 @@ func (c *credentials) decide(now time.Time) Decision {
 	case c.lockout.isAccepted(c.set):
 		return Decision{}
 	case !c.isRejected():
-		return c.lockout.decide(now)
+		return c.lockout.decisionAt(now)
 	case c.hasClaim():
-		return Decision{Admit: AdmitProbe, Reason: c.rejection()}
+		return Decision{Admit: AdmitProbe, Reason: c.rejectionFailure()}
 	}
 	// Remember ends this.
-	return Decision{Admit: AdmitNone, Reason: c.rejection()}
+	return Decision{Admit: AdmitNone, Reason: c.rejectionFailure()}
 }
 
 // isRejected reports whether DLI has rejected the current credentials, as far as this
@@ -109,8 +109,8 @@ func (c *credentials) hasClaim() bool {
 	return !c.claim.IsZero() && c.isStored() && c.stored.LockedUntil != nil && c.stored.LockedUntil.Time.Equal(c.claim)
 }
 
-// rejection is the failure to report for rejected credentials.
-func (c *credentials) rejection() *Failure {
+// rejectionFailure is the failure to report for rejected credentials.
+func (c *credentials) rejectionFailure() *Failure {
 	if rejection := c.lockout.verdicts[c.set]; rejection != nil {
 		return rejection
 	}
@@ -120,14 +120,14 @@ func (c *credentials) rejection() *Failure {
 	return Failf(v1alpha1.ReasonCredentialsRejected, "DLI rejects the credentials of %s; put valid ones into its Secret", c.name)
 }
 
-// begin records that a request is sent, and reports whether it is a trial.
-func (c *credentials) begin(now time.Time) (isTrial bool) {
+// requestSent records that a request is sent, and reports whether it is a trial.
+func (c *credentials) requestSent(now time.Time) (isTrial bool) {
 	c.lockout.usedAt, c.isWanted = now, false
 	if c.lockout.isAccepted(c.set) {
 		return false
 	}
 	c.claim = time.Time{}
-	c.lockout.trials.begin(now)
+	c.lockout.trials.requestSent(now)
 	return true
 }
 
@@ -135,8 +135,8 @@ func (c *credentials) isExpired(now time.Time) bool {
 	return !c.expires.IsZero() && !now.Before(c.expires)
 }
 
-// use sets the lockout of the current credentials; nil for none.
-func (c *credentials) use(l *lockout) {
+// setLockout sets the lockout of the current credentials; nil for none.
+func (c *credentials) setLockout(l *lockout) {
 	if c.lockout != nil {
 		c.lockout.users--
 	}
@@ -146,9 +146,9 @@ func (c *credentials) use(l *lockout) {
 	c.lockout = l
 }
 
-// fetched records what fetch returned. Old credentials with a known
+// setFetched records what fetch returned. Old credentials with a known
 // expiration time are used until then if there are no new ones.
-func (c *credentials) fetched(creds dli.Credentials, expires time.Time, failure *Failure, now time.Time) {
+func (c *credentials) setFetched(creds dli.Credentials, expires time.Time, failure *Failure, now time.Time) {
 	c.fetchedAt = now
 	c.isDoubted = c.isDoubted && failure != nil
 	switch {
@@ -157,22 +157,22 @@ func (c *credentials) fetched(creds dli.Credentials, expires time.Time, failure 
 		c.isDoubted = true
 	case failure != nil:
 		c.unusable = failure
-		c.use(nil)
+		c.setLockout(nil)
 	case c.lockout != nil && c.current == creds && c.expires.Equal(expires):
 	default:
 		c.current, c.expires, c.renewAt, c.unusable = creds, expires, time.Time{}, nil
 		if !expires.IsZero() {
-			c.renewAt = renewal(now, expires)
+			c.renewAt = renewalTime(now, expires)
 		}
-		c.set, c.fingerprint = fingerprint(c.endpoint, creds), fingerprint(c.salt+c.endpoint, creds)[:16]
-		c.use(c.lockoutOf(fingerprint("", dli.Credentials{AccessKeyID: creds.AccessKeyID, Token: creds.Token}), now))
-		c.recall(now)
+		c.set, c.fingerprint = fingerprintOf(c.endpoint, creds), fingerprintOf(c.salt+c.endpoint, creds)[:16]
+		c.setLockout(c.lockoutOf(fingerprintOf("", dli.Credentials{AccessKeyID: creds.AccessKeyID, Token: creds.Token}), now))
+		c.adoptStored(now)
 	}
 }
 
-// remember takes the rejectedCredentials of the connection's status, which this process
+// setStored takes the rejectedCredentials of the connection's status, which this process
 // or another one has written.
-func (c *credentials) remember(stored *v1alpha1.RejectedCredentials, now time.Time) {
+func (c *credentials) setStored(stored *v1alpha1.RejectedCredentials, now time.Time) {
 	before, wasStored := c.stored, c.isStored()
 	c.stored = stored
 	switch {
@@ -181,22 +181,22 @@ func (c *credentials) remember(stored *v1alpha1.RejectedCredentials, now time.Ti
 		// Another process has seen the credentials accepted.
 		delete(c.lockout.verdicts, c.set)
 	default:
-		c.recall(now)
+		c.adoptStored(now)
 	}
 }
 
-// recall makes everybody wait as the connection's status says. A time that is too far
+// adoptStored makes everybody wait as the connection's status says. A time that is too far
 // away comes from a clock that was set back.
-func (c *credentials) recall(now time.Time) {
+func (c *credentials) adoptStored(now time.Time) {
 	if c.isStored() && c.stored.LockedUntil != nil {
 		wait := min(c.stored.LockedUntil.Sub(now), lockoutWindow)
 		c.lockout.retryAt = later(c.lockout.retryAt, now.Add(wait))
 	}
 }
 
-// rejections returns the rejectedCredentials for the connection's status. If somebody
+// toStore returns the rejectedCredentials for the connection's status. If somebody
 // waits for the next attempt and it is time for it, that is a claim.
-func (c *credentials) rejections(now time.Time) *v1alpha1.RejectedCredentials {
+func (c *credentials) toStore(now time.Time) *v1alpha1.RejectedCredentials {
 	if c.lockout == nil {
 		return c.stored
 	}
@@ -216,16 +216,16 @@ func (c *credentials) rejections(now time.Time) *v1alpha1.RejectedCredentials {
 	return &v1alpha1.RejectedCredentials{
 		Fingerprint: c.fingerprint,
 		LockedUntil: &metav1.MicroTime{Time: until.Truncate(time.Microsecond)},
-		Message:     text.Truncate(text.OneLine(c.rejection().Message), maxMessage),
+		Message:     text.Truncate(text.OneLine(c.rejectionFailure().Message), maxMessage),
 	}
 }
 
 // maxMessage limits a message in the connection's status.
 const maxMessage = 1024
 
-// due is when to fetch the credentials again: temporary ones when they need to be
+// fetchDue is when to fetch the credentials again: temporary ones when they need to be
 // renewed, others within a minute, and those that do not work within 30 s.
-func (c *credentials) due(now time.Time, probe time.Duration) time.Time {
+func (c *credentials) fetchDue(now time.Time, probe time.Duration) time.Time {
 	retry := c.fetchedAt.Add(retryInterval(probe))
 	switch {
 	case c.fetchedAt.IsZero():
@@ -250,16 +250,16 @@ func retryInterval(probe time.Duration) time.Duration   { return probe * 2 / 3 }
 // confirmAfter is how long after the first failure the next attempt confirms it: 3 s.
 func confirmAfter(probe time.Duration) time.Duration { return probe / 10 }
 
-// renewal is when to renew credentials that were fetched at now and expire at
+// renewalTime is when to renew credentials that were fetched at now and expire at
 // expires: when a fifth of their lifetime remains, at least five minutes, but not
 // before half of it has passed.
-func renewal(now, expires time.Time) time.Time {
+func renewalTime(now, expires time.Time) time.Time {
 	life := expires.Sub(now)
 	return expires.Add(-min(max(life/5, 5*time.Minute), life/2))
 }
 
-// fingerprint identifies credentials at a place without revealing them.
-func fingerprint(place string, creds dli.Credentials) string {
+// fingerprintOf identifies credentials at a place without revealing them.
+func fingerprintOf(place string, creds dli.Credentials) string {
 	sum := sha256.New()
 	for _, part := range []string{place, creds.AccessKeyID, creds.SecretAccessKey, creds.SecurityToken, creds.Token} {
 		fmt.Fprintf(sum, "%d:%s", len(part), part)
@@ -273,7 +273,7 @@ func fingerprint(place string, creds dli.Credentials) string {
 func (c *Connection) Refresh(ctx context.Context, now time.Time) (next time.Duration, err error) {
 	c.mu.Lock()
 	revision, fetch := c.revision, c.credentials.fetch
-	due := c.client != nil && !now.Before(c.credentials.due(now, c.probe))
+	due := c.client != nil && !now.Before(c.credentials.fetchDue(now, c.probe))
 	c.mu.Unlock()
 	if due {
 		creds, expires, err := fetch(ctx)
@@ -283,7 +283,7 @@ func (c *Connection) Refresh(ctx context.Context, now time.Time) (next time.Dura
 		}
 		c.mu.Lock()
 		if c.revision == revision { // meanwhile
-			c.credentials.fetched(creds, expires, failure, now)
+			c.credentials.setFetched(creds, expires, failure, now)
 		}
 		c.mu.Unlock()
 	}
@@ -294,10 +294,10 @@ func (c *Connection) Refresh(ctx context.Context, now time.Time) (next time.Dura
 		return refreshInterval(c.probe), nil
 	}
 	longest := refreshInterval(c.probe)
-	if !c.health(now).Ready {
+	if !c.healthLocked(now).Ready {
 		longest = retryInterval(c.probe)
 	}
-	next = min(c.credentials.due(now, c.probe).Sub(now), longest)
+	next = min(c.credentials.fetchDue(now, c.probe).Sub(now), longest)
 	if l := c.credentials.lockout; l != nil && c.credentials.isRejected() && now.Before(l.retryAt) {
 		next = min(next, l.retryAt.Sub(now))
 	}
@@ -308,7 +308,7 @@ func (c *Connection) Refresh(ctx context.Context, now time.Time) (next time.Dura
 func (c *Connection) Remember(stored *v1alpha1.RejectedCredentials, now time.Time) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.credentials.remember(stored, now)
+	c.credentials.setStored(stored, now)
 }
 
 // Rejections returns the rejectedCredentials for the connection's object. They must be
@@ -317,5 +317,5 @@ func (c *Connection) Remember(stored *v1alpha1.RejectedCredentials, now time.Tim
 func (c *Connection) Rejections(now time.Time) *v1alpha1.RejectedCredentials {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.credentials.rejections(now)
+	return c.credentials.toStore(now)
 }

@@ -121,9 +121,9 @@ var explanations = map[dli.Kind]struct{ reason, meaning, remedy string }{
 		"the response is not a status of the job", "the operator retries; if this lasts, check that the endpoint of %s is DLI's"},
 }
 
-// explain turns an error of polling a job through a connection into a failure.
+// failureOf turns an error of polling a job through a connection into a failure.
 // connection is its name, such as "DLIConnection team-a/default".
-func explain(err *dli.Error, connection string) *Failure {
+func failureOf(err *dli.Error, connection string) *Failure {
 	explanation, known := explanations[err.Kind]
 	if !known {
 		explanation = explanations[dli.KindRetry]
@@ -177,7 +177,7 @@ func evidenceOf(err *dli.Error, connection string) evidence {
 	if err == nil {
 		return evidence{isAnswered: true, accepted: true}
 	}
-	e := evidence{failure: explain(err, connection), rejected: err.Kind == dli.KindAuth, accepted: isAfterAuth(err)}
+	e := evidence{failure: failureOf(err, connection), rejected: err.Kind == dli.KindAuth, accepted: isAfterAuth(err)}
 	e.isAnswered = !e.failure.Endpoint
 	e.isCertain = e.failure.Endpoint && err.HTTPStatus == 0 && !isBrokenOff(err)
 	return e

@@ -39,8 +39,8 @@ type inFlight struct {
 	sentAt []time.Time
 }
 
-// decide implements policy.
-func (f *inFlight) decide(now time.Time) Decision {
+// decisionAt implements policy.
+func (f *inFlight) decisionAt(now time.Time) Decision {
 	n := len(f.sentAt)
 	if n < f.limit {
 		return Decision{}
@@ -54,10 +54,10 @@ func (f *inFlight) decide(now time.Time) Decision {
 	return Decision{}
 }
 
-// begin records that a request is sent. Each must end.
-func (f *inFlight) begin(now time.Time) { f.sentAt = append(f.sentAt, now) }
+// requestSent records that a request is sent. Each must end.
+func (f *inFlight) requestSent(now time.Time) { f.sentAt = append(f.sentAt, now) }
 
-func (f *inFlight) end(sentAt time.Time) {
+func (f *inFlight) requestDone(sentAt time.Time) {
 	if i := slices.IndexFunc(f.sentAt, sentAt.Equal); i >= 0 {
 		f.sentAt = slices.Delete(f.sentAt, i, i+1)
 	}

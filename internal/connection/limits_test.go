@@ -26,13 +26,13 @@ func TestThrottleRate(t *testing.T) {
 	at := func(seconds float64) time.Time { return noon.Add(time.Duration(seconds * float64(time.Second))) }
 	throttled := func(limit float64) *throttle {
 		t := newThrottle(int(limit), int(limit))
-		t.throttled(&Failure{RetryAfter: time.Second}, false, noon)
+		t.slowDown(&Failure{RetryAfter: time.Second}, false, noon)
 		return &t // until 1 s after noon
 	}
 	t.Run("is reduced, then stays just below the throttled rate, then grows again", func(t *testing.T) {
 		th := throttled(100)
 		for seconds, want := range map[float64]float64{0: 70, 1: 70, 6: 82.5, 11: 95, 55: 95, 60: 98, 70: 100, 1000: 100} {
-			if got := th.rate(at(seconds)); math.Abs(got-want) > 1 {
+			if got := th.currentRate(at(seconds)); math.Abs(got-want) > 1 {
 				t.Errorf("after %v s the rate is %.1f, want %.1f", seconds, got, want)
 			}
 		}
@@ -46,29 +46,29 @@ func TestThrottleRate(t *testing.T) {
 	t.Run("is reduced once for all requests in flight", func(t *testing.T) {
 		th := throttled(100)
 		for i := range 50 {
-			th.throttled(&Failure{RetryAfter: time.Second}, false, at(float64(i)/100))
+			th.slowDown(&Failure{RetryAfter: time.Second}, false, at(float64(i)/100))
 		}
-		if got := th.rate(at(1)); got != 70 {
+		if got := th.currentRate(at(1)); got != 70 {
 			t.Errorf("the rate is %v", got)
 		}
 	})
 	t.Run("is reduced again after an admitted request", func(t *testing.T) {
 		th := throttled(100)
-		th.admitted(at(0.5)) // sent before
-		th.throttled(&Failure{RetryAfter: time.Second}, false, at(1))
-		if got := th.rate(at(2)); got != 70 {
+		th.requestAccepted(at(0.5)) // sent before
+		th.slowDown(&Failure{RetryAfter: time.Second}, false, at(1))
+		if got := th.currentRate(at(2)); got != 70 {
 			t.Errorf("the rate is %v", got)
 		}
-		th.admitted(at(2))
-		th.throttled(&Failure{RetryAfter: time.Second}, false, at(2))
-		if got := th.rate(at(3)); math.Abs(got-49) > 0.1 {
+		th.requestAccepted(at(2))
+		th.slowDown(&Failure{RetryAfter: time.Second}, false, at(2))
+		if got := th.currentRate(at(3)); math.Abs(got-49) > 0.1 {
 			t.Errorf("the rate is %v", got)
 		}
 	})
 	t.Run("is not reduced for one job that is throttled repeatedly while others are not", func(t *testing.T) {
 		th := throttled(100)
-		th.admitted(at(2))
-		th.throttled(&Failure{RetryAfter: time.Second}, true, at(3))
+		th.requestAccepted(at(2))
+		th.slowDown(&Failure{RetryAfter: time.Second}, true, at(3))
 		if !may(th, at(3)) {
 			t.Error("all jobs wait because of one")
 		}
@@ -76,10 +76,10 @@ func TestThrottleRate(t *testing.T) {
 	t.Run("never falls below one request in five seconds", func(t *testing.T) {
 		th := newThrottle(100, 100)
 		for i := range 100 {
-			th.throttled(&Failure{}, false, at(float64(10*i)))
-			th.admitted(at(float64(10*i + 5)))
+			th.slowDown(&Failure{}, false, at(float64(10*i)))
+			th.requestAccepted(at(float64(10*i + 5)))
 		}
-		if got := th.rate(at(1000)); got < 0.2 {
+		if got := th.currentRate(at(1000)); got < 0.2 {
 			t.Errorf("the rate is %v", got)
 		}
 	})
@@ -93,10 +93,10 @@ func TestRateLimit(t *testing.T) {
 		}
 		return n
 	}
-	if n, d := burst(noon), th.decide(noon); n != 20 || d.RecheckAt.Sub(noon) != 50*time.Millisecond {
+	if n, d := burst(noon), th.decisionAt(noon); n != 20 || d.RecheckAt.Sub(noon) != 50*time.Millisecond {
 		t.Errorf("%d requests, then %+v", n, d)
 	}
-	th.throttled(&Failure{RetryAfter: time.Second}, false, noon)
+	th.slowDown(&Failure{RetryAfter: time.Second}, false, noon)
 	if n := burst(noon.Add(50 * time.Second)); n != 1 {
 		t.Errorf("a burst of %d at an adapted rate", n)
 	}
@@ -113,14 +113,14 @@ func TestInFlight(t *testing.T) {
 	n := 0
 	for at := noon; at.Before(noon.Add(20 * time.Second)); at = at.Add(time.Second) {
 		for may(f, at) {
-			f.begin(at)
+			f.requestSent(at)
 			n++
 		}
 		if want := min(2+2*int(at.Sub(noon)/slowAfter), 8); n != want {
 			t.Errorf("%d in flight after %v, want %d", n, at.Sub(noon), want)
 		}
 	}
-	f.end(noon)
+	f.requestDone(noon)
 	if !may(f, noon.Add(20*time.Second)) {
 		t.Error("a released slot is not used")
 	}

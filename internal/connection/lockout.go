@@ -66,14 +66,14 @@ func (l *lockout) isAccepted(set string) bool {
 // process that does not know yet.
 func (l *lockout) retryInterval() time.Duration { return l.probe * 10 / 3 }
 
-// decide returns whether credentials may be tried that were neither accepted nor
+// decisionAt returns whether credentials may be tried that were neither accepted nor
 // rejected.
-func (l *lockout) decide(now time.Time) Decision {
+func (l *lockout) decisionAt(now time.Time) Decision {
 	if now.Before(l.lockedUntil) {
 		return waitUntil(l.lockedUntil, nil)
 	}
-	decision := l.trials.decide(now)
-	recent := l.recent(now)
+	decision := l.trials.decisionAt(now)
+	recent := l.recentRejections(now)
 	if n := len(recent); n+len(l.trials.sentAt) >= lockoutFailures {
 		decision = Decision{Admit: AdmitNone}
 		if n > 0 {
@@ -89,8 +89,8 @@ func (l *lockout) decide(now time.Time) Decision {
 	return decision
 }
 
-// recent returns the times of wrong signatures that still count.
-func (l *lockout) recent(now time.Time) []time.Time {
+// recentRejections returns the times of wrong signatures that still count.
+func (l *lockout) recentRejections(now time.Time) []time.Time {
 	for len(l.rejected) > 0 && now.Sub(l.rejected[0]) > lockoutWindow {
 		l.rejected = l.rejected[1:]
 	}
@@ -101,7 +101,7 @@ func (l *lockout) recent(now time.Time) []time.Time {
 // rejection is to be confirmed first, by the next request.
 func (l *lockout) requestDone(r *Request, e evidence, now time.Time) (isDoubtful bool) {
 	if r.isTrial {
-		l.trials.end(r.sentAt)
+		l.trials.requestDone(r.sentAt)
 	}
 	l.usedAt = now
 	rejection := l.verdicts[r.set]
@@ -110,12 +110,12 @@ func (l *lockout) requestDone(r *Request, e evidence, now time.Time) (isDoubtful
 	isStale := rejection != nil && len(l.rejected) > 0 && !r.sentAt.After(l.rejected[len(l.rejected)-1])
 	switch {
 	case e.accepted && !isStale:
-		l.judge(r.set, nil)
+		l.setVerdict(r.set, nil)
 		l.lockedUntil = time.Time{}
 	case e.rejected && r.call == CallStatus:
-		l.reject(e.failure.RetryAfter, now)
+		l.addRejection(e.failure.RetryAfter, now)
 		if isDoubtful = l.isAccepted(r.set); !isDoubtful {
-			l.judge(r.set, e.failure)
+			l.setVerdict(r.set, e.failure)
 			break
 		}
 		delete(l.verdicts, r.set)
@@ -125,23 +125,23 @@ func (l *lockout) requestDone(r *Request, e evidence, now time.Time) (isDoubtful
 		delete(l.verdicts, r.set)
 	case !e.accepted && rejection != nil && r.isTrial:
 		// The service may have counted it as a wrong signature.
-		l.reject(0, now)
+		l.addRejection(0, now)
 	}
 	return isDoubtful
 }
 
-// judge records what DLI says of a set of credentials: a rejection, or nil.
-func (l *lockout) judge(set string, rejection *Failure) {
+// setVerdict records what DLI says of a set of credentials: a rejection, or nil.
+func (l *lockout) setVerdict(set string, rejection *Failure) {
 	if _, known := l.verdicts[set]; !known && len(l.verdicts) >= maxVerdicts {
 		clear(l.verdicts)
 	}
 	l.verdicts[set] = rejection
 }
 
-// reject records a wrong signature. retryAfter is how long DLI locks the key; 0 if it
+// addRejection records a wrong signature. retryAfter is how long DLI locks the key; 0 if it
 // does not say.
-func (l *lockout) reject(retryAfter time.Duration, now time.Time) {
-	l.rejected = append(l.recent(now), now)
+func (l *lockout) addRejection(retryAfter time.Duration, now time.Time) {
+	l.rejected = append(l.recentRejections(now), now)
 	if surplus := len(l.rejected) - lockoutFailures; surplus > 0 {
 		l.rejected = l.rejected[surplus:]
 	}

@@ -33,7 +33,7 @@ var noon = time.Date(2026, 1, 2, 12, 0, 0, 0, time.UTC)
 
 // may reports whether a policy admits a request at a time.
 func may(p policy, at time.Time) bool {
-	return p.decide(at).Admit != AdmitNone
+	return p.decisionAt(at).Admit != AdmitNone
 }
 
 func TestLockout(t *testing.T) {

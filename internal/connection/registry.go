@@ -136,7 +136,7 @@ func (r *Registry) Configure(object *v1alpha1.DLIConnection) *Connection {
 		r.connections[key] = conn
 	}
 	if conn.uid != object.UID || conn.generation < object.Generation {
-		conn.configure(object, r)
+		conn.applyObject(object, r)
 	}
 	return conn
 }
@@ -147,7 +147,7 @@ func (r *Registry) Remove(key types.NamespacedName, now time.Time) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if conn := r.connections[key]; conn != nil {
-		conn.disconnect()
+		conn.endRevision()
 		conn.uid = ""
 	}
 	maps.DeleteFunc(r.connections, func(_ types.NamespacedName, conn *Connection) bool {
@@ -155,9 +155,9 @@ func (r *Registry) Remove(key types.NamespacedName, now time.Time) {
 	})
 }
 
-// configure makes the connection what its object says. The rate limit, its tokens and
+// applyObject makes the connection what its object says. The rate limit, its tokens and
 // how DLI throttles survive that, unless the endpoint is another one.
-func (c *Connection) configure(object *v1alpha1.DLIConnection, r *Registry) {
+func (c *Connection) applyObject(object *v1alpha1.DLIConnection, r *Registry) {
 	spec := object.Spec
 	isSame := c.uid == object.UID
 	c.uid, c.generation = object.UID, object.Generation
@@ -166,7 +166,7 @@ func (c *Connection) configure(object *v1alpha1.DLIConnection, r *Registry) {
 	if isSame && equality.Semantic.DeepEqual(spec, c.settings) {
 		return
 	}
-	c.disconnect()
+	c.endRevision()
 	c.settings, c.misconfigured, c.listsPaused = spec, nil, ""
 	c.circuit = circuit{probe: c.probe}
 	c.unread, c.refusal = circuitFailures-1, nil // the first failure is enough
@@ -207,15 +207,15 @@ func (c *Connection) configure(object *v1alpha1.DLIConnection, r *Registry) {
 		})
 	}
 	if err != nil {
-		c.client, c.misconfigured = nil, c.misconfiguration(err)
+		c.client, c.misconfigured = nil, c.misconfiguredBy(err)
 	}
 }
 
-// disconnect begins a new revision without a client. Requests in flight complete, but
+// endRevision begins a new revision without a client. Requests in flight complete, but
 // their responses are dropped.
-func (c *Connection) disconnect() {
+func (c *Connection) endRevision() {
 	c.revision++
-	c.credentials.use(nil)
+	c.credentials.setLockout(nil)
 	if c.client != nil {
 		c.client.CloseIdleConnections()
 	}
@@ -251,8 +251,8 @@ func (c *Connection) chooseCredentials(r *Registry) error {
 	return nil
 }
 
-// misconfiguration returns the failure of a connection that cannot be used.
-func (c *Connection) misconfiguration(err error) *Failure {
+// misconfiguredBy returns the failure of a connection that cannot be used.
+func (c *Connection) misconfiguredBy(err error) *Failure {
 	if failure, ok := AsFailure(err); ok {
 		return failure
 	}

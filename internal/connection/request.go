@@ -77,12 +77,12 @@ func (c *Connection) Begin(now time.Time, call Call, jobID, lastReason string) *
 		return nil
 	}
 	c.throttle.limiter.AllowN(now, 1)
-	c.inFlight.begin(now)
-	c.circuit.begin(now)
+	c.inFlight.requestSent(now)
+	c.circuit.requestSent(now)
 	return &Request{
 		conn: c, call: call, jobID: jobID, revision: c.revision, client: c.client,
 		creds: c.credentials.current, set: c.credentials.set, lockout: c.credentials.lockout,
-		sentAt: now, isTrial: c.credentials.begin(now),
+		sentAt: now, isTrial: c.credentials.requestSent(now),
 		throttledBefore: lastReason == v1alpha1.ReasonRateLimited,
 	}
 }
@@ -94,23 +94,23 @@ func (c *Connection) Begin(now time.Time, call Call, jobID, lastReason string) *
 // connection rather than the job is the one that the connection reports, so that both
 // say the same.
 func (r *Request) SendStatus(ctx context.Context, clock func() time.Time) (*dli.JobStatus, error) {
-	return send(r, clock, func() (*dli.JobStatus, error) { return r.client.JobStatus(ctx, r.creds, r.jobID) })
+	return sendRequest(r, clock, func() (*dli.JobStatus, error) { return r.client.JobStatus(ctx, r.creds, r.jobID) })
 }
 
 // SendList is SendStatus for a page of a list. Its failure says nothing about the
 // connection: it may be this API call alone that fails.
 func (r *Request) SendList(ctx context.Context, options dli.ListOptions, clock func() time.Time) (*dli.JobList, error) {
-	return send(r, clock, func() (*dli.JobList, error) { return r.client.ListJobs(ctx, r.creds, options) })
+	return sendRequest(r, clock, func() (*dli.JobList, error) { return r.client.ListJobs(ctx, r.creds, options) })
 }
 
 // SendProgress is SendStatus for the progress of its job. Its failure says nothing
 // about the connection: some queues do not report progress.
 func (r *Request) SendProgress(ctx context.Context, clock func() time.Time) (*dli.Progress, error) {
-	return send(r, clock, func() (*dli.Progress, error) { return r.client.JobProgress(ctx, r.creds, r.jobID) })
+	return sendRequest(r, clock, func() (*dli.Progress, error) { return r.client.JobProgress(ctx, r.creds, r.jobID) })
 }
 
-// send makes the API call of a request; see SendStatus.
-func send[T any](r *Request, clock func() time.Time, call func() (*T, error)) (*T, error) {
+// sendRequest makes the API call of a request; see SendStatus.
+func sendRequest[T any](r *Request, clock func() time.Time, call func() (*T, error)) (*T, error) {
 	isDone := false
 	defer func() {
 		if !isDone { // a panic must not leak what was reserved, either
@@ -159,7 +159,7 @@ func (c *Connection) requestDone(r *Request, e evidence, now time.Time) error {
 	if r.revision != c.revision {
 		return ErrOutdated
 	}
-	c.inFlight.end(r.sentAt)
+	c.inFlight.requestDone(r.sentAt)
 	switch {
 	case isDoubtful || e.rejected && r.creds != c.credentials.current:
 		return ErrOutdated
@@ -169,18 +169,18 @@ func (c *Connection) requestDone(r *Request, e evidence, now time.Time) error {
 	c.circuit.requestDone(r.jobID, e, r.sentAt, now)
 	if e.accepted {
 		c.credentials.isConnected = true
-		c.throttle.admitted(r.sentAt)
+		c.throttle.requestAccepted(r.sentAt)
 	}
 	c.noteReading(e.failure)
 	if e.failure == nil {
 		return nil
 	}
 	if e.failure.Kind == dli.KindThrottle {
-		c.throttle.throttled(e.failure, r.throttledBefore, now)
+		c.throttle.slowDown(e.failure, r.throttledBefore, now)
 	}
 	if e.isShared() {
-		for _, p := range c.policies() {
-			if failure := p.decide(now).Reason; failure != nil {
+		for _, p := range c.allPolicies() {
+			if failure := p.decisionAt(now).Reason; failure != nil {
 				return failure
 			}
 		}

@@ -39,9 +39,9 @@ const newJob = time.Minute
 // Resolve returns the key of the connection that a job uses. The error is a *Failure if
 // it has none; another one comes from the API server.
 func (r *Registry) Resolve(ctx context.Context, job *v1alpha1.DLIJob) (types.NamespacedName, error) {
-	key, found, err := r.find(ctx, r.reader, job)
+	key, found, err := r.findFor(ctx, r.reader, job)
 	if err == nil && !found && time.Since(job.CreationTimestamp.Time) < newJob {
-		key, found, err = r.find(ctx, r.live, job)
+		key, found, err = r.findFor(ctx, r.live, job)
 	}
 	isForeign := key.Namespace != job.Namespace
 	switch {
@@ -66,7 +66,7 @@ func (r *Registry) ReportsProgress(ctx context.Context, key types.NamespacedName
 	if key.Name == "" {
 		return false, nil
 	}
-	object, err := r.get(ctx, r.reader, key)
+	object, err := r.getConnection(ctx, r.reader, key)
 	return object != nil && object.Spec.ReportProgress, err
 }
 
@@ -85,21 +85,21 @@ func (r *Registry) NameInUse(job *v1alpha1.DLIJob) string {
 	return ""
 }
 
-// find returns the key of a job's connection, and whether it exists and the job may use
+// findFor returns the key of a job's connection, and whether it exists and the job may use
 // it. The key is empty if the job names none and there is no default.
-func (r *Registry) find(ctx context.Context, reader client.Reader, job *v1alpha1.DLIJob) (types.NamespacedName, bool, error) {
+func (r *Registry) findFor(ctx context.Context, reader client.Reader, job *v1alpha1.DLIJob) (types.NamespacedName, bool, error) {
 	key := Referenced(job)
-	object, err := r.get(ctx, reader, key)
+	object, err := r.getConnection(ctx, reader, key)
 	if object == nil && err == nil && job.Spec.ConnectionRef == nil {
 		if key = r.options.Default; key.Name == "" {
 			return key, false, nil
 		}
-		object, err = r.get(ctx, reader, key)
+		object, err = r.getConnection(ctx, reader, key)
 	}
 	if object == nil || err != nil || key.Namespace == job.Namespace {
 		return key, object != nil, err
 	}
-	allowed, err := r.allows(ctx, reader, object, job.Namespace)
+	allowed, err := r.allowsNamespace(ctx, reader, object, job.Namespace)
 	return key, allowed, err
 }
 
@@ -116,10 +116,10 @@ func Referenced(job *v1alpha1.DLIJob) types.NamespacedName {
 	return key
 }
 
-// get reads a DLIConnection; nil if it does not exist or the operator may not read
+// getConnection reads a DLIConnection; nil if it does not exist or the operator may not read
 // it. The object belongs to the cache and must not be changed.
-func (r *Registry) get(ctx context.Context, reader client.Reader, key types.NamespacedName) (*v1alpha1.DLIConnection, error) {
-	if !r.options.Scope.reads(key.Namespace) {
+func (r *Registry) getConnection(ctx context.Context, reader client.Reader, key types.NamespacedName) (*v1alpha1.DLIConnection, error) {
+	if !r.options.Scope.readsNamespace(key.Namespace) {
 		return nil, nil
 	}
 	object := &v1alpha1.DLIConnection{}
@@ -136,8 +136,8 @@ func (r *Registry) get(ctx context.Context, reader client.Reader, key types.Name
 // sharedObject avoids copying objects that are only read.
 var sharedObject = &client.GetOptions{UnsafeDisableDeepCopy: new(true)}
 
-// allows reports whether a connection may be used from another namespace.
-func (r *Registry) allows(ctx context.Context, reader client.Reader, object *v1alpha1.DLIConnection, namespace string) (bool, error) {
+// allowsNamespace reports whether a connection may be used from another namespace.
+func (r *Registry) allowsNamespace(ctx context.Context, reader client.Reader, object *v1alpha1.DLIConnection, namespace string) (bool, error) {
 	selector := r.selectorOf(object)
 	if selector == labels.Nothing() || selector.Empty() {
 		return selector.Empty(), nil
@@ -203,8 +203,8 @@ type Scope struct {
 	WithoutNamespaces bool
 }
 
-// reads reports whether the DLIConnections of a namespace are read.
-func (s Scope) reads(namespace string) bool {
+// readsNamespace reports whether the DLIConnections of a namespace are read.
+func (s Scope) readsNamespace(namespace string) bool {
 	return len(s.ConnectionNamespaces) == 0 || slices.Contains(s.ConnectionNamespaces, namespace)
 }
 
@@ -215,7 +215,7 @@ const NamespacesNeeded = "the operator may not read Namespaces; grant it get, li
 // namespace. It is the same whether or not the connection exists: authors of
 // DLIJobs must not learn what other namespaces contain.
 func (s Scope) notAllowed(connection types.NamespacedName, namespace string) *Failure {
-	if !s.reads(connection.Namespace) {
+	if !s.readsNamespace(connection.Namespace) {
 		return Failf(v1alpha1.ReasonConnectionNotAllowed,
 			"the operator does not read DLIConnections in namespace %s; name one in namespace %s in spec.connectionRef, or have %s added to the operator's --watch-namespaces, and a Role created there", connection.Namespace, namespace, connection.Namespace)
 	}

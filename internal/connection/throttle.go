@@ -62,12 +62,12 @@ func newThrottle(perSecond, burst int) throttle {
 	}
 }
 
-// decide implements policy.
-func (t *throttle) decide(now time.Time) Decision {
+// decisionAt implements policy.
+func (t *throttle) decisionAt(now time.Time) Decision {
 	if now.Before(t.pausedUntil) {
 		return waitUntil(t.pausedUntil, t.failure)
 	}
-	t.adapt(now)
+	t.adaptLimiter(now)
 	decision := Decision{}
 	if missing := 1 - t.limiter.TokensAt(now); missing > 0 {
 		wait := time.Duration(missing / float64(t.limiter.Limit()) * float64(time.Second))
@@ -79,10 +79,10 @@ func (t *throttle) decide(now time.Time) Decision {
 	return decision
 }
 
-// adapt sets the current rate. While it is not the configured one, bursts are not
+// adaptLimiter sets the current rate. While it is not the configured one, bursts are not
 // allowed: they would exceed the limit that is being approached.
-func (t *throttle) adapt(now time.Time) {
-	perSecond, burst := t.rate(now), t.burst
+func (t *throttle) adaptLimiter(now time.Time) {
+	perSecond, burst := t.currentRate(now), t.burst
 	if t.isAdapted(now) {
 		burst = min(max(1, int(perSecond/50)), t.burst)
 	}
@@ -94,8 +94,8 @@ func (t *throttle) adapt(now time.Time) {
 	}
 }
 
-// rate is the current rate.
-func (t *throttle) rate(now time.Time) float64 {
+// currentRate is the current rate.
+func (t *throttle) currentRate(now time.Time) float64 {
 	if t.limit == 0 {
 		return t.configured
 	}
@@ -117,19 +117,19 @@ func (t *throttle) rate(now time.Time) float64 {
 const minRate = 0.2
 
 // isAdapted reports whether the current rate is below the configured one.
-func (t *throttle) isAdapted(now time.Time) bool { return t.rate(now) < t.configured }
+func (t *throttle) isAdapted(now time.Time) bool { return t.currentRate(now) < t.configured }
 
-// admitted records that a request was not throttled.
-func (t *throttle) admitted(sentAt time.Time) {
+// requestAccepted records that a request was not throttled.
+func (t *throttle) requestAccepted(sentAt time.Time) {
 	if !sentAt.Before(t.pausedUntil) {
 		t.refused = false
 	}
 }
 
-// throttled records that a request was throttled. again is set if the last
+// slowDown records that a request was throttled. again is set if the last
 // poll of the same job was throttled, too: while others are accepted, only that job
 // is affected.
-func (t *throttle) throttled(failure *Failure, again bool, now time.Time) {
+func (t *throttle) slowDown(failure *Failure, again bool, now time.Time) {
 	if again && !t.refused {
 		return
 	}
@@ -138,7 +138,7 @@ func (t *throttle) throttled(failure *Failure, again bool, now time.Time) {
 		pause = defaultPause
 	}
 	if !t.refused {
-		t.limit = t.rate(now)
+		t.limit = t.currentRate(now)
 	}
 	t.refused, t.failure = true, failure
 	t.pausedUntil = later(t.pausedUntil, now.Add(min(pause, maxPause)))
