@@ -27,7 +27,11 @@ import (
 
 // panicOnResponse makes the operator panic while it handles a response about some jobs. It
 // is applied to all operators, also to those that are not broken.
-var panicOnResponse = edit{"main.go", "func main() {", "func main() {"}
+var panicOnResponse = edit{
+	"internal/poller/results.go",
+	"\tended := hasEnded(status.State)\n\tresult :=",
+	"\tif len(j.id) > 9 && j.id[:9] == \"panicking\" {\n\t\tpanic(\"injected\")\n\t}\n\tended := hasEnded(status.State)\n\tresult :=",
+}
 
 // broken is an operator that is broken on purpose, with the faults that expose the bug. The
 // checks must detect it, or they prove nothing.
@@ -37,7 +41,49 @@ type broken struct {
 	faults []string
 }
 
-var brokenOperators = []broken{}
+var brokenOperators = []broken{
+	{"an outcome before the end", []edit{
+		{"controllers/status.go", "\tdli.StateFinished:  v1alpha1.OutcomeSucceeded,", "\tdli.StateFinished: v1alpha1.OutcomeSucceeded, dli.StateRunning: v1alpha1.OutcomeSucceeded,"},
+	}, []string{"watches-closed"}},
+	{"an outcome that changes", []edit{
+		{"controllers/status.go", "\tcase \"\", outcome:", "\tcase \"\", outcome, v1alpha1.OutcomeSucceeded, v1alpha1.OutcomeFailed, v1alpha1.OutcomeCancelled:"},
+	}, []string{"watches-closed"}},
+	{"NotFound after one response", []edit{
+		{"internal/poller/job.go", "return s.NotFound >= 3 && now.Sub", "return s.NotFound > 0 || now.Sub"},
+	}, []string{"watches-closed"}},
+	{"a phase that lags", []edit{
+		{"controllers/conditions.go", "\tjob.Status.Phase = phaseOf(job, s)", "\tif job.Status.Phase != v1alpha1.PhaseRunning || !job.IsCompleted() {\n\t\tjob.Status.Phase = phaseOf(job, s)\n\t}"},
+	}, []string{"watches-closed"}},
+	{"a write without precondition", []edit{
+		{"controllers/status_controller.go", "client.MergeFromWithOptions(stored, client.MergeFromWithOptimisticLock{})", "client.MergeFrom(stored)"},
+	}, []string{"writes-held", "stale-writer"}},
+	{"a lost wake-up", []edit{
+		{"internal/poller/queue.go", "\tif isNews {", "\tif isNews && (j.result == nil || !j.result.Ended) {"},
+	}, []string{"watches-closed"}},
+	{"an unlimited retry", []edit{
+		{"internal/poller/schedule.go", "\treturn max(spread(wait, jitter), f.RetryAfter)", "\treturn min(wait, f.RetryAfter)"},
+		{"internal/connection/circuit.go", "circuitFailures = 5", "circuitFailures = 5_000_000"},
+	}, []string{"dli-502"}},
+	{"a list that decides", []edit{
+		{"internal/poller/requests.go", "\t\trow := &list.Jobs[i]\n", `		row := &list.Jobs[i]
+		for _, j := range q.jobs[strings.ToLower(row.JobID)] {
+			if hasEnded(row.State) {
+				status := &dli.JobStatus{Status: row.Status, State: row.State, Figures: row.Figures}
+				q.deliverIf(j.recordStatus(status, sentAt, now, q.config.Schedule.StatusRefreshInterval), j)
+			}
+		}
+`},
+	}, []string{"dli-lists-have-wrong-rows"}},
+	{"two leaders", []edit{
+		{"internal/operator/lease.go", "\treturn r != nil && now.Sub(", "\treturn true || now.Sub("},
+	}, []string{"leader-frozen"}},
+	{"a key that is tried too often", []edit{
+		{"internal/connection/lockout.go", "lockoutFailures = 5", "lockoutFailures = 500"},
+	}, []string{"key-wrong"}},
+	{"a panic that ends the process", []edit{
+		{"internal/poller/requests.go", "\t\tvalue := recover()\n", "\t\tvalue := any(nil)\n"},
+	}, []string{"watches-closed"}},
+}
 
 // runBroken runs each broken operator, and fails unless it finds a violation.
 func runBroken(ctx context.Context, o options, out io.Writer) error {
