@@ -146,7 +146,7 @@ func TestDocumentedRolesAreInstalled(t *testing.T) {
 	for _, role := range installedRoles(t) {
 		installed[role.Name] = true
 	}
-	files, err := filepath.Glob(examples + "*")
+	files, err := filepath.Glob(examples + "*.*")
 	if err != nil {
 		t.Fatal(err)
 	}
