@@ -70,7 +70,8 @@ func (c *cluster) testRelease(t *testing.T) {
 	ca := filepath.Join(t.TempDir(), "ca.crt")
 	write(t, ca, c.dli.caBundle)
 	sample := dlitest.SampleUser()
-	env := []string{"CURL_CA_BUNDLE=" + ca, "DLI_ENDPOINT=" + c.dli.url, "DLI_PROJECT_ID=" + sample.ProjectID, "DLI_TOKEN=" + sample.Token}
+	env := []string{"CURL_CA_BUNDLE=" + ca, "DLI_ENDPOINT=" + c.dli.url, "DLI_PROJECT_ID=" + sample.ProjectID,
+		"DLI_ACCESS_KEY_ID=" + sample.AccessKeyID, "DLI_SECRET_ACCESS_KEY=" + sample.SecretAccessKey}
 	filled := func(version string) *strings.Replacer {
 		return strings.NewReplacer(site, url, strings.TrimPrefix(first, "v"), strings.TrimPrefix(version, "v"),
 			" install.yaml", " "+url+"/releases/download/"+version+"/install.yaml",
