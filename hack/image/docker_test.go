@@ -80,13 +80,18 @@ func TestTheDockerfileBuildsTheSameImage(t *testing.T) {
 	if !maps.EqualFunc(want, got, bytes.Equal) {
 		t.Errorf("the files are %q, want %q, with the same content", slices.Sorted(maps.Keys(got)), slices.Sorted(maps.Keys(want)))
 	}
+	checkDockerfile(t, dockerfile, image)
+}
 
+// checkDockerfile compares the last stage of the Dockerfile with the config of the image.
+func checkDockerfile(t *testing.T, dockerfile string, image v1.Image) {
+	t.Helper()
 	config, err := image.ConfigFile()
 	if err != nil {
 		t.Fatal(err)
 	}
 	c := config.Config
-	for _, line := range []string{"FROM scratch\nCOPY --from=builder /files /\n", "USER " + c.User, "WORKDIR " + c.WorkingDir, fmt.Sprintf("ENTRYPOINT [%q]", c.Entrypoint[0])} {
+	for _, line := range []string{"FROM scratch\nCOPY --from=builder /files /", "USER " + c.User, "WORKDIR " + c.WorkingDir, fmt.Sprintf("ENTRYPOINT [%q]", c.Entrypoint[0])} {
 		if !strings.Contains(dockerfile, "\n"+line+"\n") {
 			t.Errorf("the Dockerfile lacks %q", line)
 		}

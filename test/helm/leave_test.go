@@ -68,17 +68,7 @@ func installAndLeave(t *testing.T, program string) {
 
 	c.follow("kubectl delete --ignore-not-found --namespace=")
 	c.kept("after everything but the CRDs was deleted")
-	for _, o := range kustomize(t, filepath.Join(config, "default")) {
-		kept := o.GetKind() == "CustomResourceDefinition" || o.GetKind() == "Namespace"
-		if c.exists(o) != kept {
-			t.Errorf("%s %s exists: %t", o.GetKind(), o.GetName(), !kept)
-		}
-	}
-	for _, o := range second {
-		if !c.exists(o) {
-			t.Errorf("the %s %s of another release is gone", o.GetKind(), o.GetName())
-		}
-	}
+	c.checkRemoval(second)
 
 	c.refused("invalid ownership metadata", install...)
 	c.follow("helm install dli-operator config/helm/dli-operator --namespace dli-operator-system --create-namespace")
@@ -112,6 +102,23 @@ func installAndLeave(t *testing.T, program string) {
 	c.refused("spec.selector", append(install, "--take-ownership")...)
 	c.helm("", "uninstall", install[1], "--namespace="+namespace)
 	c.kept("after an installation that failed")
+}
+
+// checkRemoval fails the test unless everything that kubectl installed is gone, but the CRDs
+// and the namespace, and everything of another release is left.
+func (c cluster) checkRemoval(another []*unstructured.Unstructured) {
+	c.Helper()
+	for _, o := range kustomize(c.T, filepath.Join(config, "default")) {
+		kept := o.GetKind() == "CustomResourceDefinition" || o.GetKind() == "Namespace"
+		if c.exists(o) != kept {
+			c.Errorf("%s %s exists: %t", o.GetKind(), o.GetName(), !kept)
+		}
+	}
+	for _, o := range another {
+		if !c.exists(o) {
+			c.Errorf("the %s %s of another release is gone", o.GetKind(), o.GetName())
+		}
+	}
 }
 
 // refused fails the test unless helm fails with a message.
