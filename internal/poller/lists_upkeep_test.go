@@ -192,10 +192,14 @@ func TestListsAfterRestart(t *testing.T) {
 		c := newCluster()
 		o := newScheduled(t, c, 0, DefaultSchedule())
 		o.answer, o.list = p.status, p.list
-		for _, l := range p.jobs {
+		for i, l := range p.jobs {
+			lastPoll := began.Add(-10 * time.Minute)
+			if i%2 == 0 {
+				lastPoll = began.Add(-25 * time.Second) // not due yet
+			}
 			o.change(l.id, func(target *Target) {
 				*target = Target{Key: key(l.id), UID: types.UID(l.id), JobID: l.id, Connection: key("a"), Known: Known{
-					State: dli.StateRunning, LastPoll: began.Add(-10 * time.Minute), Age: time.Hour, Running: time.Hour,
+					State: dli.StateRunning, LastPoll: lastPoll, Age: time.Hour, Running: time.Hour,
 				}}
 			})
 		}
