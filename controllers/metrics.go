@@ -120,7 +120,7 @@ func registerAll(registry prometheus.Registerer, collectors ...prometheus.Collec
 }
 
 // Requested implements connection.Recorder.
-func (m *Metrics) Requested(name string, call connection.Call, took time.Duration, err *dli.Error) {
+func (m *Metrics) Requested(name string, call string, took time.Duration, err *dli.Error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if !m.connections[name] {

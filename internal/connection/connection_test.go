@@ -70,9 +70,9 @@ func (fake) ListJobs(context.Context, dli.Credentials, dli.ListOptions) (*dli.Jo
 func (fake) JobProgress(context.Context, dli.Credentials, string) (*dli.Progress, error) {
 	return &dli.Progress{}, nil
 }
-func (fake) OpenedConnections() uint64                         { return 0 }
-func (fake) CloseIdleConnections()                             {}
-func (fake) Requested(string, Call, time.Duration, *dli.Error) {}
+func (fake) OpenedConnections() uint64                           { return 0 }
+func (fake) CloseIdleConnections()                               {}
+func (fake) Requested(string, string, time.Duration, *dli.Error) {}
 
 func answering(context.Context) (*dli.JobStatus, error) { return &dli.JobStatus{}, nil }
 

@@ -250,7 +250,7 @@ func retryInterval(probe time.Duration) time.Duration   { return probe * 2 / 3 }
 // confirmAfter is how long after the first failure the next attempt confirms it: 3 s.
 func confirmAfter(probe time.Duration) time.Duration { return probe / 10 }
 
-// renewalTime is when to renew credentials that were fetched at now and expire at
+// renewalTime is when to renew credentials that expire at
 // expires: when a fifth of their lifetime remains, at least five minutes, but not
 // before half of it has passed.
 func renewalTime(now, expires time.Time) time.Time {
@@ -267,7 +267,7 @@ func fingerprintOf(place string, creds dli.Credentials) string {
 	return hex.EncodeToString(sum.Sum(nil))
 }
 
-// Refresh fetches the credentials if they are due at now, and returns when to call
+// Refresh fetches the credentials if they are due, and returns when to call
 // it again. A new set replaces the old one atomically. Only one caller may refresh
 // a connection at a time. The error means that reading from the API server failed.
 func (c *Connection) Refresh(ctx context.Context, now time.Time) (next time.Duration, err error) {

@@ -161,8 +161,8 @@ func TestLockout(t *testing.T) {
 			t.Errorf("the second rejection: %v, and the connection reports %+v", err, conn.Health(at))
 		}
 	})
-	for _, call := range []Call{CallList, CallProgress} {
-		t.Run("leaves it to a status call whether a rejected "+string(call)+" call means the credentials", func(t *testing.T) {
+	for _, call := range []string{CallList, CallProgress} {
+		t.Run("leaves it to a status call whether a rejected "+call+" call means the credentials", func(t *testing.T) {
 			conn := open(t)
 			done(begin(conn, noon), nil, noon)
 			err := conn.requestDone(conn.Begin(noon, call, "", ""), evidenceOf(rejection, "c"), noon)

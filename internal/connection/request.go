@@ -30,17 +30,14 @@ import (
 type Recorder interface {
 	// Requested counts a request of a connection and how long it took; err is nil if
 	// it succeeded.
-	Requested(connection string, call Call, took time.Duration, err *dli.Error)
+	Requested(connection string, call string, took time.Duration, err *dli.Error)
 }
 
-// Call is the API call of a request.
-type Call string
-
-// The calls.
+// The API calls of requests.
 const (
-	CallStatus   Call = "status"
-	CallList     Call = "list"
-	CallProgress Call = "progress"
+	CallStatus   = "status"
+	CallList     = "list"
+	CallProgress = "progress"
 )
 
 // ErrOutdated is the error of a request that is to be repeated: its connection has
@@ -52,7 +49,7 @@ var ErrOutdated = errors.New("the DLIConnection has changed since the request wa
 // Request is one request that the connection has admitted. It must be sent.
 type Request struct {
 	conn     *Connection
-	call     Call
+	call     string
 	jobID    string
 	revision int
 	client   Client
@@ -70,7 +67,7 @@ type Request struct {
 // jobID is "". lastReason is the reason why the last request of the kind failed; "" if
 // it did not. It returns nil if the connection has lost its credentials since Decide
 // was called.
-func (c *Connection) Begin(now time.Time, call Call, jobID, lastReason string) *Request {
+func (c *Connection) Begin(now time.Time, call string, jobID, lastReason string) *Request {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.client == nil || c.credentials.lockout == nil {

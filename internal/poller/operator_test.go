@@ -426,11 +426,11 @@ func arrives[T any](ctx context.Context, took time.Duration, response *T, failed
 	return response, nil
 }
 
-func (script) OpenedConnections() uint64                                    { return 0 }
-func (script) CloseIdleConnections()                                        {}
-func (script) Requested(string, connection.Call, time.Duration, *dli.Error) {}
-func (script) ListDiffered()                                                {}
-func (script) PollLateness(time.Duration)                                   {}
+func (script) OpenedConnections() uint64                           { return 0 }
+func (script) CloseIdleConnections()                               {}
+func (script) Requested(string, string, time.Duration, *dli.Error) {}
+func (script) ListDiffered()                                       {}
+func (script) PollLateness(time.Duration)                          {}
 
 // Responses of DLI.
 
