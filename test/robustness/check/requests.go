@@ -128,6 +128,10 @@ func (h *History) Dead(from time.Time, grace time.Duration) {
 	h.callers.probes = map[[2]string]*outage{}
 }
 
+// probeInterval is the least time between two probes: while a single job may be the cause,
+// another one is polled each second.
+const probeInterval = 900 * time.Millisecond
+
 // breaker checks that after the grace period only probes are sent to a dead endpoint.
 func (h *History) breaker(r Request) {
 	if h.callers.dead.IsZero() || r.At.Before(h.callers.dead) {
@@ -144,7 +148,7 @@ func (h *History) breaker(r Request) {
 		return
 	}
 	o.probes++
-	allowed := 3 + int(since/(5*time.Second))
+	allowed := 3 + int(since/probeInterval)
 	// Reported once, not for each further request.
 	h.hold(o.probes != allowed+1, r.At, Breaker, r.Connection, "%s polls a dead endpoint for the %dth time, %v after the grace period",
 		r.Process, o.probes, since.Round(time.Millisecond))

@@ -78,9 +78,9 @@ func TestBreaker(t *testing.T) {
 		requests []Request
 		want     Invariant
 	}{
-		"no more polls":               {sends("a", 10, 1, 5), ""},
-		"probes":                      {together(sends("a", 10, 1, 5), sends("a", 16, 8, 5)), ""},
-		"polls that continue":         {sends("a", 10, 1, 60), Breaker},
+		"no more polls":               {sends("a", 10, 0.1, 50), ""},
+		"probes":                      {together(sends("a", 10, 0.1, 50), sends("a", 16, 1, 50)), ""},
+		"polls that continue":         {sends("a", 10, 0.2, 300), Breaker},
 		"many polls before the fault": {sends("a", 0, 0.1, 100), ""},
 	} {
 		t.Run(name, func(t *testing.T) {
