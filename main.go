@@ -25,6 +25,7 @@ import (
 	"os"
 	"strings"
 
+	uberzap "go.uber.org/zap"
 	"k8s.io/klog/v2"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/log/zap"
@@ -37,7 +38,8 @@ var version = "dev"
 
 func main() {
 	operator.TuneMemory(os.DirFS("/"), os.Getenv)
-	options, logging := operator.DefaultOptions(version), zap.Options{}
+	options := operator.DefaultOptions(version)
+	logging := zap.Options{ZapOpts: []uberzap.Option{uberzap.WrapCore(operator.LimitErrors)}}
 	bindFlags(flag.CommandLine, &options)
 	logging.BindFlags(flag.CommandLine)
 	showVersion := flag.Bool("version", false, "Print the version and exit.")

@@ -24,6 +24,7 @@ limitations under the License.
 //   - permissions.go: what the operator may read, asked at startup
 //   - cache.go: which objects are cached, and waiting until they are
 //   - transform.go: what is kept of each cached object
+//   - logging.go: how many errors are logged
 //   - memory.go: limits for the garbage collector
 //   - lease.go: the leader election, and until when this process leads
 package operator

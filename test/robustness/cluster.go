@@ -276,6 +276,18 @@ func (c *cluster) waiting(since time.Time) (names []string) {
 	return names
 }
 
+// unpolled returns the running jobs that were not polled since a time.
+func (c *cluster) unpolled(since time.Time) (names []string) {
+	for _, job := range c.watcher.jobs() {
+		kind, ends, polled := job.Labels[kindLabel], c.jobs.endOf(job.Spec.JobID), c.dli.lastPolled(job.Spec.JobID)
+		isPollable := !job.IsCompleted() && ends.After(time.Now()) && kind != missing && kind != bad && kind != panicking
+		if isPollable && polled.Before(since) && job.CreationTimestamp.Time.Before(since) {
+			names = append(names, fmt.Sprintf("%s/%s, last polled at %s, shows %s", job.Namespace, job.Name, polled.Format(time.TimeOnly), synced(job)))
+		}
+	}
+	return names
+}
+
 // synced describes what a DLIJob says of its polls.
 func synced(job *v1alpha1.DLIJob) string {
 	for _, c := range job.Status.Conditions {

@@ -71,7 +71,7 @@ func (i injection) lie(ctx context.Context, l lie) error {
 func (i injection) onTime(ctx context.Context, begin, end func()) error {
 	return i.during(ctx, begin, func() {
 		if i.alone {
-			late := i.waiting(time.Now().Add(-pollMax - 5*time.Second))
+			late := i.unpolled(time.Now().Add(-pollMax - 5*time.Second))
 			polled := len(late) == 0 || i.lasts < pollMax+5*time.Second
 			i.history.Expect(polled, time.Now(), check.Schedule, "jobs", "%d were not polled, among them %s", len(late), first(late))
 		}
