@@ -43,7 +43,7 @@ import (
 	"github.com/dli-operator/dli-operator/internal/text"
 )
 
-// +kubebuilder:rbac:groups=dli.huaweicloud.com,resources=dliconnections,verbs=list;watch
+// +kubebuilder:rbac:groups=dli.huaweicloud.com,resources=dliconnections,verbs=get;list;watch
 // +kubebuilder:rbac:groups=dli.huaweicloud.com,resources=dliconnections/status,verbs=patch
 // +kubebuilder:rbac:groups="",resources=secrets,verbs=get
 

@@ -33,7 +33,7 @@ import (
 	"github.com/dli-operator/dli-operator/internal/text"
 )
 
-// +kubebuilder:rbac:groups="",resources=namespaces,verbs=list;watch
+// +kubebuilder:rbac:groups="",resources=namespaces,verbs=get;list;watch
 
 // PollReconciler tells the poller which jobs to poll, and how. It never writes.
 type PollReconciler struct {

@@ -171,7 +171,7 @@ func (w *World) permit() (user string) {
 	if w.ReadsNamespaces {
 		reader := &rbacv1.ClusterRole{
 			ObjectMeta: metav1.ObjectMeta{Name: "namespaces-" + user},
-			Rules:      []rbacv1.PolicyRule{{APIGroups: []string{""}, Resources: []string{"namespaces"}, Verbs: []string{"list", "watch"}}},
+			Rules:      []rbacv1.PolicyRule{{APIGroups: []string{""}, Resources: []string{"namespaces"}, Verbs: []string{"get", "list", "watch"}}},
 		}
 		w.MustCreate(reader)
 		ref.Name = reader.Name
