@@ -39,6 +39,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/builder"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/controller"
+	"sigs.k8s.io/controller-runtime/pkg/controller/priorityqueue"
 	"sigs.k8s.io/controller-runtime/pkg/event"
 	"sigs.k8s.io/controller-runtime/pkg/handler"
 	"sigs.k8s.io/controller-runtime/pkg/predicate"
@@ -117,7 +118,7 @@ func Add(ctx context.Context, mgr ctrl.Manager, o Options) error {
 		Connections: connections,
 		MaxRequests: o.MaxConcurrentPolls,
 		Patience:    cmp.Or(o.Connections.ProbeInterval, connection.DefaultProbeInterval),
-		Deliver:     status.results.add,
+		Deliver:     status.results.deliver,
 		Changed:     health.changes.add,
 		MayPoll:     o.Leads,
 		Recorder:    metrics,
@@ -149,15 +150,30 @@ func (t *trigger) start(_ context.Context, queue workqueue.TypedRateLimitingInte
 	return nil
 }
 
-// add enqueues a key. It never blocks. Nothing is lost before the queue exists: the
-// initial list enqueues every object.
-func (t *trigger) add(key types.NamespacedName) {
+// add enqueues a key. It never blocks.
+func (t *trigger) add(key types.NamespacedName) { t.deliver(key, false) }
+
+// deliver enqueues a key, behind all others if there is only a refresh for it: ends,
+// failures and first statuses do not wait for figures. Nothing is lost before the queue
+// exists: the initial list enqueues every object.
+func (t *trigger) deliver(key types.NamespacedName, isRefresh bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if t.queue != nil {
-		t.queue.Add(reconcile.Request{NamespacedName: key})
+	request, priority := reconcile.Request{NamespacedName: key}, 0
+	if isRefresh {
+		priority = refreshPriority
+	}
+	switch queue := t.queue.(type) {
+	case nil:
+	case priorityqueue.PriorityQueue[reconcile.Request]:
+		queue.AddWithOpts(priorityqueue.AddOpts{Priority: &priority}, request)
+	default:
+		queue.Add(request)
 	}
 }
+
+// refreshPriority is below that of everything but the initial list.
+const refreshPriority = -1
 
 // SetupWithManager registers the reconciler.
 func (r *PollReconciler) SetupWithManager(mgr ctrl.Manager, failures *failureLog) error {

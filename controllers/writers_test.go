@@ -32,6 +32,7 @@ import (
 	clocktesting "k8s.io/utils/clock/testing"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/controller/priorityqueue"
 	"sigs.k8s.io/controller-runtime/pkg/log/zap"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
@@ -381,5 +382,27 @@ func TestStatusSharesNoMemory(t *testing.T) {
 	*job.Status.Progress = 0
 	if *known.Progress != 40 {
 		t.Error("the poller knows what was decoded")
+	}
+}
+
+// Ends, failures and first statuses are written before figures.
+func TestRefreshesWait(t *testing.T) {
+	queue := priorityqueue.New[reconcile.Request](t.Name())
+	defer queue.ShutDown()
+	results := &trigger{}
+	must(results.start(t.Context(), queue))
+	key := func(name string) client.ObjectKey { return client.ObjectKey{Namespace: "a", Name: name} }
+	results.deliver(key("first refresh"), true)
+	results.deliver(key("ended"), true)
+	results.deliver(key("last refresh"), true)
+	results.deliver(key("ended"), false)
+	results.deliver(key("failed"), false)
+	var order []string
+	for range 4 {
+		request, _ := queue.Get()
+		order = append(order, request.Name)
+	}
+	if want := []string{"ended", "failed", "first refresh", "last refresh"}; !slices.Equal(order, want) {
+		t.Errorf("written in the order %q, want %q", order, want)
 	}
 }

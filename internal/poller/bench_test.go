@@ -60,7 +60,7 @@ func benchmark(b *testing.B, n int, secret bool) (*Poller, *clocktesting.FakeClo
 	}
 	p := New(Config{
 		Schedule: DefaultSchedule(), Connections: registry, MaxRequests: 200,
-		Deliver:  func(types.NamespacedName) {},
+		Deliver:  func(types.NamespacedName, bool) {},
 		Changed:  func(types.NamespacedName) {},
 		Recorder: script{}, Clock: clock,
 		Jitter: func() float64 { return 2*rand.Float64() - 1 },

@@ -91,6 +91,8 @@ type Result struct {
 	Failures FailureStreak
 	// Ended is set if the job was seen active before, and has now ended.
 	Ended bool
+	// isRefresh is set if nothing but figures and texts has changed.
+	isRefresh bool
 }
 
 // JobTimes are times of a job by the monotonic clock of this process.

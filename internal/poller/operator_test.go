@@ -124,7 +124,7 @@ func newScheduled(t *testing.T, c *cluster, maxRequests int, schedule Schedule) 
 		Connections: o.registry,
 		MaxRequests: maxRequests,
 		Patience:    connection.DefaultProbeInterval,
-		Deliver: func(key types.NamespacedName) {
+		Deliver: func(key types.NamespacedName, _ bool) {
 			o.mu.Lock()
 			defer o.mu.Unlock()
 			o.delivered = append(o.delivered, key)

@@ -52,12 +52,14 @@ type Config struct {
 	// MayPoll reports whether this process may poll, which is checked right before each
 	// request; nil if it always may.
 	MayPoll func(now time.Time) bool
-	// Deliver is called when Latest has something new for a job, and Changed when the
-	// health of a connection has changed. Neither may block.
-	Deliver, Changed func(key types.NamespacedName)
-	Recorder         Recorder
-	Log              logr.Logger
-	Clock            clock.Clock
+	// Deliver is called when Latest has something new for a job, which is a mere refresh of
+	// figures and texts or more, and Changed when the health of a connection has changed.
+	// Neither may block.
+	Deliver  func(key types.NamespacedName, isRefresh bool)
+	Changed  func(key types.NamespacedName)
+	Recorder Recorder
+	Log      logr.Logger
+	Clock    clock.Clock
 	// Jitter returns a random number in [-1, 1).
 	Jitter func() float64
 }
@@ -171,7 +173,7 @@ func (p *Poller) Watch(t Target) {
 	if t.Failure != nil {
 		j.leaveQueue()
 		if j.recordHeldBack(t.Failure, now, p.config.Schedule.StatusRefreshInterval) {
-			p.config.Deliver(t.Key)
+			p.config.Deliver(t.Key, false)
 		}
 		return
 	}

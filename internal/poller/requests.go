@@ -276,7 +276,7 @@ func (q *queue) noteHealth(conn *connection.Connection, err error, now time.Time
 // deliverIf calls Deliver for a job if its result is news.
 func (q *queue) deliverIf(isNews bool, j *job) {
 	if isNews {
-		q.config.Deliver(j.target.Key)
+		q.config.Deliver(j.target.Key, j.result == nil || j.result.isRefresh)
 	}
 }
 

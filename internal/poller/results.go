@@ -68,7 +68,8 @@ var seed = maphash.MakeSeed()
 // whether it is news.
 func (j *job) recordStatus(status *dli.JobStatus, sentAt, now time.Time, refresh time.Duration) bool {
 	ended := hasEnded(status.State)
-	result := &Result{Status: status, SentAt: sentAt, ArrivedAt: now, PollRequest: j.pollRequest, Ended: ended && j.active}
+	result := &Result{Status: status, SentAt: sentAt, ArrivedAt: now, PollRequest: j.pollRequest, Ended: ended && j.active,
+		isRefresh: status.Status == j.lastDelivered.headline && j.pollRequest == ""}
 	j.failures = FailureStreak{}
 	if status.State != j.state || j.lastDelivered.time.IsZero() {
 		j.isExpected = true // lists should show it in its new state
@@ -108,7 +109,7 @@ func (j *job) recordRow(row *dli.JobRow, sentAt, now time.Time, refresh time.Dur
 	if figures.Duration != nil && !j.times.Started.IsZero() {
 		figures.Duration = new(now.Sub(j.times.Started).Truncate(time.Millisecond))
 	}
-	return j.keepResult(&Result{Listed: &figures, SentAt: sentAt, ArrivedAt: now})
+	return j.keepResult(&Result{Listed: &figures, SentAt: sentAt, ArrivedAt: now, isRefresh: true})
 }
 
 // recordFailure records a failed poll for which the request was sent at sentAt, and
