@@ -44,7 +44,7 @@ type summary struct {
 }
 
 // deriveConditions derives every condition except Synced, and the phase, from what
-// is known at now, and sets the generation that they describe.
+// is known, and sets the generation that they describe.
 func deriveConditions(job *v1alpha1.DLIJob, latest poller.Snapshot, now time.Time, stallAfter time.Duration) {
 	synced := meta.FindStatusCondition(job.Status.Conditions, v1alpha1.SyncedCondition)
 	if synced == nil || (synced.Reason == v1alpha1.ReasonSuspended && !job.Spec.Suspend) {
@@ -97,12 +97,12 @@ var conditionOrder = []string{
 
 // recordUnreadable records since when user action has been required, so that the
 // grace period continues after a restart.
-func recordUnreadable(job *v1alpha1.DLIJob, run poller.FailureStreak) {
+func recordUnreadable(job *v1alpha1.DLIJob, streak poller.FailureStreak) {
 	switch {
-	case run.UnreadableSince.IsZero() || job.IsCompleted():
+	case streak.UnreadableSince.IsZero() || job.IsCompleted():
 		job.Status.UnreadableSince = nil
 	case job.Status.UnreadableSince == nil:
-		job.Status.UnreadableSince = wholeSeconds(run.UnreadableSince)
+		job.Status.UnreadableSince = wholeSeconds(streak.UnreadableSince)
 	}
 }
 
@@ -157,12 +157,12 @@ func endedSummary(reason, what string, job *v1alpha1.DLIJob) summary {
 
 // graceIsOver reports whether a failure that requires user action has lasted for
 // longer than the grace period. Once it has, that holds while the failure lasts.
-func graceIsOver(job *v1alpha1.DLIJob, run poller.FailureStreak, now time.Time, stallAfter time.Duration) bool {
+func graceIsOver(job *v1alpha1.DLIJob, streak poller.FailureStreak, now time.Time, stallAfter time.Duration) bool {
 	ready := meta.FindStatusCondition(job.Status.Conditions, v1alpha1.ReadyCondition)
 	if ready != nil && connection.NeedsAction(ready.Reason) && meta.IsStatusConditionTrue(job.Status.Conditions, v1alpha1.StalledCondition) {
 		return true
 	}
-	return !run.UnreadableSince.IsZero() && now.Sub(run.UnreadableSince) >= stallAfter
+	return !streak.UnreadableSince.IsZero() && now.Sub(streak.UnreadableSince) >= stallAfter
 }
 
 func finishedMessage(job *v1alpha1.DLIJob) string {
@@ -212,8 +212,8 @@ func setCondition(job *v1alpha1.DLIJob, conditionType string, status metav1.Cond
 }
 
 // setWhile sets a condition that is present only while True.
-func setWhile(job *v1alpha1.DLIJob, conditionType string, is bool, s summary, now time.Time) {
-	if !is {
+func setWhile(job *v1alpha1.DLIJob, conditionType string, present bool, s summary, now time.Time) {
+	if !present {
 		meta.RemoveStatusCondition(&job.Status.Conditions, conditionType)
 		return
 	}

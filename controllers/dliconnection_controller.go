@@ -146,7 +146,7 @@ func (r *ConnectionReconciler) waitToReport(ctx context.Context, stored *v1alpha
 		return 0, err
 	case len(jobs) > 0:
 		return max(last.foreignAt.Add(last.backOff()).Sub(r.Clock.Now()), 0), nil
-	case last.foreign > 0, isReported && last.at.IsZero():
+	case last.foreign > 0, isReported && last.writtenAt.IsZero():
 		return never, nil
 	}
 	return 0, nil
@@ -183,7 +183,7 @@ func (r *ConnectionReconciler) announce(ctx context.Context, stored, object *v1a
 	}
 }
 
-// reportHealth sets the Ready condition of a connection's object at now, with
+// reportHealth sets the Ready condition of a connection's object, with
 // observedGeneration and endpoint.
 func reportHealth(object *v1alpha1.DLIConnection, conn *connection.Connection, now time.Time) {
 	health := conn.Health(now)

@@ -403,6 +403,8 @@ func TestRotatedSecret(t *testing.T) {
 func TestFixedSecret(t *testing.T) {
 	w := newWorld(t)
 	brisk(w)
+	// A job whose state changes so often is written once per interval.
+	w.options.Schedule.StatusRefreshInterval = time.Second
 	w.runs("job")
 	w.dli.SetUsers()
 	job := w.watch("job")

@@ -66,20 +66,20 @@ func eventsOf(previous *v1alpha1.DLIJobStatus, current *v1alpha1.DLIJob) (causes
 // continues reports whether a job is merely in the same state as before it could not
 // be read for a while.
 func continues(previous *v1alpha1.DLIJobStatus, current *v1alpha1.DLIJob) bool {
-	was, is := dli.ParseState(previous.JobStatus), dli.ParseState(current.Status.JobStatus)
+	before, after := dli.ParseState(previous.JobStatus), dli.ParseState(current.Status.JobStatus)
 	ready := meta.FindStatusCondition(current.Status.Conditions, v1alpha1.ReadyCondition)
 	goesOn := ready.Reason == v1alpha1.ReasonJobLaunching || ready.Reason == v1alpha1.ReasonJobRunning
-	return goesOn && was == is && previous.JobStatus != ""
+	return goesOn && before == after && previous.JobStatus != ""
 }
 
 // newCondition returns a condition whose status or reason is new.
 func newCondition(previous *v1alpha1.DLIJobStatus, current *v1alpha1.DLIJob, conditionType string) *metav1.Condition {
-	was := meta.FindStatusCondition(previous.Conditions, conditionType)
-	is := meta.FindStatusCondition(current.Status.Conditions, conditionType)
-	if is == nil || was != nil && was.Status == is.Status && was.Reason == is.Reason {
+	before := meta.FindStatusCondition(previous.Conditions, conditionType)
+	after := meta.FindStatusCondition(current.Status.Conditions, conditionType)
+	if after == nil || before != nil && before.Status == after.Status && before.Reason == after.Reason {
 		return nil
 	}
-	return is
+	return after
 }
 
 // conditionToLog returns the condition to log for a status that replaced another: Ready if

@@ -43,11 +43,11 @@ type lastWrite struct {
 	uid types.UID
 	// firstSeen is when this process first saw the object.
 	firstSeen time.Time
-	// version is the resource version of the last write, "" for none, at when it was
+	// version is the resource version of the last write, "" for none, writtenAt when it was
 	// done, and entry its time in managedFields.
-	version string
-	at      time.Time
-	entry   time.Time
+	version   string
+	writtenAt time.Time
+	entry     time.Time
 	// digest is that of the status that was last stored or adopted. sent are those of
 	// writes since then whose response was lost: each of them may be stored, too.
 	digest uint64
@@ -123,7 +123,7 @@ func (w *lastWrite) waitToWrite(stored, job *v1alpha1.DLIJob, now time.Time) tim
 	case w.foreign == 0, job.IsCompleted() && !stored.IsCompleted():
 		return 0
 	case isSynced && !wasSynced:
-		return w.at.Add(backOffMin).Sub(now)
+		return w.writtenAt.Add(backOffMin).Sub(now)
 	case wasSynced && !isSynced:
 		return w.failuresFrom().Sub(now)
 	}
@@ -197,7 +197,7 @@ func (o *ownership) isForeign(job *v1alpha1.DLIJob) (foreign bool) {
 
 // completedAt is when the outcome of a DLIJob was recorded, by the monotonic clock; zero
 // before that.
-func (o *ownership) completedAt(job *v1alpha1.DLIJob, now time.Time) (at time.Time) {
+func (o *ownership) completedAt(job *v1alpha1.DLIJob, now time.Time) (completedAt time.Time) {
 	o.update(job, func(w *lastWrite) {
 		switch recorded := recordedAt(job); {
 		case recorded.IsZero():
@@ -205,9 +205,9 @@ func (o *ownership) completedAt(job *v1alpha1.DLIJob, now time.Time) (at time.Ti
 		case w.completedAt.IsZero():
 			w.completedAt = now.Add(-max(now.Sub(recorded), 0))
 		}
-		at = w.completedAt
+		completedAt = w.completedAt
 	})
-	return at
+	return completedAt
 }
 
 // sending records a status before it is sent: if the response is lost, or the watch is
@@ -224,7 +224,7 @@ func (o *ownership) sending(object client.Object, digest uint64) {
 func (o *ownership) stored(object client.Object, digest uint64, now time.Time) {
 	entry, _ := statusEntries(object.GetManagedFields())
 	o.update(object, func(w *lastWrite) {
-		w.version, w.at, w.digest = object.GetResourceVersion(), now, digest
+		w.version, w.writtenAt, w.digest = object.GetResourceVersion(), now, digest
 		if !entry.IsZero() { // the cache drops managedFields
 			w.entry = entry
 		}

@@ -162,7 +162,7 @@ func TestWaitToWrite(t *testing.T) {
 		"another operator writes for ever":           {lastWrite{foreign: 99, foreignAt: noon}, running, running, time.Hour},
 		"an outcome never waits":                     {lastWrite{foreign: 9, foreignAt: noon}, running, finished, 0},
 		"a success replaces a failure":               {lastWrite{foreign: 9, foreignAt: noon}, unreadable, running, -(noon.Sub(time.Time{}.Add(time.Minute)))},
-		"but at most once a minute":                  {lastWrite{foreign: 9, foreignAt: noon, at: noon}, unreadable, running, time.Minute},
+		"but at most once a minute":                  {lastWrite{foreign: 9, foreignAt: noon, writtenAt: noon}, unreadable, running, time.Minute},
 		"a failure gives way to a success":           {lastWrite{foreign: 1, foreignAt: noon}, running, unreadable, 2 * time.Minute},
 		"a failure gives way longer, the more often": {lastWrite{foreign: 3, foreignAt: noon}, running, unreadable, 8 * time.Minute},
 	} {

@@ -101,38 +101,38 @@ func targetOf(job *v1alpha1.DLIJob, now time.Time) poller.Target {
 // knownOf returns what a status says about earlier polls.
 func knownOf(job *v1alpha1.DLIJob, now time.Time) poller.Known {
 	status := &job.Status
-	ago := func(at time.Time) time.Duration { return max(now.Sub(at), 0) }
-	known := poller.Known{
+	ago := func(t time.Time) time.Duration { return max(now.Sub(t), 0) }
+	earlier := poller.Known{
 		State:    dli.ParseState(status.JobStatus),
 		Age:      ago(job.CreationTimestamp.Time),
 		Progress: copyOf(status.Progress),
 	}
 	if last := status.LastPollTime; last != nil {
-		known.LastPoll = now.Add(-ago(last.Time))
+		earlier.LastPoll = now.Add(-ago(last.Time))
 		if status.DurationMilliseconds != nil {
-			known.Running = time.Duration(*status.DurationMilliseconds)*time.Millisecond + ago(last.Time)
+			earlier.Running = time.Duration(*status.DurationMilliseconds)*time.Millisecond + ago(last.Time)
 		}
 	}
 	// A duration may be a list's, which may differ from what status calls say.
-	if start := status.StartTime; start != nil && (known.Running == 0 || ago(start.Time) < known.Running) {
-		known.Running = ago(start.Time)
+	if start := status.StartTime; start != nil && (earlier.Running == 0 || ago(start.Time) < earlier.Running) {
+		earlier.Running = ago(start.Time)
 	}
 	synced := meta.FindStatusCondition(status.Conditions, v1alpha1.SyncedCondition)
 	switch {
 	case synced == nil:
 	case synced.Status == metav1.ConditionUnknown:
 		// It was suspended: it is polled immediately, like a new one.
-		known.LastPoll = time.Time{}
+		earlier.LastPoll = time.Time{}
 	case synced.Status == metav1.ConditionFalse:
-		known.Failures = poller.FailureStreak{Count: 1, Reason: synced.Reason}
+		earlier.Failures = poller.FailureStreak{Count: 1, Reason: synced.Reason}
 	}
 	if gone := status.NotFound; gone != nil {
-		known.Failures.NotFound, known.Failures.NotFoundSince = int(gone.Count), now.Add(-ago(gone.Since.Time))
+		earlier.Failures.NotFound, earlier.Failures.NotFoundSince = int(gone.Count), now.Add(-ago(gone.Since.Time))
 	}
 	if since := status.UnreadableSince; since != nil {
-		known.Failures.UnreadableSince = now.Add(-ago(since.Time))
+		earlier.Failures.UnreadableSince = now.Add(-ago(since.Time))
 	}
-	return known
+	return earlier
 }
 
 // pollRequested reports whether the annotation requests a poll that has not been

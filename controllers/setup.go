@@ -283,8 +283,8 @@ func (l *failureLog) report(err error, req ctrl.Request, details ...any) {
 	}
 	l.log.Info("a reconcile failed and is retried", append([]any{"error", err.Error(), "object", req.String(), "failures", l.counts[cause]}, details...)...)
 	// What was not seen for a while is dropped: there are as many causes as texts of errors.
-	maps.DeleteFunc(l.loggedAt, func(cause string, at time.Time) bool {
-		isOver := now.Sub(at) > 2*failureLogInterval
+	maps.DeleteFunc(l.loggedAt, func(cause string, loggedAt time.Time) bool {
+		isOver := now.Sub(loggedAt) > 2*failureLogInterval
 		if isOver {
 			delete(l.counts, cause)
 		}

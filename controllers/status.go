@@ -17,12 +17,13 @@ limitations under the License.
 package controllers
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"math"
+	"regexp"
 	"strings"
 	"time"
-	"unicode"
 
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -102,14 +103,14 @@ func essentialsOf(stored, refused *v1alpha1.DLIJobStatus) v1alpha1.DLIJobStatus 
 	return essentials
 }
 
-// recordStatus copies a response into the status of a job, at now, and sets Synced.
+// recordStatus copies a response into the status of a job, and sets Synced.
 // Fields that the response omits keep their last known value.
 //
 // An outcome is kept no matter what the response says; only NotFound is cleared by
 // a response that has the job.
-func recordStatus(job *v1alpha1.DLIJob, answer *dli.JobStatus, now time.Time) {
+func recordStatus(job *v1alpha1.DLIJob, response *dli.JobStatus, now time.Time) {
 	status := &job.Status
-	outcome := outcomes[answer.State]
+	outcome := outcomes[response.State]
 	status.LastPollTime = wholeSeconds(now)
 	status.NotFound = nil
 
@@ -119,75 +120,75 @@ func recordStatus(job *v1alpha1.DLIJob, answer *dli.JobStatus, now time.Time) {
 		status.Outcome, status.CompletionTime = "", nil
 	default:
 		setCondition(job, v1alpha1.SyncedCondition, metav1.ConditionTrue, v1alpha1.ReasonOutcomeContradicted,
-			fmt.Sprintf("DLI now reports %s; the recorded outcome is kept", answer.Status), now)
+			fmt.Sprintf("DLI now reports %s; the recorded outcome is kept", response.Status), now)
 		return
 	}
 	setCondition(job, v1alpha1.SyncedCondition, metav1.ConditionTrue, v1alpha1.ReasonPollSucceeded, "the last poll succeeded", now)
 
-	status.JobStatus = answer.Status
-	keepText(&status.JobType, answer.JobType)
-	keepText(&status.JobMode, answer.JobMode)
-	keepText(&status.QueueName, answer.QueueName)
-	keepText(&status.Owner, answer.Owner)
-	keepText(&status.DatabaseName, answer.DatabaseName)
-	keepText(&status.TableName, answer.TableName)
-	keepText(&status.ResultPath, answer.ResultPath)
-	if !answer.StartTime.IsZero() {
-		status.StartTime = wholeSeconds(answer.StartTime)
+	status.JobStatus = response.Status
+	status.JobType = cmp.Or(response.JobType, status.JobType)
+	status.JobMode = cmp.Or(response.JobMode, status.JobMode)
+	status.QueueName = cmp.Or(response.QueueName, status.QueueName)
+	status.Owner = cmp.Or(response.Owner, status.Owner)
+	status.DatabaseName = cmp.Or(response.DatabaseName, status.DatabaseName)
+	status.TableName = cmp.Or(response.TableName, status.TableName)
+	status.ResultPath = cmp.Or(response.ResultPath, status.ResultPath)
+	if !response.StartTime.IsZero() {
+		status.StartTime = wholeSeconds(response.StartTime)
 	}
-	recordFigures(status, &answer.Figures)
-	recordColumns(status, answer)
+	recordFigures(status, &response.Figures)
+	recordColumns(status, response)
 	defer dropColumns(status)
-	if answer.Statement != "" {
-		status.Statement, status.StatementTruncated = answer.Statement, answer.StatementTruncated
+	if response.Statement != "" {
+		status.Statement, status.StatementTruncated = response.Statement, response.StatementTruncated
 	}
-	status.Message = answer.Message
+	status.Message = response.Message
 
 	if outcome == "" {
 		return
 	}
-	if status.CompletionTime == nil || answer.Duration != nil {
-		status.CompletionTime = completionTime(answer, now)
+	if status.CompletionTime == nil || response.Duration != nil {
+		status.CompletionTime = completionTime(response, now)
 	}
 	status.Outcome = outcome
 	status.Error = nil
 	if outcome != v1alpha1.OutcomeSucceeded {
 		status.Error = &v1alpha1.JobError{
-			Code:    dli.ErrorCode(answer.Message),
+			Code:    dli.ErrorCode(response.Message),
 			Message: status.Message,
 		}
 	}
 }
 
-func recordFigures(status *v1alpha1.DLIJobStatus, answer *dli.Figures) {
-	if answer.Duration != nil {
-		milliseconds := answer.Duration.Milliseconds()
+func recordFigures(status *v1alpha1.DLIJobStatus, response *dli.Figures) {
+	if response.Duration != nil {
+		milliseconds := response.Duration.Milliseconds()
 		status.DurationMilliseconds = &milliseconds
-		status.Duration = humanDuration(*answer.Duration)
+		status.Duration = humanDuration(*response.Duration)
 	}
-	keepCount(&status.InputRowCount, answer.InputRowCount)
-	keepCount(&status.BadRowCount, answer.BadRowCount)
-	keepCount(&status.ResultCount, answer.ResultCount)
-	keepCount(&status.InputBytes, answer.InputBytes)
+	status.InputRowCount = copyOf(cmp.Or(response.InputRowCount, status.InputRowCount))
+	status.BadRowCount = copyOf(cmp.Or(response.BadRowCount, status.BadRowCount))
+	status.ResultCount = copyOf(cmp.Or(response.ResultCount, status.ResultCount))
+	status.InputBytes = copyOf(cmp.Or(response.InputBytes, status.InputBytes))
 }
 
-func recordColumns(status *v1alpha1.DLIJobStatus, answer *dli.JobStatus) {
-	if answer.Columns == nil {
+func recordColumns(status *v1alpha1.DLIJobStatus, response *dli.JobStatus) {
+	if response.Columns == nil {
 		return
 	}
-	status.ColumnsOmitted = int32(min(answer.ColumnsOmitted, math.MaxInt32))
-	status.Columns = make([]v1alpha1.Column, len(answer.Columns))
-	for i, column := range answer.Columns {
+	status.ColumnsOmitted = int32(min(response.ColumnsOmitted, math.MaxInt32))
+	status.Columns = make([]v1alpha1.Column, len(response.Columns))
+	for i, column := range response.Columns {
 		status.Columns[i] = v1alpha1.Column(column)
 	}
 }
 
 // completionTime is when a job ended, by the service's clock; if DLI does not report
-// that, when the operator saw the end, at now.
-func completionTime(answer *dli.JobStatus, now time.Time) *metav1.Time {
+// that, when the operator saw the end.
+func completionTime(response *dli.JobStatus, now time.Time) *metav1.Time {
 	end := now
-	if !answer.StartTime.IsZero() && answer.Duration != nil {
-		end = answer.StartTime.Add(*answer.Duration)
+	if !response.StartTime.IsZero() && response.Duration != nil {
+		end = response.StartTime.Add(*response.Duration)
 	}
 	if end.Year() > 9999 || end.Year() < 1 { // not a time that the API server can store
 		end = now
@@ -195,17 +196,17 @@ func completionTime(answer *dli.JobStatus, now time.Time) *metav1.Time {
 	return wholeSeconds(end)
 }
 
-// recordFailure records at now that a job could not be read. Everything known is
-// kept. A NotFound that the run of failures confirms becomes the outcome; it does
+// recordFailure records that a job could not be read. Everything known is
+// kept. A NotFound that the streak of failures confirms becomes the outcome; it does
 // not change an existing outcome.
-func recordFailure(job *v1alpha1.DLIJob, f *connection.Failure, run poller.FailureStreak, now time.Time, notFoundAfter time.Duration) {
-	recordNotFound(job, run)
+func recordFailure(job *v1alpha1.DLIJob, f *connection.Failure, streak poller.FailureStreak, now time.Time, notFoundAfter time.Duration) {
+	recordNotFound(job, streak)
 	if f.Reason == v1alpha1.ReasonJobNotFound {
 		switch {
 		case job.IsCompleted():
 			setCondition(job, v1alpha1.SyncedCondition, metav1.ConditionTrue, syncedReason(job), "the last poll succeeded: DLI no longer has the job", now)
 			return
-		case run.ConfirmsNotFound(now, notFoundAfter):
+		case streak.ConfirmsNotFound(now, notFoundAfter):
 			job.Status.Outcome = v1alpha1.OutcomeNotFound
 			job.Status.CompletionTime = wholeSeconds(now)
 			job.Status.NotFound = nil
@@ -218,14 +219,14 @@ func recordFailure(job *v1alpha1.DLIJob, f *connection.Failure, run poller.Failu
 
 // recordNotFound records the number of responses that DLI has no such job, so that
 // the count continues after a restart. The time of the first one is written once.
-func recordNotFound(job *v1alpha1.DLIJob, run poller.FailureStreak) {
-	switch known := job.Status.NotFound; {
-	case run.NotFound == 0 || job.IsCompleted():
+func recordNotFound(job *v1alpha1.DLIJob, streak poller.FailureStreak) {
+	switch earlier := job.Status.NotFound; {
+	case streak.NotFound == 0 || job.IsCompleted():
 		job.Status.NotFound = nil
-	case known != nil && known.Count < int32(run.NotFound):
-		known.Count = int32(run.NotFound)
+	case earlier != nil && earlier.Count < int32(streak.NotFound):
+		earlier.Count = int32(streak.NotFound)
 	default:
-		job.Status.NotFound = &v1alpha1.NotFoundAnswers{Count: int32(run.NotFound), Since: *wholeSeconds(run.NotFoundSince)}
+		job.Status.NotFound = &v1alpha1.NotFoundAnswers{Count: int32(streak.NotFound), Since: *wholeSeconds(streak.NotFoundSince)}
 	}
 }
 
@@ -240,26 +241,21 @@ func syncedReason(job *v1alpha1.DLIJob) string {
 // same except for times and other numbers, the first message is kept: a new ID
 // alone is not news.
 func failureMessage(job *v1alpha1.DLIJob, f *connection.Failure) string {
-	told := *f
-	told.Message = text.Truncate(text.OneLine(f.Message), maxConditionMessage-maxRequestID)
+	failure := *f
+	failure.Message = text.Truncate(text.OneLine(f.Message), maxConditionMessage-maxRequestID)
 	synced := meta.FindStatusCondition(job.Status.Conditions, v1alpha1.SyncedCondition)
 	if synced != nil && synced.Reason == f.Reason {
 		before := connection.ParseFailure(f.Reason, synced.Message)
-		if withoutNumbers(before.Message) == withoutNumbers(told.Message) {
+		if withoutNumbers(before.Message) == withoutNumbers(failure.Message) {
 			return synced.Message
 		}
 	}
-	return told.Error()
+	return failure.Error()
 }
 
-func withoutNumbers(said string) string {
-	return strings.Map(func(r rune) rune {
-		if unicode.IsDigit(r) {
-			return -1
-		}
-		return r
-	}, said)
-}
+func withoutNumbers(message string) string { return digits.ReplaceAllString(message, "") }
+
+var digits = regexp.MustCompile(`\d+`)
 
 // recordSuspended records that the job is not polled while it is suspended.
 func recordSuspended(job *v1alpha1.DLIJob, now time.Time) {
@@ -276,20 +272,6 @@ func humanDuration(d time.Duration) string {
 		return d.Round(time.Second).String()
 	}
 	return d.Round(time.Millisecond).String()
-}
-
-// keepText replaces a known value with the response's, unless that is empty.
-func keepText(known *string, latest string) {
-	if latest != "" {
-		*known = latest
-	}
-}
-
-// keepCount does the same for a count.
-func keepCount(known **int64, latest *int64) {
-	if latest != nil {
-		*known = copyOf(latest)
-	}
 }
 
 // copyOf copies a value, so that nothing that a client decodes into is shared.

@@ -197,7 +197,7 @@ func (r *StatusReconciler) settle(ctx context.Context, job *v1alpha1.DLIJob, now
 		}
 		return last, 0, nil
 	}
-	if wait := last.at.Add(restoreInterval).Sub(now); last.replaced != nil && wait > 0 {
+	if wait := last.writtenAt.Add(restoreInterval).Sub(now); last.replaced != nil && wait > 0 {
 		return last, wait, nil
 	}
 	fields, err := r.managedFields(ctx, job)
