@@ -76,8 +76,8 @@ func TestDocumentedPermissions(t *testing.T) {
 	}
 	slices.Sort(rights)
 	want := []string{
-		"dliconnections/status: get patch", "dliconnections: get list watch",
-		"dlijobs/status: get patch", "dlijobs: delete get list watch",
+		"dliconnections/status: patch", "dliconnections: get list watch",
+		"dlijobs/status: patch", "dlijobs: delete get list watch",
 		"events: create patch", "namespaces: get list watch", "secrets: get",
 	}
 	if !slices.Equal(rights, want) {
