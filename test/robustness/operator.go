@@ -183,7 +183,7 @@ func (h holding) String() string {
 
 func (o *operator) holding(ctx context.Context) (h holding, err error) {
 	// The profiler collects garbage when it is asked for the heap.
-	response, err := o.http.Get("http://" + o.profiler + "/debug/pprof/heap?gc=1") //nolint:noctx // it has a timeout
+	response, err := o.http.Get("http://" + o.profiler + "/debug/pprof/heap?gc=1")
 	if err != nil {
 		return h, err
 	}

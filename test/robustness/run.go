@@ -61,6 +61,7 @@ func (r *run) play(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	started := time.Now()
 	r.history.During("calm", 0)
 	r.jobs.start(ctx)
 	if err := r.rest(ctx, 12*time.Second); err != nil {
@@ -89,7 +90,7 @@ func (r *run) play(ctx context.Context) error {
 			r.result.troubles = append(r.result.troubles, err)
 		}
 	}
-	r.result.took = time.Since(began)
+	r.result.took = time.Since(started)
 	r.result.checked, r.result.violations = r.history.Checked(), r.history.Violations()
 	return nil
 }
