@@ -91,7 +91,10 @@ func TestNextStep(t *testing.T) {
 
 // What readers copy from the page is what is tested.
 func TestThePageShowsTheController(t *testing.T) {
-	_, code, _ := strings.Cut(testenv.Read(t, "main.go"), "*/\n\n")
+	_, code, found := strings.Cut(testenv.Read(t, "main.go"), "\n\n")
+	if !found {
+		t.Fatal("main.go does not begin with a licence header")
+	}
 	page := testenv.Read(t, "../../../docs/controller.md")
 	for name, text := range map[string]string{"```go\n": code, "```yaml\n": testenv.Read(t, "rbac.yaml")} {
 		if !strings.Contains(page, name+text+"```\n") {
