@@ -132,7 +132,7 @@ func (r *ConnectionReconciler) waitToReport(ctx context.Context, stored *v1alpha
 	case err != nil:
 		return 0, err
 	case len(jobs) > 0:
-		return max(last.foreignAt.Add(last.backOff()).Sub(r.Clock.Now()), 0), nil
+		return last.waitToReport(r.Clock.Now()), nil
 	case last.foreign > 0, isReported && last.writtenAt.IsZero():
 		return never, nil
 	}
@@ -148,7 +148,11 @@ func (r *ConnectionReconciler) write(ctx context.Context, stored, object *v1alph
 	if err := r.Status().Patch(ctx, object, client.MergeFromWithOptions(stored, client.MergeFromWithOptimisticLock{}), fieldOwner); err != nil {
 		return err
 	}
-	r.ownership.stored(object, digestOfHealth(&object.Status), r.Clock.Now())
+	now := r.Clock.Now()
+	r.ownership.stored(object, digestOfHealth(&object.Status), now)
+	if digestOfHealth(&stored.Status) != digestOfHealth(&object.Status) {
+		r.ownership.update(object, func(w *lastWrite) { w.noteHealth(now) })
+	}
 	return nil
 }
 

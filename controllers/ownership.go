@@ -51,6 +51,9 @@ type lastWrite struct {
 	// was found.
 	foreign   int
 	foreignAt time.Time
+	// calmAt is when the changes of a connection's health will have been rare enough, if
+	// there are no more.
+	calmAt time.Time
 	// listsPaused is why a connection does not list; the last Event said so.
 	listsPaused string
 	// events counts the Events of the job since eventsSince.
@@ -115,6 +118,27 @@ func (w *lastWrite) waitToWrite(stored, job *v1alpha1.DLIJob, now time.Time) tim
 		return w.failuresFrom().Sub(now)
 	}
 	return w.foreignAt.Add(w.backOff()).Sub(now)
+}
+
+// A connection whose health changes more than flapChanges times within flapWindow is
+// written only that often, for as long as it does: an endpoint that answers for one of
+// many jobs opens and closes the circuit each second.
+const (
+	flapChanges = 4
+	flapWindow  = time.Minute
+)
+
+// noteHealth records that another health of a connection was written.
+func (w *lastWrite) noteHealth(now time.Time) {
+	if w.calmAt.Before(now) {
+		w.calmAt = now
+	}
+	w.calmAt = w.calmAt.Add(flapWindow / flapChanges)
+}
+
+// waitToReport is how long to wait before another health of a connection is written.
+func (w *lastWrite) waitToReport(now time.Time) time.Duration {
+	return max(w.foreignAt.Add(w.backOff()).Sub(now), w.calmAt.Add(-flapWindow).Sub(now), 0)
 }
 
 func hasSynced(job *v1alpha1.DLIJob) bool {

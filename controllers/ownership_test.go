@@ -161,6 +161,23 @@ func TestWaitToWrite(t *testing.T) {
 	}
 }
 
+func TestFlappingHealthIsWrittenLessOften(t *testing.T) {
+	w, now, writes := lastWrite{}, noon, 0
+	for now.Before(noon.Add(10 * time.Minute)) { // the health changes each second
+		if w.waitToReport(now) == 0 {
+			w.noteHealth(now)
+			writes++
+		}
+		now = now.Add(time.Second)
+	}
+	if writes < 40 || writes > 46 {
+		t.Errorf("written %d times in ten minutes, want about four times a minute", writes)
+	}
+	if wait := w.waitToReport(now.Add(flapWindow)); wait != 0 {
+		t.Errorf("waits %v after a minute of calm", wait)
+	}
+}
+
 func TestAdopted(t *testing.T) {
 	o, job := ownedJob("RUNNING")
 	now := noon

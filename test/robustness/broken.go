@@ -45,10 +45,10 @@ var brokenOperators = []broken{
 		{"controllers/status_controller.go", "client.MergeFromWithOptions(stored, client.MergeFromWithOptimisticLock{})", "client.MergeFrom(stored)"},
 	}, []string{"writes-held", "stale-writer"}},
 	{"a lost wake-up", []edit{
-		{"internal/poller/queue.go", "\tif isNews {", "\tif isNews && (j.result == nil || !j.result.Ended) {"},
+		{"internal/poller/requests.go", "\tif isNews {", "\tif isNews && (j.result == nil || !j.result.Ended) {"},
 	}, []string{"watches-closed"}},
 	{"an unlimited retry", []edit{
-		{"internal/poller/schedule.go", "\treturn max(spread(wait, jitter), f.RetryAfter)", "\treturn min(wait, f.RetryAfter)"},
+		{"internal/poller/schedule.go", "\treturn max(withJitter(wait, jitter), f.RetryAfter)", "\treturn min(wait, f.RetryAfter)"},
 		{"internal/connection/circuit.go", "circuitFailures = 5", "circuitFailures = 5_000_000"},
 	}, []string{"dli-502"}},
 	{"a list that decides", []edit{
@@ -66,6 +66,7 @@ var brokenOperators = []broken{
 	}, []string{"leader-frozen"}},
 	{"a key that is tried too often", []edit{
 		{"internal/connection/lockout.go", "lockoutFailures = 5", "lockoutFailures = 500"},
+		{"internal/connection/lockout.go", "return l.probe * 10 / 3", "return time.Second"},
 	}, []string{"key-wrong"}},
 	{"a panic that ends the process", []edit{
 		{"internal/poller/requests.go", "\t\tvalue := recover()\n", "\t\tvalue := any(nil)\n"},
