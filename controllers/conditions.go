@@ -123,6 +123,8 @@ func summarize(job *v1alpha1.DLIJob, latest poller.Snapshot, now time.Time, stal
 		return activeSummary(v1alpha1.ReasonJobRunning, "the job is running"+onQueue(job))
 	case dli.StateScaling:
 		return activeSummary(v1alpha1.ReasonJobScaling, "the job is being scaled"+onQueue(job))
+	case dli.StateRecovering:
+		return activeSummary(v1alpha1.ReasonJobRecovering, "the job is being restarted by DLI"+onQueue(job))
 	default:
 		return activeSummary(v1alpha1.ReasonJobStatusUnrecognized, fmt.Sprintf("DLI reports %q, which this version does not know; the job is treated as active", job.Status.JobStatus))
 	}

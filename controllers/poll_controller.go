@@ -74,6 +74,7 @@ func targetOf(job *v1alpha1.DLIJob, now time.Time) poller.Target {
 		Key:   client.ObjectKeyFromObject(job),
 		UID:   job.UID,
 		JobID: job.Spec.JobID,
+		Type:  dli.JobType(job.Spec.Type),
 		Known: knownOf(job, now),
 	}
 	if fixed := job.Spec.PollIntervalSeconds; fixed != nil {

@@ -40,6 +40,9 @@ const (
 	ReasonJobRunning = "JobRunning"
 	// ReasonJobScaling: DLI reports SCALING.
 	ReasonJobScaling = "JobScaling"
+	// ReasonJobRecovering: DLI reports recovering: it starts a Spark job again that had
+	// died.
+	ReasonJobRecovering = "JobRecovering"
 	// ReasonJobStatusUnrecognized: DLI reports a state that this version does
 	// not know. The job is treated as active.
 	ReasonJobStatusUnrecognized = "JobStatusUnrecognized"

@@ -15,14 +15,21 @@ const PollRequestedAtAnnotation = "dli.huaweicloud.com/poll-requested-at"
 
 // DLIJobSpec names a job in DLI and says how to watch it.
 type DLIJobSpec struct {
-	// jobID is the ID of the SQL job in DLI, as returned when it was submitted
-	// (DLI: job_id). Immutable: create another DLIJob for another job.
+	// jobID is the ID of the job in DLI, as returned when it was submitted (DLI: job_id
+	// of a SQL job, id of a Spark job). Immutable: create another DLIJob for another job.
 	// +required
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=64
 	// +kubebuilder:validation:Pattern=`^[A-Za-z0-9][A-Za-z0-9_-]*$`
 	// +kubebuilder:validation:XValidation:rule="self == oldSelf",message="jobID cannot be changed; create another DLIJob to watch another job"
 	JobID string `json:"jobID"`
+
+	// type is the type of the job: SQL, or Spark, which DLI also calls a batch.
+	// Immutable: create another DLIJob for another job.
+	// +optional
+	// +kubebuilder:default=SQL
+	// +kubebuilder:validation:XValidation:rule="self == oldSelf",message="type cannot be changed; create another DLIJob to watch another job"
+	Type JobType `json:"type,omitempty"`
 
 	// connectionRef names the DLIConnection to use. If absent, the operator uses
 	// the DLIConnection named "default" in the DLIJob's namespace or, if there is
@@ -64,6 +71,18 @@ type DLIJobSpec struct {
 	ReportProgress *bool `json:"reportProgress,omitempty"`
 }
 
+// JobType is a type of job in DLI that ends.
+// +kubebuilder:validation:Enum=SQL;Spark
+type JobType string
+
+// The types of jobs.
+const (
+	// JobTypeSQL: a SQL job.
+	JobTypeSQL JobType = "SQL"
+	// JobTypeSpark: a Spark job, which DLI also calls a batch.
+	JobTypeSpark JobType = "Spark"
+)
+
 // ConnectionReference names a DLIConnection.
 type ConnectionReference struct {
 	// name of the DLIConnection.
@@ -86,9 +105,9 @@ type Outcome string
 
 // The outcomes of a job. A DLIJob without an outcome has not completed.
 const (
-	// OutcomeSucceeded: DLI reported FINISHED.
+	// OutcomeSucceeded: DLI reported FINISHED, or success for a Spark job.
 	OutcomeSucceeded Outcome = "Succeeded"
-	// OutcomeFailed: DLI reported FAILED.
+	// OutcomeFailed: DLI reported FAILED, or dead for a Spark job.
 	OutcomeFailed Outcome = "Failed"
 	// OutcomeCancelled: DLI reported CANCELLED.
 	OutcomeCancelled Outcome = "Cancelled"
@@ -135,9 +154,10 @@ type DLIJobStatus struct {
 	// +optional
 	ObservedGeneration int64 `json:"observedGeneration,omitempty"`
 
-	// jobStatus is the status of the job as reported by DLI (DLI: status), such as
-	// LAUNCHING, RUNNING, SCALING, FINISHED, FAILED or CANCELLED. The set is open:
-	// DLI may add values. Absent until the first successful poll.
+	// jobStatus is the status of the job as reported by DLI (DLI: status, of a Spark
+	// job state), such as LAUNCHING, RUNNING, FINISHED, FAILED or CANCELLED, and of a
+	// Spark job starting, running, recovering, success or dead. The set is open: DLI
+	// may add values. Absent until the first successful poll.
 	// +optional
 	// +kubebuilder:validation:MaxLength=64
 	JobStatus string `json:"jobStatus,omitempty"`
@@ -157,7 +177,8 @@ type DLIJobStatus struct {
 	// +kubebuilder:validation:MaxLength=64
 	Phase Phase `json:"phase,omitempty"`
 
-	// jobType is the kind of the job (DLI: job_type), such as QUERY or INSERT.
+	// jobType is the kind of the job (DLI: job_type), such as QUERY or INSERT; SPARK
+	// for a Spark job.
 	// +optional
 	// +kubebuilder:validation:MaxLength=64
 	JobType string `json:"jobType,omitempty"`
@@ -167,7 +188,23 @@ type DLIJobStatus struct {
 	// +kubebuilder:validation:MaxLength=64
 	JobMode string `json:"jobMode,omitempty"`
 
-	// queueName is the queue that runs the job (DLI: queue_name).
+	// applicationID is the ID of the Spark application (DLI: appId), the latest one if
+	// DLI has started the job again. Present for Spark jobs once DLI reports it.
+	// +optional
+	// +kubebuilder:validation:MaxLength=256
+	ApplicationID string `json:"applicationID,omitempty"`
+
+	// jobName is the name that a Spark job was submitted with (DLI: name).
+	// +optional
+	// +kubebuilder:validation:MaxLength=256
+	JobName string `json:"jobName,omitempty"`
+
+	// image is the container image of a Spark job (DLI: image).
+	// +optional
+	// +kubebuilder:validation:MaxLength=1024
+	Image string `json:"image,omitempty"`
+
+	// queueName is the queue that runs the job (DLI: queue_name, of a Spark job queue).
 	// +optional
 	// +kubebuilder:validation:MaxLength=256
 	QueueName string `json:"queueName,omitempty"`
@@ -264,8 +301,9 @@ type DLIJobStatus struct {
 	// +optional
 	StatementTruncated bool `json:"statementTruncated,omitempty"`
 
-	// message is DLI's message about the job (DLI: message), at most 4096 bytes and
-	// without control characters. Do not parse it: its language and wording vary.
+	// message is DLI's message about the job (DLI: message) or, of a Spark job that has
+	// failed, the last lines of its log (DLI: log), at most 4096 bytes and without
+	// control characters. Do not parse it: its language and wording vary.
 	// +optional
 	// +kubebuilder:validation:MaxLength=4096
 	Message string `json:"message,omitempty"`
@@ -342,8 +380,8 @@ type JobError struct {
 	Message string `json:"message,omitempty"`
 }
 
-// DLIJob watches one SQL job in Data Lake Insight (DLI). The operator polls the
-// job's status until the job ends; it never submits, cancels or deletes jobs in
+// DLIJob watches one SQL or Spark job in Data Lake Insight (DLI). The operator polls
+// the job's status until the job ends; it never submits, cancels or deletes jobs in
 // DLI.
 //
 // +kubebuilder:object:root=true

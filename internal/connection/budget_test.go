@@ -23,7 +23,7 @@ func TestResponsesWithoutBudget(t *testing.T) {
 		if request == nil {
 			t.Fatal("the connection holds requests back")
 		}
-		status, err := request.SendStatus(t.Context(), now.Now)
+		status, err := request.SendStatus(t.Context(), dli.JobTypeSQL, now.Now)
 		if failure, ok := AsFailure(err); status != nil || !ok || failure.Kind != "" || failure.NeedsAction() {
 			t.Fatalf("want a temporary failure, got %v, %v", status, err)
 		}

@@ -27,9 +27,9 @@ const (
 
 // Client reads jobs from DLI; *dli.Client implements it.
 type Client interface {
-	JobStatus(ctx context.Context, creds dli.Credentials, jobID string) (*dli.JobStatus, error)
+	Status(ctx context.Context, creds dli.Credentials, jobType dli.JobType, jobID string) (*dli.JobStatus, error)
 	JobProgress(ctx context.Context, creds dli.Credentials, jobID string) (*dli.Progress, error)
-	ListJobs(ctx context.Context, creds dli.Credentials, options dli.ListOptions) (*dli.JobList, error)
+	List(ctx context.Context, creds dli.Credentials, jobType dli.JobType, options dli.ListOptions) (*dli.JobList, error)
 	OpenedConnections() uint64
 	CloseIdleConnections()
 }

@@ -48,10 +48,10 @@ func (s *source) fetch(context.Context) (dli.Credentials, time.Time, error) {
 // everything.
 type fake func(ctx context.Context) (*dli.JobStatus, error)
 
-func (f fake) JobStatus(ctx context.Context, _ dli.Credentials, _ string) (*dli.JobStatus, error) {
+func (f fake) Status(ctx context.Context, _ dli.Credentials, _ dli.JobType, _ string) (*dli.JobStatus, error) {
 	return f(ctx)
 }
-func (fake) ListJobs(context.Context, dli.Credentials, dli.ListOptions) (*dli.JobList, error) {
+func (fake) List(context.Context, dli.Credentials, dli.JobType, dli.ListOptions) (*dli.JobList, error) {
 	return &dli.JobList{}, nil
 }
 func (fake) JobProgress(context.Context, dli.Credentials, string) (*dli.Progress, error) {
@@ -119,10 +119,10 @@ func TestReconfigure(t *testing.T) {
 			if connect(t, r, now, edited(test.change), "t") != conn {
 				t.Fatal("there is a second connection")
 			}
-			if _, err := before.SendStatus(t.Context(), now.Now); errors.Is(err, ErrOutdated) != test.outdates {
+			if _, err := before.SendStatus(t.Context(), dli.JobTypeSQL, now.Now); errors.Is(err, ErrOutdated) != test.outdates {
 				t.Errorf("a response to a request from before: error %v", err)
 			}
-			if _, err := conn.Begin(noon, CallStatus, "job", "").SendStatus(t.Context(), now.Now); err != nil {
+			if _, err := conn.Begin(noon, CallStatus, "job", "").SendStatus(t.Context(), dli.JobTypeSQL, now.Now); err != nil {
 				t.Errorf("a response to a request from after: error %v", err)
 			}
 			if n := len(conn.inFlight.sentAt); n > 0 {
@@ -251,7 +251,7 @@ func TestRequestEnds(t *testing.T) {
 	t.Run("when there is a response", func(t *testing.T) {
 		r, now := registry(answering)
 		conn := connect(t, r, now, object("a"), "t")
-		if status, err := conn.Begin(noon, CallStatus, "job", "").SendStatus(t.Context(), now.Now); status == nil || err != nil {
+		if status, err := conn.Begin(noon, CallStatus, "job", "").SendStatus(t.Context(), dli.JobTypeSQL, now.Now); status == nil || err != nil {
 			t.Errorf("status %v, error %v", status, err)
 		}
 		free(t, conn)
@@ -259,7 +259,7 @@ func TestRequestEnds(t *testing.T) {
 	t.Run("when the operator stops", func(t *testing.T) {
 		r, now := registry(stopped)
 		conn := connect(t, r, now, object("a"), "t")
-		if _, err := conn.Begin(noon, CallStatus, "job", "").SendStatus(t.Context(), now.Now); !errors.Is(err, context.Canceled) {
+		if _, err := conn.Begin(noon, CallStatus, "job", "").SendStatus(t.Context(), dli.JobTypeSQL, now.Now); !errors.Is(err, context.Canceled) {
 			t.Errorf("error %v", err)
 		}
 		free(t, conn)
@@ -276,7 +276,7 @@ func TestRequestEnds(t *testing.T) {
 					t.Error("no panic")
 				}
 			}()
-			_, _ = conn.Begin(noon, CallStatus, "job", "").SendStatus(t.Context(), now.Now)
+			_, _ = conn.Begin(noon, CallStatus, "job", "").SendStatus(t.Context(), dli.JobTypeSQL, now.Now)
 		}()
 		free(t, conn)
 	})
@@ -292,7 +292,7 @@ func TestRequestEnds(t *testing.T) {
 		if a := conn.Decide(now.Now()); a.Admit != AdmitProbe {
 			t.Fatalf("no probe is admitted: %+v", a)
 		}
-		_, _ = conn.Begin(now.Now(), CallStatus, "job", "").SendStatus(t.Context(), now.Now)
+		_, _ = conn.Begin(now.Now(), CallStatus, "job", "").SendStatus(t.Context(), dli.JobTypeSQL, now.Now)
 		if !conn.circuit.isOpen {
 			t.Errorf("the circuit is %+v", conn.circuit)
 		}

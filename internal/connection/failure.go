@@ -87,7 +87,7 @@ func (f *Failure) NeedsAction() bool { return NeedsAction(f.Reason) }
 // name of the connection.
 var explanations = map[dli.Kind]struct{ reason, meaning, remedy string }{
 	dli.KindNotFound: {v1alpha1.ReasonJobNotFound,
-		"DLI has no such job", "check that spec.jobID and the project of %s are correct"},
+		"DLI has no such job", "check that spec.jobID, spec.type and the project of %s are correct"},
 	dli.KindAuth: {v1alpha1.ReasonCredentialsRejected,
 		"DLI rejects the credentials", "put valid ones into the Secret of %s"},
 	dli.KindPermission: {v1alpha1.ReasonPermissionDenied,

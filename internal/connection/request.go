@@ -71,20 +71,20 @@ func (c *Connection) Begin(now time.Time, call string, jobID, lastReason string)
 	}
 }
 
-// SendStatus sends a request for the status of its job, and updates the connection
+// SendStatus sends a request for the status of its job, of a type, and updates the connection
 // with what the response shows. clock returns the time when the response has arrived.
 //
 // The error is a *Failure, ErrOutdated, or that of ctx. A failure that belongs to the
 // connection rather than the job is the one that the connection reports, so that both
 // say the same.
-func (r *Request) SendStatus(ctx context.Context, clock func() time.Time) (*dli.JobStatus, error) {
-	return sendRequest(r, clock, func() (*dli.JobStatus, error) { return r.client.JobStatus(ctx, r.creds, r.jobID) })
+func (r *Request) SendStatus(ctx context.Context, jobType dli.JobType, clock func() time.Time) (*dli.JobStatus, error) {
+	return sendRequest(r, clock, func() (*dli.JobStatus, error) { return r.client.Status(ctx, r.creds, jobType, r.jobID) })
 }
 
-// SendList is SendStatus for a page of a list. Its failure says nothing about the
+// SendList is SendStatus for a page of a list of jobs of a type. Its failure says nothing about the
 // connection: it may be this API call alone that fails.
-func (r *Request) SendList(ctx context.Context, options dli.ListOptions, clock func() time.Time) (*dli.JobList, error) {
-	return sendRequest(r, clock, func() (*dli.JobList, error) { return r.client.ListJobs(ctx, r.creds, options) })
+func (r *Request) SendList(ctx context.Context, jobType dli.JobType, options dli.ListOptions, clock func() time.Time) (*dli.JobList, error) {
+	return sendRequest(r, clock, func() (*dli.JobList, error) { return r.client.List(ctx, r.creds, jobType, options) })
 }
 
 // SendProgress is SendStatus for the progress of its job. Its failure says nothing

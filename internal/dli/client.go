@@ -157,6 +157,9 @@ const (
 	JobTypeSpark JobType = "Spark"
 )
 
+// HasProgress reports whether DLI can report the progress of a job of the type.
+func (t JobType) HasProgress() bool { return t != JobTypeSpark }
+
 // Status returns the status of a job of a type: see JobStatus and BatchStatus.
 func (c *Client) Status(ctx context.Context, creds Credentials, jobType JobType, id string) (*JobStatus, error) {
 	if jobType == JobTypeSpark {

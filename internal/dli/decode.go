@@ -164,6 +164,27 @@ func ParseState(word string) State {
 	return cmp.Or(stateOf(JobTypeSQL, word), stateOf(JobTypeSpark, word))
 }
 
+// activeStates are the states that DLI lists one by one.
+var activeStates = []State{StateLaunching, StateRunning, StateScaling, StateRecovering}
+
+// ListFilter is the ListOptions.Status for the jobs of a type in a state; "" if they are
+// not listed.
+func ListFilter(jobType JobType, state State) string {
+	if !slices.Contains(activeStates, state) {
+		return ""
+	}
+	for word, meaning := range states[jobType] {
+		switch {
+		case meaning != state:
+		case jobType == JobTypeSpark:
+			return strings.ToLower(word)
+		default:
+			return word
+		}
+	}
+	return ""
+}
+
 // timeOf converts milliseconds since 1970, UTC. DLI sends 0 for what has not happened
 // yet.
 func timeOf(ms lenientInteger) time.Time {

@@ -22,7 +22,7 @@ import (
 // quick responds immediately.
 type quick struct{ script }
 
-func (quick) JobStatus(context.Context, dli.Credentials, string) (*dli.JobStatus, error) {
+func (quick) Status(context.Context, dli.Credentials, dli.JobType, string) (*dli.JobStatus, error) {
 	return running.status, nil
 }
 

@@ -17,10 +17,11 @@ import (
 
 // Target is a job to be polled.
 type Target struct {
-	// Key and UID identify the DLIJob, and JobID the job in DLI.
+	// Key and UID identify the DLIJob, and JobID and Type the job in DLI.
 	Key   types.NamespacedName
 	UID   types.UID
 	JobID string
+	Type  dli.JobType
 	// Connection is the key of the connection to use. If there is none, Failure says why.
 	Connection types.NamespacedName
 	Failure    *connection.Failure

@@ -9,23 +9,21 @@ import (
 	"github.com/dli-operator/dli-operator/internal/dli"
 )
 
-// statusFilters are DLI's words for the states of active jobs, which are listed one by
-// one.
-var statusFilters = map[dli.State]string{
-	dli.StateLaunching: "LAUNCHING",
-	dli.StateRunning:   "RUNNING",
-	dli.StateScaling:   "SCALING",
-}
-
 const (
 	// Lists are not used for a while after more than minMismatches wrong jobs that are
 	// also more than one in mismatchShare.
 	minMismatches, mismatchShare = 5, 10
 )
 
-// listRound is one pass over the pages of the jobs in one state.
+// listed is what one list is of: DLI lists the jobs of each type and state on their own.
+type listed struct {
+	jobType dli.JobType
+	state   dli.State
+}
+
+// listRound is one pass over the pages of one list.
 type listRound struct {
-	state     dli.State
+	listed
 	startedAt time.Time
 	// next is the next page to request, from 1; pages is their number, known once the
 	// first has arrived; done is how many have arrived.
@@ -35,8 +33,8 @@ type listRound struct {
 	total, rows, mismatches int
 }
 
-func newListRound(state dli.State, now time.Time) *listRound {
-	return &listRound{state: state, startedAt: now, next: 1}
+func newListRound(of listed, now time.Time) *listRound {
+	return &listRound{listed: of, startedAt: now, next: 1}
 }
 
 // wantsPage reports whether there is a page to request: the number of pages is known

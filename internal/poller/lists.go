@@ -20,9 +20,9 @@ type lists struct {
 	// started, and rounds are those in progress. There are none before pausedUntil.
 	nextAt, startedAt, pausedUntil time.Time
 	rounds                         []*listRound
-	// pages is the latest number of pages of each state, valid until pagesUntil, and
+	// pages is the latest number of pages of each list, valid until pagesUntil, and
 	// pageSize the number of jobs per page; 0 for the maximum.
-	pages      map[dli.State]int
+	pages      map[listed]int
 	pagesUntil time.Time
 	pageSize   int
 	// failures counts consecutive lists that failed or were incomplete.
@@ -53,8 +53,11 @@ const (
 // isCovered reports whether lists cover a job: it is active, and its poll interval is the
 // operator's choice.
 func (j *job) isCovered() bool {
-	return j.isHealthy() && !j.isFailing() && statusFilters[j.state] != "" && j.target.Interval == 0 && !j.target.Completed
+	return j.isHealthy() && !j.isFailing() && dli.ListFilter(j.target.Type, j.state) != "" && j.target.Interval == 0 && !j.target.Completed
 }
+
+// listedIn is the list that shows a job in its known state.
+func (j *job) listedIn() listed { return listed{j.target.Type, j.state} }
 
 // areDue reports whether to decide on the next lists.
 func (l *lists) areDue(s Schedule, now time.Time) bool {
@@ -67,12 +70,12 @@ func (l *lists) areDue(s Schedule, now time.Time) bool {
 func (l *lists) startRounds(jobs map[string][]*job, s Schedule, perSecond float64, now time.Time) (poll []*job) {
 	l.nextAt = onTick(now, s.ListInterval)
 	var covered []*job
-	watched, polls := map[dli.State]int{}, 0.0
+	watched, polls := map[listed]int{}, 0.0
 	for _, withID := range jobs {
 		for _, j := range withID {
 			if j.isCovered() {
 				covered = append(covered, j)
-				watched[j.state]++
+				watched[j.listedIn()]++
 				polls += float64(s.ListInterval) / float64(s.adaptiveInterval(j, now))
 			}
 		}
@@ -86,8 +89,8 @@ func (l *lists) startRounds(jobs map[string][]*job, s Schedule, perSecond float6
 	case isPaused, !costsLittle(pages, polls, budget):
 		return nil
 	}
-	for state := range watched {
-		l.rounds = append(l.rounds, newListRound(state, now))
+	for list := range watched {
+		l.rounds = append(l.rounds, newListRound(list, now))
 	}
 	for _, j := range covered {
 		j.expectedIn = time.Time{}
@@ -99,11 +102,11 @@ func (l *lists) startRounds(jobs map[string][]*job, s Schedule, perSecond float6
 	return chooseSpotChecks(covered, checks)
 }
 
-// estimatePages estimates the pages of the states of watched jobs: from the latest lists, or,
+// estimatePages estimates the pages of the lists of watched jobs: from the latest lists, or,
 // without recent ones, from the number of watched jobs.
-func (l *lists) estimatePages(watched map[dli.State]int, now time.Time) (pages int) {
-	for state, n := range watched {
-		latest := l.pages[state]
+func (l *lists) estimatePages(watched map[listed]int, now time.Time) (pages int) {
+	for list, n := range watched {
+		latest := l.pages[list]
 		if now.After(l.pagesUntil) {
 			latest = (n + dli.MaxPageSize - 1) / dli.MaxPageSize
 		}
@@ -165,9 +168,9 @@ func (l *lists) addPage(r *listRound, number, size int, list *dli.JobList, s Sch
 		return true
 	}
 	if l.pages == nil || now.After(l.pagesUntil) {
-		l.pages = map[dli.State]int{}
+		l.pages = map[listed]int{}
 	}
-	l.pages[r.state], l.pagesUntil = r.pages, now.Add(pagesFor)
+	l.pages[r.listed], l.pagesUntil = r.pages, now.Add(pagesFor)
 	pages := 0
 	for _, r := range l.rounds {
 		pages += max(1, r.pages)
@@ -197,7 +200,7 @@ func (l *lists) addRow(r *listRound, row *dli.JobRow, sentAt time.Time) (note st
 // showsJob reports whether the row of a list that was requested at sentAt shows a job in its
 // known state, and records that it does. The job's own later poll knows more.
 func (r *listRound) showsJob(j *job, sentAt time.Time) bool {
-	if j.inFlight || !sentAt.After(j.sentAt) || j.state != r.state || !j.isCovered() {
+	if j.inFlight || !sentAt.After(j.sentAt) || j.listedIn() != r.listed || !j.isCovered() {
 		return false
 	}
 	j.isExpected, j.isShown, j.isFollowUp, j.expectedIn = true, true, false, time.Time{}
@@ -215,7 +218,7 @@ func (l *lists) finishRound(r *listRound, jobs map[string][]*job, s Schedule, no
 	l.failures = 0
 	for _, withID := range jobs {
 		for _, j := range withID {
-			if j.expectedIn.Equal(r.startedAt) && j.state == r.state && !j.inFlight && j.sentAt.Before(r.startedAt) && j.isCovered() {
+			if j.expectedIn.Equal(r.startedAt) && j.listedIn() == r.listed && !j.inFlight && j.sentAt.Before(r.startedAt) && j.isCovered() {
 				// One that no list shows is not expected for ever.
 				j.isExpected, j.isShown, j.isFollowUp, j.expectedIn = j.isShown, false, j.isShown, time.Time{}
 				missing = append(missing, j)

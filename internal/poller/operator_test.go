@@ -343,7 +343,7 @@ type script struct {
 // timeout is how long a client waits for a response.
 const timeout = 10 * time.Second
 
-func (s script) JobStatus(ctx context.Context, creds dli.Credentials, job string) (*dli.JobStatus, error) {
+func (s script) Status(ctx context.Context, creds dli.Credentials, _ dli.JobType, job string) (*dli.JobStatus, error) {
 	if ctx.Err() != nil {
 		return nil, ctx.Err() // nothing is sent
 	}
@@ -379,7 +379,7 @@ type listAnswer struct {
 	err  *dli.Error
 }
 
-func (s script) ListJobs(ctx context.Context, _ dli.Credentials, options dli.ListOptions) (*dli.JobList, error) {
+func (s script) List(ctx context.Context, _ dli.Credentials, jobType dli.JobType, options dli.ListOptions) (*dli.JobList, error) {
 	o := s.operator
 	o.mu.Lock()
 	o.lists = append(o.lists, time.Now())

@@ -13,7 +13,7 @@ import (
 // wantsProgress reports whether to read the progress of a job: while it runs, if that is
 // wanted, at most once per refresh interval.
 func (j *job) wantsProgress(now time.Time) bool {
-	return j.target.ReportProgress && j.isRunning() && !now.Before(j.progressDueAt)
+	return j.target.ReportProgress && j.target.Type.HasProgress() && j.isRunning() && !now.Before(j.progressDueAt)
 }
 
 // recordProgress records the progress of a job, and reports whether its percentage has

@@ -29,7 +29,10 @@ func (q *queue) pollJob(ctx context.Context, conn *connection.Connection, j *job
 	j.leaveHeap()
 	q.passTurn(j.target.Key.Namespace)
 	j.inFlight, j.pollRequest, j.sentAt = true, j.target.PollRequest, now
-	sendRequest(ctx, q, request, j.isFailing(), (*connection.Request).SendStatus, func(status *dli.JobStatus, err error, arrivedAt time.Time) {
+	call := func(r *connection.Request, ctx context.Context, clock func() time.Time) (*dli.JobStatus, error) {
+		return r.SendStatus(ctx, j.target.Type, clock)
+	}
+	sendRequest(ctx, q, request, j.isFailing(), call, func(status *dli.JobStatus, err error, arrivedAt time.Time) {
 		q.handleStatus(ctx, j, status, err, arrivedAt)
 	})
 }
@@ -124,20 +127,20 @@ func (q *queue) readProgress(ctx context.Context, j *job, now time.Time) {
 }
 
 // sendPage requests a page of a list.
-func (q *queue) sendPage(ctx context.Context, conn *connection.Connection, r *listRound, now time.Time) {
+func (q *queue) sendPage(ctx context.Context, conn *connection.Connection, round *listRound, now time.Time) {
 	request := conn.Begin(now, connection.CallList, "", "")
 	if request == nil {
 		return // Decide now says why
 	}
-	options := dli.ListOptions{Status: statusFilters[r.state], Page: r.takePage(), PageSize: dli.MaxPageSize}
+	options := dli.ListOptions{Status: dli.ListFilter(round.jobType, round.state), Page: round.takePage(), PageSize: dli.MaxPageSize}
 	if q.lists.pageSize > 0 {
 		options.PageSize = q.lists.pageSize
 	}
 	call := func(r *connection.Request, ctx context.Context, clock func() time.Time) (*dli.JobList, error) {
-		return r.SendList(ctx, options, clock)
+		return r.SendList(ctx, round.jobType, options, clock)
 	}
 	sendRequest(ctx, q, request, false, call, func(list *dli.JobList, err error, arrivedAt time.Time) {
-		if !slices.Contains(q.lists.rounds, r) {
+		if !slices.Contains(q.lists.rounds, round) {
 			return // it has ended
 		}
 		switch failure, isFailure := connection.AsFailure(err); {
@@ -148,7 +151,7 @@ func (q *queue) sendPage(ctx context.Context, conn *connection.Connection, r *li
 		case err != nil:
 			q.lists.rounds = nil
 		default:
-			q.handlePage(ctx, r, options, list, now, arrivedAt)
+			q.handlePage(ctx, round, options, list, now, arrivedAt)
 		}
 	})
 }

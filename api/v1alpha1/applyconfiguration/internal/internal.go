@@ -182,9 +182,16 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: ttlSecondsAfterFinished
       type:
         scalar: numeric
+    - name: type
+      type:
+        namedType: com.github.dli-operator.dli-operator.api.v1alpha1.JobType
+      default: SQL
 - name: com.github.dli-operator.dli-operator.api.v1alpha1.DLIJobStatus
   map:
     fields:
+    - name: applicationID
+      type:
+        scalar: string
     - name: badRowCount
       type:
         scalar: numeric
@@ -220,6 +227,9 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: error
       type:
         namedType: com.github.dli-operator.dli-operator.api.v1alpha1.JobError
+    - name: image
+      type:
+        scalar: string
     - name: inputBytes
       type:
         scalar: numeric
@@ -227,6 +237,9 @@ var schemaYAML = typed.YAMLObject(`types:
       type:
         scalar: numeric
     - name: jobMode
+      type:
+        scalar: string
+    - name: jobName
       type:
         scalar: string
     - name: jobStatus
@@ -295,6 +308,8 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: message
       type:
         scalar: string
+- name: com.github.dli-operator.dli-operator.api.v1alpha1.JobType
+  scalar: string
 - name: com.github.dli-operator.dli-operator.api.v1alpha1.NamespacesFrom
   scalar: string
 - name: com.github.dli-operator.dli-operator.api.v1alpha1.NotFoundAnswers

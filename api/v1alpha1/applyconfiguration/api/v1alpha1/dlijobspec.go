@@ -5,14 +5,21 @@
 
 package v1alpha1
 
+import (
+	apiv1alpha1 "github.com/dli-operator/dli-operator/api/v1alpha1"
+)
+
 // DLIJobSpecApplyConfiguration represents a declarative configuration of the DLIJobSpec type for use
 // with apply.
 //
 // DLIJobSpec names a job in DLI and says how to watch it.
 type DLIJobSpecApplyConfiguration struct {
-	// jobID is the ID of the SQL job in DLI, as returned when it was submitted
-	// (DLI: job_id). Immutable: create another DLIJob for another job.
+	// jobID is the ID of the job in DLI, as returned when it was submitted (DLI: job_id
+	// of a SQL job, id of a Spark job). Immutable: create another DLIJob for another job.
 	JobID *string `json:"jobID,omitempty"`
+	// type is the type of the job: SQL, or Spark, which DLI also calls a batch.
+	// Immutable: create another DLIJob for another job.
+	Type *apiv1alpha1.JobType `json:"type,omitempty"`
 	// connectionRef names the DLIConnection to use. If absent, the operator uses
 	// the DLIConnection named "default" in the DLIJob's namespace or, if there is
 	// none, the one set with its flag --default-connection.
@@ -49,6 +56,14 @@ func DLIJobSpec() *DLIJobSpecApplyConfiguration {
 // If called multiple times, the JobID field is set to the value of the last call.
 func (b *DLIJobSpecApplyConfiguration) WithJobID(value string) *DLIJobSpecApplyConfiguration {
 	b.JobID = &value
+	return b
+}
+
+// WithType sets the Type field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the Type field is set to the value of the last call.
+func (b *DLIJobSpecApplyConfiguration) WithType(value apiv1alpha1.JobType) *DLIJobSpecApplyConfiguration {
+	b.Type = &value
 	return b
 }
 

@@ -24,9 +24,10 @@ type DLIJobStatusApplyConfiguration struct {
 	// observedGeneration is the metadata.generation that this status describes;
 	// -1 until the operator has seen the DLIJob.
 	ObservedGeneration *int64 `json:"observedGeneration,omitempty"`
-	// jobStatus is the status of the job as reported by DLI (DLI: status), such as
-	// LAUNCHING, RUNNING, SCALING, FINISHED, FAILED or CANCELLED. The set is open:
-	// DLI may add values. Absent until the first successful poll.
+	// jobStatus is the status of the job as reported by DLI (DLI: status, of a Spark
+	// job state), such as LAUNCHING, RUNNING, FINISHED, FAILED or CANCELLED, and of a
+	// Spark job starting, running, recovering, success or dead. The set is open: DLI
+	// may add values. Absent until the first successful poll.
 	JobStatus *string `json:"jobStatus,omitempty"`
 	// outcome is how the job ended: Succeeded, Failed, Cancelled or NotFound.
 	// Absent until the job has ended. Once set it is final, no matter what DLI
@@ -37,11 +38,19 @@ type DLIJobStatusApplyConfiguration struct {
 	// and jobStatus, for tools that can only compare strings. A Stalled DLIJob
 	// recovers if the cause is fixed. Absent until the operator has seen the DLIJob.
 	Phase *apiv1alpha1.Phase `json:"phase,omitempty"`
-	// jobType is the kind of the job (DLI: job_type), such as QUERY or INSERT.
+	// jobType is the kind of the job (DLI: job_type), such as QUERY or INSERT; SPARK
+	// for a Spark job.
 	JobType *string `json:"jobType,omitempty"`
 	// jobMode is async or sync (DLI: job_mode). Absent if DLI does not report it.
 	JobMode *string `json:"jobMode,omitempty"`
-	// queueName is the queue that runs the job (DLI: queue_name).
+	// applicationID is the ID of the Spark application (DLI: appId), the latest one if
+	// DLI has started the job again. Present for Spark jobs once DLI reports it.
+	ApplicationID *string `json:"applicationID,omitempty"`
+	// jobName is the name that a Spark job was submitted with (DLI: name).
+	JobName *string `json:"jobName,omitempty"`
+	// image is the container image of a Spark job (DLI: image).
+	Image *string `json:"image,omitempty"`
+	// queueName is the queue that runs the job (DLI: queue_name, of a Spark job queue).
 	QueueName *string `json:"queueName,omitempty"`
 	// owner is the user that submitted the job (DLI: owner).
 	Owner *string `json:"owner,omitempty"`
@@ -91,8 +100,9 @@ type DLIJobStatusApplyConfiguration struct {
 	Statement *string `json:"statement,omitempty"`
 	// statementTruncated is true if the SQL text was truncated.
 	StatementTruncated *bool `json:"statementTruncated,omitempty"`
-	// message is DLI's message about the job (DLI: message), at most 4096 bytes and
-	// without control characters. Do not parse it: its language and wording vary.
+	// message is DLI's message about the job (DLI: message) or, of a Spark job that has
+	// failed, the last lines of its log (DLI: log), at most 4096 bytes and without
+	// control characters. Do not parse it: its language and wording vary.
 	Message *string `json:"message,omitempty"`
 	// error is the job's own error. Present only if the job failed or was cancelled.
 	Error *JobErrorApplyConfiguration `json:"error,omitempty"`
@@ -177,6 +187,30 @@ func (b *DLIJobStatusApplyConfiguration) WithJobType(value string) *DLIJobStatus
 // If called multiple times, the JobMode field is set to the value of the last call.
 func (b *DLIJobStatusApplyConfiguration) WithJobMode(value string) *DLIJobStatusApplyConfiguration {
 	b.JobMode = &value
+	return b
+}
+
+// WithApplicationID sets the ApplicationID field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the ApplicationID field is set to the value of the last call.
+func (b *DLIJobStatusApplyConfiguration) WithApplicationID(value string) *DLIJobStatusApplyConfiguration {
+	b.ApplicationID = &value
+	return b
+}
+
+// WithJobName sets the JobName field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the JobName field is set to the value of the last call.
+func (b *DLIJobStatusApplyConfiguration) WithJobName(value string) *DLIJobStatusApplyConfiguration {
+	b.JobName = &value
+	return b
+}
+
+// WithImage sets the Image field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the Image field is set to the value of the last call.
+func (b *DLIJobStatusApplyConfiguration) WithImage(value string) *DLIJobStatusApplyConfiguration {
+	b.Image = &value
 	return b
 }
 
