@@ -99,6 +99,7 @@ func TestEveryDocumentedState(t *testing.T) {
 			}
 		}
 	}
+	spark := func(spec *v1alpha1.DLIJobSpec) { spec.Type = v1alpha1.JobTypeSpark }
 	noSecret := func(w *world) {
 		if err := w.Delete(w.Context(), w.secret("credentials", dlitest.User{})); err != nil {
 			w.Fatal(err)
@@ -156,6 +157,27 @@ func TestEveryDocumentedState(t *testing.T) {
 		"scaling": {
 			given: func(w *world) { w.dli.SetJob(dlitest.Query(jobID).Being("SCALING", time.Hour)) },
 			want:  activeRow("JobScaling"), flux: kstatus.InProgressStatus,
+		},
+		"a Spark job that is recovering": {
+			given: func(w *world) { w.dli.SetJob(dlitest.Batch(jobID).Being("RECOVERING", time.Hour)) }, spec: spark,
+			want: activeRow("JobRecovering"), flux: kstatus.InProgressStatus, says: "restarted",
+		},
+		"a Spark job that succeeded": {
+			given: func(w *world) { w.dli.SetJob(dlitest.Batch(jobID).Finishes(0)) }, spec: spark,
+			want: "Ready=True/JobFinished Succeeded=True/JobFinished Completed=True/JobFinished Synced=True/PollSucceeded",
+			flux: kstatus.CurrentStatus, says: "finished",
+		},
+		"a Spark job that is dead": {
+			given: func(w *world) { w.dli.SetJob(dlitest.Batch(jobID).Fails("at Main.main\nDLI.0002: no such file")) }, spec: spark,
+			want: endedRow("JobFailed", "PollSucceeded"), flux: kstatus.FailedStatus, says: "no such file",
+		},
+		"a SQL job that is said to be a Spark job": {
+			given: running, spec: spark,
+			want: endedRow("JobNotFound", "JobNotFound"), flux: kstatus.FailedStatus, says: "spec.type",
+		},
+		"a Spark job that is said to be a SQL job": {
+			given: func(w *world) { w.dli.SetJob(dlitest.Batch(jobID).Running(time.Hour)) },
+			want:  endedRow("JobNotFound", "JobNotFound"), flux: kstatus.FailedStatus, says: "spec.type",
 		},
 		"unrecognized": {
 			given: func(w *world) { w.dli.SetJob(dlitest.Query(jobID).Being("SUSPENDED", time.Hour)) },
@@ -287,6 +309,28 @@ func TestDocumentedSample(t *testing.T) {
 	}
 	if got := job.Status.CompletionTime.UTC().Format(time.RFC3339); got != "2017-10-30T03:45:11Z" {
 		t.Errorf("completionTime is %s", got)
+	}
+}
+
+func TestSparkJob(t *testing.T) {
+	w := newWorld(t)
+	batch := dlitest.Batch(jobID).Running(time.Second).Fails("at Main.main\nDLI.0002: no such file")
+	batch.Image = "swr/team/spark:3"
+	w.dli.SetJob(batch)
+	job := w.start().awaitReason(w.watch(jobID, func(spec *v1alpha1.DLIJobSpec) { spec.Type = v1alpha1.JobTypeSpark }), "JobFailed")
+
+	want := v1alpha1.DLIJobStatus{
+		ObservedGeneration: 1, JobStatus: "dead", Outcome: "Failed", Phase: "Failed", JobType: "SPARK", JobName: "nightly",
+		ApplicationID: "batch-session-" + jobID + ":30663", Image: "swr/team/spark:3", QueueName: "spark1", Owner: "test",
+		DurationMilliseconds: ptr.To[int64](1000), Duration: "1s", Message: "at Main.main\nDLI.0002: no such file",
+		Error: &v1alpha1.JobError{Code: "DLI.0002", Message: "at Main.main\nDLI.0002: no such file"},
+	}
+	ignored := cmpopts.IgnoreFields(v1alpha1.DLIJobStatus{}, "Conditions", "LastPollTime", "StartTime", "CompletionTime")
+	if diff := cmp.Diff(want, job.Status, ignored); diff != "" {
+		t.Error(diff)
+	}
+	if start, end := job.Status.StartTime, job.Status.CompletionTime; start == nil || end == nil || end.Sub(start.Time) != time.Second {
+		t.Errorf("the job ran from %v to %v, want a second", start, end)
 	}
 }
 

@@ -189,7 +189,7 @@ kubectl get dlijobs --watch </dev/null 2>"$work/watch.log" &
 table=$!
 settled=yes
 await kubectl wait --for=condition=Completed --timeout=60s \
-  dlijob/{finished,inserted,failed,cancelled,not-found,submitted} >"$work/wait.log" 2>&1 &&
+  dlijob/{finished,inserted,spark,failed,cancelled,not-found,submitted} >"$work/wait.log" 2>&1 &&
   await kubectl wait --for=condition=Stalled --timeout=30s dlijob/wrong-credentials >>"$work/wait.log" 2>&1 ||
   settled=
 await sleep 0.5 # so that the last line is printed
@@ -235,6 +235,7 @@ reason() { printf '{.status.conditions[?(@.type=="%s")].reason}' "$1"; }
 expect finished Succeeded '{.status.outcome}'
 expect submitted Succeeded '{.status.outcome}'
 expect inserted Succeeded '{.status.outcome}'
+expect spark Succeeded '{.status.outcome}'
 expect failed Failed '{.status.outcome}'
 expect cancelled Cancelled '{.status.outcome}'
 expect not-found NotFound '{.status.outcome}'

@@ -22,10 +22,11 @@ const (
 	SampleInserted  = "6d2146a0-c2d5-41bd-8ca0-ca9694ada992"
 	SampleFailed    = "9e8f7a6b-5c4d-4e3f-8a1b-0c9d8e7f6a5b"
 	SampleCancelled = "1b4e28ba-2fa1-41d2-883f-0016d3cca427"
+	SampleBatch     = "0a324461-d9d9-45da-a52a-3b3c7a3d809e"
 	SampleUnknown   = "00000000-0000-4000-8000-000000000000"
 )
 
-// SampleJobs returns one job for each way to end, all within 25 seconds.
+// SampleJobs returns one job for each way to end, and a Spark job, all within 25 seconds.
 func SampleJobs() []Job {
 	return []Job{
 		Query(SampleFinished).Launching(3 * time.Second).Running(9 * time.Second).Finishes(4),
@@ -34,5 +35,6 @@ func SampleJobs() []Job {
 			"Please contact DLI service. DLI.0002: FileNotFoundException: getFileStatus on " +
 				"obs://bucket/table: status [404]"),
 		Query(SampleCancelled).Launching(15 * time.Second).Cancelled("Execution Timeout"),
+		Batch(SampleBatch).Launching(4 * time.Second).Running(10 * time.Second).Finishes(0),
 	}
 }
