@@ -72,12 +72,12 @@ func bindFlags(flags *flag.FlagSet, o *operator.Options) {
 
 	connections := &o.Controllers.Connections
 	flags.StringVar(&o.DefaultConnection, "default-connection", o.DefaultConnection, "The DLIConnection, as namespace/name, for DLIJobs that name none and whose namespace has none named \"default\".")
-	flags.Func("allowed-endpoint-hosts", "Comma-separated patterns of the hosts that a DLIConnection may use as its endpoint; * matches one label, or one or more at the beginning. (default "+strings.Join(connections.AllowedHosts, ",")+")", into(&connections.AllowedHosts))
-	flags.Func("pod-identity-namespaces", "Comma-separated namespaces whose DLIConnections may use podIdentity, which uses the operator's own permissions in DLI; empty for all.", into(&connections.PodIdentityNamespaces))
+	flags.Func("allowed-endpoint-hosts", "Comma-separated patterns of the hosts that a DLIConnection may use as its endpoint; * matches one label, or one or more at the beginning. (default "+strings.Join(connections.AllowedHosts, ",")+")", parseList(&connections.AllowedHosts))
+	flags.Func("pod-identity-namespaces", "Comma-separated namespaces whose DLIConnections may use podIdentity, which uses the operator's own permissions in DLI; empty for all.", parseList(&connections.PodIdentityNamespaces))
 	flags.BoolVar(&connections.AllowInsecure, "allow-insecure-endpoints", connections.AllowInsecure, "Allow http, and any host and address as endpoint. For demos and tests only: credentials are sent unencrypted, and DLIConnections can make the operator call hosts of its own network.")
 	flags.IntVar(&o.Controllers.MaxConcurrentReconciles, "max-concurrent-reconciles", o.Controllers.MaxConcurrentReconciles, "Maximum number of DLIJobs written concurrently.")
 	flags.IntVar(&o.Controllers.MaxConcurrentPolls, "max-concurrent-polls", o.Controllers.MaxConcurrentPolls, "Maximum number of concurrent requests to DLI.")
-	flags.Func("watch-namespaces", "Comma-separated namespaces to watch; empty for all. If set, permissions in these namespaces are enough.", into(&o.WatchNamespaces))
+	flags.Func("watch-namespaces", "Comma-separated namespaces to watch; empty for all. If set, permissions in these namespaces are enough.", parseList(&o.WatchNamespaces))
 	flags.StringVar(&o.WatchSelector, "watch-label-selector", o.WatchSelector, "Label selector of the DLIJobs to watch; empty for all.")
 	flags.BoolVar(&o.Controllers.ReportConnections, "report-connections", o.Controllers.ReportConnections, "Write the status of DLIConnections. If several operators share the DLIJobs by --watch-label-selector, enable this on one of them.")
 
@@ -90,8 +90,8 @@ func bindFlags(flags *flag.FlagSet, o *operator.Options) {
 	flags.StringVar(&o.PprofAddress, "pprof-bind-address", o.PprofAddress, "Address of the profiler, such as localhost:6060; 0 disables it.")
 }
 
-// into returns the parser of a comma-separated flag.
-func into(list *[]string) func(text string) error {
+// parseList returns the parser of a comma-separated flag.
+func parseList(list *[]string) func(text string) error {
 	return func(text string) error {
 		*list = strings.FieldsFunc(text, func(r rune) bool { return r == ',' || r == ' ' })
 		return nil

@@ -66,10 +66,10 @@ func (f *firstFill) newCache(config *rest.Config, options cache.Options) (cache.
 	return cache.New(config, options)
 }
 
-// start adds everything that the controllers read to a cache that is started later.
+// addInformers adds everything that the controllers read to a cache that is started later.
 // Some of it would otherwise only be filled once the operator holds the lease, so a
 // standby replica could not know whether it is able to work.
-func (f *firstFill) start(ctx context.Context, c cache.Cache, scope connection.Scope) error {
+func (f *firstFill) addInformers(ctx context.Context, c cache.Cache, scope connection.Scope) error {
 	objects := []client.Object{&v1alpha1.DLIJob{}, &v1alpha1.DLIConnection{}}
 	if !scope.WithoutNamespaces {
 		namespace := &metav1.PartialObjectMetadata{}
@@ -85,7 +85,7 @@ func (f *firstFill) start(ctx context.Context, c cache.Cache, scope connection.S
 			return fmt.Errorf("creating the cache: %w", err)
 		}
 	}
-	go f.await(ctx, c)
+	go f.awaitFilled(ctx, c)
 	return nil
 }
 
@@ -99,8 +99,8 @@ func (f *firstFill) handleWatchError(ctx context.Context, r *toolscache.Reflecto
 	}
 }
 
-// await returns when the caches are filled, or ends the operator.
-func (f *firstFill) await(ctx context.Context, c cache.Cache) {
+// awaitFilled returns when the caches are filled, or ends the operator.
+func (f *firstFill) awaitFilled(ctx context.Context, c cache.Cache) {
 	timeout, cancel := context.WithTimeout(ctx, fillTimeout)
 	defer cancel()
 	switch filled := c.WaitForCacheSync(timeout); {
@@ -108,22 +108,22 @@ func (f *firstFill) await(ctx context.Context, c cache.Cache) {
 	case filled:
 		f.done.Store(true)
 	default:
-		f.fail(fmt.Errorf("the caches were not filled within %v: %w", fillTimeout, f.cause()))
+		f.fail(fmt.Errorf("the caches were not filled within %v: %w", fillTimeout, f.lastCause()))
 	}
 }
 
-func (f *firstFill) cause() error {
+func (f *firstFill) lastCause() error {
 	if err := f.lastError.Load(); err != nil {
 		return *err
 	}
 	return errors.New("the API server is slow")
 }
 
-// ready is the /readyz check that the caches are filled. Once filled, they stay
+// checkReady is the /readyz check that the caches are filled. Once filled, they stay
 // filled.
-func (f *firstFill) ready(*http.Request) error {
+func (f *firstFill) checkReady(*http.Request) error {
 	if f.done.Load() {
 		return nil
 	}
-	return fmt.Errorf("the caches are not filled yet: %w", f.cause())
+	return fmt.Errorf("the caches are not filled yet: %w", f.lastCause())
 }

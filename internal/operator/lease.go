@@ -83,7 +83,7 @@ func newLease(ctx context.Context, config *rest.Config, o Options, fail func(err
 	if err != nil {
 		return nil, err
 	}
-	pod, identity := identities(hostname, os.Getenv("POD_UID"))
+	pod, identity := newIdentities(hostname, os.Getenv("POD_UID"))
 	events := record.NewBroadcaster(record.WithContext(ctx))
 	events.StartRecordingToSink(&coreclient.EventSinkImpl{Interface: core.Events("")})
 	return wrapLock(&resourcelock.LeaseLock{
@@ -96,9 +96,9 @@ func newLease(ctx context.Context, config *rest.Config, o Options, fail func(err
 	}, pod, fail), nil
 }
 
-// identities returns what the identities of all processes of a pod begin with, and a
+// newIdentities returns what the identities of all processes of a pod begin with, and a
 // new one for this process.
-func identities(hostname, podUID string) (pod, identity string) {
+func newIdentities(hostname, podUID string) (pod, identity string) {
 	if podUID == "" {
 		return "", hostname + "_" + rand.String(10)
 	}
@@ -133,23 +133,23 @@ func (l *lease) Get(ctx context.Context) (*resourcelock.LeaderElectionRecord, []
 // Create implements resourcelock.Interface.
 func (l *lease) Create(ctx context.Context, r resourcelock.LeaderElectionRecord) error {
 	sent := time.Now()
-	return l.update(l.Interface.Create(ctx, r), r, sent)
+	return l.noteRenewal(l.Interface.Create(ctx, r), r, sent)
 }
 
 // Update implements resourcelock.Interface.
 func (l *lease) Update(ctx context.Context, r resourcelock.LeaderElectionRecord) error {
 	sent := time.Now()
-	return l.update(l.Interface.Update(ctx, r), r, sent)
+	return l.noteRenewal(l.Interface.Update(ctx, r), r, sent)
 }
 
-// update notes when the request that renewed or released the lease was sent: other
+// noteRenewal records when the request that renewed or released the lease was sent: other
 // replicas wait from then on, no matter how long the response took.
-func (l *lease) update(err error, r resourcelock.LeaderElectionRecord, sent time.Time) error {
+func (l *lease) noteRenewal(err error, r resourcelock.LeaderElectionRecord, sent time.Time) error {
 	switch {
 	case err != nil:
 	case r.HolderIdentity == l.Identity():
 		l.renewed.Store(&renewal{monotonic: sent, wall: sent.Round(0)})
-		l.expiry.Reset(renewDeadline - time.Since(sent))
+		l.expiry.Reset(sent.Add(renewDeadline).Sub(time.Now()))
 	default:
 		l.renewed.Store(nil)
 		l.expiry.Stop()

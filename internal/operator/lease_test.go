@@ -182,14 +182,14 @@ func TestARestartedContainerTakesItsOwnLease(t *testing.T) {
 }
 
 func TestIdentitiesTellPodsAndProcessesApart(t *testing.T) {
-	pod, first := identities("operator-0", "uid-1")
-	_, second := identities("operator-0", "uid-1")
-	other, _ := identities("operator-0", "uid-2")
+	pod, first := newIdentities("operator-0", "uid-1")
+	_, second := newIdentities("operator-0", "uid-1")
+	other, _ := newIdentities("operator-0", "uid-2")
 	if first == second || pod == other || !strings.HasPrefix(first, pod) || !strings.HasPrefix(second, pod) {
 		t.Errorf("the processes of %s are %s and %s, another pod is %s", pod, first, second, other)
 	}
-	none, first := identities("laptop", "")
-	if _, second := identities("laptop", ""); none != "" || first == second {
+	none, first := newIdentities("laptop", "")
+	if _, second := newIdentities("laptop", ""); none != "" || first == second {
 		t.Errorf("outside a pod: %q, %s and %s", none, first, second)
 	}
 }

@@ -127,13 +127,13 @@ func newManager(ctx context.Context, config *rest.Config, o Options, fill *first
 	if err != nil {
 		return nil, fmt.Errorf("creating the manager: %w", err)
 	}
-	if err := fill.start(ctx, mgr.GetCache(), o.Controllers.Connections.Scope); err != nil {
+	if err := fill.addInformers(ctx, mgr.GetCache(), o.Controllers.Connections.Scope); err != nil {
 		return nil, err
 	}
 	// The poller adds its own checks.
 	return mgr, errors.Join(
 		mgr.AddHealthzCheck("ping", healthz.Ping),
-		mgr.AddReadyzCheck("caches", fill.ready),
+		mgr.AddReadyzCheck("caches", fill.checkReady),
 		controllers.Add(ctx, mgr, o.Controllers),
 	)
 }

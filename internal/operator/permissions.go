@@ -64,10 +64,12 @@ func findScope(ctx context.Context, config *rest.Config, o Options) (scope conne
 	case failure != nil:
 		o.Logger.Info("cannot check the operator's permissions; assuming that they are sufficient", "error", failure.Error())
 		return connection.Scope{}, nil
-	case len(missing) > 0 && len(o.WatchNamespaces) == 0:
-		return scope, fmt.Errorf("the operator lacks permission to %s; %s", strings.Join(missing, ", and to "), adviceForCluster)
 	case len(missing) > 0:
-		return scope, fmt.Errorf("the operator lacks permission to %s; %s", strings.Join(missing, ", and to "), adviceForNamespaces)
+		advice := adviceForNamespaces
+		if len(o.WatchNamespaces) == 0 {
+			advice = adviceForCluster
+		}
+		return scope, fmt.Errorf("the operator lacks permission to %s; %s", strings.Join(missing, ", and to "), advice)
 	}
 	o.Logger.Info("checked the operator's permissions",
 		"dliJobs", orAll(o.WatchNamespaces), "dliConnections", orAll(scope.ConnectionNamespaces), "grantsBySelector", !scope.WithoutNamespaces)
@@ -81,31 +83,31 @@ func orAll(namespaces []string) string {
 // readableScope returns what an operator can read that watches the DLIJobs in some
 // namespaces (all if empty), and which permissions it lacks for that.
 func readableScope(ctx context.Context, reviews authorizationclient.SelfSubjectAccessReviewInterface, watched []string, defaultNamespace string) (scope connection.Scope, missing []string, err error) {
-	find := func(resource schema.GroupResource, namespaces []string) []string {
-		if err != nil {
-			return nil
-		}
-		var lacking []string
-		lacking, err = missingPermissions(ctx, reviews, resource, namespaces)
-		return lacking
+	everyConnection, err := missingPermissions(ctx, reviews, connectionResource, all)
+	if err != nil {
+		return scope, nil, err
 	}
-	everyConnection, everyNamespace := find(connectionResource, all), find(namespaceResource, all)
+	everyNamespace, err := missingPermissions(ctx, reviews, namespaceResource, all)
+	if err != nil {
+		return scope, nil, err
+	}
 	if len(watched) == 0 {
-		missing = slices.Concat(find(jobResource, all), everyConnection, everyNamespace)
+		missing, err = missingPermissions(ctx, reviews, jobResource, all)
+		return scope, slices.Concat(missing, everyConnection, everyNamespace), err
+	}
+	scope.WithoutNamespaces = len(everyNamespace) > 0
+	missing, err = missingPermissions(ctx, reviews, jobResource, watched)
+	if err != nil || len(everyConnection) == 0 {
 		return scope, missing, err
 	}
-	missing = find(jobResource, watched)
-	scope.WithoutNamespaces = len(everyNamespace) > 0
-	if len(everyConnection) > 0 {
-		scope.ConnectionNamespaces = slices.Clone(watched)
-		if defaultNamespace != "" {
-			scope.ConnectionNamespaces = append(scope.ConnectionNamespaces, defaultNamespace)
-		}
-		slices.Sort(scope.ConnectionNamespaces)
-		scope.ConnectionNamespaces = slices.Compact(scope.ConnectionNamespaces)
-		missing = append(missing, find(connectionResource, scope.ConnectionNamespaces)...)
+	scope.ConnectionNamespaces = slices.Clone(watched)
+	if defaultNamespace != "" {
+		scope.ConnectionNamespaces = append(scope.ConnectionNamespaces, defaultNamespace)
 	}
-	return scope, missing, err
+	slices.Sort(scope.ConnectionNamespaces)
+	scope.ConnectionNamespaces = slices.Compact(scope.ConnectionNamespaces)
+	ofConnections, err := missingPermissions(ctx, reviews, connectionResource, scope.ConnectionNamespaces)
+	return scope, slices.Concat(missing, ofConnections), err
 }
 
 // missingPermissions returns what the operator may not do of listing and watching a
