@@ -207,6 +207,6 @@ func (o *operator) checkLog(history *check.History) {
 	history.Expect(float64(failures) <= errorsPerMinute*(1+minutes), now, check.Logs, o.name, "%d errors were logged in %.1f minutes", failures, minutes)
 	for _, word := range []string{"\npanic: ", "\nfatal error: ", "DATA RACE"} {
 		at := bytes.Index(fresh, []byte(word))
-		history.Expect(at < 0, now, check.Alive, o.process(), "%s", fresh[max(at, 0):min(len(fresh), max(at, 0)+500)])
+		history.Expect(at < 0, now, check.Alive, o.process(), "%q", fresh[max(at, 0):min(len(fresh), max(at, 0)+100)])
 	}
 }
