@@ -12,14 +12,6 @@ import (
 	"time"
 )
 
-// panicOnResponse makes the operator panic while it handles a response about some jobs. It
-// is applied to all operators, also to those that are not broken.
-var panicOnResponse = edit{
-	"internal/poller/results.go",
-	"\tended := hasEnded(status.State)\n\tresult :=",
-	"\tif len(j.id) > 9 && j.id[:9] == \"panicking\" {\n\t\tpanic(\"injected\")\n\t}\n\tended := hasEnded(status.State)\n\tresult :=",
-}
-
 // broken is an operator that is broken on purpose, with the faults that expose the bug. The
 // checks must detect it, or they prove nothing.
 type broken struct {

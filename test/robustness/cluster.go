@@ -25,8 +25,7 @@ import (
 
 const (
 	// recovery is the time after the last fault by which every end must be shown.
-	recovery       = pollMax + time.Minute
-	leaseNamespace = "default"
+	recovery = pollMax + time.Minute
 	// foreignLabel is the label of DLIJobs that are left to the second operator.
 	foreignLabel = "foreign"
 )

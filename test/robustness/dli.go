@@ -19,6 +19,10 @@ import (
 	"github.com/dli-operator/dli-operator/test/robustness/check"
 )
 
+// secondOperator is the name of an operator of another release, which takes no part in the
+// leader election.
+const secondOperator = "c"
+
 // frontend is DLI as the operators see it: the simulator, with injected faults. It records
 // requests and responses.
 type frontend struct {

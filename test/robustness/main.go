@@ -13,10 +13,11 @@
 // It first injects each fault alone, then several together, until the time is up. After
 // each it waits until the operator has recovered. The invariants are in the package check.
 //
-// In reading order: main.go, run.go (rounds), plan.go (which faults when), report.go,
-// broken.go and overlay.go (operators that are broken on purpose), faults_*.go and fault.go,
-// cluster.go (all that runs), operator.go (a process), jobs.go (what is watched), dli.go and
-// responses.go (DLI), watcher.go and feed.go (what the API server shows), wait.go.
+// In reading order, which is that of the references: main.go, broken.go (operators that are
+// broken on purpose), run.go (rounds), report.go, plan.go (which faults when), overlay.go
+// (edits of the operator), faults_*.go and fault.go, cluster.go (all that runs), jobs.go (what
+// is watched), operator.go (a process), responses.go and dli.go (DLI), watcher.go and feed.go
+// (what the API server shows), wait.go.
 //
 // Everything listens on loopback. Needs KUBEBUILDER_ASSETS and Linux.
 package main
@@ -46,21 +47,6 @@ func main() {
 		fmt.Fprintln(os.Stderr, "robustness:", err)
 		os.Exit(1)
 	}
-}
-
-// options are the command-line options.
-type options struct {
-	seed     uint64
-	duration time.Duration
-	active   int
-	faults   []string
-	pairs    bool
-	keepLogs bool
-	broken   bool
-	// operators are the names of the broken operators to run; all if empty.
-	operators []string
-	// untilViolation ends the run at the first violation.
-	untilViolation bool
 }
 
 func parse(args []string) (o options, err error) {

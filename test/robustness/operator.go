@@ -33,10 +33,6 @@ const (
 	lease = 15 * time.Second
 )
 
-// secondOperator is the name of an operator of another release, which takes no part in the
-// leader election.
-const secondOperator = "c"
-
 // operator is restarted whenever it exits, like by the kubelet, and reaches the API server
 // through its own proxy.
 type operator struct {

@@ -16,6 +16,21 @@ import (
 	"github.com/dli-operator/dli-operator/test/robustness/check"
 )
 
+// options are the command-line options of a run.
+type options struct {
+	seed     uint64
+	duration time.Duration
+	active   int
+	faults   []string
+	pairs    bool
+	keepLogs bool
+	broken   bool
+	// operators are the names of the broken operators to run; all if empty.
+	operators []string
+	// untilViolation ends the run at the first violation.
+	untilViolation bool
+}
+
 // run is one run of the operators.
 type run struct {
 	*cluster

@@ -24,6 +24,9 @@ import (
 	"github.com/dli-operator/dli-operator/test/testenv"
 )
 
+// leaseNamespace is the namespace of the lease.
+const leaseNamespace = "default"
+
 // watcher records every version of the DLIJobs, the DLIConnections and the lease.
 type watcher struct {
 	history *check.History
