@@ -7,6 +7,7 @@ import (
 	"context"
 	"time"
 
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/utils/clock"
@@ -38,17 +39,18 @@ type PollReconciler struct {
 func (r *PollReconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Result, error) {
 	job := &v1alpha1.DLIJob{}
 	err := r.Get(ctx, req.NamespacedName, job, sharedObject)
-	if client.IgnoreNotFound(err) != nil {
+	isGone := apierrors.IsNotFound(err)
+	if err != nil && !isGone {
 		return ctrl.Result{}, err
 	}
 	isCompleted := job.IsCompleted() && !r.ownership.isForeign(job)
-	if err != nil || !job.DeletionTimestamp.IsZero() || job.Spec.Suspend || isCompleted && !pollRequested(job) {
+	if isGone || !job.DeletionTimestamp.IsZero() || job.Spec.Suspend || isCompleted && !pollRequested(job) {
 		r.Poller.Forget(req.NamespacedName)
 		return ctrl.Result{}, nil
 	}
 	target := targetOf(job, r.Clock.Now())
 	target.Completed = isCompleted
-	target.Connection, err = r.Connections.Resolve(ctx, job)
+	target.Connection, err = r.Connections.Resolve(ctx, job, r.Clock.Now())
 	failure, isFailure := connection.AsFailure(err)
 	if err != nil && !isFailure {
 		return ctrl.Result{}, err

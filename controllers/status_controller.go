@@ -193,7 +193,7 @@ func (r *StatusReconciler) settle(ctx context.Context, job *v1alpha1.DLIJob, now
 	}
 	byOperator := last.isByOperator(fields)
 	switch {
-	case last.replaced != nil && !(byOperator && mayReplace(last.replaced, job.Status.Outcome)):
+	case last.replaced != nil && (!byOperator || !mayReplace(last.replaced, job.Status.Outcome)):
 		job.Status = *last.replaced.DeepCopy()
 	case byOperator:
 		last = r.ownership.adopted(job, digest, now)

@@ -153,9 +153,11 @@ func TestReconfigure(t *testing.T) {
 	})
 	for name, change := range map[string]func(*testing.T, *Registry, *clocktesting.FakePassiveClock){
 		"an edit": func(t *testing.T, r *Registry, now *clocktesting.FakePassiveClock) {
+			t.Helper()
 			connect(t, r, now, edited(func(o *v1alpha1.DLIConnection) { o.Spec.ProjectID = "q" }), "t")
 		},
 		"a re-creation": func(t *testing.T, r *Registry, now *clocktesting.FakePassiveClock) {
+			t.Helper()
 			r.Remove(types.NamespacedName{Namespace: "team", Name: "a"}, noon)
 			connect(t, r, now, edited(func(o *v1alpha1.DLIConnection) { o.UID = "anew" }), "t")
 		},

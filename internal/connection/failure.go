@@ -19,7 +19,7 @@ import (
 
 // Failure says why a job could not be read. It becomes the condition
 // Synced=False, so its message names the cause and the remedy.
-type Failure struct {
+type Failure struct { //nolint:errname // the word of the conditions that it becomes
 	// Reason is one of the API's reasons of Synced.
 	Reason string
 	// Message stays the same while the cause does; otherwise every poll would

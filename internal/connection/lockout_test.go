@@ -25,6 +25,7 @@ func may(p policy, at time.Time) bool {
 
 func TestLockout(t *testing.T) {
 	open := func(t *testing.T) *Connection {
+		t.Helper()
 		r, now := registry(answering)
 		return connect(t, r, now, object("a"), "t")
 	}
@@ -174,6 +175,7 @@ func TestStoredRejections(t *testing.T) {
 	_ = before.requestDone(before.Begin(noon, CallStatus, "job", ""), evidenceOf(&dli.Error{Kind: dli.KindAuth}, "c"), noon)
 	stored := before.Rejections(noon)
 	restart := func(t *testing.T, token string, until time.Time) *Connection {
+		t.Helper()
 		r, now := registry(answering)
 		seeded := object("a")
 		seeded.Status.RejectedCredentials = stored.DeepCopy()

@@ -25,9 +25,9 @@ const newJob = time.Minute
 
 // Resolve returns the key of the connection that a job uses. The error is a *Failure if
 // it has none; another one comes from the API server.
-func (r *Registry) Resolve(ctx context.Context, job *v1alpha1.DLIJob) (types.NamespacedName, error) {
+func (r *Registry) Resolve(ctx context.Context, job *v1alpha1.DLIJob, now time.Time) (types.NamespacedName, error) {
 	key, found, err := r.findFor(ctx, r.reader, job)
-	if err == nil && !found && time.Since(job.CreationTimestamp.Time) < newJob {
+	if err == nil && !found && now.Sub(job.CreationTimestamp.Time) < newJob {
 		key, found, err = r.findFor(ctx, r.live, job)
 	}
 	isForeign := key.Namespace != job.Namespace

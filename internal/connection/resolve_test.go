@@ -77,7 +77,7 @@ func TestResolveNewJobs(t *testing.T) {
 				Namespace: "b", CreationTimestamp: metav1.NewTime(time.Now().Add(-test.age)),
 			}}
 			job.Spec.ConnectionRef = &v1alpha1.ConnectionReference{Namespace: "team", Name: "shared"}
-			key, err := r.Resolve(t.Context(), job)
+			key, err := r.Resolve(t.Context(), job, time.Now())
 			switch failure, _ := AsFailure(err); {
 			case test.reason == "" && (err != nil || key.Name != "shared"):
 				t.Errorf("it uses %v: %v", key, err)

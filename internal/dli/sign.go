@@ -10,6 +10,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
 	"net/url"
 	"strings"
@@ -39,9 +40,7 @@ func (c *Client) newRequest(ctx context.Context, creds Credentials, q question) 
 	r.URL = &url.URL{Scheme: c.endpoint.Scheme, Host: c.endpoint.Host, Path: path, RawQuery: query}
 	// The values are shared by all requests: nobody changes them.
 	r.Header = make(http.Header, len(c.template.Header)+3)
-	for name, values := range c.template.Header {
-		r.Header[name] = values
-	}
+	maps.Copy(r.Header, c.template.Header)
 	if creds.Token != "" {
 		r.Header[headerAuthToken] = []string{creds.Token}
 		return r, "", nil

@@ -36,7 +36,7 @@ func (m *memoryLock) Create(ctx context.Context, r resourcelock.LeaderElectionRe
 }
 
 func (m *memoryLock) Update(_ context.Context, r resourcelock.LeaderElectionRecord) error {
-	time.Sleep(m.latency)
+	<-time.After(m.latency)
 	if m.err == nil {
 		m.stored = r
 	}
@@ -56,21 +56,31 @@ func TestALeaseIsHeldForTheDeadlineAfterItWasRenewed(t *testing.T) {
 		want bool
 	}{
 		"never acquired": {func(*testing.T, *lease, *memoryLock) {}, false},
-		"acquired":       {func(t *testing.T, l *lease, _ *memoryLock) { must(t, l.Create(t.Context(), heldBy("a_1", 0))) }, true},
-		"renewed":        {func(t *testing.T, l *lease, _ *memoryLock) { must(t, l.Update(t.Context(), heldBy("a_1", 0))) }, true},
+		"acquired": {func(t *testing.T, l *lease, _ *memoryLock) {
+			t.Helper()
+			must(t, l.Create(t.Context(), heldBy("a_1", 0)))
+		}, true},
+		"renewed": {func(t *testing.T, l *lease, _ *memoryLock) {
+			t.Helper()
+			must(t, l.Update(t.Context(), heldBy("a_1", 0)))
+		}, true},
 		"released": {func(t *testing.T, l *lease, _ *memoryLock) {
+			t.Helper()
 			must(t, l.Update(t.Context(), heldBy("a_1", 0)))
 			must(t, l.Update(t.Context(), heldBy("", 0)))
 		}, false},
 		"renewed long ago": {func(t *testing.T, l *lease, _ *memoryLock) {
+			t.Helper()
 			must(t, l.Update(t.Context(), heldBy("a_1", 0)))
-			time.Sleep(renewDeadline)
+			<-time.After(renewDeadline)
 		}, false},
 		"renewed by a request that took long": {func(t *testing.T, l *lease, lock *memoryLock) {
+			t.Helper()
 			lock.latency = renewDeadline
 			must(t, l.Update(t.Context(), heldBy("a_1", 0)))
 		}, false},
 		"not renewed, but a moment ago": {func(t *testing.T, l *lease, lock *memoryLock) {
+			t.Helper()
 			must(t, l.Update(t.Context(), heldBy("a_1", 0)))
 			lock.err = errors.New("conflict")
 			if l.Update(t.Context(), heldBy("a_1", 0)) == nil {
@@ -78,19 +88,22 @@ func TestALeaseIsHeldForTheDeadlineAfterItWasRenewed(t *testing.T) {
 			}
 		}, true},
 		"renewed before the machine was suspended": {func(t *testing.T, l *lease, _ *memoryLock) {
+			t.Helper()
 			must(t, l.Update(t.Context(), heldBy("a_1", 0)))
 			r := *l.renewed.Load()
 			r.wall = r.wall.Add(-renewDeadline) // the monotonic clock stood still
 			l.renewed.Store(&r)
 		}, false},
 		"renewed before the clock was set back": {func(t *testing.T, l *lease, _ *memoryLock) {
+			t.Helper()
 			must(t, l.Update(t.Context(), heldBy("a_1", 0)))
 			r := *l.renewed.Load()
 			r.wall = r.wall.Add(time.Hour)
 			l.renewed.Store(&r)
-			time.Sleep(renewDeadline)
+			<-time.After(renewDeadline)
 		}, false},
 		"taken by another replica": {func(t *testing.T, l *lease, lock *memoryLock) {
+			t.Helper()
 			must(t, l.Update(t.Context(), heldBy("a_1", 0)))
 			lock.stored = heldBy("b_1", 0)
 			_, _, err := l.Get(t.Context())
@@ -122,21 +135,24 @@ func TestALostLeaseEndsTheOperator(t *testing.T) {
 		lose func(t *testing.T, l *lease, lock *memoryLock)
 		want error
 	}{
-		"not renewed in time": {func(*testing.T, *lease, *memoryLock) { time.Sleep(renewDeadline) }, errNotRenewed},
+		"not renewed in time": {func(*testing.T, *lease, *memoryLock) { <-time.After(renewDeadline) }, errNotRenewed},
 		"taken by another replica": {func(t *testing.T, l *lease, lock *memoryLock) {
+			t.Helper()
 			lock.stored = heldBy("b_1", 0)
 			_, _, err := l.Get(t.Context())
 			must(t, err)
 		}, errTaken},
 		"renewed in time": {func(t *testing.T, l *lease, _ *memoryLock) {
+			t.Helper()
 			for range 10 {
-				time.Sleep(renewDeadline - time.Second)
+				<-time.After(renewDeadline - time.Second)
 				must(t, l.Update(t.Context(), heldBy("a_1", 0)))
 			}
 		}, nil},
 		"released": {func(t *testing.T, l *lease, _ *memoryLock) {
+			t.Helper()
 			must(t, l.Update(t.Context(), heldBy("", 0)))
-			time.Sleep(time.Hour)
+			<-time.After(time.Hour)
 		}, nil},
 	} {
 		t.Run(name, func(t *testing.T) {

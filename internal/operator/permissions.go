@@ -63,7 +63,7 @@ func findScope(ctx context.Context, config *rest.Config, o Options) (scope conne
 		return scope, fmt.Errorf("the API server does not answer: %w", errors.Join(err, failure))
 	case failure != nil:
 		o.Logger.Info("cannot check the operator's permissions; assuming that they are sufficient", "error", failure.Error())
-		return connection.Scope{}, nil
+		return connection.Scope{}, nil //nolint:nilerr // it tries anyway
 	case len(missing) > 0:
 		advice := adviceForNamespaces
 		if len(o.WatchNamespaces) == 0 {

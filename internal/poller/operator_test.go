@@ -220,7 +220,7 @@ func (o *operator) change(job string, change func(*Target)) {
 func (o *operator) find(name string) (types.NamespacedName, *connection.Failure) {
 	job := &v1alpha1.DLIJob{ObjectMeta: metav1.ObjectMeta{Namespace: "team"}}
 	job.Spec.ConnectionRef = &v1alpha1.ConnectionReference{Name: name}
-	key, err := o.registry.Resolve(o.ctx, job)
+	key, err := o.registry.Resolve(o.ctx, job, time.Now())
 	failure, ok := connection.AsFailure(err)
 	if err != nil && !ok {
 		o.Fatal(err)

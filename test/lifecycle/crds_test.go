@@ -116,16 +116,16 @@ func crdsOf(t *testing.T, dir string) (all []*unstructured.Unstructured) {
 }
 
 // apply replaces the CRDs.
-func (w cluster) apply(all []*unstructured.Unstructured) {
-	w.Helper()
+func (c cluster) apply(all []*unstructured.Unstructured) {
+	c.Helper()
 	for _, crd := range all {
 		current := crd.DeepCopy()
-		if err := w.Get(w.Context(), client.ObjectKeyFromObject(crd), current); err != nil {
-			w.Fatal(err)
+		if err := c.Get(c.Context(), client.ObjectKeyFromObject(crd), current); err != nil {
+			c.Fatal(err)
 		}
 		crd.SetResourceVersion(current.GetResourceVersion())
-		if err := w.Update(w.Context(), crd); err != nil {
-			w.Fatal(err)
+		if err := c.Update(c.Context(), crd); err != nil {
+			c.Fatal(err)
 		}
 	}
 }

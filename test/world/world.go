@@ -11,6 +11,7 @@ import (
 	"context"
 	"fmt"
 	"path/filepath"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -111,7 +112,7 @@ type Operator struct {
 // Start runs an operator until the test ends, or until Stop.
 func (w *World) Start() *Operator {
 	w.Helper()
-	ctx, cancel := context.WithCancel(context.Background())
+	ctx, cancel := context.WithCancel(context.WithoutCancel(w.Context()))
 	options := w.Options
 	registry := prometheus.NewRegistry()
 	options.Controllers.Registry = registry
@@ -316,13 +317,14 @@ func (w *World) ConnectionReady(name string) metav1.Condition {
 
 // Summary returns a status for failure messages.
 func Summary(job *v1alpha1.DLIJob) string {
-	text := fmt.Sprintf("jobStatus=%q outcome=%q startTime=%v", job.Status.JobStatus, job.Status.Outcome, job.Status.StartTime)
+	text := &strings.Builder{}
+	fmt.Fprintf(text, "jobStatus=%q outcome=%q startTime=%v", job.Status.JobStatus, job.Status.Outcome, job.Status.StartTime)
 	for _, c := range job.Status.Conditions {
 		if c.Type == v1alpha1.ReadyCondition || c.Type == v1alpha1.SyncedCondition {
-			text += fmt.Sprintf("\n  %s=%s/%s %s", c.Type, c.Status, c.Reason, c.Message)
+			fmt.Fprintf(text, "\n  %s=%s/%s %s", c.Type, c.Status, c.Reason, c.Message)
 		}
 	}
-	return text
+	return text.String()
 }
 
 // Condition returns the condition of a type; an empty one if there is none.
