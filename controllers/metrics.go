@@ -117,7 +117,7 @@ func (m *Metrics) Requested(name string, call string, took time.Duration, err *d
 	if err != nil {
 		result, code = string(err.Kind), err.HTTPStatus
 	}
-	m.requests.WithLabelValues(name, string(call), result, dli.StatusLabel(code)).Inc()
+	m.requests.WithLabelValues(name, call, result, dli.StatusLabel(code)).Inc()
 	m.latency.WithLabelValues(name).Observe(took.Seconds())
 }
 

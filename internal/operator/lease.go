@@ -149,7 +149,8 @@ func (l *lease) noteRenewal(err error, r resourcelock.LeaderElectionRecord, sent
 	case err != nil:
 	case r.HolderIdentity == l.Identity():
 		l.renewed.Store(&renewal{monotonic: sent, wall: sent.Round(0)})
-		l.expiry.Reset(sent.Add(renewDeadline).Sub(time.Now()))
+		now := time.Now()
+		l.expiry.Reset(sent.Add(renewDeadline).Sub(now))
 	default:
 		l.renewed.Store(nil)
 		l.expiry.Stop()
