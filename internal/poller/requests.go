@@ -29,8 +29,9 @@ func (q *queue) pollJob(ctx context.Context, conn *connection.Connection, j *job
 	j.leaveHeap()
 	q.passTurn(j.target.Key.Namespace)
 	j.inFlight, j.pollRequest, j.sentAt = true, j.target.PollRequest, now
+	jobType := j.target.Type // read now: the target may change during the request
 	call := func(r *connection.Request, ctx context.Context, clock func() time.Time) (*dli.JobStatus, error) {
-		return r.SendStatus(ctx, j.target.Type, clock)
+		return r.SendStatus(ctx, jobType, clock)
 	}
 	sendRequest(ctx, q, request, j.isFailing(), call, func(status *dli.JobStatus, err error, arrivedAt time.Time) {
 		q.handleStatus(ctx, j, status, err, arrivedAt)
