@@ -53,6 +53,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -328,7 +329,7 @@ func describe(out io.Writer, o options, server *dlitest.Server, controlURL strin
 // life is a summary of a job's timeline.
 func life(job dlitest.Job) string {
 	var words strings.Builder
-	words.WriteString(job.Type)
+	words.WriteString(cmp.Or(job.Type, "SPARK"))
 	for _, phase := range job.Timeline {
 		status := phase.Status
 		if phase.Response != nil {

@@ -140,7 +140,7 @@ func TestRunOverTLS(t *testing.T) {
 	if text, err := os.ReadFile(ca); err != nil || !strings.Contains(string(text), "BEGIN CERTIFICATE") {
 		t.Errorf("got %s, %v", text, err)
 	}
-	if !strings.Contains(out, "4 jobs") {
+	if !strings.Contains(out, "5 jobs") {
 		t.Errorf("got %s, want the sample jobs", out)
 	}
 }
