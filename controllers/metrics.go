@@ -85,6 +85,10 @@ func NewMetrics(registry prometheus.Registerer, version string) (*Metrics, error
 		ConstLabels: prometheus.Labels{"version": version},
 	})
 	build.Set(1)
+	// So that a rate sees the first one.
+	for _, kind := range []string{"DLIJob", "DLIConnection"} {
+		m.foreign.WithLabelValues(kind)
+	}
 	return m, registerAll(registry, m.requests, m.differences, m.latency, m.pollLateness, m.endLateness, m.writes, m.bytes, m.foreign, build)
 }
 
