@@ -173,7 +173,7 @@ func ListFilter(jobType JobType, state State) string {
 	if !slices.Contains(activeStates, state) {
 		return ""
 	}
-	for word, meaning := range states[jobType] {
+	for word, meaning := range states[cmp.Or(jobType, JobTypeSQL)] {
 		switch {
 		case meaning != state:
 		case jobType == JobTypeSpark:
