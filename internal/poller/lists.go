@@ -30,10 +30,15 @@ type lists struct {
 	// covered is the number of jobs that the latest lists covered, and mismatches the
 	// number that they did not show although they were active, of late.
 	covered, mismatches int
-	// endedID is the job that a spot check found to have ended at endedAt; "" for none.
-	// Lists may show it as active for a moment.
-	endedID string
-	endedAt time.Time
+	// ends are the latest ends of jobs that status calls showed, at most maxEnds. Lists may
+	// show the jobs as active for a moment.
+	ends []jobEnd
+}
+
+// jobEnd is the end of a job, by lower-case ID, and when a status call showed it.
+type jobEnd struct {
+	id     string
+	seenAt time.Time
 }
 
 const (
@@ -46,8 +51,9 @@ const (
 	// While jobs wait, pages get one of every pageTurns turns, and at most one in
 	// pageShare of the connection's requests in flight.
 	pageTurns, pageShare = 2, 4
-	// How long a list may show a job as active after its end.
-	maxLag = 15 * time.Second
+	// How long a list may show a job as active after its end. Of the ends, maxEnds are
+	// remembered, far enough apart that the first of them are older than that.
+	maxLag, maxEnds = 15 * time.Second, 8
 )
 
 // isCovered reports whether lists cover a job: it is active, and its poll interval is the
@@ -191,7 +197,9 @@ func (l *lists) addRow(r *listRound, row *dli.JobRow, sentAt time.Time) (note st
 		if r.mismatches++; r.mismatches > minMismatches {
 			return "they contain jobs with a status other than the requested one"
 		}
-	case l.endedID != "" && sentAt.Sub(l.endedAt) > maxLag && strings.EqualFold(row.JobID, l.endedID):
+	case slices.ContainsFunc(l.ends, func(end jobEnd) bool {
+		return sentAt.Sub(end.seenAt) > maxLag && strings.EqualFold(row.JobID, end.id)
+	}):
 		return "they show jobs that have ended as active"
 	}
 	return ""
@@ -260,16 +268,22 @@ func (l *lists) handleFailure(f *connection.Failure, s Schedule, now time.Time) 
 	return ""
 }
 
+// recordEnd remembers the end of a job.
+func (l *lists) recordEnd(id string, now time.Time) {
+	if n := len(l.ends); n > 0 && now.Sub(l.ends[n-1].seenAt) < 3*maxLag/maxEnds {
+		return
+	}
+	l.ends = append(l.ends[max(0, len(l.ends)+1-maxEnds):], jobEnd{id, now})
+}
+
 // compareStatus checks the state of a job according to the status call against the lists, and
 // reports whether they differ. It returns a note if the lists are wrong.
 func (l *lists) compareStatus(j *job, state dli.State, now time.Time) (differs bool, note string) {
-	isSpotCheck, isFollowUp := j.isSpotCheck, j.isFollowUp
+	isFollowUp := j.isFollowUp
 	j.isSpotCheck, j.isFollowUp = false, false
 	switch {
 	case hasEnded(state):
-		if isSpotCheck && (l.endedID == "" || now.Sub(l.endedAt) > 2*maxLag) {
-			l.endedID, l.endedAt = j.id, now
-		}
+		l.recordEnd(j.id, now)
 	case isFollowUp && state == j.state:
 		if l.mismatches++; l.mismatches > max(minMismatches, l.covered/mismatchShare) {
 			note = "active jobs are missing from them"

@@ -333,7 +333,7 @@ func TestListLies(t *testing.T) {
 					if end.Before(lying.Add(-honest)) || lie == (lies{}) {
 						return honest
 					}
-					return singleBound + min(lie.lag, 2*time.Minute)
+					return singleBound + min(lie.lag, time.Minute)
 				})
 				if gap := longest(o, p, lying); gap > schedule.ListTrust+10*time.Second {
 					t.Errorf("a job was not polled for %v", gap)
