@@ -23,6 +23,9 @@ const (
 	DefaultProbeInterval = 30 * time.Second
 	// requestTimeout limits a request, from its first byte to the response's last.
 	requestTimeout = 10 * time.Second
+	// unreadableAfter is how long no job could be read before the connection reports it:
+	// about twice the longest adaptive interval between two polls of a job.
+	unreadableAfter = 2 * time.Minute
 )
 
 // Client reads jobs from DLI; *dli.Client implements it.
@@ -66,9 +69,10 @@ type Connection struct {
 	selector        labels.Selector
 	selectorInvalid *Failure
 	selectorNote    string
-	// unread counts the status calls without a usable response since the last one with,
-	// and refusal is the first of the latest failures with the same reason.
+	// unread counts the status calls without a usable response since the last one with, at
+	// lastReadAt, and refusal is the first of the latest failures with the same reason.
 	unread      int
+	lastReadAt  time.Time
 	refusal     *Failure
 	credentials credentials
 	circuit     circuit
@@ -113,7 +117,8 @@ func (c *Connection) basicHealth(now time.Time) Health {
 			return Health{Reason: failure.Reason, Message: failure.Message}
 		}
 	}
-	if c.unread >= circuitFailures {
+	// Between two polls of the only job that can be read, others may fail.
+	if c.unread >= circuitFailures && now.Sub(c.lastReadAt) >= unreadableAfter {
 		return Health{Reason: c.refusal.Reason, Message: c.refusal.Message}
 	}
 	if c.credentials.isConnected {

@@ -372,15 +372,17 @@ func TestHealthOfUnreadableJobs(t *testing.T) {
 		"after a wrong path":                  {[]*dli.Error{{Kind: dli.KindConfig, HTTPStatus: 404}}, v1alpha1.ReasonEndpointMisconfigured},
 		"not if a job does not exist":         {[]*dli.Error{missing}, v1alpha1.ReasonConnected},
 		"not after a failure among successes": {[]*dli.Error{nil, denied, denied, nil, denied, denied, denied, denied}, v1alpha1.ReasonConnected},
+		"not while a job is read in between":  {[]*dli.Error{nil, denied, denied, denied, denied, denied, denied, denied, nil}, v1alpha1.ReasonConnected},
 		"after failures with no success":      {[]*dli.Error{nil, denied, denied, denied, denied, denied}, v1alpha1.ReasonPermissionDenied},
 	} {
 		t.Run(name, func(t *testing.T) {
 			r, now := registry(answering)
 			conn := connect(t, r, now, object("a"), "t")
 			for i, err := range test.errs {
-				_ = conn.requestDone(conn.Begin(noon, CallStatus, fmt.Sprint(i), ""), evidenceOf(err, "c"), noon)
+				at := noon.Add(time.Duration(i) * time.Minute)
+				_ = conn.requestDone(conn.Begin(at, CallStatus, fmt.Sprint(i), ""), evidenceOf(err, "c"), at)
 			}
-			if health := conn.Health(noon); health.Reason != test.want || health.Ready != (test.want == v1alpha1.ReasonConnected) {
+			if health := conn.Health(noon.Add(time.Duration(len(test.errs)) * time.Minute)); health.Reason != test.want || health.Ready != (test.want == v1alpha1.ReasonConnected) {
 				t.Errorf("it reports %+v", health)
 			}
 		})

@@ -156,7 +156,7 @@ func (c *Connection) applyObject(object *v1alpha1.DLIConnection, r *Registry) {
 	c.endRevision()
 	c.settings, c.misconfigured, c.listsPaused = spec, nil, ""
 	c.circuit = circuit{probe: c.probe}
-	c.unread, c.refusal = circuitFailures-1, nil // the first failure is enough
+	c.unread, c.refusal, c.lastReadAt = circuitFailures-1, nil, time.Time{} // the first failure is enough
 	perSecond, burst := int(spec.RateLimit.RequestsPerSecond), int(spec.RateLimit.Burst)
 	// The API server defaults these unless the object is older than the fields.
 	if perSecond <= 0 {

@@ -121,11 +121,11 @@ func sendRequest[T any](r *Request, clock func() time.Time, call func() (*T, err
 	return response, nil
 }
 
-// noteReading records whether a job could be read. If several in a row could not, or the
+// noteReading records whether a job could be read. If none could for a while, or not the
 // first one, the connection reports what the jobs do.
-func (c *Connection) noteReading(failure *Failure) {
+func (c *Connection) noteReading(failure *Failure, now time.Time) {
 	if failure == nil || failure.Reason == v1alpha1.ReasonJobNotFound {
-		c.unread, c.refusal = 0, nil
+		c.unread, c.refusal, c.lastReadAt = 0, nil, now
 		return
 	}
 	c.unread++
@@ -155,7 +155,7 @@ func (c *Connection) requestDone(r *Request, e evidence, now time.Time) error {
 		c.credentials.isConnected = true
 		c.throttle.requestAccepted(r.sentAt)
 	}
-	c.noteReading(e.failure)
+	c.noteReading(e.failure, now)
 	if e.failure == nil {
 		return nil
 	}

@@ -84,6 +84,8 @@ func (p *project) tells(l lies) {
 }
 
 func (p *project) status(a asked) answer {
+	p.mu.Lock()
+	defer p.mu.Unlock()
 	l := p.byID[a.job]
 	state := l.stateAt(a.at)
 	s := &dli.JobStatus{JobID: l.id, Status: wordOf(state), State: state, StartTime: l.start, Date: a.at, Statement: "select"}
@@ -188,7 +190,7 @@ func watchProject(t *testing.T, p *project, schedule Schedule, rate int32) *oper
 		spec.RateLimit = v1alpha1.RateLimit{RequestsPerSecond: rate, Burst: rate}
 	})
 	o := newScheduled(t, c, 0, schedule)
-	o.answer, o.list = p.status, p.list
+	o.set(func() { o.answer, o.list = p.status, p.list })
 	later := map[time.Duration][]*life{}
 	for _, l := range p.jobs {
 		later[max(0, time.Until(l.start))] = append(later[max(0, time.Until(l.start))], l)
@@ -340,20 +342,11 @@ func TestListLies(t *testing.T) {
 				}
 				n := len(late)
 				t.Logf("%d ends, p50 %v, p99 %v, last %v; %d single requests and %d lists, %d of them while lists were wrong; %s",
-					n, late[n/2], late[n*99/100], late[n-1], len(o.asks), len(o.lists), between(o.lists, lying, truth), o.health("a").Message)
+					n, late[n/2], late[n*99/100], late[n-1], len(o.asks), o.listsSince(time.Time{}), o.listsSince(lying)-o.listsSince(truth), o.health("a").Message)
 				o.stop()
 			})
 		})
 	}
-}
-
-func between(times []time.Time, from, to time.Time) (n int) {
-	for _, at := range times {
-		if !at.Before(from) && at.Before(to) {
-			n++
-		}
-	}
-	return n
 }
 
 // Lists need a fifth of the requests, and show ends earlier.
@@ -370,7 +363,7 @@ func TestListCost(t *testing.T) {
 			o.run(within)
 			from := time.Now()
 			o.run(within)
-			requests[every] = len(o.since(from)) + between(o.lists, from, time.Now())
+			requests[every] = len(o.since(from)) + o.listsSince(from)
 			late := checkProject(o, p, func(end time.Time) time.Duration {
 				if every == 0 || end.Before(from) {
 					return singleBound
@@ -405,10 +398,10 @@ func TestFewJobsAreNotListed(t *testing.T) {
 			p.total = 9000
 			o := watchProject(t, p, DefaultSchedule(), 20)
 			o.run(time.Hour)
-			if n := len(o.lists); n > most {
+			if n := o.listsSince(time.Time{}); n > most {
 				t.Errorf("%d lists in an hour, want at most %d", n, most)
 			}
-			t.Logf("age %v: %d lists", age, len(o.lists))
+			t.Logf("age %v: %d lists", age, o.listsSince(time.Time{}))
 			o.stop()
 		})
 	}
@@ -423,13 +416,13 @@ func TestListForbidden(t *testing.T) {
 		o := watchProject(t, p, DefaultSchedule(), 100)
 		o.run(50 * time.Minute)
 		health := o.health("a")
-		if n := len(o.lists); n < 1 || n > 4 || !health.Ready || !strings.Contains(health.Message, "dli:jobs:list") {
+		if n := o.listsSince(time.Time{}); n < 1 || n > 4 || !health.Ready || !strings.Contains(health.Message, "dli:jobs:list") {
 			t.Errorf("%d lists, %+v", n, health)
 		}
 		p.tells(lies{})
 		o.run(30 * time.Minute)
-		if health := o.health("a"); len(o.lists) < 50 || strings.Contains(health.Message, "list") {
-			t.Errorf("%d lists, %+v", len(o.lists), health)
+		if health := o.health("a"); o.listsSince(time.Time{}) < 50 || strings.Contains(health.Message, "list") {
+			t.Errorf("%d lists, %+v", o.listsSince(time.Time{}), health)
 		}
 		o.stop()
 	})

@@ -127,10 +127,10 @@ func TestFailingListsAreNoVerdict(t *testing.T) {
 					}
 				}
 				late := checkProject(o, p, func(time.Time) time.Duration { return singleBound })
-				if n := between(o.lists, failing, time.Now()); n > test.most || n == 0 {
+				if n := o.listsSince(failing); n > test.most || n == 0 {
 					t.Errorf("%d lists", n)
 				}
-				t.Logf("%d ends, the last %v late; %d lists", len(late), late[len(late)-1], between(o.lists, failing, time.Now()))
+				t.Logf("%d ends, the last %v late; %d lists", len(late), late[len(late)-1], o.listsSince(failing))
 				o.stop()
 			})
 		})
@@ -143,13 +143,15 @@ func TestRowsDoNotMoveTheStart(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := newProject(1, longJobs(40))
 		o := watchProject(t, p, DefaultSchedule(), 20)
-		o.list = func(options dli.ListOptions) listAnswer {
-			said := p.list(options)
-			for i := range said.list.Jobs {
-				said.list.Jobs[i].StartTime, said.list.Jobs[i].Duration = time.Time{}, new(500*time.Hour)
+		o.set(func() {
+			o.list = func(options dli.ListOptions) listAnswer {
+				said := p.list(options)
+				for i := range said.list.Jobs {
+					said.list.Jobs[i].StartTime, said.list.Jobs[i].Duration = time.Time{}, new(500*time.Hour)
+				}
+				return said
 			}
-			return said
-		}
+		})
 		o.run(10 * time.Minute)
 		for _, l := range p.jobs {
 			if off := o.poller.Latest(key(l.id)).Times.Started.Sub(l.start).Abs(); off > time.Second {
@@ -161,8 +163,8 @@ func TestRowsDoNotMoveTheStart(t *testing.T) {
 				}
 			}
 		}
-		if len(o.lists) < 60 {
-			t.Errorf("%d lists", len(o.lists))
+		if o.listsSince(time.Time{}) < 60 {
+			t.Errorf("%d lists", o.listsSince(time.Time{}))
 		}
 		o.stop()
 	})
@@ -178,7 +180,7 @@ func TestListsAfterRestart(t *testing.T) {
 		began := time.Now()
 		c := newCluster()
 		o := newScheduled(t, c, 0, DefaultSchedule())
-		o.answer, o.list = p.status, p.list
+		o.set(func() { o.answer, o.list = p.status, p.list })
 		for i, l := range p.jobs {
 			lastPoll := began.Add(-10 * time.Minute)
 			if i%2 == 0 {
@@ -193,7 +195,7 @@ func TestListsAfterRestart(t *testing.T) {
 		o.run(3 * time.Minute)
 		late := checkProject(o, p, func(end time.Time) time.Duration { return 30*time.Second + max(0, began.Sub(end)) })
 		n := len(late)
-		t.Logf("%d ends, p50 %v, the last %v; %d polls and %d lists", n, late[n/2], late[n-1], len(o.asks), len(o.lists))
+		t.Logf("%d ends, p50 %v, the last %v; %d polls and %d lists", n, late[n/2], late[n-1], len(o.asks), o.listsSince(time.Time{}))
 		o.stop()
 	})
 }
@@ -212,7 +214,7 @@ func TestListsForEveryone(t *testing.T) {
 					o.run(10 * time.Minute)
 					from := time.Now()
 					o.run(10 * time.Minute)
-					requests := len(o.since(from)) + between(o.lists, from, time.Now())
+					requests := len(o.since(from)) + o.listsSince(from)
 					if most := 10 * 60 * 2; requests > most*5/4 || n > 3 && n < 20 && requests > n*120 {
 						t.Errorf("%d requests in ten minutes, want at most %d", requests, most)
 					}
@@ -260,7 +262,7 @@ func TestNothingGrowsInAMonth(t *testing.T) {
 		c := newCluster()
 		o := newScheduled(t, c, 0, schedule)
 		p := newProject(1, nil)
-		o.answer, o.list = p.status, p.list
+		o.set(func() { o.answer, o.list = p.status, p.list })
 		var sizes []int
 		const jobs, days = 30, 30
 		for day := range days {

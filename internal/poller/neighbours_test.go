@@ -63,7 +63,7 @@ func TestNeighbours(t *testing.T) {
 						// The good jobs end one after the other, the first one
 						// immediately.
 						var ends map[string]time.Time
-						o.answer = func(a asked) answer {
+						o.says(func(a asked) answer {
 							switch end, known := ends[a.job]; {
 							case order == "that succeeded before" && ends == nil:
 								return running
@@ -73,7 +73,7 @@ func TestNeighbours(t *testing.T) {
 								return finished
 							}
 							return running
-						}
+						})
 						good := names("good", n-k)
 						watch(o, names("bad", k), good)
 						o.mu.Lock()

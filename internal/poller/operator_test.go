@@ -243,9 +243,15 @@ func (o *operator) leave(job string) {
 
 // says changes DLI's response from now on.
 func (o *operator) says(answer func(asked) answer) {
+	o.set(func() { o.answer = answer })
+}
+
+// set changes what the responses are made of. They are read under the same mutex: that no
+// request is in flight does not order a test's writes for the race detector.
+func (o *operator) set(change func()) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	o.answer = answer
+	change()
 }
 
 // run advances the time.
@@ -265,6 +271,14 @@ func (o *operator) since(from time.Time) []asked {
 	defer o.mu.Unlock()
 	i, _ := slices.BinarySearchFunc(o.asks, from, func(a asked, from time.Time) int { return a.at.Compare(from) })
 	return slices.Clone(o.asks[i:])
+}
+
+// listsSince returns the number of list requests at or after a time.
+func (o *operator) listsSince(from time.Time) int {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	i, _ := slices.BinarySearchFunc(o.lists, from, time.Time.Compare)
+	return len(o.lists[i:])
 }
 
 // firstAfter returns how long after a time the first job was polled.

@@ -221,12 +221,12 @@ func TestRequestsInFlight(t *testing.T) {
 			c.edit("a", fast)
 			o := newOperator(t, c, 20)
 			hangs := map[string]bool{}
-			o.answer = func(a asked) answer {
+			o.says(func(a asked) answer {
 				if hangs[a.project] {
 					return answer{took: timeout}
 				}
 				return running
-			}
+			})
 			o.run(time.Second)
 			var taken []int
 			for i, name := range []string{"a", "b", "c", "d", "e"} {
@@ -292,12 +292,12 @@ func TestRequestsInFlight(t *testing.T) {
 			c.edit("b", nil)
 			o := newOperator(t, c, 2)
 			o.reconcile("b")
-			o.answer = func(a asked) answer {
+			o.says(func(a asked) answer {
 				if a.project == "a" {
 					return answer{took: 3100 * time.Millisecond, status: running.status}
 				}
 				return running
-			}
+			})
 			o.watch("a", time.Second, names("slow", 5)...)
 			o.run(time.Minute)
 			o.watch("b", 5*time.Second, "job")

@@ -47,7 +47,7 @@ func TestPercent(t *testing.T) {
 				})
 				o := newOperator(t, c, 0)
 				o.says(func(asked) answer { return test.says })
-				o.percent = func() (float64, answer) { return test.fraction, test.percent }
+				o.set(func() { o.percent = func() (float64, answer) { return test.fraction, test.percent } })
 				jobs := names("job", test.jobs)
 				o.watch("a", 0, jobs...)
 				for _, job := range jobs {

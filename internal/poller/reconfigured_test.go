@@ -93,9 +93,9 @@ func TestHealthyJobAfterAnOutage(t *testing.T) {
 				o.watch("a", 5*time.Second, names("healthy", healthy)...)
 				o.watch("a", 5*time.Second, names("bad", 20)...)
 				o.run(time.Minute)
-				refused = true
+				o.set(func() { refused = true })
 				o.run(30 * time.Second)
-				refused = false
+				o.set(func() { refused = false })
 				back := time.Now()
 				o.run(40 * time.Second)
 				if h := o.health("a"); h.Reason == v1alpha1.ReasonCircuitOpen {
