@@ -63,6 +63,7 @@ type Connection struct {
 	client        Client
 	misconfigured *Failure // why it cannot be used at all; nil if it can
 	listsPaused   string   // why no lists are requested; "" if nothing is wrong with them
+	isOverloaded  bool     // see NoteOverload
 	// selector selects the namespaces that may use the connection, besides its own.
 	// selectorInvalid says why it selects nothing, and selectorNote likewise if the
 	// connection is usable anyway; nil and "" if they do not apply.
@@ -126,6 +127,9 @@ func (c *Connection) basicHealth(now time.Time) Health {
 		if c.listsPaused != "" {
 			message += "; " + c.listsPaused
 		}
+		if c.isOverloaded {
+			message += "; jobs wait longer for their turn than their poll interval: raise spec.rateLimit if DLI allows it, or poll fewer jobs, or less often"
+		}
 		return Health{Ready: true, Reason: v1alpha1.ReasonConnected, Message: message, ListsPaused: c.listsPaused}
 	}
 	return Health{Ready: true, Reason: v1alpha1.ReasonConfigured, Message: "the settings are complete; DLI has not been polled yet"}
@@ -137,6 +141,16 @@ func (c *Connection) PauseLists(reason string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.listsPaused = reason
+}
+
+// NoteOverload records whether jobs wait longer for their turn than their poll interval,
+// and reports whether that has changed.
+func (c *Connection) NoteOverload(isOverloaded bool) (changed bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	changed = c.isOverloaded != isOverloaded
+	c.isOverloaded = isOverloaded
+	return changed
 }
 
 // Usage is the data for the metrics of a connection.

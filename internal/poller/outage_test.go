@@ -351,10 +351,17 @@ func TestNamespacesTakeTurns(t *testing.T) {
 				})
 			}
 		}
+		isOverloaded := func() bool { return strings.Contains(o.health("a").Message, "longer for their turn") }
 		watch("owner", 20, 5*time.Second)
 		o.run(time.Minute)
+		if isOverloaded() {
+			t.Error("the connection is overloaded by 4 of 20 requests a second")
+		}
 		watch("tenant", 5000, time.Second)
 		o.run(time.Minute)
+		if h := o.health("a"); !h.Ready || !isOverloaded() {
+			t.Errorf("the connection reports %+v, want that jobs wait", h)
+		}
 		from := time.Now()
 		o.run(5 * time.Minute)
 		last := map[string]time.Time{}
@@ -376,6 +383,13 @@ func TestNamespacesTakeTurns(t *testing.T) {
 		}
 		if rate := float64(len(o.since(from))) / (5 * 60); rate < 19.9 {
 			t.Errorf("%.2f requests a second, want 20", rate)
+		}
+		for _, name := range names("tenant/job", 5000) {
+			o.leave(name)
+		}
+		o.run(10 * time.Second)
+		if isOverloaded() {
+			t.Error("the connection is still overloaded without the tenant")
 		}
 	})
 }

@@ -100,12 +100,11 @@ func (p *Poller) runQueues(ctx context.Context, now time.Time) time.Time {
 	defer p.mu.Unlock()
 	next := now.Add(heartbeat)
 	for key, q := range p.queues {
+		next = earlier(next, q.runDue(ctx, now))
 		if q.isUnused() {
 			delete(p.queues, key)
 			delete(p.starved, q)
-			continue
 		}
-		next = earlier(next, q.runDue(ctx, now))
 	}
 	p.wakeAt = next
 	return next

@@ -121,6 +121,15 @@ func (q *queue) waitingIn(namespace string) int {
 
 func (q *queue) isWaiting(j *job) bool { return j.heap != nil && j.heap != &q.later }
 
+// isOverloaded reports whether a job that could be read has waited longer for its turn than
+// its poll interval.
+func (q *queue) isOverloaded(now time.Time) bool {
+	return !q.isHeldBack && slices.ContainsFunc(q.turnOrder, func(namespace string) bool {
+		j := q.waiting[namespace][healthy].firstDue()
+		return j != nil && now.Sub(later(j.dueAt, q.heldUntil)) > q.config.Schedule.pollInterval(j.target.Interval, j.state, j.runningFor(now), 0)
+	})
+}
+
 // pollAt polls a job at a time.
 func (q *queue) pollAt(j *job, due time.Time) {
 	j.dueAt = due
@@ -164,6 +173,9 @@ func (q *queue) runDue(ctx context.Context, now time.Time) time.Time {
 		q.noteRevision(conn.Revision(), now)
 		q.startLists(conn, now)
 		q.sendWaiting(ctx, conn, now)
+		if conn.NoteOverload(q.isOverloaded(now)) {
+			q.noteHealth(conn, nil, now)
+		}
 	}
 	return q.nextRun(now)
 }
