@@ -14,10 +14,8 @@ import (
 	"time"
 
 	appsv1 "k8s.io/api/apps/v1"
-	authenticationv1 "k8s.io/api/authentication/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/client-go/rest"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/dli-operator/dli-operator/api/v1alpha1"
@@ -105,14 +103,7 @@ func (c *cluster) startPod(pod corev1.PodSpec) *operator {
 // account writes a kubeconfig of the pod's ServiceAccount.
 func (c *cluster) account(pod corev1.PodSpec) (kubeconfig string) {
 	c.Helper()
-	account := &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: pod.ServiceAccountName}}
-	request := &authenticationv1.TokenRequest{}
-	if err := c.SubResource("token").Create(c.Context(), account, request); err != nil {
-		c.Fatal(err)
-	}
-	user := rest.AnonymousClientConfig(c.plane.Config())
-	user.BearerToken = request.Status.Token
-	return testenv.KubeConfig(c.T, user, "")
+	return testenv.AccountKubeConfig(c.T, c.plane.Config(), namespace, pod.ServiceAccountName)
 }
 
 // userOf returns the pod's user name at the API server.

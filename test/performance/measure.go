@@ -40,14 +40,14 @@ func (w *world) snapshot(ctx context.Context) (s snapshot, err error) {
 		return s, err
 	}
 	s.at, s.events = time.Now(), w.jobs.counted()
-	s.operator, s.simulatorCPU = cpuOf(w.operator.PID()), cpuOf(w.simulator.PID())
-	s.apiServer, s.etcd = cpuOf(w.apiServer), cpuOf(w.etcd)
-	s.self, s.machine = cpuOf(os.Getpid()), machineCPU()
+	s.operator, s.simulatorCPU = testenv.CPU(w.operator.PID()), testenv.CPU(w.simulator.PID())
+	s.apiServer, s.etcd = testenv.CPU(w.apiServer), testenv.CPU(w.etcd)
+	s.self, s.machine = testenv.CPU(os.Getpid()), machineCPU()
 	if w.bare != nil {
 		if err := w.bare.Alive(); err != nil {
 			return s, err
 		}
-		s.floor = cpuOf(w.bare.PID())
+		s.floor = testenv.CPU(w.bare.PID())
 	}
 	return s, nil
 }
@@ -66,24 +66,24 @@ func (w *world) measureIdle(ctx context.Context) (i idle, err error) {
 	if err := wait(ctx, window); err != nil { // the API server is busy at first
 		return i, err
 	}
-	began := cpuOf(w.apiServer) + cpuOf(w.etcd)
+	began := testenv.CPU(w.apiServer) + testenv.CPU(w.etcd)
 	if err := wait(ctx, window); err != nil {
 		return i, err
 	}
-	i.controlPlane = (cpuOf(w.apiServer) + cpuOf(w.etcd) - began) / window.Seconds()
+	i.controlPlane = (testenv.CPU(w.apiServer) + testenv.CPU(w.etcd) - began) / window.Seconds()
 	if err := w.startOperator(ctx); err != nil {
 		return i, err
 	}
 	if err := wait(ctx, window); err != nil {
 		return i, err
 	}
-	began = cpuOf(w.operator.PID())
+	began = testenv.CPU(w.operator.PID())
 	if err := wait(ctx, window); err != nil {
 		return i, err
 	}
-	i.operator = (cpuOf(w.operator.PID()) - began) / window.Seconds()
+	i.operator = (testenv.CPU(w.operator.PID()) - began) / window.Seconds()
 	metrics, err := testenv.Scrape(ctx, w.metrics)
-	i.rss, i.heap, i.goroutines = rssOf(w.operator.PID()), heap(metrics), metrics.Sum("go_goroutines")
+	i.rss, i.heap, i.goroutines = testenv.Memory(w.operator.PID()), heap(metrics), metrics.Sum("go_goroutines")
 	return i, err
 }
 
@@ -187,13 +187,13 @@ func (w *world) settle(ctx context.Context) error {
 	// writes of figures never end. etcd compacts what was
 	// written every five minutes.
 	const pause, calm = 3 * time.Second, 0.4
-	lastEvents, lastCPU := -1.0, cpuOf(w.apiServer)+cpuOf(w.etcd)
+	lastEvents, lastCPU := -1.0, testenv.CPU(w.apiServer)+testenv.CPU(w.etcd)
 	return await(ctx, 10*time.Minute, "the quiet after creation", func() (bool, error) {
 		if err := wait(ctx, pause); err != nil {
 			return false, err
 		}
 		metrics, err := testenv.Scrape(ctx, w.metrics)
-		events, cpu := metrics.Sum("rest_client_requests_total", `method="POST"`), cpuOf(w.apiServer)+cpuOf(w.etcd)
+		events, cpu := metrics.Sum("rest_client_requests_total", `method="POST"`), testenv.CPU(w.apiServer)+testenv.CPU(w.etcd)
 		quiet := events-lastEvents < 10 && cpu-lastCPU < calm*pause.Seconds()
 		lastEvents, lastCPU = events, cpu
 		return quiet, err

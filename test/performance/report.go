@@ -10,6 +10,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/dli-operator/dli-operator/test/testenv"
 )
 
 // stage has the measurements at one number of jobs.
@@ -204,9 +206,9 @@ func (s *stage) fill(w *world, i idle, before, after snapshot) {
 	s.figures = float64(after.events.figures - before.events.figures)
 
 	jobs := float64(w.jobs.len())
-	s.rss, s.peak, s.heap = rssOf(w.operator.PID()), peakOf(w.operator.PID()), heap(after.metrics)
+	s.rss, s.peak, s.heap = testenv.Memory(w.operator.PID()), testenv.PeakMemory(w.operator.PID()), heap(after.metrics)
 	s.perJob, s.heapPerJob = (s.peak-i.rss)/jobs, (s.heap-i.heap)/jobs
-	s.apiServerRSS, s.etcdRSS = rssOf(w.apiServer), rssOf(w.etcd)
+	s.apiServerRSS, s.etcdRSS = testenv.Memory(w.apiServer), testenv.Memory(w.etcd)
 	s.goroutines = after.metrics.Sum("go_goroutines")
 }
 

@@ -45,13 +45,13 @@ func (w *world) measureRestart(ctx context.Context) (r restarted, err error) {
 	if err := <-ready; err != nil {
 		return r, err
 	}
-	r.startCPU = cpuOf(w.operator.PID())
+	r.startCPU = testenv.CPU(w.operator.PID())
 	metrics, err := testenv.Scrape(ctx, w.metrics)
 	if err != nil {
 		return r, err
 	}
 	r.pollLate = metrics.Within("dli_operator_poll_lateness_seconds", testenv.Series{}, 0.99)
-	r.rss, r.heap, r.goroutines = rssOf(w.operator.PID()), heap(metrics), metrics.Sum("go_goroutines")
+	r.rss, r.heap, r.goroutines = testenv.Memory(w.operator.PID()), heap(metrics), metrics.Sum("go_goroutines")
 	r.writes = w.jobs.counted().all - events.all
 	return r, nil
 }

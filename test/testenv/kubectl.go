@@ -9,6 +9,9 @@ import (
 	"strings"
 	"testing"
 
+	authenticationv1 "k8s.io/api/authentication/v1"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
 	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
@@ -38,6 +41,19 @@ func KubeConfig(t testing.TB, config *rest.Config, namespace string) string {
 		t.Fatal(err)
 	}
 	return path
+}
+
+// AccountKubeConfig is KubeConfig for a ServiceAccount, with a token of its own.
+func AccountKubeConfig(t testing.TB, config *rest.Config, namespace, name string) string {
+	t.Helper()
+	account := &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: name}}
+	request := &authenticationv1.TokenRequest{}
+	if err := Client(t, config).SubResource("token").Create(t.Context(), account, request); err != nil {
+		t.Fatal(err)
+	}
+	user := rest.AnonymousClientConfig(config)
+	user.BearerToken = request.Status.Token
+	return KubeConfig(t, user, "")
 }
 
 // Kubectl runs kubectl with input on its standard input and returns its standard output.
