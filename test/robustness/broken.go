@@ -60,6 +60,9 @@ var brokenOperators = []broken{
 		{"internal/connection/lockout.go", "lockoutFailures = 5", "lockoutFailures = 500"},
 		{"internal/connection/lockout.go", "return l.probe * 10 / 3", "return time.Second"},
 	}, []string{"key-wrong"}},
+	{"a batch that fails when it recovers", []edit{
+		{"internal/dli/decode.go", "\t\t\"RECOVERING\": StateRecovering,", "\t\t\"RECOVERING\": StateFailed,"},
+	}, []string{"watches-closed"}},
 	{"a panic that ends the process", []edit{
 		{"internal/poller/requests.go", "\t\tvalue := recover()\n", "\t\tvalue := any(nil)\n"},
 	}, []string{"watches-closed"}},

@@ -4,6 +4,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -44,6 +45,8 @@ type call struct {
 	replica, connection string
 	// job is "" for a list.
 	job string
+	// isBatch is set for a Spark job, or a list of them.
+	isBatch bool
 }
 
 // lie is a fault that replaces a correct response.
@@ -150,11 +153,11 @@ func (f *frontend) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	f.answer(w, c, honest.Code, honest.Header(), honest.Body.Bytes())
 }
 
-// callOf reads a request: /v1.0/{project}/jobs for a list, and
-// /v1.0/{project}/jobs/{job}/status for a job.
+// callOf reads a request: /v1.0/{project}/jobs and /v2.0/{project}/batches for a list, and
+// /v1.0/{project}/jobs/{job}/status and /v2.0/{project}/batches/{batch} for a job.
 func callOf(r *http.Request) (c call) {
 	parts := append(strings.Split(r.URL.Path, "/"), "", "", "", "")
-	c.connection, c.job = parts[2], parts[4]
+	c.connection, c.job, c.isBatch = parts[2], parts[4], parts[3] == "batches"
 	_, c.replica, _ = strings.Cut(r.UserAgent(), "/")
 	return c
 }
@@ -170,12 +173,21 @@ func (f *frontend) lieAbout(c call) (lie, bool) {
 	return lie{}, false
 }
 
-// row is what is recorded of a status, or of a job in a list.
+// row is what is recorded of a status, or of a job in a list. DLI names a batch and its
+// state otherwise than a SQL job and its status.
 type row struct {
 	JobID    string `json:"job_id"`
+	BatchID  string `json:"id"`
 	Status   string `json:"status"`
+	State    string `json:"state"`
 	Duration *int64 `json:"duration"`
 	Code     string `json:"error_code"`
+}
+
+func (r row) id() string { return cmp.Or(r.JobID, r.BatchID) }
+
+func (r row) answer() check.Answer {
+	return check.Answer{Status: cmp.Or(r.Status, r.State), Duration: r.Duration}
 }
 
 // answer sends a complete response. It is recorded before it is sent, so that no client
@@ -183,10 +195,11 @@ type row struct {
 func (f *frontend) answer(w http.ResponseWriter, c call, code int, header http.Header, body []byte) {
 	var response struct {
 		row
-		Jobs []row `json:"jobs"`
+		Jobs    []row `json:"jobs"`
+		Batches []row `json:"sessions"`
 	}
 	if json.Unmarshal(body, &response) == nil {
-		f.record(c, code, response.row, response.Jobs)
+		f.record(c, code, response.row, append(response.Jobs, response.Batches...))
 	}
 	maps.Copy(w.Header(), header)
 	w.WriteHeader(code)
@@ -196,18 +209,20 @@ func (f *frontend) answer(w http.ResponseWriter, c call, code int, header http.H
 func (f *frontend) record(c call, code int, status row, list []row) {
 	now := time.Now()
 	switch {
-	case code == http.StatusNotFound && status.Code == "DLI.0023":
+	case code == http.StatusNotFound && status.Code == "DLI.0023", c.isBatch && code == http.StatusBadRequest && status.Code == "DLI.0002":
 		f.history.Answered(now, c.job, check.Answer{NotFound: true})
-	case code == http.StatusOK && c.job != "" && status.JobID == c.job:
-		f.history.Answered(now, c.job, check.Answer{Status: status.Status, Duration: status.Duration})
+	case code == http.StatusOK && c.job != "" && status.id() == c.job:
+		f.history.Answered(now, c.job, status.answer())
 	case code == http.StatusOK && c.job == "":
 		f.mu.Lock()
 		for _, r := range list {
-			f.polled[r.JobID] = now
+			f.polled[r.id()] = now
 		}
 		f.mu.Unlock()
 		for _, r := range list {
-			f.history.Answered(now, r.JobID, check.Answer{Status: r.Status, Duration: r.Duration, Row: true})
+			answer := r.answer()
+			answer.Row = true
+			f.history.Answered(now, r.id(), answer)
 		}
 	}
 }

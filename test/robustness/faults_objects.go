@@ -68,12 +68,12 @@ func (i injection) setKey(ctx context.Context, t *team, user dlitest.User) error
 func createBurst(ctx context.Context, i injection) error {
 	limit := make(chan struct{}, 8)
 	for k := range 100 + i.random.IntN(100) {
-		id := fmt.Sprintf("burst-%d-%03d", time.Now().UnixNano(), k)
-		i.dli.sim.SetJob(dlitest.Query(id).Running(time.Hour))
+		job := anyType(i.random, fmt.Sprintf("burst-%d-%03d", time.Now().UnixNano(), k)).Running(time.Hour)
+		i.dli.sim.SetJob(job)
 		limit <- struct{}{}
 		go func() {
 			defer func() { <-limit }()
-			_ = i.client.Create(ctx, newJob(i.teams[k%len(i.teams)].namespace, id, burst))
+			_ = i.client.Create(ctx, newDLIJob(i.teams[k%len(i.teams)].namespace, job, burst))
 		}()
 	}
 	for range cap(limit) {

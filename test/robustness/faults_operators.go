@@ -14,7 +14,6 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/dli-operator/dli-operator/api/v1alpha1"
-	"github.com/dli-operator/dli-operator/internal/dli/dlitest"
 )
 
 // operatorFaults are the faults of the operators themselves.
@@ -75,9 +74,9 @@ func crashLoop(ctx context.Context, i injection) error {
 func sameConnection(ctx context.Context, i injection) error {
 	t := i.team()
 	for n := range 5 {
-		id := fmt.Sprintf("foreign-%d-%d", time.Now().UnixNano(), n)
-		i.dli.sim.SetJob(dlitest.Query(id).Running(time.Hour))
-		job := newJob(t.namespace, id, "foreign")
+		foreign := anyType(i.random, fmt.Sprintf("foreign-%d-%d", time.Now().UnixNano(), n)).Running(time.Hour)
+		i.dli.sim.SetJob(foreign)
+		job := newDLIJob(t.namespace, foreign, "foreign")
 		metav1.SetMetaDataLabel(&job.ObjectMeta, foreignLabel, "")
 		if err := insist(ctx, "creating a DLIJob", func() error { return client.IgnoreAlreadyExists(i.client.Create(ctx, job)) }); err != nil {
 			return err

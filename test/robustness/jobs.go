@@ -103,17 +103,25 @@ const (
 
 // createAny creates a job of a random kind.
 func (s *jobStream) createAny(ctx context.Context) {
-	kinds := []string{"short", "short", "long", "long", "long", "failing", "cancelled", missing, "late", bad, "back", panicking}
+	kinds := []string{"short", "short", "long", "long", "long", "failing", "cancelled", missing, "late", "interrupted", bad, "back", panicking}
 	s.number++
 	kind := kinds[s.random.IntN(len(kinds))]
-	id := fmt.Sprintf("%s-%05d", kind, s.number)
-	job := s.job(kind, dlitest.Query(id).Launching(s.seconds(0, 2)))
+	job := anyType(s.random, fmt.Sprintf("%s-%05d", kind, s.number))
+	job = s.job(kind, job.Launching(s.seconds(0, 2)))
 	if kind == missing {
-		s.create(ctx, id, kind, time.Now().Add(notFoundAfter))
+		s.create(ctx, job, kind, time.Now().Add(notFoundAfter))
 		return
 	}
 	s.sim.SetJob(job)
-	s.create(ctx, id, kind, lastEnd(job))
+	s.create(ctx, job, kind, lastEnd(job))
+}
+
+// anyType returns a job without a timeline yet. A third are Spark jobs.
+func anyType(random *rand.Rand, id string) dlitest.Job {
+	if random.IntN(3) == 0 {
+		return dlitest.Batch(id)
+	}
+	return dlitest.Query(id)
 }
 
 func (s *jobStream) seconds(from, to float64) time.Duration {
@@ -131,6 +139,12 @@ func (s *jobStream) job(kind string, job dlitest.Job) dlitest.Job {
 		return job.Running(s.seconds(1, 20)).Fails("DLI.0002: FileNotFoundException on obs://bucket/table")
 	case "cancelled":
 		return job.Running(s.seconds(1, 20)).Cancelled("Execution Timeout")
+	case "interrupted":
+		interrupted := "SCALING"
+		if job.Batch {
+			interrupted = "RECOVERING"
+		}
+		return job.Running(s.seconds(1, 10)).Being(interrupted, s.seconds(1, 10)).Running(s.seconds(1, 10)).Finishes(5)
 	case "late":
 		// DLI does not have it at first.
 		job = job.Running(s.seconds(4, 10)).Finishes(3)
@@ -170,18 +184,22 @@ func lastEnd(job dlitest.Job) time.Time {
 }
 
 // create creates the DLIJob of a job.
-func (s *jobStream) create(ctx context.Context, id, kind string, ends time.Time) {
+func (s *jobStream) create(ctx context.Context, job dlitest.Job, kind string, ends time.Time) {
 	s.mu.Lock()
-	s.ends[id] = ends
+	s.ends[job.ID] = ends
 	s.mu.Unlock()
-	_ = s.client.Create(ctx, newJob(s.namespaces[s.number%len(s.namespaces)], id, kind))
+	_ = s.client.Create(ctx, newDLIJob(s.namespaces[s.number%len(s.namespaces)], job, kind))
 }
 
-// newJob returns a DLIJob with the name of its job.
-func newJob(namespace, id, kind string) *v1alpha1.DLIJob {
+// newDLIJob returns the DLIJob of a job, with its name.
+func newDLIJob(namespace string, job dlitest.Job, kind string) *v1alpha1.DLIJob {
+	jobType := v1alpha1.JobTypeSQL
+	if job.Batch {
+		jobType = v1alpha1.JobTypeSpark
+	}
 	return &v1alpha1.DLIJob{
-		ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: id, Labels: map[string]string{kindLabel: kind}},
-		Spec:       v1alpha1.DLIJobSpec{JobID: id},
+		ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: job.ID, Labels: map[string]string{kindLabel: kind}},
+		Spec:       v1alpha1.DLIJobSpec{JobID: job.ID, Type: jobType},
 	}
 }
 
@@ -196,6 +214,9 @@ func (s *jobStream) endOf(id string) time.Time {
 // else.
 func (s *jobStream) pollAgain(ctx context.Context, job *v1alpha1.DLIJob) {
 	other := dlitest.Query(job.Spec.JobID)
+	if job.Spec.Type == v1alpha1.JobTypeSpark {
+		other = dlitest.Batch(job.Spec.JobID)
+	}
 	switch s.random.IntN(4) {
 	case 0:
 		// If a restore of etcd loses the outcome, the job is running again.
@@ -216,29 +237,38 @@ func (s *jobStream) pollAgain(ctx context.Context, job *v1alpha1.DLIJob) {
 	_ = s.client.Patch(ctx, changed, client.MergeFrom(job))
 }
 
-// canaries prepares jobs that end immediately, one for each namespace: the operator has
-// recovered when it shows their end. The returned function creates them if necessary,
-// and returns which ones are missing.
+// canary is a job that ends immediately, and its DLIJob once that is created.
+type canary struct {
+	namespace string
+	job       func(id string) dlitest.Job
+	created   *v1alpha1.DLIJob
+	isShown   bool
+}
+
+// canaries prepares jobs that end immediately, one of each type for each namespace: the
+// operator has recovered when it shows their end. The returned function creates them if
+// necessary, and returns which ones are missing.
 func (s *jobStream) canaries() func(ctx context.Context) []string {
-	created, shown := map[string]*v1alpha1.DLIJob{}, map[string]bool{}
+	var canaries []*canary
+	for _, namespace := range s.namespaces {
+		canaries = append(canaries, &canary{namespace: namespace, job: dlitest.Query}, &canary{namespace: namespace, job: dlitest.Batch})
+	}
 	return func(ctx context.Context) (waiting []string) {
-		for _, namespace := range s.namespaces {
-			if created[namespace] == nil {
-				id := fmt.Sprintf("canary-%d", time.Now().UnixNano())
-				s.sim.SetJob(dlitest.Query(id).Finishes(1))
-				job := newJob(namespace, id, "canary")
-				if s.client.Create(ctx, job) == nil {
-					created[namespace] = job
+		for _, c := range canaries {
+			if c.created == nil {
+				job := c.job(fmt.Sprintf("canary-%d", time.Now().UnixNano())).Finishes(1)
+				s.sim.SetJob(job)
+				if created := newDLIJob(c.namespace, job, "canary"); s.client.Create(ctx, created) == nil {
+					c.created = created
 				}
 			}
 			// It may have been deleted in the meantime.
-			if job := created[namespace]; job != nil {
-				if now := s.watcher.job(job); now != nil && now.IsCompleted() {
-					shown[namespace] = true
-				}
+			if c.created != nil && !c.isShown {
+				now := s.watcher.job(c.created)
+				c.isShown = now != nil && now.IsCompleted()
 			}
-			if !shown[namespace] {
-				waiting = append(waiting, fmt.Sprintf("a job in %s that ended immediately does not show it", namespace))
+			if !c.isShown {
+				waiting = append(waiting, fmt.Sprintf("a job in %s that ended immediately does not show it", c.namespace))
 			}
 		}
 		return waiting

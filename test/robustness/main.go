@@ -29,25 +29,13 @@ import (
 	"fmt"
 	"io"
 	"math/rand/v2"
-	"os"
-	"os/signal"
 	"strings"
-	"syscall"
 	"time"
 
-	"github.com/go-logr/logr"
-	ctrl "sigs.k8s.io/controller-runtime"
+	"github.com/dli-operator/dli-operator/test/testenv"
 )
 
-func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
-	ctrl.SetLogger(logr.Discard())
-	if err := runWith(ctx, os.Args[1:], os.Stdout); err != nil && !errors.Is(err, flag.ErrHelp) {
-		fmt.Fprintln(os.Stderr, "robustness:", err)
-		os.Exit(1)
-	}
-}
+func main() { testenv.Main(context.Background(), "robustness", runWith) }
 
 func parse(args []string) (o options, err error) {
 	flags := flag.NewFlagSet("robustness", flag.ContinueOnError)

@@ -86,50 +86,57 @@ func resets(_ *frontend, w http.ResponseWriter, _ *http.Request, _ call, honest 
 
 // confuses responds that another job has finished.
 func confuses(f *frontend, w http.ResponseWriter, _ *http.Request, c call, _ *httptest.ResponseRecorder) {
-	f.answer(w, c, http.StatusOK, jsonHeader(), []byte(`{"is_success":true,"message":"","job_id":"not-`+c.job+`","status":"FINISHED","start_time":1601519445000,"duration":2523,"result_count":4,"detail":""}`))
+	body := `{"is_success":true,"message":"","job_id":"not-` + c.job + `","status":"FINISHED","start_time":1601519445000,"duration":2523,"result_count":4,"detail":""}`
+	if c.isBatch {
+		body = `{"id":"not-` + c.job + `","state":"success","create_time":1601519445000,"update_time":1601519447523,"duration":2523,"log":[]}`
+	}
+	f.answer(w, c, http.StatusOK, jsonHeader(), []byte(body))
 }
 
-// goesBack reports RUNNING for jobs that have ended, and LAUNCHING for running ones.
+// earlier has what DLI said before, for jobs and for batches.
+var earlier = strings.NewReplacer(
+	`"status":"RUNNING"`, `"status":"LAUNCHING"`,
+	`"status":"FINISHED"`, `"status":"RUNNING"`,
+	`"status":"FAILED"`, `"status":"RUNNING"`,
+	`"status":"CANCELLED"`, `"status":"RUNNING"`,
+	`"state":"running"`, `"state":"starting"`,
+	`"state":"success"`, `"state":"running"`,
+	`"state":"dead"`, `"state":"running"`,
+)
+
+// goesBack reports that jobs run which have ended, and that running ones are launching.
 func goesBack(f *frontend, w http.ResponseWriter, _ *http.Request, c call, honest *httptest.ResponseRecorder) {
-	body := honest.Body.String()
-	for _, now := range []string{"RUNNING", "FINISHED", "FAILED", "CANCELLED"} {
-		before := "RUNNING"
-		if now == before {
-			before = "LAUNCHING"
-		}
-		if strings.Contains(body, `"status":"`+now+`"`) {
-			body = strings.Replace(body, `"status":"`+now+`"`, `"status":"`+before+`"`, 1)
-			break
-		}
-	}
-	f.answer(w, c, honest.Code, honest.Header(), []byte(body))
+	f.answer(w, c, honest.Code, honest.Header(), []byte(earlier.Replace(honest.Body.String())))
 }
+
+// unnamed renames the status of a job, and the state of a batch.
+var unnamed = strings.NewReplacer(`"status"`, `"Status-Quo"`, `"state"`, `"State-Quo"`)
 
 // babbles responds with something that is not a status.
 func babbles(f *frontend, w http.ResponseWriter, _ *http.Request, c call, honest *httptest.ResponseRecorder) {
 	body := honest.Body.String()
 	garbage := []string{
 		"<html><body>Welcome to the hotel's network</body></html>", body[:len(body)/3], "null", "[]", `"FINISHED"`,
-		"\x00\xff\xfe", `{"status":["FINISHED"]}`, body + body, strings.Replace(body, `"status"`, `"Status-Quo"`, 1),
+		"\x00\xff\xfe", `{"status":["FINISHED"],"state":["success"]}`, body + body, unnamed.Replace(body),
 	}
 	f.answer(w, c, http.StatusOK, jsonHeader(), []byte(garbage[rand.IntN(len(garbage))]))
 }
 
-// swells responds correctly, with a statement of two MiB.
+// swells responds correctly, with two MiB more in the statement, or in the submission of a
+// batch.
 func swells(f *frontend, w http.ResponseWriter, _ *http.Request, c call, honest *httptest.ResponseRecorder) {
-	body := strings.TrimSuffix(honest.Body.String(), "}")
-	if honest.Code == http.StatusOK {
-		body, _, _ = strings.Cut(body, `,"statement":`)
-		body += `,"statement":"` + strings.Repeat("select <&> ", 2<<20/11) + `"`
+	body := honest.Body.String()
+	for _, begins := range []string{`"statement":"`, `"req_body":"`} {
+		body = strings.Replace(body, begins, begins+strings.Repeat("select <&> ", 2<<20/11), 1)
 	}
-	f.answer(w, c, honest.Code, honest.Header(), []byte(body+"}"))
+	f.answer(w, c, honest.Code, honest.Header(), []byte(body))
 }
 
 // bomb is a status of 256 MiB, compressed to a few hundred KiB.
 var bomb = sync.OnceValue(func() []byte {
 	var packed bytes.Buffer
 	z := gzip.NewWriter(&packed)
-	_, _ = z.Write([]byte(`{"status":"FINISHED","job_id":"bomb","statement":"`))
+	_, _ = z.Write([]byte(`{"status":"FINISHED","job_id":"bomb","id":"bomb","state":"success","statement":"`))
 	for range 256 {
 		_, _ = z.Write(bytes.Repeat([]byte{'a'}, 1<<20))
 	}

@@ -35,9 +35,9 @@ const (
 	Figures Invariant = "figures of completed jobs kept"
 	// Forward: what is shown of a running job is never older than what was shown before.
 	Forward Invariant = "figures never go back"
-	// Gate: kstatus is Current only after FINISHED, and the conditions agree with
+	// Gate: kstatus is Current only after success, and the conditions agree with
 	// the outcome.
-	Gate Invariant = "gates open only after FINISHED"
+	Gate Invariant = "gates open only after success"
 	// Writes: each version of an object has news for its readers.
 	Writes Invariant = "writes within budget"
 	// Fights: two operators do not take turns in writing one object.

@@ -115,6 +115,17 @@ func TestHistory(t *testing.T) {
 			s.Answered(at(3), "job", Answer{Status: "FINISHED"})
 			s.shows(4, finished(4))
 		}, ""},
+		"outcomes of batches": {func(s *story) {
+			s.Answered(at(1), "job", Answer{Status: "dead"})
+			s.shows(2, ended(v1alpha1.OutcomeFailed))
+			s.Gone("uid")
+			s.Answered(at(3), "job", Answer{Status: "success"})
+			s.shows(4, finished(0))
+		}, ""},
+		"an outcome of a batch that runs again": {func(s *story) {
+			s.Answered(at(1), "job", Answer{Status: "recovering"})
+			s.shows(2, ended(v1alpha1.OutcomeFailed))
+		}, Given},
 		"an outcome that DLI did not report": {func(s *story) {
 			s.Answered(at(1), "job", Answer{Status: "RUNNING"})
 			s.shows(2, finished(4))

@@ -45,6 +45,7 @@ func (r response) outcome() v1alpha1.Outcome {
 	}
 	return map[string]v1alpha1.Outcome{
 		"FINISHED": v1alpha1.OutcomeSucceeded, "FAILED": v1alpha1.OutcomeFailed, "CANCELLED": v1alpha1.OutcomeCancelled,
+		"success": v1alpha1.OutcomeSucceeded, "dead": v1alpha1.OutcomeFailed,
 	}[r.Status]
 }
 
