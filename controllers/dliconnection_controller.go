@@ -191,7 +191,7 @@ func reportHealth(object *v1alpha1.DLIConnection, conn *connection.Connection, n
 		LastTransitionTime: *wholeSeconds(now),
 	})
 	object.Status.ObservedGeneration = object.Generation
-	object.Status.Endpoint = conn.Endpoint()
+	object.Status.Endpoint = health.Endpoint
 }
 
 // connectionChanges passes changes that may affect how a connection is used, and

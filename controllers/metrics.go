@@ -214,11 +214,11 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 	c.collectJobs(ch)
 	now := c.clock.Now()
 	for _, conn := range c.connections.All() {
-		name, health, usage := conn.Key.String(), conn.Health(now), conn.Usage(now)
+		name, health, stats := conn.Key.String(), conn.Health(now), conn.Stats(now)
 		gauge := func(desc *prometheus.Desc, value float64, labels ...string) {
 			ch <- prometheus.MustNewConstMetric(desc, prometheus.GaugeValue, value, append([]string{name}, labels...)...)
 		}
-		ready, tokens := 0.0, usage.Tokens
+		ready, tokens := 0.0, stats.Tokens
 		if health.Ready {
 			ready = 1
 		}
@@ -227,9 +227,9 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 		}
 		gauge(connectionReadyDesc, ready, health.Reason)
 		gauge(connectionTokensDesc, tokens)
-		gauge(connectionRateDesc, usage.Rate)
-		gauge(connectionInFlightDesc, float64(usage.InFlight))
-		ch <- prometheus.MustNewConstMetric(connectionDialsDesc, prometheus.CounterValue, float64(usage.Dialed), name)
+		gauge(connectionRateDesc, stats.Rate)
+		gauge(connectionInFlightDesc, float64(stats.InFlight))
+		ch <- prometheus.MustNewConstMetric(connectionDialsDesc, prometheus.CounterValue, float64(stats.Dialed), name)
 	}
 }
 

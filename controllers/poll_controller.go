@@ -50,19 +50,18 @@ func (r *PollReconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.
 	}
 	target := targetOf(job, r.Clock.Now())
 	target.Completed = isCompleted
-	target.Connection, err = r.Connections.Resolve(ctx, job, r.Clock.Now())
+	conn, err := r.Connections.Resolve(ctx, job, r.Clock.Now())
 	failure, isFailure := connection.AsFailure(err)
-	if err != nil && !isFailure {
+	switch {
+	case isFailure:
+		target.Failure = failure
+	case err != nil:
 		return ctrl.Result{}, err
+	default:
+		target.Connection, target.ReportProgress = client.ObjectKeyFromObject(conn), conn.Spec.ReportProgress
 	}
-	target.Failure = failure
-	switch wanted := job.Spec.ReportProgress; {
-	case wanted != nil:
+	if wanted := job.Spec.ReportProgress; wanted != nil {
 		target.ReportProgress = *wanted
-	case failure == nil:
-		if target.ReportProgress, err = r.Connections.ReportsProgress(ctx, target.Connection); err != nil {
-			return ctrl.Result{}, err
-		}
 	}
 	r.Poller.Watch(target)
 	return ctrl.Result{}, nil

@@ -3,7 +3,10 @@
 
 package connection
 
-import "time"
+import (
+	"cmp"
+	"time"
+)
 
 // Admit says which jobs may be polled.
 type Admit int
@@ -26,7 +29,7 @@ type Decision struct {
 	// response or a change of the connection changes that.
 	RecheckAt time.Time
 	// Reason is the failure reported for waiting jobs; nil if they merely wait. health
-	// is what the connection reports of itself if that differs; else nil.
+	// is what the connection reports of itself; for a single policy, nil means Reason.
 	Reason, health *Failure
 }
 
@@ -49,13 +52,15 @@ func (c *Connection) Decide(now time.Time) Decision {
 		return Decision{Admit: AdmitNone, Reason: c.misconfigured}
 	}
 	c.credentials.isWanted = true
-	all := Decision{}
+	return c.decisionAt(now)
+}
+
+// decisionAt is what all policies together say.
+func (c *Connection) decisionAt(now time.Time) (all Decision) {
 	for _, p := range c.allPolicies() {
 		one := p.decisionAt(now)
 		all.Admit, all.RecheckAt = max(all.Admit, one.Admit), Sooner(all.RecheckAt, one.RecheckAt)
-		if all.Reason == nil {
-			all.Reason = one.Reason
-		}
+		all.Reason, all.health = cmp.Or(all.Reason, one.Reason), cmp.Or(all.health, one.health, one.Reason)
 	}
 	return all
 }

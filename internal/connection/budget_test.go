@@ -19,11 +19,11 @@ func TestResponsesWithoutBudget(t *testing.T) {
 	before := conn.Decide(now.Now())
 	for range 3 * circuitFailures {
 		now.SetTime(now.Now().Add(time.Second))
-		request := conn.Begin(now.Now(), CallStatus, "job", "")
+		request := conn.Begin(now.Now(), CallStatus, dli.JobTypeSQL, "job", "")
 		if request == nil {
 			t.Fatal("the connection holds requests back")
 		}
-		status, err := request.SendStatus(t.Context(), dli.JobTypeSQL, now.Now)
+		status, err := request.SendStatus(t.Context(), now.Now)
 		if failure, ok := AsFailure(err); status != nil || !ok || failure.Kind != "" || failure.NeedsAction() {
 			t.Fatalf("want a temporary failure, got %v, %v", status, err)
 		}

@@ -30,16 +30,14 @@ type circuit struct {
 	// different jobs that had them, up to circuitJobs.
 	failures int
 	jobs     []string
-	// failure is the latest one, and isCertain is set if no single job can cause it.
-	failure   *Failure
-	isCertain bool
-	isOpen    bool
-	probeAt   time.Time
+	failure  *Failure // the latest
+	isOpen   bool
+	probeAt  time.Time
 }
 
 // probeInterval is the time between two probes.
 func (c *circuit) probeInterval() time.Duration {
-	if c.isCertain {
+	if c.failure.isCertain {
 		return c.probe
 	}
 	return min(suspectInterval, c.probe)
@@ -67,23 +65,20 @@ func (c *circuit) requestSent(now time.Time) {
 }
 
 // requestDone records what the request of a job showed about the endpoint.
-func (c *circuit) requestDone(jobID string, e evidence, sentAt, now time.Time) {
-	switch {
-	case e.isAnswered:
+func (c *circuit) requestDone(jobID string, failure *Failure, sentAt, now time.Time) {
+	if failure == nil || !failure.Endpoint {
 		*c = circuit{probe: c.probe, jobs: c.jobs[:0]}
-		return
-	case e.failure == nil:
 		return
 	}
 	c.failures++
-	c.failure, c.isCertain = e.failure, e.isCertain
+	c.failure = failure
 	if len(c.jobs) < circuitJobs && !slices.Contains(c.jobs, jobID) {
 		c.jobs = append(c.jobs, jobID)
 	}
 	switch {
 	case c.isOpen:
 		c.probeAt = Sooner(c.probeAt, now.Add(c.probeInterval()))
-	case c.failures >= circuitFailures && (c.isCertain || len(c.jobs) == circuitJobs):
+	case c.failures >= circuitFailures && (failure.isCertain || len(c.jobs) == circuitJobs):
 		// Counted from the start of the last request, not from its timeout.
 		c.isOpen, c.probeAt = true, later(sentAt.Add(c.probeInterval()), now)
 	}

@@ -16,23 +16,23 @@ import (
 	"github.com/dli-operator/dli-operator/internal/dli"
 )
 
-// Evidence of a request: the endpoint answered, failed although a single job may be the
-// cause, or failed and no job can be.
+// What a request shows: the endpoint responded with an error, failed although a single job
+// may be the cause, or failed and no job can be.
 var (
-	answered = evidence{isAnswered: true}
-	suspect  = evidence{failure: &Failure{Message: "because", Endpoint: true}}
-	certain  = evidence{failure: &Failure{Message: "because", Endpoint: true}, isCertain: true}
+	answered = &Failure{Message: "because"}
+	suspect  = &Failure{Message: "because", Endpoint: true}
+	certain  = &Failure{Message: "because", Endpoint: true, isCertain: true}
 )
 
 func TestCircuit(t *testing.T) {
-	done := func(c *circuit, job string, e evidence, now time.Time) {
+	done := func(c *circuit, job string, failure *Failure, now time.Time) {
 		c.requestSent(now)
-		c.requestDone(job, e, now, now)
+		c.requestDone(job, failure, now, now)
 	}
 	for name, test := range map[string]struct {
-		evidence evidence
-		jobs     []string
-		want     bool
+		failure *Failure
+		jobs    []string
+		want    bool
 	}{
 		"stays closed after four failures that no single job can cause": {certain, []string{"a", "a", "a", "a"}, false},
 		"opens after five":                          {certain, []string{"a", "a", "a", "a", "a"}, true},
@@ -40,12 +40,11 @@ func TestCircuit(t *testing.T) {
 		"stays closed if two jobs may be the cause": {suspect, []string{"a", "b", "a", "b", "a", "b", "a"}, false},
 		"opens after failures of three jobs":        {suspect, []string{"a", "b", "a", "b", "c"}, true},
 		"stays closed for errors about jobs":        {answered, []string{"a", "b", "c", "d", "e", "f"}, false},
-		"stays closed for aborted requests":         {evidence{}, []string{"a", "b", "c", "d", "e", "f"}, false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			c := &circuit{probe: DefaultProbeInterval}
 			for _, job := range test.jobs {
-				done(c, job, test.evidence, noon)
+				done(c, job, test.failure, noon)
 			}
 			if c.isOpen != test.want {
 				t.Errorf("open: %v", c.isOpen)
@@ -53,18 +52,18 @@ func TestCircuit(t *testing.T) {
 		})
 	}
 
-	open := func(e evidence) *circuit {
+	open := func(failure *Failure) *circuit {
 		c := &circuit{probe: DefaultProbeInterval}
 		for i := range circuitFailures {
-			done(c, fmt.Sprint(i), e, noon)
+			done(c, fmt.Sprint(i), failure, noon)
 		}
 		return c
 	}
-	probes := func(c *circuit, e evidence, during time.Duration) (at []time.Duration) {
+	probes := func(c *circuit, failure *Failure, during time.Duration) (at []time.Duration) {
 		for now := noon; now.Before(noon.Add(during)); now = now.Add(500 * time.Millisecond) {
 			if may(c, now) {
 				at = append(at, now.Sub(noon)/time.Second)
-				done(c, fmt.Sprint("probe", now), e, now)
+				done(c, fmt.Sprint("probe", now), failure, now)
 			}
 		}
 		return at
@@ -92,7 +91,7 @@ func TestCircuit(t *testing.T) {
 			"not a status": {Kind: dli.KindInvalid, HTTPStatus: 200}, "a throttled request": {Kind: dli.KindThrottle, HTTPStatus: 429},
 		} {
 			c := open(certain)
-			c.requestDone("job", evidenceOf(err, "c"), noon, noon)
+			c.requestDone("job", failureOf(err, "c"), noon, noon)
 			if c.isOpen || c.failures > 0 {
 				t.Errorf("%s does not close it", name)
 			}
@@ -100,7 +99,7 @@ func TestCircuit(t *testing.T) {
 	})
 	t.Run("has the cause of the latest response", func(t *testing.T) {
 		c := open(certain)
-		c.requestDone("job", evidenceOf(&dli.Error{Kind: dli.KindRetry, HTTPStatus: 502, Message: "bad gateway"}, "c"), noon, noon)
+		c.requestDone("job", failureOf(&dli.Error{Kind: dli.KindRetry, HTTPStatus: 502, Message: "bad gateway"}, "c"), noon, noon)
 		if d := c.decisionAt(noon); !strings.Contains(d.health.Message, "bad gateway") || d.RecheckAt.Sub(noon) != time.Second {
 			t.Errorf("it decides %+v", d)
 		}
@@ -110,7 +109,7 @@ func TestCircuit(t *testing.T) {
 func TestFaults(t *testing.T) {
 	for name, test := range map[string]struct {
 		err  dli.Error
-		want evidence
+		want *Failure
 	}{
 		"a refused connection":      {dli.Error{Kind: dli.KindUnreachable, Err: syscall.ECONNREFUSED}, certain},
 		"TLS":                       {dli.Error{Kind: dli.KindConfig}, certain},
@@ -124,7 +123,7 @@ func TestFaults(t *testing.T) {
 		"a job that does not exist": {dli.Error{Kind: dli.KindNotFound, HTTPStatus: 404}, answered},
 		"wrong credentials":         {dli.Error{Kind: dli.KindAuth, HTTPStatus: 401}, answered},
 	} {
-		if got := evidenceOf(&test.err, "c"); got.isAnswered != test.want.isAnswered || got.isCertain != test.want.isCertain {
+		if got := failureOf(&test.err, "c"); got.Endpoint != test.want.Endpoint || got.isCertain != test.want.isCertain {
 			t.Errorf("%s: %+v", name, got)
 		}
 	}

@@ -45,11 +45,9 @@ type Connection struct {
 	// Key is the key of the object.
 	Key types.NamespacedName
 
-	recorder Recorder
-	probe    time.Duration // Options.ProbeInterval
-
-	// mu guards the following fields. All connections share one, because they share
-	// lockouts.
+	registry *Registry
+	// mu guards the following fields. All connections share the registry's, because they
+	// share lockouts.
 	mu *sync.Mutex
 	// uid and generation are those of the object that it is configured for; uid is ""
 	// while there is none. revision counts the changes after which the response to a
@@ -84,55 +82,49 @@ type Connection struct {
 // Name is the name of the connection in messages.
 func (c *Connection) Name() string { return "DLIConnection " + c.Key.String() }
 
-// Health is the content of the DLIConnection's Ready condition.
+// Health is what the DLIConnection's status says.
 type Health struct {
 	Ready           bool
 	Reason, Message string
 	// ListsPaused is why no lists are requested; "" if nothing is wrong with them. It
 	// is part of Message unless there is something worse to report.
 	ListsPaused string
+	// Endpoint is the URL in use; "" while unknown.
+	Endpoint string
 }
 
 // Health returns the state of the connection.
 func (c *Connection) Health(now time.Time) Health {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.healthLocked(now)
-}
-
-// healthLocked is Health for callers that hold the lock.
-func (c *Connection) healthLocked(now time.Time) Health {
-	health := c.basicHealth(now)
+	health := Health{Endpoint: c.endpoint}
+	switch failure := c.worstFailure(now); {
+	case failure != nil:
+		health.Reason, health.Message = failure.Reason, failure.Message
+	case !c.credentials.isConnected:
+		health.Ready, health.Reason = true, v1alpha1.ReasonConfigured
+		health.Message = "the settings are complete; DLI has not been polled yet"
+	default:
+		health.Ready, health.Reason, health.Message = true, v1alpha1.ReasonConnected, "DLI accepts the credentials"
+		if health.ListsPaused = c.listsPaused; c.listsPaused != "" {
+			health.Message += "; " + c.listsPaused
+		}
+		if c.isOverloaded {
+			health.Message += "; jobs wait longer for their turn than their poll interval: raise spec.rateLimit if DLI allows it, or poll fewer jobs, or less often"
+		}
+	}
 	health.Message += c.selectorNote
 	return health
 }
 
-// basicHealth is healthLocked without the notes.
-func (c *Connection) basicHealth(now time.Time) Health {
-	if failure := cmp.Or(c.selectorInvalid, c.misconfigured); failure != nil {
-		return Health{Reason: failure.Reason, Message: failure.Message}
-	}
-	for _, p := range c.allPolicies() {
-		decision := p.decisionAt(now)
-		if failure := cmp.Or(decision.health, decision.Reason); failure != nil {
-			return Health{Reason: failure.Reason, Message: failure.Message}
-		}
-	}
+// worstFailure is what the connection reports to be wrong; nil if it works.
+func (c *Connection) worstFailure(now time.Time) *Failure {
+	failure := cmp.Or(c.selectorInvalid, c.misconfigured, c.decisionAt(now).health)
 	// Between two polls of the only job that can be read, others may fail.
-	if c.unread >= circuitFailures && now.Sub(c.lastReadAt) >= unreadableAfter {
-		return Health{Reason: c.refusal.Reason, Message: c.refusal.Message}
+	if failure == nil && c.unread >= circuitFailures && now.Sub(c.lastReadAt) >= unreadableAfter {
+		failure = c.refusal
 	}
-	if c.credentials.isConnected {
-		message := "DLI accepts the credentials"
-		if c.listsPaused != "" {
-			message += "; " + c.listsPaused
-		}
-		if c.isOverloaded {
-			message += "; jobs wait longer for their turn than their poll interval: raise spec.rateLimit if DLI allows it, or poll fewer jobs, or less often"
-		}
-		return Health{Ready: true, Reason: v1alpha1.ReasonConnected, Message: message, ListsPaused: c.listsPaused}
-	}
-	return Health{Ready: true, Reason: v1alpha1.ReasonConfigured, Message: "the settings are complete; DLI has not been polled yet"}
+	return failure
 }
 
 // PauseLists sets the reason that the connection reports for not listing; "" clears
@@ -153,47 +145,31 @@ func (c *Connection) NoteOverload(isOverloaded bool) (changed bool) {
 	return changed
 }
 
-// Usage is the data for the metrics of a connection.
-type Usage struct {
-	// Tokens is how many requests the rate limit allows right now.
-	Tokens float64
-	// Rate is the current rate limit, in requests per second.
-	Rate float64
-	// InFlight is how many requests are in flight.
-	InFlight int
+// Stats are the limits of a connection, and their use.
+type Stats struct {
+	// Revision counts the changes of the connection after which jobs that could not be
+	// read may be readable; 1 at first.
+	Revision int
+	// Rate is the current rate limit in requests per second, and Tokens how many requests
+	// it allows right now.
+	Rate, Tokens float64
+	// InFlight is how many requests are in flight, and MaxInFlight how many may be, not
+	// counting slow ones.
+	InFlight, MaxInFlight int
 	// Dialed is how many TCP connections were opened.
 	Dialed uint64
 }
 
-// Usage returns the data for the metrics of the connection.
-func (c *Connection) Usage(now time.Time) Usage {
+// Stats returns the connection's limits and their use.
+func (c *Connection) Stats(now time.Time) Stats {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	usage := Usage{Tokens: c.throttle.limiter.TokensAt(now), Rate: c.throttle.currentRate(now), InFlight: len(c.inFlight.sentAt)}
-	if c.client != nil {
-		usage.Dialed = c.client.OpenedConnections()
+	stats := Stats{
+		Revision: c.revision, Rate: c.throttle.currentRate(now), Tokens: c.throttle.tokensAt(now),
+		InFlight: len(c.inFlight.sentAt), MaxInFlight: c.inFlight.limit,
 	}
-	return usage
-}
-
-// Endpoint returns the URL in use; "" while unknown.
-func (c *Connection) Endpoint() string {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.endpoint
-}
-
-// Revision counts the changes of the connection after which jobs that could not be
-// read may be readable; 1 at first.
-func (c *Connection) Revision() int {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.revision
-}
-
-// MaxInFlight is how many requests may be in flight, not counting slow ones.
-func (c *Connection) MaxInFlight() int {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.inFlight.limit
+	if c.client != nil {
+		stats.Dialed = c.client.OpenedConnections()
+	}
+	return stats
 }

@@ -115,14 +115,14 @@ func TestReconfigure(t *testing.T) {
 		t.Run("a change "+name, func(t *testing.T) {
 			r, now := registry(answering)
 			conn := connect(t, r, now, object("a"), "t")
-			before := conn.Begin(noon, CallStatus, "job", "")
+			before := conn.Begin(noon, CallStatus, dli.JobTypeSQL, "job", "")
 			if connect(t, r, now, edited(test.change), "t") != conn {
 				t.Fatal("there is a second connection")
 			}
-			if _, err := before.SendStatus(t.Context(), dli.JobTypeSQL, now.Now); errors.Is(err, ErrOutdated) != test.outdates {
+			if _, err := before.SendStatus(t.Context(), now.Now); errors.Is(err, ErrOutdated) != test.outdates {
 				t.Errorf("a response to a request from before: error %v", err)
 			}
-			if _, err := conn.Begin(noon, CallStatus, "job", "").SendStatus(t.Context(), dli.JobTypeSQL, now.Now); err != nil {
+			if _, err := conn.Begin(noon, CallStatus, dli.JobTypeSQL, "job", "").SendStatus(t.Context(), now.Now); err != nil {
 				t.Errorf("a response to a request from after: error %v", err)
 			}
 			if n := len(conn.inFlight.sentAt); n > 0 {
@@ -141,13 +141,13 @@ func TestReconfigure(t *testing.T) {
 		r, now := registry(answering)
 		conn := connect(t, r, now, object("a"), "t")
 		for range 20 {
-			conn.Begin(noon, CallStatus, "job", "")
+			conn.Begin(noon, CallStatus, dli.JobTypeSQL, "job", "")
 		}
 		connect(t, r, now, edited(func(o *v1alpha1.DLIConnection) { o.Spec.RateLimit.RequestsPerSecond = 50 }), "t")
-		if tokens := conn.Usage(noon).Tokens; tokens > 0 {
+		if tokens := conn.Stats(noon).Tokens; tokens > 0 {
 			t.Errorf("%v used tokens are available again", tokens)
 		}
-		if conn.MaxInFlight() != 10 || conn.Usage(noon).Rate != 50 {
+		if conn.Stats(noon).MaxInFlight != 10 || conn.Stats(noon).Rate != 50 {
 			t.Error("the new limit is not in effect")
 		}
 	})
@@ -165,8 +165,8 @@ func TestReconfigure(t *testing.T) {
 		t.Run("remembers over "+name+" that DLI throttles", func(t *testing.T) {
 			r, now := registry(answering)
 			conn := connect(t, r, now, object("a"), "t")
-			_ = conn.requestDone(conn.Begin(noon, CallStatus, "job", ""),
-				evidenceOf(&dli.Error{Kind: dli.KindThrottle, RetryAfter: time.Minute}, "c"), noon)
+			_ = conn.requestDone(conn.Begin(noon, CallStatus, dli.JobTypeSQL, "job", ""),
+				failureOf(&dli.Error{Kind: dli.KindThrottle, RetryAfter: time.Minute}, "c"), noon)
 			change(t, r, now)
 			conn = r.Get(conn.Key)
 			if d := conn.Decide(noon.Add(time.Minute - 1)); d.Admit != AdmitNone {
@@ -198,8 +198,8 @@ func TestRemovedWhileFetching(t *testing.T) {
 	if _, err := conn.Refresh(t.Context(), now.Now()); err != nil {
 		t.Fatal(err)
 	}
-	for _, l := range r.lockouts {
-		t.Errorf("%d users are counted", l.users)
+	if conn.credentials.lockout != nil {
+		t.Error("it has the credentials")
 	}
 }
 
@@ -233,7 +233,7 @@ func TestLockoutsAreRemembered(t *testing.T) {
 		t.Errorf("%d lockouts are kept", n)
 	}
 	for i := range 10 * maxVerdicts { // like a Secret that is edited all the time
-		shared.setVerdict(fmt.Sprint(i), nil)
+		shared.verdictOf(fmt.Sprint(i))
 	}
 	if n := len(shared.verdicts); n > maxVerdicts {
 		t.Errorf("%d verdicts are kept", n)
@@ -253,7 +253,7 @@ func TestRequestEnds(t *testing.T) {
 	t.Run("when there is a response", func(t *testing.T) {
 		r, now := registry(answering)
 		conn := connect(t, r, now, object("a"), "t")
-		if status, err := conn.Begin(noon, CallStatus, "job", "").SendStatus(t.Context(), dli.JobTypeSQL, now.Now); status == nil || err != nil {
+		if status, err := conn.Begin(noon, CallStatus, dli.JobTypeSQL, "job", "").SendStatus(t.Context(), now.Now); status == nil || err != nil {
 			t.Errorf("status %v, error %v", status, err)
 		}
 		free(t, conn)
@@ -261,11 +261,11 @@ func TestRequestEnds(t *testing.T) {
 	t.Run("when the operator stops", func(t *testing.T) {
 		r, now := registry(stopped)
 		conn := connect(t, r, now, object("a"), "t")
-		if _, err := conn.Begin(noon, CallStatus, "job", "").SendStatus(t.Context(), dli.JobTypeSQL, now.Now); !errors.Is(err, context.Canceled) {
+		if _, err := conn.Begin(noon, CallStatus, dli.JobTypeSQL, "job", "").SendStatus(t.Context(), now.Now); !errors.Is(err, context.Canceled) {
 			t.Errorf("error %v", err)
 		}
 		free(t, conn)
-		if conn.credentials.lockout.isAccepted(conn.credentials.set) || conn.credentials.isConnected {
+		if conn.credentials.verdict.isAccepted || conn.credentials.isConnected {
 			t.Error("an aborted request proves the credentials")
 		}
 	})
@@ -278,23 +278,23 @@ func TestRequestEnds(t *testing.T) {
 					t.Error("no panic")
 				}
 			}()
-			_, _ = conn.Begin(noon, CallStatus, "job", "").SendStatus(t.Context(), dli.JobTypeSQL, now.Now)
+			_, _ = conn.Begin(noon, CallStatus, dli.JobTypeSQL, "job", "").SendStatus(t.Context(), now.Now)
 		}()
 		free(t, conn)
 	})
 	t.Run("when it was an aborted probe, which proves nothing", func(t *testing.T) {
 		r, now := registry(stopped)
 		conn := connect(t, r, now, object("a"), "t")
-		conn.credentials.lockout.setVerdict(conn.credentials.set, nil)
+		conn.credentials.verdict.isAccepted = true
 		for i := range circuitFailures {
-			request := conn.Begin(noon, CallStatus, fmt.Sprint(i), "")
-			_ = conn.requestDone(request, evidenceOf(&dli.Error{Kind: dli.KindUnreachable}, ""), noon)
+			request := conn.Begin(noon, CallStatus, dli.JobTypeSQL, fmt.Sprint(i), "")
+			_ = conn.requestDone(request, failureOf(&dli.Error{Kind: dli.KindUnreachable}, ""), noon)
 		}
 		now.SetTime(noon.Add(time.Minute))
 		if a := conn.Decide(now.Now()); a.Admit != AdmitProbe {
 			t.Fatalf("no probe is admitted: %+v", a)
 		}
-		_, _ = conn.Begin(now.Now(), CallStatus, "job", "").SendStatus(t.Context(), dli.JobTypeSQL, now.Now)
+		_, _ = conn.Begin(now.Now(), CallStatus, dli.JobTypeSQL, "job", "").SendStatus(t.Context(), now.Now)
 		if !conn.circuit.isOpen {
 			t.Errorf("the circuit is %+v", conn.circuit)
 		}
@@ -380,7 +380,7 @@ func TestHealthOfUnreadableJobs(t *testing.T) {
 			conn := connect(t, r, now, object("a"), "t")
 			for i, err := range test.errs {
 				at := noon.Add(time.Duration(i) * time.Minute)
-				_ = conn.requestDone(conn.Begin(at, CallStatus, fmt.Sprint(i), ""), evidenceOf(err, "c"), at)
+				_ = conn.requestDone(conn.Begin(at, CallStatus, dli.JobTypeSQL, fmt.Sprint(i), ""), failureOf(err, "c"), at)
 			}
 			if health := conn.Health(noon.Add(time.Duration(len(test.errs)) * time.Minute)); health.Reason != test.want || health.Ready != (test.want == v1alpha1.ReasonConnected) {
 				t.Errorf("it reports %+v", health)
@@ -413,16 +413,16 @@ func TestSecretCreatedAnew(t *testing.T) {
 		}
 		return next
 	}
-	next := refresh(0)
+	refresh(0)
 	s.failure = Failf(v1alpha1.ReasonSecretNotFound, "gone")
-	next = refresh(next)
+	next := refresh(refreshInterval(DefaultProbeInterval))
 	if next != 3*time.Second || !conn.Health(now.Now()).Ready || conn.Decide(now.Now()).Admit == AdmitNone {
 		t.Errorf("after the first failure it reads the Secret again in %v and reports %+v", next, conn.Health(now.Now()))
 	}
 	s.failure = nil
-	next = refresh(next)
+	refresh(next)
 	s.failure = Failf(v1alpha1.ReasonSecretNotFound, "gone")
-	refresh(refresh(next))
+	refresh(refresh(refreshInterval(DefaultProbeInterval)))
 	if health := conn.Health(now.Now()); health.Reason != v1alpha1.ReasonSecretNotFound || conn.Decide(now.Now()).Admit != AdmitNone {
 		t.Errorf("after two failures it reports %+v", health)
 	}
@@ -451,14 +451,14 @@ func TestReadSecret(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			_, err := readSecret(t.Context(), test.reader, types.NamespacedName{Namespace: "team", Name: "s"})
+			_, _, err := readSecret(t.Context(), test.reader, types.NamespacedName{Namespace: "team", Name: "s"})
 			if failure, ok := AsFailure(err); !ok || failure.Reason != test.reason || !strings.Contains(failure.Message, test.says) {
 				t.Errorf("error %v", err)
 			}
 		})
 	}
 	t.Run("that cannot be read now is an error", func(t *testing.T) {
-		_, err := readSecret(t.Context(), reader(func(*corev1.Secret) error { return errors.New("no answer") }), types.NamespacedName{})
+		_, _, err := readSecret(t.Context(), reader(func(*corev1.Secret) error { return errors.New("no answer") }), types.NamespacedName{})
 		if _, isFailure := AsFailure(err); err == nil || isFailure {
 			t.Errorf("error %v", err)
 		}
@@ -486,8 +486,8 @@ func TestConnectionsAndJobsAgree(t *testing.T) {
 			reasons := []string{}
 			for i, err := range []*dli.Error{rejection, then, then, then, then, then} {
 				at := noon.Add(time.Duration(i) * time.Second)
-				request := conn.Begin(at, CallStatus, fmt.Sprint(i), "")
-				failure, _ := AsFailure(conn.requestDone(request, evidenceOf(err, "c"), at))
+				request := conn.Begin(at, CallStatus, dli.JobTypeSQL, fmt.Sprint(i), "")
+				failure, _ := AsFailure(conn.requestDone(request, failureOf(err, "c"), at))
 				reasons = append(reasons, failure.Reason)
 			}
 			said := conn.Health(noon.Add(6 * time.Second)).Reason

@@ -4,6 +4,7 @@
 package connection
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -28,19 +29,18 @@ type credentials struct {
 	// fetch returns the credentials and when they expire; zero if that is unknown. Its
 	// error is a *Failure if it requires user action.
 	fetch func(ctx context.Context) (dli.Credentials, time.Time, error)
-	// lockoutOf returns the guard of an access key.
-	lockoutOf func(key string, now time.Time) *lockout
-	endpoint  string
-	// salt makes the fingerprints in the API unique to this connection.
-	salt string
 	// name is the name of the connection in messages.
 	name string
+	// endpoint and salt make fingerprints of credentials: those in the API are unique to
+	// the connection.
+	endpoint, salt string
 
-	current dli.Credentials
-	// set identifies current at the endpoint, and fingerprint in the status.
-	set, fingerprint string
-	// lockout guards the current credentials; nil if there are none.
+	current     dli.Credentials
+	fingerprint string // of current, in the status
+	// lockout guards the current credentials, and verdict is what DLI says of them; nil if
+	// there are none.
 	lockout *lockout
+	verdict *verdict
 	// unusable says why there are none; also nil until they are fetched for the
 	// first time.
 	unusable  *Failure
@@ -62,28 +62,25 @@ type credentials struct {
 // decisionAt implements policy.
 func (c *credentials) decisionAt(now time.Time) Decision {
 	switch {
-	case c.unusable != nil:
-		return Decision{Admit: AdmitNone, Reason: c.unusable}
 	case c.lockout == nil:
-		return Decision{Admit: AdmitNone}
+		return Decision{Admit: AdmitNone, Reason: c.unusable}
 	case c.isExpired(now):
 		return Decision{Admit: AdmitNone, Reason: Failf(v1alpha1.ReasonCredentialsRejected,
 			"the temporary credentials of %s have expired and could not be renewed", c.name)}
-	case c.lockout.isAccepted(c.set):
+	case c.verdict.isAccepted:
 		return Decision{}
 	case !c.isRejected():
 		return c.lockout.decisionAt(now)
 	case c.hasClaim():
 		return Decision{Admit: AdmitProbe, Reason: c.rejectionFailure()}
 	}
-	// Remember ends this.
-	return Decision{Admit: AdmitNone, Reason: c.rejectionFailure()}
+	return Decision{Admit: AdmitNone, Reason: c.rejectionFailure()} // until the status has a claim
 }
 
 // isRejected reports whether DLI has rejected the current credentials, as far as this
 // process knows or the connection's status says.
 func (c *credentials) isRejected() bool {
-	return !c.lockout.isAccepted(c.set) && (c.lockout.verdicts[c.set] != nil || c.isStored())
+	return !c.verdict.isAccepted && (c.verdict.rejection != nil || c.isStored())
 }
 
 // isStored reports whether the connection's status is about the current credentials.
@@ -98,19 +95,17 @@ func (c *credentials) hasClaim() bool {
 
 // rejectionFailure is the failure to report for rejected credentials.
 func (c *credentials) rejectionFailure() *Failure {
-	if rejection := c.lockout.verdicts[c.set]; rejection != nil {
-		return rejection
+	if c.verdict.rejection != nil {
+		return c.verdict.rejection
 	}
-	if c.stored.Message != "" {
-		return &Failure{Reason: v1alpha1.ReasonCredentialsRejected, Message: c.stored.Message}
-	}
-	return Failf(v1alpha1.ReasonCredentialsRejected, "DLI rejects the credentials of %s; put valid ones into its Secret", c.name)
+	return &Failure{Reason: v1alpha1.ReasonCredentialsRejected, Message: cmp.Or(c.stored.Message,
+		"DLI rejects the credentials of "+c.name+"; put valid ones into its Secret")}
 }
 
 // requestSent records that a request is sent, and reports whether it is a trial.
 func (c *credentials) requestSent(now time.Time) (isTrial bool) {
 	c.lockout.usedAt, c.isWanted = now, false
-	if c.lockout.isAccepted(c.set) {
+	if c.verdict.isAccepted {
 		return false
 	}
 	c.claim = time.Time{}
@@ -122,20 +117,9 @@ func (c *credentials) isExpired(now time.Time) bool {
 	return !c.expires.IsZero() && !now.Before(c.expires)
 }
 
-// setLockout sets the lockout of the current credentials; nil for none.
-func (c *credentials) setLockout(l *lockout) {
-	if c.lockout != nil {
-		c.lockout.users--
-	}
-	if l != nil {
-		l.users++
-	}
-	c.lockout = l
-}
-
-// setFetched records what fetch returned. Old credentials with a known
-// expiration time are used until then if there are no new ones.
-func (c *credentials) setFetched(creds dli.Credentials, expires time.Time, failure *Failure, now time.Time) {
+// setFetched records what fetch returned, which lockoutOf guards. Old credentials with a
+// known expiration time are used until then if there are no new ones.
+func (c *credentials) setFetched(creds dli.Credentials, expires time.Time, failure *Failure, lockoutOf func(key string, now time.Time) *lockout, now time.Time) {
 	c.fetchedAt = now
 	c.isDoubted = c.isDoubted && failure != nil
 	switch {
@@ -143,16 +127,16 @@ func (c *credentials) setFetched(creds dli.Credentials, expires time.Time, failu
 		// The next fetch tries again: a Secret may be about to be created anew.
 		c.isDoubted = true
 	case failure != nil:
-		c.unusable = failure
-		c.setLockout(nil)
+		c.unusable, c.lockout = failure, nil
 	case c.lockout != nil && c.current == creds && c.expires.Equal(expires):
 	default:
 		c.current, c.expires, c.renewAt, c.unusable = creds, expires, time.Time{}, nil
 		if !expires.IsZero() {
 			c.renewAt = renewalTime(now, expires)
 		}
-		c.set, c.fingerprint = fingerprintOf(c.endpoint, creds), fingerprintOf(c.salt+c.endpoint, creds)[:16]
-		c.setLockout(c.lockoutOf(fingerprintOf("", dli.Credentials{AccessKeyID: creds.AccessKeyID, Token: creds.Token}), now))
+		c.lockout = lockoutOf(fingerprintOf("", dli.Credentials{AccessKeyID: creds.AccessKeyID, Token: creds.Token}), now)
+		c.verdict = c.lockout.verdictOf(fingerprintOf(c.endpoint, creds))
+		c.fingerprint = fingerprintOf(c.salt+c.endpoint, creds)[:16]
 		c.adoptStored(now)
 	}
 }
@@ -164,9 +148,8 @@ func (c *credentials) setStored(stored *v1alpha1.RejectedCredentials, now time.T
 	c.stored = stored
 	switch {
 	case c.lockout == nil || equality.Semantic.DeepEqual(before, stored):
-	case stored == nil && wasStored && c.lockout.verdicts[c.set] != nil:
-		// Another process has seen the credentials accepted.
-		delete(c.lockout.verdicts, c.set)
+	case stored == nil && wasStored && c.verdict.rejection != nil:
+		*c.verdict = verdict{} // another process has seen the credentials accepted
 	default:
 		c.adoptStored(now)
 	}
@@ -213,20 +196,17 @@ const maxMessage = 1024
 // fetchDue is when to fetch the credentials again: temporary ones when they need to be
 // renewed, others within a minute, and those that do not work within 30 s.
 func (c *credentials) fetchDue(now time.Time, probe time.Duration) time.Time {
-	retry := c.fetchedAt.Add(retryInterval(probe))
 	switch {
 	case c.fetchedAt.IsZero():
 		return now
 	case c.isDoubted && c.expires.IsZero():
 		return c.fetchedAt.Add(confirmAfter(probe))
-	case c.lockout == nil || c.isExpired(now):
-		return retry
-	case c.isRejected():
-		return retry
+	case c.lockout == nil || c.isExpired(now) || c.isRejected():
+		return c.fetchedAt.Add(retryInterval(probe))
 	case c.renewAt.IsZero():
 		return c.fetchedAt.Add(refreshInterval(probe))
 	default:
-		return later(c.renewAt, retry)
+		return later(c.renewAt, c.fetchedAt.Add(retryInterval(probe)))
 	}
 }
 
@@ -258,33 +238,30 @@ func fingerprintOf(place string, creds dli.Credentials) string {
 // it again. A new set replaces the old one atomically. Only one caller may refresh
 // a connection at a time. The error means that reading from the API server failed.
 func (c *Connection) Refresh(ctx context.Context, now time.Time) (next time.Duration, err error) {
+	probe := c.registry.options.ProbeInterval
 	c.mu.Lock()
 	revision, fetch := c.revision, c.credentials.fetch
-	due := c.client != nil && !now.Before(c.credentials.fetchDue(now, c.probe))
+	isDue := c.client != nil && !now.Before(c.credentials.fetchDue(now, probe))
 	c.mu.Unlock()
-	if due {
-		creds, expires, err := fetch(ctx)
-		failure, known := AsFailure(err)
-		if err != nil && !known {
-			return 0, err
-		}
-		c.mu.Lock()
-		if c.revision == revision { // meanwhile
-			c.credentials.setFetched(creds, expires, failure, now)
-		}
-		c.mu.Unlock()
+	var creds dli.Credentials
+	var expires time.Time
+	if isDue {
+		creds, expires, err = fetch(ctx)
+	}
+	failure, isFailure := AsFailure(err)
+	if err != nil && !isFailure {
+		return 0, err
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if isDue && c.revision == revision { // meanwhile
+		c.credentials.setFetched(creds, expires, failure, c.registry.lockoutOf, now)
+	}
 	if c.client == nil {
-		// Retrying does not help; a change of the object does.
-		return refreshInterval(c.probe), nil
+		return refreshInterval(probe), nil // retrying does not help; a change of the object does
 	}
-	longest := refreshInterval(c.probe)
-	if !c.healthLocked(now).Ready {
-		longest = retryInterval(c.probe)
-	}
-	next = min(c.credentials.fetchDue(now, c.probe).Sub(now), longest)
+	// What a connection reports may end by time alone.
+	next = min(c.credentials.fetchDue(now, probe).Sub(now), retryInterval(probe))
 	if l := c.credentials.lockout; l != nil && c.credentials.isRejected() && now.Before(l.retryAt) {
 		next = min(next, l.retryAt.Sub(now))
 	}

@@ -32,8 +32,10 @@ type Failure struct { //nolint:errname // the word of the conditions that it bec
 	// Kind is the class of the error; "" if no request was sent to DLI.
 	Kind dli.Kind
 	// Endpoint is set if the endpoint failed, rather than returned an error for the
-	// job.
-	Endpoint bool
+	// job, and isCertain if no single job can cause that.
+	Endpoint, isCertain bool
+	// isAfterAuth is set if DLI returns the error only to accepted credentials.
+	isAfterAuth bool
 }
 
 // Failf returns a failure that was not caused by a response from DLI.
@@ -108,24 +110,32 @@ var explanations = map[dli.Kind]struct{ reason, meaning, remedy string }{
 		"the response is not a status of the job", "the operator retries; if this lasts, check that the endpoint of %s is DLI's"},
 }
 
-// failureOf turns an error of polling a job through a connection into a failure.
-// connection is its name, such as "DLIConnection team-a/default".
+// failureOf turns an error of polling a job through a connection into a failure; nil if
+// there is none. connection is its name, such as "DLIConnection team-a/default".
 func failureOf(err *dli.Error, connection string) *Failure {
-	explanation, known := explanations[err.Kind]
-	if !known {
+	if err == nil {
+		return nil
+	}
+	explanation, found := explanations[err.Kind]
+	if !found {
 		explanation = explanations[dli.KindRetry]
 	}
 	if err.ClockSkew != 0 {
 		explanation.meaning = "DLI rejects the time of the requests because " + describeSkew(err.ClockSkew)
 		explanation.remedy = "correct the clock of the operator's node, not the key of %s"
 	}
+	cause := *err
+	cause.RequestID = "" // it would make every message different
+	isEndpoint := isEndpointFault(err)
 	return &Failure{
-		Reason:     explanation.reason,
-		Message:    fmt.Sprintf("%s: %s; "+explanation.remedy, explanation.meaning, strings.TrimSuffix(withoutRequestID(err), "."), connection),
-		RequestID:  err.RequestID,
-		RetryAfter: err.RetryAfter,
-		Kind:       err.Kind,
-		Endpoint:   isEndpointFault(err),
+		Reason:      explanation.reason,
+		Message:     fmt.Sprintf("%s: %s; "+explanation.remedy, explanation.meaning, strings.TrimSuffix(cause.Error(), "."), connection),
+		RequestID:   err.RequestID,
+		RetryAfter:  err.RetryAfter,
+		Kind:        err.Kind,
+		Endpoint:    isEndpoint,
+		isCertain:   isEndpoint && err.HTTPStatus == 0 && !isBrokenOff(err),
+		isAfterAuth: isAfterAuth(err),
 	}
 }
 
@@ -139,40 +149,18 @@ func describeSkew(skew time.Duration) string {
 	return fmt.Sprintf("the operator's clock is %v %s DLI's", skew.Abs().Round(time.Minute), direction)
 }
 
-// withoutRequestID is the text of an error without its request ID, which would make
-// every message different.
-func withoutRequestID(err *dli.Error) string {
-	same := *err
-	same.RequestID = ""
-	return same.Error()
-}
+// aborted stands for a request without a response, because the operator has given it up:
+// it shows nothing.
+var aborted = &Failure{}
 
-// evidence is what the response to a request shows. The zero value is nothing: the
-// operator itself has aborted the request.
-type evidence struct {
-	failure *Failure // nil if it succeeded
-	// isAnswered is set if the endpoint has answered, no matter what it says about the
-	// job. If it has not, isCertain is set if no single job can cause that.
-	isAnswered, isCertain bool
-	// accepted and rejected say what the response shows about the credentials; neither
-	// is set if it is inconclusive.
-	accepted, rejected bool
-}
-
-// evidenceOf returns what a request shows that failed with err; nil if it succeeded.
-func evidenceOf(err *dli.Error, connection string) evidence {
-	if err == nil {
-		return evidence{isAnswered: true, accepted: true}
-	}
-	e := evidence{failure: failureOf(err, connection), rejected: err.Kind == dli.KindAuth, accepted: isAfterAuth(err)}
-	e.isAnswered = !e.failure.Endpoint
-	e.isCertain = e.failure.Endpoint && err.HTTPStatus == 0 && !isBrokenOff(err)
-	return e
-}
+// isRejection reports whether DLI rejected the credentials, and isAccepting whether it
+// has accepted them. A response may show neither.
+func (f *Failure) isRejection() bool { return f != nil && f.Kind == dli.KindAuth }
+func (f *Failure) isAccepting() bool { return f == nil || f.isAfterAuth }
 
 // isShared reports whether the failure belongs to the connection rather than the job.
-func (e evidence) isShared() bool {
-	return e.failure.Endpoint || e.rejected || e.failure.Kind == dli.KindThrottle
+func (f *Failure) isShared() bool {
+	return f.Endpoint || f.isRejection() || f.Kind == dli.KindThrottle
 }
 
 // isEndpointFault reports whether the endpoint is at fault. A response with one of

@@ -12,9 +12,9 @@ import (
 func TestThrottleRate(t *testing.T) {
 	at := func(seconds float64) time.Time { return noon.Add(time.Duration(seconds * float64(time.Second))) }
 	throttled := func(limit float64) *throttle {
-		t := newThrottle(int(limit), int(limit))
+		t := &throttle{configured: limit, burst: limit}
 		t.slowDown(&Failure{RetryAfter: time.Second}, false, noon)
-		return &t // until 1 s after noon
+		return t // until 1 s after noon
 	}
 	t.Run("is reduced, then stays just below the throttled rate, then grows again", func(t *testing.T) {
 		th := throttled(100)
@@ -61,7 +61,7 @@ func TestThrottleRate(t *testing.T) {
 		}
 	})
 	t.Run("never falls below one request in five seconds", func(t *testing.T) {
-		th := newThrottle(100, 100)
+		th := &throttle{configured: 100, burst: 100}
 		for i := range 100 {
 			th.slowDown(&Failure{}, false, at(float64(10*i)))
 			th.requestAccepted(at(float64(10*i + 5)))
@@ -73,10 +73,10 @@ func TestThrottleRate(t *testing.T) {
 }
 
 func TestRateLimit(t *testing.T) {
-	th := newThrottle(20, 20)
+	th := &throttle{configured: 20, burst: 20}
 	burst := func(at time.Time) (n int) {
-		for ; may(&th, at); n++ {
-			th.limiter.AllowN(at, 1)
+		for ; may(th, at); n++ {
+			th.requestSent(at)
 		}
 		return n
 	}

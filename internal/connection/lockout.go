@@ -27,9 +27,8 @@ const (
 // again at retryAt; see credentials.
 type lockout struct {
 	probe time.Duration
-	// verdicts has what DLI said last of each set of credentials, by fingerprint: the
-	// rejection, or nil if it accepts them.
-	verdicts map[string]*Failure
+	// verdicts are by the fingerprint of the credentials.
+	verdicts map[string]*verdict
 	// trials are the requests in flight with credentials that are not accepted.
 	trials inFlight
 	// rejected holds the times of the latest wrong signatures, oldest first.
@@ -37,15 +36,24 @@ type lockout struct {
 	// retryAt is when rejected credentials may be tried again, and lockedUntil when any
 	// may that are not accepted, because DLI has locked the key.
 	retryAt, lockedUntil time.Time
-	// users counts the connections that use the key.
-	users  int
-	usedAt time.Time
+	usedAt               time.Time
 }
 
-// isAccepted reports whether DLI accepts a set of credentials.
-func (l *lockout) isAccepted(set string) bool {
-	rejection, known := l.verdicts[set]
-	return known && rejection == nil
+// verdict is what DLI said last of credentials; the zero value is nothing.
+type verdict struct {
+	isAccepted bool
+	rejection  *Failure
+}
+
+// verdictOf returns the verdict of credentials.
+func (l *lockout) verdictOf(fingerprint string) *verdict {
+	if l.verdicts[fingerprint] == nil {
+		if len(l.verdicts) >= maxVerdicts {
+			clear(l.verdicts)
+		}
+		l.verdicts[fingerprint] = &verdict{}
+	}
+	return l.verdicts[fingerprint]
 }
 
 // retryInterval is the time between two attempts with rejected credentials: 100 s with
@@ -86,43 +94,32 @@ func (l *lockout) recentRejections(now time.Time) []time.Time {
 
 // requestDone records what a request showed about the credentials. It reports whether a
 // rejection is to be confirmed first, by the next request.
-func (l *lockout) requestDone(r *Request, e evidence, now time.Time) (isDoubtful bool) {
+func (l *lockout) requestDone(r *Request, failure *Failure, now time.Time) (isDoubtful bool) {
 	if r.isTrial {
 		l.trials.requestDone(r.sentAt)
 	}
 	l.usedAt = now
-	rejection := l.verdicts[r.set]
-	// A request that was sent before the last rejection arrived proves nothing: the
-	// credentials may have been revoked in between.
-	isStale := rejection != nil && len(l.rejected) > 0 && !r.sentAt.After(l.rejected[len(l.rejected)-1])
+	rejection, wasAccepted := r.verdict.rejection, r.verdict.isAccepted
 	switch {
-	case e.accepted && !isStale:
-		l.setVerdict(r.set, nil)
-		l.lockedUntil = time.Time{}
-	case e.rejected && r.call == CallStatus:
-		l.addRejection(e.failure.RetryAfter, now)
-		if isDoubtful = l.isAccepted(r.set); !isDoubtful {
-			l.setVerdict(r.set, e.failure)
-			break
+	case failure.isAccepting():
+		// A request that was sent before the last rejection arrived proves nothing: the
+		// credentials may have been revoked in between.
+		if n := len(l.rejected); rejection == nil || n == 0 || r.sentAt.After(l.rejected[n-1]) {
+			*r.verdict, l.lockedUntil = verdict{isAccepted: true}, time.Time{}
 		}
-		delete(l.verdicts, r.set)
-		l.lockedUntil = later(l.lockedUntil, now.Add(confirmAfter(l.probe)))
-	case e.rejected && l.isAccepted(r.set):
-		// It may be this API call alone; the next status call shows it.
-		delete(l.verdicts, r.set)
-	case !e.accepted && rejection != nil && r.isTrial:
-		// The service may have counted it as a wrong signature.
-		l.addRejection(0, now)
+	case failure.isRejection() && r.call == CallStatus:
+		l.addRejection(failure.RetryAfter, now)
+		*r.verdict = verdict{rejection: failure}
+		if wasAccepted {
+			*r.verdict, l.lockedUntil = verdict{}, later(l.lockedUntil, now.Add(confirmAfter(l.probe)))
+		}
+		return wasAccepted
+	case failure.isRejection() && wasAccepted:
+		*r.verdict = verdict{} // it may be this API call alone; the next status call shows it
+	case rejection != nil && r.isTrial:
+		l.addRejection(0, now) // the service may have counted it as a wrong signature
 	}
-	return isDoubtful
-}
-
-// setVerdict records what DLI says of a set of credentials: a rejection, or nil.
-func (l *lockout) setVerdict(set string, rejection *Failure) {
-	if _, known := l.verdicts[set]; !known && len(l.verdicts) >= maxVerdicts {
-		clear(l.verdicts)
-	}
-	l.verdicts[set] = rejection
+	return false
 }
 
 // addRejection records a wrong signature. retryAfter is how long DLI locks the key; 0 if it
@@ -144,15 +141,25 @@ func (l *lockout) addRejection(retryAfter time.Duration, now time.Time) {
 func (r *Registry) lockoutOf(key string, now time.Time) *lockout {
 	found := r.lockouts[key]
 	if found == nil {
-		maps.DeleteFunc(r.lockouts, func(_ string, l *lockout) bool {
-			return l.users == 0 && len(l.trials.sentAt) == 0 && now.Sub(l.usedAt) > lockoutWindow && now.After(l.lockedUntil)
-		})
+		r.dropLockouts(now)
 		found = &lockout{
-			probe: r.options.ProbeInterval, verdicts: map[string]*Failure{},
+			probe: r.options.ProbeInterval, verdicts: map[string]*verdict{},
 			trials: inFlight{limit: 1, most: lockoutFailures, slow: trialSlow},
 		}
 		r.lockouts[key] = found
 	}
 	found.usedAt = later(found.usedAt, now)
 	return found
+}
+
+// dropLockouts drops the guards of access keys that no connection uses and that say
+// nothing any more.
+func (r *Registry) dropLockouts(now time.Time) {
+	used := map[*lockout]bool{}
+	for _, conn := range r.connections {
+		used[conn.credentials.lockout] = true
+	}
+	maps.DeleteFunc(r.lockouts, func(_ string, l *lockout) bool {
+		return !used[l] && len(l.trials.sentAt) == 0 && now.Sub(l.usedAt) > lockoutWindow && now.After(l.lockedUntil)
+	})
 }

@@ -30,8 +30,10 @@ func TestLockout(t *testing.T) {
 		return connect(t, r, now, object("a"), "t")
 	}
 	may := func(conn *Connection, at time.Time) bool { return conn.Decide(at).Admit != AdmitNone }
-	begin := func(conn *Connection, at time.Time) *Request { return conn.Begin(at, CallStatus, "job", "") }
-	done := func(r *Request, err *dli.Error, at time.Time) { _ = r.conn.requestDone(r, evidenceOf(err, "c"), at) }
+	begin := func(conn *Connection, at time.Time) *Request {
+		return conn.Begin(at, CallStatus, dli.JobTypeSQL, "job", "")
+	}
+	done := func(r *Request, err *dli.Error, at time.Time) { _ = r.conn.requestDone(r, failureOf(err, "c"), at) }
 	rejection := &dli.Error{Kind: dli.KindAuth, HTTPStatus: 401}
 
 	t.Run("admits one request with credentials that were never accepted", func(t *testing.T) {
@@ -133,7 +135,7 @@ func TestLockout(t *testing.T) {
 	t.Run("confirms a first rejection before it believes it", func(t *testing.T) {
 		conn := open(t)
 		done(begin(conn, noon), nil, noon)
-		err := conn.requestDone(begin(conn, noon), evidenceOf(rejection, "c"), noon)
+		err := conn.requestDone(begin(conn, noon), failureOf(rejection, "c"), noon)
 		if !errors.Is(err, ErrOutdated) || !conn.Health(noon).Ready || conn.Rejections(noon) != nil {
 			t.Errorf("the job fails with %v, and the connection reports %+v", err, conn.Health(noon))
 		}
@@ -144,7 +146,7 @@ func TestLockout(t *testing.T) {
 		if d := conn.Decide(at); d.Admit != AdmitProbe {
 			t.Errorf("3 s later it decides %+v", d)
 		}
-		err = conn.requestDone(begin(conn, at), evidenceOf(rejection, "c"), at)
+		err = conn.requestDone(begin(conn, at), failureOf(rejection, "c"), at)
 		if _, ok := AsFailure(err); !ok || conn.Health(at).Reason != v1alpha1.ReasonCredentialsRejected {
 			t.Errorf("the second rejection: %v, and the connection reports %+v", err, conn.Health(at))
 		}
@@ -153,7 +155,7 @@ func TestLockout(t *testing.T) {
 		t.Run("leaves it to a status call whether a rejected "+call+" call means the credentials", func(t *testing.T) {
 			conn := open(t)
 			done(begin(conn, noon), nil, noon)
-			err := conn.requestDone(conn.Begin(noon, call, "", ""), evidenceOf(rejection, "c"), noon)
+			err := conn.requestDone(conn.Begin(noon, call, dli.JobTypeSQL, "", ""), failureOf(rejection, "c"), noon)
 			if failure, ok := AsFailure(err); !ok || failure.Reason != v1alpha1.ReasonCredentialsRejected {
 				t.Errorf("the call fails with %v", err)
 			}
@@ -172,7 +174,7 @@ func TestLockout(t *testing.T) {
 func TestStoredRejections(t *testing.T) {
 	r, now := registry(answering)
 	before := connect(t, r, now, object("a"), "t")
-	_ = before.requestDone(before.Begin(noon, CallStatus, "job", ""), evidenceOf(&dli.Error{Kind: dli.KindAuth}, "c"), noon)
+	_ = before.requestDone(before.Begin(noon, CallStatus, dli.JobTypeSQL, "job", ""), failureOf(&dli.Error{Kind: dli.KindAuth}, "c"), noon)
 	stored := before.Rejections(noon)
 	restart := func(t *testing.T, token string, until time.Time) *Connection {
 		t.Helper()
@@ -252,8 +254,8 @@ func (p *process) work(statuses map[string]*v1alpha1.RejectedCredentials, now ti
 		if conn.Decide(now).Admit == AdmitNone {
 			continue
 		}
-		request := conn.Begin(now, CallStatus, "job", "")
-		_ = conn.requestDone(request, evidenceOf(answer(request.creds), "c"), now)
+		request := conn.Begin(now, CallStatus, dli.JobTypeSQL, "job", "")
+		_ = conn.requestDone(request, failureOf(answer(request.creds), "c"), now)
 	}
 }
 

@@ -4,14 +4,12 @@
 package connection
 
 import (
-	"context"
+	"cmp"
 	"maps"
-	"slices"
 	"sync"
 	"time"
 
 	"k8s.io/apimachinery/pkg/api/equality"
-	"k8s.io/apimachinery/pkg/api/validation"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -119,11 +117,11 @@ func (r *Registry) Configure(object *v1alpha1.DLIConnection) *Connection {
 	defer r.mu.Unlock()
 	conn := r.connections[key]
 	if conn == nil {
-		conn = &Connection{Key: key, recorder: r.recorder, probe: r.options.ProbeInterval, mu: &r.mu}
+		conn = &Connection{Key: key, registry: r, mu: &r.mu}
 		r.connections[key] = conn
 	}
 	if conn.uid != object.UID || conn.generation < object.Generation {
-		conn.applyObject(object, r)
+		conn.applyObject(object)
 	}
 	return conn
 }
@@ -142,59 +140,58 @@ func (r *Registry) Remove(key types.NamespacedName, now time.Time) {
 	})
 }
 
+// The defaults of a rateLimit, for objects that are older than the fields.
+const defaultRate, defaultBurst = 20, 20
+
 // applyObject makes the connection what its object says. The rate limit, its tokens and
 // how DLI throttles survive that, unless the endpoint is another one.
-func (c *Connection) applyObject(object *v1alpha1.DLIConnection, r *Registry) {
-	spec := object.Spec
-	isSame := c.uid == object.UID
+func (c *Connection) applyObject(object *v1alpha1.DLIConnection) {
+	spec, options := object.Spec, &c.registry.options
+	isUnchanged := c.uid == object.UID
 	c.uid, c.generation = object.UID, object.Generation
-	c.setSelector(spec.AllowedNamespaces, r.options.Scope)
+	c.setSelector(spec.AllowedNamespaces, options.Scope)
 	spec.AllowedNamespaces, spec.ReportProgress = v1alpha1.AllowedNamespaces{}, false
-	if isSame && equality.Semantic.DeepEqual(spec, c.settings) {
+	if isUnchanged && equality.Semantic.DeepEqual(spec, c.settings) {
 		return
 	}
 	c.endRevision()
 	c.settings, c.misconfigured, c.listsPaused = spec, nil, ""
-	c.circuit = circuit{probe: c.probe}
+	c.circuit = circuit{probe: options.ProbeInterval}
 	c.unread, c.refusal, c.lastReadAt = circuitFailures-1, nil, time.Time{} // the first failure is enough
-	perSecond, burst := int(spec.RateLimit.RequestsPerSecond), int(spec.RateLimit.Burst)
-	// The API server defaults these unless the object is older than the fields.
-	if perSecond <= 0 {
-		perSecond = 20
-	}
-	if burst <= 0 {
-		burst = 20
-	}
+	rate := cmp.Or(int(spec.RateLimit.RequestsPerSecond), defaultRate)
 	// Enough to sustain the rate at 200 ms per request; at least four, also by default.
-	c.inFlight = inFlight{limit: max(perSecond/5, 4), slow: slowAfter}
-	c.inFlight.most = slowFactor * c.inFlight.limit
-	endpoint, err := dli.ResolveEndpoint(spec.Region, spec.Endpoint, r.options.AllowedHosts, r.options.AllowInsecure)
-	if c.throttle.limiter == nil || endpoint != c.endpoint {
-		c.throttle = newThrottle(perSecond, burst)
+	limit := max(rate/5, 4)
+	c.inFlight = inFlight{limit: limit, most: slowFactor * limit, slow: slowAfter}
+	endpoint, err := dli.ResolveEndpoint(spec.Region, spec.Endpoint, options.AllowedHosts, options.AllowInsecure)
+	if endpoint != c.endpoint {
+		c.throttle = throttle{}
 	}
-	c.throttle.configured, c.throttle.burst = float64(perSecond), burst
+	c.throttle.configured, c.throttle.burst = float64(rate), float64(cmp.Or(spec.RateLimit.Burst, defaultBurst))
 	c.endpoint = endpoint
 	c.credentials = credentials{
-		salt: string(object.UID), name: c.Name(), endpoint: endpoint,
-		lockoutOf: r.lockoutOf, stored: object.Status.RejectedCredentials,
+		salt: string(object.UID), name: c.Name(), endpoint: endpoint, stored: object.Status.RejectedCredentials,
 	}
 	if err == nil {
-		err = c.chooseCredentials(r)
+		c.credentials.fetch, err = c.chooseSource()
 	}
 	if err == nil {
-		c.client, err = r.options.NewClient(dli.Config{
+		c.client, err = options.NewClient(dli.Config{
 			Endpoint:      endpoint,
 			ProjectID:     spec.ProjectID,
 			CABundle:      []byte(spec.CABundle),
-			AllowInsecure: r.options.AllowInsecure,
-			MaxIdleConns:  c.inFlight.limit,
+			AllowInsecure: options.AllowInsecure,
+			MaxIdleConns:  limit,
 			Timeout:       requestTimeout,
-			UserAgent:     r.options.UserAgent,
-			Budget:        r.options.Budget,
+			UserAgent:     options.UserAgent,
+			Budget:        options.Budget,
 		})
 	}
 	if err != nil {
-		c.client, c.misconfigured = nil, c.misconfiguredBy(err)
+		failure, isFailure := AsFailure(err)
+		if !isFailure {
+			failure = Failf(v1alpha1.ReasonEndpointMisconfigured, "%s: %v", c.Name(), err)
+		}
+		c.client, c.misconfigured = nil, failure
 	}
 }
 
@@ -202,50 +199,9 @@ func (c *Connection) applyObject(object *v1alpha1.DLIConnection, r *Registry) {
 // their responses are dropped.
 func (c *Connection) endRevision() {
 	c.revision++
-	c.credentials.setLockout(nil)
+	c.credentials.lockout = nil
 	if c.client != nil {
 		c.client.CloseIdleConnections()
 	}
 	c.client = nil
-}
-
-// chooseCredentials sets where the connection's credentials come from.
-func (c *Connection) chooseCredentials(r *Registry) error {
-	if ref := c.settings.Credentials.SecretRef; ref != nil {
-		// Objects may be older than the CRD's pattern.
-		if problems := validation.NameIsDNSSubdomain(ref.Name, false); len(problems) > 0 {
-			return Failf(v1alpha1.ReasonSecretInvalid,
-				"%s names a Secret %q, which cannot exist: %s; correct spec.credentials.secretRef.name", c.Name(), ref.Name, problems[0])
-		}
-		key := types.NamespacedName{Namespace: c.Key.Namespace, Name: ref.Name}
-		c.credentials.fetch = func(ctx context.Context) (dli.Credentials, time.Time, error) {
-			creds, err := readSecret(ctx, r.live, key)
-			return creds, time.Time{}, err
-		}
-		return nil
-	}
-	if allowed := r.options.PodIdentityNamespaces; len(allowed) > 0 && !slices.Contains(allowed, c.Key.Namespace) {
-		return Failf(v1alpha1.ReasonCredentialsRejected,
-			"%s may not use podIdentity, which uses the operator's own permissions; use a secretRef, or have namespace %s added to the operator's --pod-identity-namespaces", c.Name(), c.Key.Namespace)
-	}
-	identity, err := dli.PodIdentityFromEnv()
-	if err != nil {
-		return Failf(v1alpha1.ReasonCredentialsRejected, "%s cannot use the pod's identity: %v", c.Name(), err)
-	}
-	c.credentials.fetch = func(ctx context.Context) (dli.Credentials, time.Time, error) {
-		return fetchIdentity(ctx, identity)
-	}
-	return nil
-}
-
-// misconfiguredBy returns the failure of a connection that cannot be used.
-func (c *Connection) misconfiguredBy(err error) *Failure {
-	if failure, ok := AsFailure(err); ok {
-		return failure
-	}
-	text := err.Error()
-	if known, ok := dli.AsError(err); ok {
-		text = known.Message
-	}
-	return Failf(v1alpha1.ReasonEndpointMisconfigured, "%s: %s", c.Name(), text)
 }

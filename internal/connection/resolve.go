@@ -23,38 +23,25 @@ import (
 // created together with it.
 const newJob = time.Minute
 
-// Resolve returns the key of the connection that a job uses. The error is a *Failure if
-// it has none; another one comes from the API server.
-func (r *Registry) Resolve(ctx context.Context, job *v1alpha1.DLIJob, now time.Time) (types.NamespacedName, error) {
-	key, found, err := r.findFor(ctx, r.reader, job)
-	if err == nil && !found && now.Sub(job.CreationTimestamp.Time) < newJob {
-		key, found, err = r.findFor(ctx, r.live, job)
+// Resolve returns the connection that a job uses, which belongs to the cache and must not
+// be changed. The error is a *Failure if it has none; another one comes from the API server.
+func (r *Registry) Resolve(ctx context.Context, job *v1alpha1.DLIJob, now time.Time) (*v1alpha1.DLIConnection, error) {
+	key, object, err := r.findFor(ctx, r.reader, job)
+	if err == nil && object == nil && now.Sub(job.CreationTimestamp.Time) < newJob {
+		key, object, err = r.findFor(ctx, r.live, job)
 	}
-	isForeign := key.Namespace != job.Namespace
 	switch {
-	case err != nil:
-	case found:
-		return key, nil
-	case key == types.NamespacedName{}:
-		err = Failf(v1alpha1.ReasonConnectionNotFound,
-			"there is no DLIConnection named %s in namespace %s; create it, or name another in spec.connectionRef", v1alpha1.DefaultConnectionName, job.Namespace)
-	case isForeign:
-		err = r.options.Scope.notAllowed(key, job.Namespace)
+	case err != nil || object != nil:
+		return object, err
+	case key.Namespace != job.Namespace:
+		return nil, r.options.Scope.notAllowed(key, job.Namespace)
+	case job.Spec.ConnectionRef == nil:
+		return nil, Failf(v1alpha1.ReasonConnectionNotFound,
+			"there is no DLIConnection named %s in namespace %s; create it, or name another in spec.connectionRef", key.Name, key.Namespace)
 	default:
-		err = Failf(v1alpha1.ReasonConnectionNotFound,
+		return nil, Failf(v1alpha1.ReasonConnectionNotFound,
 			"DLIConnection %s does not exist; create it, or correct spec.connectionRef", key)
 	}
-	return types.NamespacedName{}, err
-}
-
-// ReportsProgress returns the spec.reportProgress of a connection; false
-// without one.
-func (r *Registry) ReportsProgress(ctx context.Context, key types.NamespacedName) (bool, error) {
-	if key.Name == "" {
-		return false, nil
-	}
-	object, err := r.getConnection(ctx, r.reader, key)
-	return object != nil && object.Spec.ReportProgress, err
 }
 
 // NameInUse returns the name of the connection that a job names or implies, if it is
@@ -72,22 +59,21 @@ func (r *Registry) NameInUse(job *v1alpha1.DLIJob) string {
 	return ""
 }
 
-// findFor returns the key of a job's connection, and whether it exists and the job may use
-// it. The key is empty if the job names none and there is no default.
-func (r *Registry) findFor(ctx context.Context, reader client.Reader, job *v1alpha1.DLIJob) (types.NamespacedName, bool, error) {
+// findFor returns the key of a job's connection, and the connection if it exists and the job
+// may use it; else nil.
+func (r *Registry) findFor(ctx context.Context, reader client.Reader, job *v1alpha1.DLIJob) (types.NamespacedName, *v1alpha1.DLIConnection, error) {
 	key := Referenced(job)
 	object, err := r.getConnection(ctx, reader, key)
-	if object == nil && err == nil && job.Spec.ConnectionRef == nil {
-		if key = r.options.Default; key.Name == "" {
-			return key, false, nil
-		}
+	if object == nil && err == nil && job.Spec.ConnectionRef == nil && r.options.Default.Name != "" {
+		key = r.options.Default
 		object, err = r.getConnection(ctx, reader, key)
 	}
-	if object == nil || err != nil || key.Namespace == job.Namespace {
-		return key, object != nil, err
+	if object != nil && key.Namespace != job.Namespace {
+		if allowed, err := r.allowsNamespace(ctx, reader, object, job.Namespace); !allowed {
+			return key, nil, err
+		}
 	}
-	allowed, err := r.allowsNamespace(ctx, reader, object, job.Namespace)
-	return key, allowed, err
+	return key, object, err
 }
 
 // Referenced is the key of a job's connectionRef; without one, that of its
@@ -104,7 +90,7 @@ func Referenced(job *v1alpha1.DLIJob) types.NamespacedName {
 }
 
 // getConnection reads a DLIConnection; nil if it does not exist or the operator may not read
-// it. The object belongs to the cache and must not be changed.
+// it.
 func (r *Registry) getConnection(ctx context.Context, reader client.Reader, key types.NamespacedName) (*v1alpha1.DLIConnection, error) {
 	if !r.options.Scope.readsNamespace(key.Namespace) {
 		return nil, nil

@@ -77,10 +77,10 @@ func TestResolveNewJobs(t *testing.T) {
 				Namespace: "b", CreationTimestamp: metav1.NewTime(time.Now().Add(-test.age)),
 			}}
 			job.Spec.ConnectionRef = &v1alpha1.ConnectionReference{Namespace: "team", Name: "shared"}
-			key, err := r.Resolve(t.Context(), job, time.Now())
+			conn, err := r.Resolve(t.Context(), job, time.Now())
 			switch failure, _ := AsFailure(err); {
-			case test.reason == "" && (err != nil || key.Name != "shared"):
-				t.Errorf("it uses %v: %v", key, err)
+			case test.reason == "" && (err != nil || conn.Name != "shared"):
+				t.Errorf("it uses %v: %v", conn, err)
 			case test.reason != "" && (failure == nil || failure.Reason != test.reason):
 				t.Errorf("the error is %v, want %s", err, test.reason)
 			}

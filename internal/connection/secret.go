@@ -6,12 +6,14 @@ package connection
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/go-logr/logr"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/validation"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -19,41 +21,59 @@ import (
 	"github.com/dli-operator/dli-operator/internal/dli"
 )
 
+// chooseSource returns the function that fetches the connection's credentials; see
+// credentials.fetch.
+func (c *Connection) chooseSource() (fetch func(context.Context) (dli.Credentials, time.Time, error), err error) {
+	if ref := c.settings.Credentials.SecretRef; ref != nil {
+		// Objects may be older than the CRD's pattern.
+		if problems := validation.NameIsDNSSubdomain(ref.Name, false); len(problems) > 0 {
+			return nil, Failf(v1alpha1.ReasonSecretInvalid,
+				"%s names a Secret %q, which cannot exist: %s; correct spec.credentials.secretRef.name", c.Name(), ref.Name, problems[0])
+		}
+		reader, key := c.registry.live, types.NamespacedName{Namespace: c.Key.Namespace, Name: ref.Name}
+		return func(ctx context.Context) (dli.Credentials, time.Time, error) { return readSecret(ctx, reader, key) }, nil
+	}
+	if allowed := c.registry.options.PodIdentityNamespaces; len(allowed) > 0 && !slices.Contains(allowed, c.Key.Namespace) {
+		return nil, Failf(v1alpha1.ReasonCredentialsRejected,
+			"%s may not use podIdentity, which uses the operator's own permissions; use a secretRef, or have namespace %s added to the operator's --pod-identity-namespaces", c.Name(), c.Key.Namespace)
+	}
+	identity, err := dli.PodIdentityFromEnv()
+	if err != nil {
+		return nil, Failf(v1alpha1.ReasonCredentialsRejected, "%s cannot use the pod's identity: %v", c.Name(), err)
+	}
+	return func(ctx context.Context) (dli.Credentials, time.Time, error) { return fetchIdentity(ctx, identity) }, nil
+}
+
 // readSecret reads credentials from a Secret of the API server, deliberately without a
 // cache: a cache would need permission to list and watch all Secrets in the cluster.
 // The error is a *Failure if it requires user action; another one may go away.
-func readSecret(ctx context.Context, reader client.Reader, key types.NamespacedName) (dli.Credentials, error) {
+func readSecret(ctx context.Context, reader client.Reader, key types.NamespacedName) (creds dli.Credentials, expires time.Time, err error) {
 	secret := &corev1.Secret{}
 	// At its highest log level, the client logs response bodies.
-	err := reader.Get(logr.NewContext(ctx, logr.Discard()), key, secret)
+	err = reader.Get(logr.NewContext(ctx, logr.Discard()), key, secret)
 	switch {
 	case apierrors.IsNotFound(err):
-		return dli.Credentials{}, Failf(v1alpha1.ReasonSecretNotFound,
+		return creds, expires, Failf(v1alpha1.ReasonSecretNotFound,
 			"Secret %s does not exist; create it with the keys accessKeyID and secretAccessKey, or token", key)
 	case apierrors.IsForbidden(err):
-		return dli.Credentials{}, Failf(v1alpha1.ReasonSecretNotFound,
+		return creds, expires, Failf(v1alpha1.ReasonSecretNotFound,
 			"the operator may not read Secret %s; grant its ServiceAccount get on secrets in that namespace", key)
 	case err != nil:
-		return dli.Credentials{}, fmt.Errorf("reading Secret %s: %w", key, err)
+		return creds, expires, fmt.Errorf("reading Secret %s: %w", key, err)
 	}
-	creds := credentialsIn(secret.Data)
+	// White space around a value comes from an editor or from `echo`, and is never part of it.
+	valueOf := func(key string) string { return strings.TrimSpace(string(secret.Data[key])) }
+	creds = dli.Credentials{
+		AccessKeyID:     valueOf(v1alpha1.SecretKeyAccessKeyID),
+		SecretAccessKey: valueOf(v1alpha1.SecretKeySecretAccessKey),
+		SecurityToken:   valueOf(v1alpha1.SecretKeySecurityToken),
+		Token:           valueOf(v1alpha1.SecretKeyToken),
+	}
 	if problem := creds.Validate(); problem != nil {
-		return dli.Credentials{}, Failf(v1alpha1.ReasonSecretInvalid,
+		return dli.Credentials{}, expires, Failf(v1alpha1.ReasonSecretInvalid,
 			"Secret %s %v; it must hold accessKeyID and secretAccessKey, with or without securityToken, or token alone", key, problem)
 	}
-	return creds, nil
-}
-
-// credentialsIn reads credentials from a Secret's data. It trims whitespace around a
-// value, which comes from an editor or from `echo` and is never part of a key.
-func credentialsIn(data map[string][]byte) dli.Credentials {
-	value := func(key string) string { return strings.TrimSpace(string(data[key])) }
-	return dli.Credentials{
-		AccessKeyID:     value(v1alpha1.SecretKeyAccessKeyID),
-		SecretAccessKey: value(v1alpha1.SecretKeySecretAccessKey),
-		SecurityToken:   value(v1alpha1.SecretKeySecurityToken),
-		Token:           value(v1alpha1.SecretKeyToken),
-	}
+	return creds, expires, nil
 }
 
 // fetchIdentity fetches the temporary key that CCE provides to the pod, and returns

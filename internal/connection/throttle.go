@@ -4,9 +4,8 @@
 package connection
 
 import (
+	"math"
 	"time"
-
-	"golang.org/x/time/rate"
 )
 
 const (
@@ -22,11 +21,12 @@ const (
 // and faster, until DLI throttles again or the configured rate is reached. Most of
 // the time is spent just below what DLI accepts.
 type throttle struct {
-	limiter *rate.Limiter
 	// configured and burst are those of the connection's spec, in requests per second
 	// and requests.
-	configured float64
-	burst      int
+	configured, burst float64
+	// tokens are how many requests the rate allowed at countedAt; burst while that is zero.
+	tokens    float64
+	countedAt time.Time
 	// limit is the rate that was too high; 0 while the configured one applies.
 	limit       float64
 	pausedUntil time.Time
@@ -42,22 +42,13 @@ const (
 	cutFor, safeFor     = 10.0, 45.0 // seconds
 )
 
-// newThrottle returns the throttle of a connection that was never throttled.
-func newThrottle(perSecond, burst int) throttle {
-	return throttle{
-		limiter: rate.NewLimiter(rate.Limit(perSecond), burst), configured: float64(perSecond), burst: burst,
-	}
-}
-
 // decisionAt implements policy.
-func (t *throttle) decisionAt(now time.Time) Decision {
+func (t *throttle) decisionAt(now time.Time) (decision Decision) {
 	if now.Before(t.pausedUntil) {
 		return waitUntil(t.pausedUntil, t.failure)
 	}
-	t.adaptLimiter(now)
-	decision := Decision{}
-	if missing := 1 - t.limiter.TokensAt(now); missing > 0 {
-		wait := time.Duration(missing / float64(t.limiter.Limit()) * float64(time.Second))
+	if missing := 1 - t.tokensAt(now); missing > 0 {
+		wait := time.Duration(missing / t.currentRate(now) * float64(time.Second))
 		decision = waitUntil(now.Add(max(wait, time.Millisecond)), nil)
 	}
 	if t.isAdapted(now) {
@@ -66,19 +57,19 @@ func (t *throttle) decisionAt(now time.Time) Decision {
 	return decision
 }
 
-// adaptLimiter sets the current rate. While it is not the configured one, bursts are not
-// allowed: they would exceed the limit that is being approached.
-func (t *throttle) adaptLimiter(now time.Time) {
+// tokensAt returns how many requests the rate allows right now. While it is not the
+// configured one, bursts are not allowed: they would exceed the limit that is being approached.
+func (t *throttle) tokensAt(now time.Time) float64 {
 	perSecond, burst := t.currentRate(now), t.burst
-	if t.isAdapted(now) {
-		burst = min(max(1, int(perSecond/50)), t.burst)
+	if perSecond < t.configured {
+		burst = min(max(1, math.Floor(perSecond/50)), t.burst)
 	}
-	if limit := rate.Limit(perSecond); t.limiter.Limit() != limit {
-		t.limiter.SetLimitAt(now, limit)
-	}
-	if t.limiter.Burst() != burst {
-		t.limiter.SetBurstAt(now, burst)
-	}
+	return min(t.tokens+perSecond*now.Sub(t.countedAt).Seconds(), burst)
+}
+
+// requestSent records that a request is sent.
+func (t *throttle) requestSent(now time.Time) {
+	t.tokens, t.countedAt = t.tokensAt(now)-1, now
 }
 
 // currentRate is the current rate.

@@ -17,6 +17,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/utils/clock"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/dli-operator/dli-operator/api/v1alpha1"
 	"github.com/dli-operator/dli-operator/internal/connection"
@@ -220,12 +221,15 @@ func (o *operator) change(job string, change func(*Target)) {
 func (o *operator) find(name string) (types.NamespacedName, *connection.Failure) {
 	job := &v1alpha1.DLIJob{ObjectMeta: metav1.ObjectMeta{Namespace: "team"}}
 	job.Spec.ConnectionRef = &v1alpha1.ConnectionReference{Name: name}
-	key, err := o.registry.Resolve(o.ctx, job, time.Now())
+	conn, err := o.registry.Resolve(o.ctx, job, time.Now())
+	if err == nil {
+		return client.ObjectKeyFromObject(conn), nil
+	}
 	failure, ok := connection.AsFailure(err)
-	if err != nil && !ok {
+	if !ok {
 		o.Fatal(err)
 	}
-	return key, failure
+	return types.NamespacedName{}, failure
 }
 
 // refind polls all jobs through the current connection with a name.

@@ -170,7 +170,7 @@ func (q *queue) runDue(ctx context.Context, now time.Time) time.Time {
 		q.startWaiting(j)
 	}
 	if conn := q.currentConnection(); conn != nil {
-		q.noteRevision(conn.Revision(), now)
+		q.noteRevision(conn.Stats(now).Revision, now)
 		q.startLists(conn, now)
 		q.sendWaiting(ctx, conn, now)
 		if conn.NoteOverload(q.isOverloaded(now)) {
@@ -200,7 +200,7 @@ func (q *queue) startLists(conn *connection.Connection, now time.Time) {
 	if !q.lists.areDue(q.config.Schedule, now) {
 		return
 	}
-	for _, j := range q.lists.startRounds(q.jobs, q.config.Schedule, conn.Usage(now).Rate, now) {
+	for _, j := range q.lists.startRounds(q.jobs, q.config.Schedule, conn.Stats(now).Rate, now) {
 		due := now
 		if !j.isSpotCheck {
 			due = later(now, j.sentAt.Add(q.config.Schedule.ListInterval))
@@ -250,7 +250,7 @@ func (q *queue) sendWaiting(ctx context.Context, conn *connection.Connection, no
 		q.isHeldBack, q.heldUntil = false, connection.Sooner(q.recheckAt, now)
 	}
 	q.recheckAt = time.Time{}
-	for q.waitingJobs() > 0 || q.lists.wantsPage(conn.MaxInFlight()) != nil {
+	for q.waitingJobs() > 0 || q.lists.wantsPage(conn.Stats(now).MaxInFlight) != nil {
 		if !q.maySend() {
 			q.starved[q] = struct{}{}
 			return // arrived jobs are informed the next time
@@ -259,7 +259,7 @@ func (q *queue) sendWaiting(ctx context.Context, conn *connection.Connection, no
 		if decision.Reason == nil {
 			q.reason = nil
 		}
-		j, round := q.pickJob(decision.Admit, conn.MaxInFlight()), q.lists.wantsPage(conn.MaxInFlight())
+		j, round := q.pickJob(decision.Admit, conn.Stats(now).MaxInFlight), q.lists.wantsPage(conn.Stats(now).MaxInFlight)
 		switch {
 		case decision.Admit == connection.AdmitAll && round != nil && (j == nil || q.turns%pageTurns == 1):
 			q.sendPage(ctx, conn, round, now)

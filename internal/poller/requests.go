@@ -20,7 +20,7 @@ import (
 
 // pollJob sends the status call for a job.
 func (q *queue) pollJob(ctx context.Context, conn *connection.Connection, j *job, now time.Time) {
-	request := conn.Begin(now, connection.CallStatus, j.target.JobID, j.failures.Reason)
+	request := conn.Begin(now, connection.CallStatus, j.target.Type, j.target.JobID, j.failures.Reason)
 	if request == nil {
 		return // Decide now says why
 	}
@@ -29,11 +29,7 @@ func (q *queue) pollJob(ctx context.Context, conn *connection.Connection, j *job
 	j.leaveHeap()
 	q.passTurn(j.target.Key.Namespace)
 	j.inFlight, j.pollRequest, j.sentAt = true, j.target.PollRequest, now
-	jobType := j.target.Type // read now: the target may change during the request
-	call := func(r *connection.Request, ctx context.Context, clock func() time.Time) (*dli.JobStatus, error) {
-		return r.SendStatus(ctx, jobType, clock)
-	}
-	sendRequest(ctx, q, request, j.isFailing(), call, func(status *dli.JobStatus, err error, arrivedAt time.Time) {
+	sendRequest(ctx, q, request, j.isFailing(), (*connection.Request).SendStatus, func(status *dli.JobStatus, err error, arrivedAt time.Time) {
 		q.handleStatus(ctx, j, status, err, arrivedAt)
 	})
 }
@@ -117,7 +113,7 @@ func (q *queue) readProgress(ctx context.Context, j *job, now time.Time) {
 		conn.Decide(now).Admit != connection.AdmitAll {
 		return
 	}
-	request := conn.Begin(now, connection.CallProgress, j.target.JobID, "")
+	request := conn.Begin(now, connection.CallProgress, j.target.Type, j.target.JobID, "")
 	if request == nil {
 		return
 	}
@@ -129,7 +125,7 @@ func (q *queue) readProgress(ctx context.Context, j *job, now time.Time) {
 
 // sendPage requests a page of a list.
 func (q *queue) sendPage(ctx context.Context, conn *connection.Connection, round *listRound, now time.Time) {
-	request := conn.Begin(now, connection.CallList, "", "")
+	request := conn.Begin(now, connection.CallList, round.jobType, "", "")
 	if request == nil {
 		return // Decide now says why
 	}
@@ -138,7 +134,7 @@ func (q *queue) sendPage(ctx context.Context, conn *connection.Connection, round
 		options.PageSize = q.lists.pageSize
 	}
 	call := func(r *connection.Request, ctx context.Context, clock func() time.Time) (*dli.JobList, error) {
-		return r.SendList(ctx, round.jobType, options, clock)
+		return r.SendList(ctx, clock, options)
 	}
 	sendRequest(ctx, q, request, false, call, func(list *dli.JobList, err error, arrivedAt time.Time) {
 		if !slices.Contains(q.lists.rounds, round) {
@@ -161,7 +157,7 @@ func (q *queue) sendPage(ctx context.Context, conn *connection.Connection, round
 func (q *queue) handlePage(ctx context.Context, r *listRound, options dli.ListOptions, list *dli.JobList, sentAt, now time.Time) {
 	perSecond := 0.0
 	if conn := q.currentConnection(); conn != nil {
-		perSecond = conn.Usage(now).Rate
+		perSecond = conn.Stats(now).Rate
 	}
 	if !q.lists.addPage(r, options.Page, options.PageSize, list, q.config.Schedule, perSecond, now) {
 		return
