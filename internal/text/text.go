@@ -38,6 +38,9 @@ func OneLine(s string) string {
 // how a text is shown: control characters other than newlines and tabs, Unicode's format
 // characters, such as bidirectional controls, and its line and paragraph separators.
 func Printable(s string) string {
+	if isASCIIText(s) {
+		return s
+	}
 	unwanted := func(r rune) bool {
 		return r != '\n' && r != '\t' && unicode.In(r, unicode.Cc, unicode.Cf, unicode.Zl, unicode.Zp)
 	}
@@ -51,6 +54,17 @@ func Printable(s string) string {
 		}
 		return r
 	}, s)
+}
+
+// isASCIIText reports whether s has only printable ASCII, newlines and tabs, as most texts
+// do.
+func isASCIIText(s string) bool {
+	for i := range len(s) {
+		if b := s[i]; b >= 0x7f || b < ' ' && b != '\n' && b != '\t' {
+			return false
+		}
+	}
+	return true
 }
 
 // Truncate returns as much of the start of s as fits into limit bytes. It does not
