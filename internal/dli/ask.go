@@ -10,6 +10,7 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"time"
 )
 
@@ -91,12 +92,26 @@ func (a answer) date() time.Time {
 	if header == "" {
 		return time.Time{}
 	}
+	if last := lastParsedDate.Load(); last != nil && last.header == header {
+		return last.time
+	}
 	date, err := http.ParseTime(header)
 	if err != nil {
 		return time.Time{}
 	}
-	return date.UTC()
+	date = date.UTC()
+	lastParsedDate.Store(&parsedDate{header: header, time: date})
+	return date
 }
+
+// parsedDate is a header Date and its meaning. Answers come in bursts, and share it for a
+// second.
+type parsedDate struct {
+	header string
+	time   time.Time
+}
+
+var lastParsedDate atomic.Pointer[parsedDate]
 
 // reader parses an answer with HTTP 200 into a result or an error. It does not
 // retain the answer's body.

@@ -54,7 +54,7 @@ type Config struct {
 }
 
 // Client reads the jobs of one project from one endpoint. It is safe for concurrent
-// use and keeps no credentials.
+// use, and of credentials it only remembers the latest.
 type Client struct {
 	endpoint  *url.URL
 	projectID string
@@ -64,7 +64,9 @@ type Client struct {
 	now       func() time.Time
 	network   network
 	template  *http.Request
-	lastDate  atomic.Pointer[formattedDate]
+	// lastDate and lastSigner are what the latest request was signed with.
+	lastDate   atomic.Pointer[formattedDate]
+	lastSigner atomic.Pointer[signer]
 	// A transport rather than an http.Client, because redirects, which would send
 	// credentials elsewhere, and cookies are unwanted.
 	transport *http.Transport

@@ -10,10 +10,12 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"hash"
 	"maps"
 	"net/http"
 	"net/url"
 	"strings"
+	"sync"
 )
 
 const (
@@ -21,40 +23,41 @@ const (
 	headerAuthToken     = "X-Auth-Token"
 	headerSecurityToken = "X-Security-Token"
 	headerDate          = "X-Sdk-Date"
+	headerAuthorization = "Authorization"
 
 	dateForm = "20060102T150405Z"
 	// emptyBody is the hash of the body of a GET.
 	emptyBody = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
-	// canonicalBytes is more than a request without a security token needs.
-	canonicalBytes = 512
 )
 
 // newRequest builds and authenticates the request for a question. It also returns the
 // signature, "" for a token, because it must be redacted.
 func (c *Client) newRequest(ctx context.Context, creds Credentials, q question) (r *http.Request, signature string, err error) {
-	if err := creds.Validate(); err != nil {
-		return nil, "", &Error{Kind: KindAuth, Message: "the source of the credentials " + err.Error()}
+	signer, err := c.signerOf(creds)
+	if err != nil {
+		return nil, "", err
 	}
 	path, query := c.endpoint.Path+q.path, q.rawQuery()
+	// One allocation for what is referred to by the request. The values of the template are
+	// shared by all requests: nobody changes them.
+	parts := &struct {
+		url                         url.URL
+		secret, date, authorization [1]string
+	}{url: url.URL{Scheme: c.endpoint.Scheme, Host: c.endpoint.Host, Path: path, RawQuery: query}}
 	r = c.template.WithContext(ctx)
-	r.URL = &url.URL{Scheme: c.endpoint.Scheme, Host: c.endpoint.Host, Path: path, RawQuery: query}
-	// The values are shared by all requests: nobody changes them.
-	r.Header = make(http.Header, len(c.template.Header)+3)
-	maps.Copy(r.Header, c.template.Header)
+	r.URL, r.Header = &parts.url, maps.Clone(c.template.Header)
 	if creds.Token != "" {
-		r.Header[headerAuthToken] = []string{creds.Token}
+		parts.secret[0] = creds.Token
+		r.Header[headerAuthToken] = parts.secret[:]
 		return r, "", nil
 	}
-	date := c.signingDate()
-	signature = sign(creds, canonicalRequest{
-		path: path, query: query, host: r.Host, projectID: c.projectID, date: date, securityToken: creds.SecurityToken,
-	})
-	r.Header[headerDate] = []string{date}
+	parts.date[0] = c.signingDate()
+	parts.authorization[0], signature = signer.sign(path, query, parts.date[0])
+	r.Header[headerDate], r.Header[headerAuthorization] = parts.date[:], parts.authorization[:]
 	if creds.SecurityToken != "" {
-		r.Header[headerSecurityToken] = []string{creds.SecurityToken}
+		parts.secret[0] = creds.SecurityToken
+		r.Header[headerSecurityToken] = parts.secret[:]
 	}
-	r.Header["Authorization"] = []string{"SDK-HMAC-SHA256 Access=" + creds.AccessKeyID +
-		", SignedHeaders=" + signedHeaders(creds.SecurityToken != "") + ", Signature=" + signature}
 	return r, signature, nil
 }
 
@@ -81,62 +84,90 @@ func hostHeader(endpoint *url.URL) string {
 	return strings.TrimSuffix(endpoint.Host, port)
 }
 
-// canonicalRequest is what a signature covers: a GET without a body. Nothing in it needs
-// escaping, but for the query, which is sorted and escaped.
-type canonicalRequest struct {
-	path, query                          string
-	host, projectID, date, securityToken string
+// signer signs the requests of a client with an access key. What is the same in all of them
+// is prepared once.
+type signer struct {
+	creds Credentials
+	// head is what a canonical request has between the query and the date, tail what it has
+	// after it, and authorization the header's value up to the signature.
+	head, tail, authorization string
+	// states are signingStates that are not in use.
+	states sync.Pool
 }
 
-// sign returns the signature of a request: with the access key's secret as key, the
-// HMAC-SHA256 of
+// signingState is what one signature needs: memory, and the keyed hash.
+type signingState struct {
+	mac  hash.Hash
+	text []byte
+}
+
+// signerOf returns the signer for credentials. It is the last one if they have not changed.
+// The error is an *Error: the credentials are invalid.
+func (c *Client) signerOf(creds Credentials) (*signer, error) {
+	if last := c.lastSigner.Load(); last != nil && last.creds == creds {
+		return last, nil
+	}
+	if err := creds.Validate(); err != nil {
+		return nil, &Error{Kind: KindAuth, Message: "the source of the credentials " + err.Error()}
+	}
+	s := newSigner(creds, c.template.Host, c.projectID)
+	c.lastSigner.Store(s)
+	return s, nil
+}
+
+func newSigner(creds Credentials, host, projectID string) *signer {
+	names, token := "host;x-project-id;x-sdk-date", ""
+	if creds.SecurityToken != "" {
+		names, token = names+";x-security-token", "\nx-security-token:"+creds.SecurityToken
+	}
+	s := &signer{
+		creds:         creds,
+		head:          "\nhost:" + host + "\nx-project-id:" + projectID + "\nx-sdk-date:",
+		tail:          token + "\n\n" + names + "\n" + emptyBody,
+		authorization: "SDK-HMAC-SHA256 Access=" + creds.AccessKeyID + ", SignedHeaders=" + names + ", Signature=",
+	}
+	s.states.New = func() any {
+		return &signingState{mac: hmac.New(sha256.New, []byte(creds.SecretAccessKey))}
+	}
+	return s
+}
+
+// sign returns the value of the header Authorization, and the signature in it, of a GET
+// without a body. Nothing in the path needs escaping; the query is sorted and escaped. The
+// signature is, with the access key's secret as key, the HMAC-SHA256 of
 //
 //	SDK-HMAC-SHA256 \n date \n hex(sha256(canonical request))
-func sign(creds Credentials, r canonicalRequest) string {
-	var buffer [canonicalBytes]byte
-	sum := sha256.Sum256(r.appendTo(buffer[:0]))
-
-	text := append(make([]byte, 0, 128), "SDK-HMAC-SHA256\n"...)
-	text = append(text, r.date...)
-	text = append(text, '\n')
-	text = hex.AppendEncode(text, sum[:])
-	mac := hmac.New(sha256.New, []byte(creds.SecretAccessKey))
-	mac.Write(text)
-	return hex.EncodeToString(mac.Sum(sum[:0]))
-}
-
-// appendTo appends the canonical request:
+//
+// and the canonical request
 //
 //	GET \n path/ \n query \n name:value\n... \n names \n hex(sha256(body))
 //
 // The host is signed so that an endpoint cannot use what it receives at another one.
-func (r canonicalRequest) appendTo(b []byte) []byte {
-	b = append(b, "GET\n"...)
-	b = append(b, r.path...)
+func (s *signer) sign(path, query, date string) (authorization, signature string) {
+	state := s.states.Get().(*signingState)
+	defer s.states.Put(state)
+	b := append(state.text[:0], "GET\n"...)
+	b = append(b, path...)
 	b = append(b, "/\n"...)
-	b = append(b, r.query...)
-	b = append(b, "\nhost:"...)
-	b = append(b, r.host...)
-	b = append(b, "\nx-project-id:"...)
-	b = append(b, r.projectID...)
-	b = append(b, "\nx-sdk-date:"...)
-	b = append(b, r.date...)
-	if r.securityToken != "" {
-		b = append(b, "\nx-security-token:"...)
-		b = append(b, r.securityToken...)
-	}
-	b = append(b, "\n\n"...)
-	b = append(b, signedHeaders(r.securityToken != "")...)
-	b = append(b, '\n')
-	return append(b, emptyBody...)
-}
+	b = append(b, query...)
+	b = append(b, s.head...)
+	b = append(b, date...)
+	b = append(b, s.tail...)
+	sum := sha256.Sum256(b)
 
-// signedHeaders names the headers of a canonical request.
-func signedHeaders(isTemporary bool) string {
-	if isTemporary {
-		return "host;x-project-id;x-sdk-date;x-security-token"
-	}
-	return "host;x-project-id;x-sdk-date"
+	b = append(b[:0], "SDK-HMAC-SHA256\n"...)
+	b = append(b, date...)
+	b = append(b, '\n')
+	b = hex.AppendEncode(b, sum[:])
+	state.mac.Reset()
+	_, _ = state.mac.Write(b)
+
+	b = state.mac.Sum(b[:0])
+	b = append(b, s.authorization...)
+	b = hex.AppendEncode(b, b[:sha256.Size])
+	state.text = b
+	authorization = string(b[sha256.Size:])
+	return authorization, authorization[len(s.authorization):]
 }
 
 // signingDate is the time of the client's clock in dateForm. Requests come in bursts, and

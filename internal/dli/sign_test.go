@@ -37,27 +37,27 @@ func TestSignatures(t *testing.T) {
 	})
 	const job = "6d2146a0-c2d5-41bd-8ca0-ca9694ada992"
 
-	for range 2 {
-		r, signature, err := client.newRequest(background, accessKey, questionAbout(t, client, job))
+	temporary := Credentials{AccessKeyID: "AKEXAMPLE", SecretAccessKey: "SKEXAMPLE", SecurityToken: "STEXAMPLE"}
+	otherSecret := Credentials{AccessKeyID: accessKey.AccessKeyID, SecretAccessKey: "another"}
+	// What is remembered of a set of credentials must not be used for the next.
+	for _, creds := range []Credentials{accessKey, accessKey, otherSecret, temporary, accessKey} {
+		r, signature, err := client.newRequest(background, creds, questionAbout(t, client, job))
 		if err != nil {
 			t.Fatal(err)
 		}
-		want := signatureOf("dli.cn-north-4.myhuaweicloud.com", r.URL.Path, "", "20260101T000000Z", accessKey)
+		want, names := signatureOf("dli.cn-north-4.myhuaweicloud.com", r.URL.Path, "", "20260101T000000Z", creds), "host;x-project-id;x-sdk-date"
+		if creds.SecurityToken != "" {
+			names += ";x-security-token"
+		}
 		if signature != want {
 			t.Errorf("want %s, got %s", want, signature)
 		}
-		if got := r.Header.Get("Authorization"); got != "SDK-HMAC-SHA256 Access=AKEXAMPLE, SignedHeaders=host;x-project-id;x-sdk-date, Signature="+want {
+		if got := r.Header.Get("Authorization"); got != "SDK-HMAC-SHA256 Access="+creds.AccessKeyID+", SignedHeaders="+names+", Signature="+want {
 			t.Errorf("got Authorization: %s", got)
 		}
-	}
-
-	temporary := Credentials{AccessKeyID: "AKEXAMPLE", SecretAccessKey: "SKEXAMPLE", SecurityToken: "STEXAMPLE"}
-	r, signature, err := client.newRequest(background, temporary, questionAbout(t, client, job))
-	if err != nil {
-		t.Fatal(err)
-	}
-	if want := signatureOf("dli.cn-north-4.myhuaweicloud.com", r.URL.Path, "", "20260101T000000Z", temporary); signature != want {
-		t.Errorf("want %s, got %s", want, signature)
+		if got := r.Header.Get("X-Security-Token"); got != creds.SecurityToken {
+			t.Errorf("got X-Security-Token: %s", got)
+		}
 	}
 }
 
