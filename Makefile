@@ -134,7 +134,7 @@ test-cluster: ## Test the image in pods on a cluster of two nodes; needs root on
 test-oldest: ## Test the API, install, reconciling and gates on the oldest supported Kubernetes.
 	export KUBERNETES_VERSION=$(OLDEST_KUBERNETES) && $(PROGRAMS) && hack/build.sh helm >/dev/null && \
 		go test -timeout=15m \
-		-skip='^TestKubectl$$/^explain' $(TESTFLAGS) ./controllers ./test ./test/helm ./test/install
+		-skip='^TestExplain|^TestKubectl$$/^explain' $(TESTFLAGS) ./controllers ./test ./test/helm ./test/install
 
 .PHONY: test-engines
 test-engines: ## Run Flux, Argo CD, Argo Workflows, Helm, kro and OpenTofu on DLIJobs; prints what they make of them.

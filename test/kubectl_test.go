@@ -10,6 +10,8 @@ import (
 	"strings"
 	"testing"
 	"text/tabwriter"
+
+	"github.com/dli-operator/dli-operator/test/testenv"
 )
 
 // described lists the DLIJobs for kubectl describe. Each has an Event.
@@ -22,7 +24,7 @@ func TestKubectl(t *testing.T) {
 		"get-dlijobs-wide":        {"get", "dlijobs", "-o", "wide"},
 		"get-dli":                 {"get", "dli", "--field-selector=metadata.name!=failing,metadata.name!=garbled,metadata.name!=slow"},
 		"get-dliconnections-wide": {"get", "dliconnections", "-o", "wide", "--field-selector=metadata.name!=failing,metadata.name!=garbled,metadata.name!=slow"},
-		"explain-jobID":           {"explain", "dlijob.spec.jobID"},
+		"explain-spec":            {"explain", "dlijob.spec"},
 		"explain-outcome":         {"explain", "dlijob.status.outcome"},
 		"describe-suspended":      {"describe", "dlijob", "suspended"},
 		"describe-unseen":         {"describe", "dlijob", "unseen"},
@@ -50,6 +52,45 @@ func TestKubectl(t *testing.T) {
 			t.Errorf("get dlijobs:\n%s\nget dlij:\n%s", long, short)
 		}
 	})
+}
+
+// kubectl explain breaks lines of more than 76 characters, and keeps the breaks between
+// lines: what is written wider comes out in shreds.
+func TestExplainPrintsWholeLines(t *testing.T) {
+	for _, plural := range []string{"dlijobs", "dliconnections"} {
+		schema := storedVersion(t, plural).Schema.OpenAPIV3Schema
+		for _, part := range []string{"", ".spec", ".status"} {
+			explained := schema
+			if part != "" {
+				explained = new(schema.Properties[part[1:]])
+			}
+			var text string
+			if !eventually(func() (ok bool) { text, ok = explain(t, plural+part); return ok }) {
+				t.Fatalf("explain %s%s: %s", plural, part, text)
+			}
+			described := []string{explained.Description}
+			for name, field := range explained.Properties {
+				if part != "" || name == "spec" || name == "status" { // the others are those of any kind
+					described = append(described, field.Description)
+				}
+			}
+			for _, description := range described {
+				if printed := "    " + strings.ReplaceAll(description, "\n", "\n    ") + "\n"; !strings.Contains(text, printed) {
+					t.Errorf("explain %s%s does not print these lines as they are:\n%s", plural, part, printed)
+				}
+			}
+			if len(described) < 3 {
+				t.Errorf("%s%s has only %d descriptions", plural, part, len(described))
+			}
+		}
+	}
+}
+
+// explain fails while the API server's description of a new CRD is not complete.
+func explain(t *testing.T, what string) (text string, ok bool) {
+	t.Helper()
+	text, err := testenv.TryKubectl(t, kubeconfig(t, "", ""), "", "explain", what)
+	return text, err == nil
 }
 
 // unreadable matches what kubectl prints for times in the future and for missing values.

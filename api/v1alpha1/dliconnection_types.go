@@ -7,12 +7,12 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
-// DefaultConnectionName is the name of the DLIConnection that DLIJobs without a
-// connectionRef use in their namespace.
+// DefaultConnectionName is the name of the DLIConnection that DLIJobs without
+// a connectionRef use in their namespace.
 const DefaultConnectionName = "default"
 
-// Keys of the Secret that credentials.secretRef names. It holds either the first
-// two, with or without the third, or only the token.
+// Keys of the Secret that credentials.secretRef names. It holds either the
+// first two, with or without the third, or only the token.
 const (
 	// SecretKeyAccessKeyID is the access key ID (AK).
 	SecretKeyAccessKeyID = "accessKeyID"
@@ -24,7 +24,8 @@ const (
 	SecretKeyToken = "token"
 )
 
-// DLIConnectionSpec holds the endpoint, project and credentials to poll DLI with.
+// DLIConnectionSpec holds the endpoint, project and credentials to poll DLI
+// with.
 //
 // +kubebuilder:validation:XValidation:rule="has(self.region) != has(self.endpoint)",message="set exactly one of region and endpoint"
 type DLIConnectionSpec struct {
@@ -36,15 +37,17 @@ type DLIConnectionSpec struct {
 	// +kubebuilder:validation:Pattern=`^[a-z0-9]+(-[a-z0-9]+)*$`
 	Region string `json:"region,omitempty"`
 
-	// endpoint is the URL of DLI, such as https://dli.cn-north-4.myhuaweicloud.com,
-	// for private regions and other clouds. The operator rejects http unless it
-	// runs with --allow-insecure-endpoints.
+	// endpoint is the URL of DLI, such as
+	// https://dli.cn-north-4.myhuaweicloud.com, for private regions and other
+	// clouds. The operator rejects http unless it runs with
+	// --allow-insecure-endpoints.
 	// +optional
 	// +kubebuilder:validation:MaxLength=2048
 	// +kubebuilder:validation:XValidation:rule="isURL(self) && url(self).getScheme() in ['https', 'http'] && url(self).getHostname() != '' && !self.matches('[@?#]')",message="endpoint must be a URL such as https://dli.cn-north-4.myhuaweicloud.com, without user, query or fragment"
 	Endpoint string `json:"endpoint,omitempty"`
 
-	// projectID is the ID of the project that the jobs belong to (DLI: project_id).
+	// projectID is the ID of the project that the jobs belong to (DLI:
+	// project_id).
 	// +required
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=64
@@ -66,8 +69,8 @@ type DLIConnectionSpec struct {
 	// +kubebuilder:default={requestsPerSecond: 20, burst: 20}
 	RateLimit RateLimit `json:"rateLimit,omitzero"`
 
-	// reportProgress fills status.progress of this connection's DLIJobs, unless they
-	// set reportProgress themselves.
+	// reportProgress fills status.progress of this connection's DLIJobs, unless
+	// they set reportProgress themselves.
 	// +optional
 	ReportProgress bool `json:"reportProgress,omitempty"`
 
@@ -78,7 +81,8 @@ type DLIConnectionSpec struct {
 	CABundle string `json:"caBundle,omitempty"`
 }
 
-// Credentials are either those in a Secret or the identity of the operator's pod.
+// Credentials are either those in a Secret or the identity of the operator's
+// pod.
 //
 // +kubebuilder:validation:XValidation:rule="has(self.secretRef) != has(self.podIdentity)",message="set exactly one of secretRef and podIdentity"
 type Credentials struct {
@@ -173,10 +177,10 @@ type DLIConnectionStatus struct {
 	// +kubebuilder:validation:MaxLength=2048
 	Endpoint string `json:"endpoint,omitempty"`
 
-	// rejectedCredentials records that DLI rejected the credentials. More than five
-	// wrong signatures lock an access key for all its users, so restarts of the
-	// operator, leader changes and other shards must not try them sooner. Absent while
-	// DLI accepts the credentials, or has not been polled.
+	// rejectedCredentials records that DLI rejected the credentials. More than
+	// five wrong signatures lock an access key for all its users, so restarts of
+	// the operator, leader changes and other shards must not try them sooner.
+	// Absent while DLI accepts the credentials, or has not been polled.
 	// +optional
 	RejectedCredentials *RejectedCredentials `json:"rejectedCredentials,omitempty"`
 }
@@ -189,8 +193,9 @@ type RejectedCredentials struct {
 	// +kubebuilder:validation:MaxLength=64
 	Fingerprint string `json:"fingerprint"`
 
-	// lockedUntil is the time before which nobody tries these credentials again. Before
-	// an attempt, the operator that makes it moves it ahead, so that there is only one.
+	// lockedUntil is the time before which nobody tries these credentials again.
+	// Before an attempt, the operator that makes it moves it ahead, so that there
+	// is only one.
 	// +optional
 	LockedUntil *metav1.MicroTime `json:"lockedUntil,omitempty"`
 

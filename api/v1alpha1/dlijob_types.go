@@ -7,16 +7,17 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
-// PollRequestedAtAnnotation requests one immediate poll, also of a job that has
-// completed. Each new value requests one poll; a timestamp is customary:
+// PollRequestedAtAnnotation requests one immediate poll, also of a job that
+// has completed. Each new value requests one poll; a timestamp is customary:
 //
 //	kubectl annotate dlijob/x --overwrite dli.huaweicloud.com/poll-requested-at="$(date +%s)"
 const PollRequestedAtAnnotation = "dli.huaweicloud.com/poll-requested-at"
 
 // DLIJobSpec names a job in DLI and says how to watch it.
 type DLIJobSpec struct {
-	// jobID is the ID of the job in DLI, as returned when it was submitted (DLI: job_id
-	// of a SQL job, id of a Spark job). Immutable: create another DLIJob for another job.
+	// jobID is the ID of the job in DLI, as returned when it was submitted (DLI:
+	// job_id of a SQL job, id of a Spark job). Immutable: create another DLIJob
+	// for another job.
 	// +required
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=64
@@ -64,9 +65,9 @@ type DLIJobSpec struct {
 	// +optional
 	Suspend bool `json:"suspend,omitempty"`
 
-	// reportProgress fills status.progress while the job runs, for humans. It costs one
-	// more request per running job and minute. If absent, the connection's
-	// reportProgress applies.
+	// reportProgress fills status.progress while the job runs, for humans. It
+	// costs one more request per running job and minute. If absent, the
+	// connection's reportProgress applies.
 	// +optional
 	ReportProgress *bool `json:"reportProgress,omitempty"`
 }
@@ -142,8 +143,8 @@ const (
 // everything except the conditions is kept.
 type DLIJobStatus struct {
 	// conditions summarize the job: Ready, Succeeded, Completed and Synced are
-	// always present once the operator has seen the DLIJob; Reconciling and Stalled
-	// are present only while True, and never both.
+	// always present once the operator has seen the DLIJob; Reconciling and
+	// Stalled are present only while True, and never both.
 	// +optional
 	// +listType=map
 	// +listMapKey=type
@@ -154,10 +155,10 @@ type DLIJobStatus struct {
 	// +optional
 	ObservedGeneration int64 `json:"observedGeneration,omitempty"`
 
-	// jobStatus is the status of the job as reported by DLI (DLI: status, of a Spark
-	// job state), such as LAUNCHING, RUNNING, FINISHED, FAILED or CANCELLED, and of a
-	// Spark job starting, running, recovering, success or dead. The set is open: DLI
-	// may add values. Absent until the first successful poll.
+	// jobStatus is the status of the job as reported by DLI (DLI: status, of a
+	// Spark job state), such as LAUNCHING, RUNNING, FINISHED, FAILED or CANCELLED,
+	// and of a Spark job starting, running, recovering, success or dead. The set
+	// is open: DLI may add values. Absent until the first successful poll.
 	// +optional
 	// +kubebuilder:validation:MaxLength=64
 	JobStatus string `json:"jobStatus,omitempty"`
@@ -172,13 +173,14 @@ type DLIJobStatus struct {
 	// phase is the state of the DLIJob in one word: Pending, Running, Suspended,
 	// Stalled or, once completed, its outcome. It is derived from the conditions
 	// and jobStatus, for tools that can only compare strings. A Stalled DLIJob
-	// recovers if the cause is fixed. Absent until the operator has seen the DLIJob.
+	// recovers if the cause is fixed. Absent until the operator has seen the
+	// DLIJob.
 	// +optional
 	// +kubebuilder:validation:MaxLength=64
 	Phase Phase `json:"phase,omitempty"`
 
-	// jobType is the kind of the job (DLI: job_type), such as QUERY or INSERT; SPARK
-	// for a Spark job.
+	// jobType is the kind of the job (DLI: job_type), such as QUERY or INSERT;
+	// SPARK for a Spark job.
 	// +optional
 	// +kubebuilder:validation:MaxLength=64
 	JobType string `json:"jobType,omitempty"`
@@ -188,8 +190,9 @@ type DLIJobStatus struct {
 	// +kubebuilder:validation:MaxLength=64
 	JobMode string `json:"jobMode,omitempty"`
 
-	// applicationID is the ID of the Spark application (DLI: appId), the latest one if
-	// DLI has started the job again. Present for Spark jobs once DLI reports it.
+	// applicationID is the ID of the Spark application (DLI: appId), the latest
+	// one if DLI has started the job again. Present for Spark jobs once DLI
+	// reports it.
 	// +optional
 	// +kubebuilder:validation:MaxLength=256
 	ApplicationID string `json:"applicationID,omitempty"`
@@ -204,7 +207,8 @@ type DLIJobStatus struct {
 	// +kubebuilder:validation:MaxLength=1024
 	Image string `json:"image,omitempty"`
 
-	// queueName is the queue that runs the job (DLI: queue_name, of a Spark job queue).
+	// queueName is the queue that runs the job (DLI: queue_name, of a Spark job
+	// queue).
 	// +optional
 	// +kubebuilder:validation:MaxLength=256
 	QueueName string `json:"queueName,omitempty"`
@@ -274,8 +278,8 @@ type DLIJobStatus struct {
 	InputBytes *int64 `json:"inputBytes,omitempty"`
 
 	// progress is how much of the job is done, in percent (DLI: progress). Only
-	// present while the job runs, with reportProgress, and if DLI reports it. It is
-	// informational only.
+	// present while the job runs, with reportProgress, and if DLI reports it. It
+	// is informational only.
 	// +optional
 	// +kubebuilder:validation:Minimum=0
 	// +kubebuilder:validation:Maximum=100
@@ -301,14 +305,16 @@ type DLIJobStatus struct {
 	// +optional
 	StatementTruncated bool `json:"statementTruncated,omitempty"`
 
-	// message is DLI's message about the job (DLI: message) or, of a Spark job that has
-	// failed, the last lines of its log (DLI: log), at most 4096 bytes and without
-	// control characters. Do not parse it: its language and wording vary.
+	// message is DLI's message about the job (DLI: message) or, of a Spark job
+	// that has failed, the last lines of its log (DLI: log), at most 4096 bytes
+	// and without control characters. Do not parse it: its language and wording
+	// vary.
 	// +optional
 	// +kubebuilder:validation:MaxLength=4096
 	Message string `json:"message,omitempty"`
 
-	// error is the job's own error. Present only if the job failed or was cancelled.
+	// error is the job's own error. Present only if the job failed or was
+	// cancelled.
 	// +optional
 	Error *JobError `json:"error,omitempty"`
 
@@ -330,9 +336,9 @@ type DLIJobStatus struct {
 	// +optional
 	NotFound *NotFoundAnswers `json:"notFound,omitempty"`
 
-	// unreadableSince is the time since which user action has been required to read
-	// the job. It is kept here so that a restart of the operator does not reset the
-	// grace period. Absent while no user action is required.
+	// unreadableSince is the time since which user action has been required to
+	// read the job. It is kept here so that a restart of the operator does not
+	// reset the grace period. Absent while no user action is required.
 	// +optional
 	UnreadableSince *metav1.Time `json:"unreadableSince,omitempty"`
 }
@@ -365,7 +371,8 @@ type Column struct {
 	Nullable bool `json:"nullable"`
 }
 
-// JobError is the error of the job itself, as opposed to an error while polling it.
+// JobError is the error of the job itself, as opposed to an error while
+// polling it.
 type JobError struct {
 	// code is the first DLI error code in the message, such as DLI.0002. Absent if
 	// the message contains none.
@@ -380,9 +387,9 @@ type JobError struct {
 	Message string `json:"message,omitempty"`
 }
 
-// DLIJob watches one SQL or Spark job in Data Lake Insight (DLI). The operator polls
-// the job's status until the job ends; it never submits, cancels or deletes jobs in
-// DLI.
+// DLIJob watches one SQL or Spark job in Data Lake Insight (DLI). The operator
+// polls the job's status until the job ends; it never submits, cancels or
+// deletes jobs in DLI.
 //
 // +kubebuilder:object:root=true
 // +kubebuilder:subresource:status

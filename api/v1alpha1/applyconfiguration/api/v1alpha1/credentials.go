@@ -12,7 +12,8 @@ import (
 // CredentialsApplyConfiguration represents a declarative configuration of the Credentials type for use
 // with apply.
 //
-// Credentials are either those in a Secret or the identity of the operator's pod.
+// Credentials are either those in a Secret or the identity of the operator's
+// pod.
 type CredentialsApplyConfiguration struct {
 	// secretRef names a Secret in the connection's own namespace with the keys
 	// accessKeyID, secretAccessKey and, optionally, securityToken; or with the key

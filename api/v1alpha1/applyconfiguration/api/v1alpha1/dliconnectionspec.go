@@ -8,16 +8,19 @@ package v1alpha1
 // DLIConnectionSpecApplyConfiguration represents a declarative configuration of the DLIConnectionSpec type for use
 // with apply.
 //
-// DLIConnectionSpec holds the endpoint, project and credentials to poll DLI with.
+// DLIConnectionSpec holds the endpoint, project and credentials to poll DLI
+// with.
 type DLIConnectionSpecApplyConfiguration struct {
 	// region is a Huawei Cloud region, such as cn-north-4; the operator looks up
 	// its DLI endpoint.
 	Region *string `json:"region,omitempty"`
-	// endpoint is the URL of DLI, such as https://dli.cn-north-4.myhuaweicloud.com,
-	// for private regions and other clouds. The operator rejects http unless it
-	// runs with --allow-insecure-endpoints.
+	// endpoint is the URL of DLI, such as
+	// https://dli.cn-north-4.myhuaweicloud.com, for private regions and other
+	// clouds. The operator rejects http unless it runs with
+	// --allow-insecure-endpoints.
 	Endpoint *string `json:"endpoint,omitempty"`
-	// projectID is the ID of the project that the jobs belong to (DLI: project_id).
+	// projectID is the ID of the project that the jobs belong to (DLI:
+	// project_id).
 	ProjectID *string `json:"projectID,omitempty"`
 	// credentials to poll DLI with.
 	Credentials *CredentialsApplyConfiguration `json:"credentials,omitempty"`
@@ -26,8 +29,8 @@ type DLIConnectionSpecApplyConfiguration struct {
 	AllowedNamespaces *AllowedNamespacesApplyConfiguration `json:"allowedNamespaces,omitempty"`
 	// rateLimit limits the requests of all DLIJobs of this connection together.
 	RateLimit *RateLimitApplyConfiguration `json:"rateLimit,omitempty"`
-	// reportProgress fills status.progress of this connection's DLIJobs, unless they
-	// set reportProgress themselves.
+	// reportProgress fills status.progress of this connection's DLIJobs, unless
+	// they set reportProgress themselves.
 	ReportProgress *bool `json:"reportProgress,omitempty"`
 	// caBundle holds the CA certificates, in PEM, that sign the endpoint's
 	// certificate. They replace the system's, which are used if it is absent.

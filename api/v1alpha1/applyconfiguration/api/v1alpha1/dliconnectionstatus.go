@@ -21,10 +21,10 @@ type DLIConnectionStatusApplyConfiguration struct {
 	ObservedGeneration *int64 `json:"observedGeneration,omitempty"`
 	// endpoint is the URL in use. Absent while unknown.
 	Endpoint *string `json:"endpoint,omitempty"`
-	// rejectedCredentials records that DLI rejected the credentials. More than five
-	// wrong signatures lock an access key for all its users, so restarts of the
-	// operator, leader changes and other shards must not try them sooner. Absent while
-	// DLI accepts the credentials, or has not been polled.
+	// rejectedCredentials records that DLI rejected the credentials. More than
+	// five wrong signatures lock an access key for all its users, so restarts of
+	// the operator, leader changes and other shards must not try them sooner.
+	// Absent while DLI accepts the credentials, or has not been polled.
 	RejectedCredentials *RejectedCredentialsApplyConfiguration `json:"rejectedCredentials,omitempty"`
 }
 

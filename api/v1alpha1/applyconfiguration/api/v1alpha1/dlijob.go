@@ -17,9 +17,9 @@ import (
 // DLIJobApplyConfiguration represents a declarative configuration of the DLIJob type for use
 // with apply.
 //
-// DLIJob watches one SQL or Spark job in Data Lake Insight (DLI). The operator polls
-// the job's status until the job ends; it never submits, cancels or deletes jobs in
-// DLI.
+// DLIJob watches one SQL or Spark job in Data Lake Insight (DLI). The operator
+// polls the job's status until the job ends; it never submits, cancels or
+// deletes jobs in DLI.
 type DLIJobApplyConfiguration struct {
 	v1.TypeMetaApplyConfiguration    `json:""`
 	*v1.ObjectMetaApplyConfiguration `json:"metadata,omitempty"`

@@ -14,8 +14,9 @@ import (
 //
 // DLIJobSpec names a job in DLI and says how to watch it.
 type DLIJobSpecApplyConfiguration struct {
-	// jobID is the ID of the job in DLI, as returned when it was submitted (DLI: job_id
-	// of a SQL job, id of a Spark job). Immutable: create another DLIJob for another job.
+	// jobID is the ID of the job in DLI, as returned when it was submitted (DLI:
+	// job_id of a SQL job, id of a Spark job). Immutable: create another DLIJob
+	// for another job.
 	JobID *string `json:"jobID,omitempty"`
 	// type is the type of the job: SQL, or Spark, which DLI also calls a batch.
 	// Immutable: create another DLIJob for another job.
@@ -39,9 +40,9 @@ type DLIJobSpecApplyConfiguration struct {
 	TTLSecondsAfterFinished *int32 `json:"ttlSecondsAfterFinished,omitempty"`
 	// suspend stops polling while true. The status is kept.
 	Suspend *bool `json:"suspend,omitempty"`
-	// reportProgress fills status.progress while the job runs, for humans. It costs one
-	// more request per running job and minute. If absent, the connection's
-	// reportProgress applies.
+	// reportProgress fills status.progress while the job runs, for humans. It
+	// costs one more request per running job and minute. If absent, the
+	// connection's reportProgress applies.
 	ReportProgress *bool `json:"reportProgress,omitempty"`
 }
 

@@ -18,16 +18,16 @@ import (
 // everything except the conditions is kept.
 type DLIJobStatusApplyConfiguration struct {
 	// conditions summarize the job: Ready, Succeeded, Completed and Synced are
-	// always present once the operator has seen the DLIJob; Reconciling and Stalled
-	// are present only while True, and never both.
+	// always present once the operator has seen the DLIJob; Reconciling and
+	// Stalled are present only while True, and never both.
 	Conditions []v1.ConditionApplyConfiguration `json:"conditions,omitempty"`
 	// observedGeneration is the metadata.generation that this status describes;
 	// -1 until the operator has seen the DLIJob.
 	ObservedGeneration *int64 `json:"observedGeneration,omitempty"`
-	// jobStatus is the status of the job as reported by DLI (DLI: status, of a Spark
-	// job state), such as LAUNCHING, RUNNING, FINISHED, FAILED or CANCELLED, and of a
-	// Spark job starting, running, recovering, success or dead. The set is open: DLI
-	// may add values. Absent until the first successful poll.
+	// jobStatus is the status of the job as reported by DLI (DLI: status, of a
+	// Spark job state), such as LAUNCHING, RUNNING, FINISHED, FAILED or CANCELLED,
+	// and of a Spark job starting, running, recovering, success or dead. The set
+	// is open: DLI may add values. Absent until the first successful poll.
 	JobStatus *string `json:"jobStatus,omitempty"`
 	// outcome is how the job ended: Succeeded, Failed, Cancelled or NotFound.
 	// Absent until the job has ended. Once set it is final, no matter what DLI
@@ -36,21 +36,24 @@ type DLIJobStatusApplyConfiguration struct {
 	// phase is the state of the DLIJob in one word: Pending, Running, Suspended,
 	// Stalled or, once completed, its outcome. It is derived from the conditions
 	// and jobStatus, for tools that can only compare strings. A Stalled DLIJob
-	// recovers if the cause is fixed. Absent until the operator has seen the DLIJob.
+	// recovers if the cause is fixed. Absent until the operator has seen the
+	// DLIJob.
 	Phase *apiv1alpha1.Phase `json:"phase,omitempty"`
-	// jobType is the kind of the job (DLI: job_type), such as QUERY or INSERT; SPARK
-	// for a Spark job.
+	// jobType is the kind of the job (DLI: job_type), such as QUERY or INSERT;
+	// SPARK for a Spark job.
 	JobType *string `json:"jobType,omitempty"`
 	// jobMode is async or sync (DLI: job_mode). Absent if DLI does not report it.
 	JobMode *string `json:"jobMode,omitempty"`
-	// applicationID is the ID of the Spark application (DLI: appId), the latest one if
-	// DLI has started the job again. Present for Spark jobs once DLI reports it.
+	// applicationID is the ID of the Spark application (DLI: appId), the latest
+	// one if DLI has started the job again. Present for Spark jobs once DLI
+	// reports it.
 	ApplicationID *string `json:"applicationID,omitempty"`
 	// jobName is the name that a Spark job was submitted with (DLI: name).
 	JobName *string `json:"jobName,omitempty"`
 	// image is the container image of a Spark job (DLI: image).
 	Image *string `json:"image,omitempty"`
-	// queueName is the queue that runs the job (DLI: queue_name, of a Spark job queue).
+	// queueName is the queue that runs the job (DLI: queue_name, of a Spark job
+	// queue).
 	QueueName *string `json:"queueName,omitempty"`
 	// owner is the user that submitted the job (DLI: owner).
 	Owner *string `json:"owner,omitempty"`
@@ -88,8 +91,8 @@ type DLIJobStatusApplyConfiguration struct {
 	// in bytes.
 	InputBytes *int64 `json:"inputBytes,omitempty"`
 	// progress is how much of the job is done, in percent (DLI: progress). Only
-	// present while the job runs, with reportProgress, and if DLI reports it. It is
-	// informational only.
+	// present while the job runs, with reportProgress, and if DLI reports it. It
+	// is informational only.
 	Progress *int32 `json:"progress,omitempty"`
 	// columns is the schema of the result (DLI: detail), at most 256 columns.
 	// Absent if DLI reports none, or one that cannot be parsed.
@@ -100,11 +103,13 @@ type DLIJobStatusApplyConfiguration struct {
 	Statement *string `json:"statement,omitempty"`
 	// statementTruncated is true if the SQL text was truncated.
 	StatementTruncated *bool `json:"statementTruncated,omitempty"`
-	// message is DLI's message about the job (DLI: message) or, of a Spark job that has
-	// failed, the last lines of its log (DLI: log), at most 4096 bytes and without
-	// control characters. Do not parse it: its language and wording vary.
+	// message is DLI's message about the job (DLI: message) or, of a Spark job
+	// that has failed, the last lines of its log (DLI: log), at most 4096 bytes
+	// and without control characters. Do not parse it: its language and wording
+	// vary.
 	Message *string `json:"message,omitempty"`
-	// error is the job's own error. Present only if the job failed or was cancelled.
+	// error is the job's own error. Present only if the job failed or was
+	// cancelled.
 	Error *JobErrorApplyConfiguration `json:"error,omitempty"`
 	// lastPollTime is when DLI last returned a status, as of the last write. While
 	// a job runs, it is written together with the figures, at most once a minute,
@@ -117,9 +122,9 @@ type DLIJobStatusApplyConfiguration struct {
 	// two minutes, confirm it. It is kept here so that a restart of the operator
 	// does not reset the count. Absent while DLI has the job.
 	NotFound *NotFoundAnswersApplyConfiguration `json:"notFound,omitempty"`
-	// unreadableSince is the time since which user action has been required to read
-	// the job. It is kept here so that a restart of the operator does not reset the
-	// grace period. Absent while no user action is required.
+	// unreadableSince is the time since which user action has been required to
+	// read the job. It is kept here so that a restart of the operator does not
+	// reset the grace period. Absent while no user action is required.
 	UnreadableSince *metav1.Time `json:"unreadableSince,omitempty"`
 }
 

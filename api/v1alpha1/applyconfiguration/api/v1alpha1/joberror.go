@@ -8,7 +8,8 @@ package v1alpha1
 // JobErrorApplyConfiguration represents a declarative configuration of the JobError type for use
 // with apply.
 //
-// JobError is the error of the job itself, as opposed to an error while polling it.
+// JobError is the error of the job itself, as opposed to an error while
+// polling it.
 type JobErrorApplyConfiguration struct {
 	// code is the first DLI error code in the message, such as DLI.0002. Absent if
 	// the message contains none.

@@ -17,8 +17,9 @@ type RejectedCredentialsApplyConfiguration struct {
 	// fingerprint distinguishes these credentials from others without revealing
 	// them.
 	Fingerprint *string `json:"fingerprint,omitempty"`
-	// lockedUntil is the time before which nobody tries these credentials again. Before
-	// an attempt, the operator that makes it moves it ahead, so that there is only one.
+	// lockedUntil is the time before which nobody tries these credentials again.
+	// Before an attempt, the operator that makes it moves it ahead, so that there
+	// is only one.
 	LockedUntil *v1.MicroTime `json:"lockedUntil,omitempty"`
 	// message describes the latest rejection.
 	Message *string `json:"message,omitempty"`
