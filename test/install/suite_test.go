@@ -7,7 +7,6 @@ package install
 
 import (
 	"net/http"
-	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -27,13 +26,6 @@ const (
 	config    = "../../config"
 	namespace = "dli-operator-system"
 )
-
-// binary is the path of the operator.
-var binary string
-
-func TestMain(m *testing.M) {
-	os.Exit(testenv.RunWithOperator(m, &binary))
-}
 
 // cluster is a control plane for one test, with a client that has full access.
 type cluster struct {
@@ -120,7 +112,7 @@ func (c *cluster) leases() []string {
 // operator is a running operator.
 type operator struct {
 	*testenv.Process
-	probes string
+	probes, metrics string // addresses
 }
 
 // start starts an operator and kills it at the end of the test.
@@ -130,10 +122,14 @@ func (c *cluster) start(kubeconfig string, args ...string) *operator {
 	if err != nil {
 		c.Fatal(err)
 	}
-	return &operator{probes: probes, Process: testenv.Start(c.T, kubeconfig, binary, append(args,
+	metrics, err := testenv.FreeAddress()
+	if err != nil {
+		c.Fatal(err)
+	}
+	return &operator{probes: probes, metrics: metrics, Process: testenv.Start(c.T, kubeconfig, testenv.Binary(c.T), append(args,
 		// These replace the pod's addresses and namespace, and allow a simulator with
 		// http on loopback.
-		"--health-probe-bind-address="+probes, "--metrics-bind-address=127.0.0.1:0",
+		"--health-probe-bind-address="+probes, "--metrics-bind-address="+metrics,
 		"--leader-election-namespace="+namespace, "--allow-insecure-endpoints")...)}
 }
 

@@ -8,6 +8,8 @@ import (
 	"os/exec"
 	"strings"
 	"testing"
+
+	"github.com/dli-operator/dli-operator/test/testenv"
 )
 
 // The termination message of a container consists of the last lines of its log.
@@ -16,7 +18,7 @@ func TestInvalidFlagsAreLoggedLast(t *testing.T) {
 		"--poll-interval-min=soon": `invalid value "soon" for flag -poll-interval-min`,
 		"--poll-interval-minimum":  "not defined: -poll-interval-minimum",
 	} {
-		out, err := exec.CommandContext(t.Context(), binary, flag).CombinedOutput()
+		out, err := exec.CommandContext(t.Context(), testenv.Binary(t), flag).CombinedOutput()
 		if exit := (*exec.ExitError)(nil); !errors.As(err, &exit) || exit.ExitCode() != 2 {
 			t.Errorf("%s exits with %v, want exit code 2", flag, err)
 		}
@@ -24,7 +26,7 @@ func TestInvalidFlagsAreLoggedLast(t *testing.T) {
 			t.Errorf("%s: want one line with %q:\n%s", flag, says, out)
 		}
 	}
-	out, err := exec.CommandContext(t.Context(), binary, "--help").CombinedOutput()
+	out, err := exec.CommandContext(t.Context(), testenv.Binary(t), "--help").CombinedOutput()
 	if err != nil || !strings.Contains(string(out), "-poll-interval-min duration") {
 		t.Errorf("--help: %v\n%s", err, out)
 	}

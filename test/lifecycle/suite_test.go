@@ -7,7 +7,6 @@ package lifecycle
 
 import (
 	"context"
-	"os"
 	"testing"
 	"time"
 
@@ -16,13 +15,6 @@ import (
 	"github.com/dli-operator/dli-operator/test/testenv"
 	"github.com/dli-operator/dli-operator/test/world"
 )
-
-// binary is the path of the operator.
-var binary string
-
-func TestMain(m *testing.M) {
-	os.Exit(testenv.RunWithOperator(m, &binary))
-}
 
 // cluster is a world with its own control plane, whose operators are processes.
 type cluster struct{ *world.World }
@@ -49,7 +41,7 @@ func (c cluster) start(args ...string) *process {
 		c.Fatal(err)
 	}
 	c.Cleanup(func() { _ = proxy.Stop() })
-	return &process{proxy: proxy, Process: testenv.Start(c.T, testenv.KubeConfig(c.T, proxy.Config(), ""), binary, append([]string{
+	return &process{proxy: proxy, Process: testenv.Start(c.T, testenv.KubeConfig(c.T, proxy.Config(), ""), testenv.Binary(c.T), append([]string{
 		"--allow-insecure-endpoints", "--metrics-bind-address=0", "--health-probe-bind-address=0",
 	}, args...)...)}
 }

@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/go-logr/logr"
@@ -113,14 +114,19 @@ func Start(t testing.TB, kubeconfig, program string, args ...string) *Process {
 	return p
 }
 
-// RunWithOperator sets binary to the path of the operator, runs the tests of a package and
-// returns the exit code.
-func RunWithOperator(m *testing.M, binary *string) int {
+// binary is the path of the operator. The clients of its tests log nothing.
+var binary = sync.OnceValues(func() (string, error) {
 	ctrl.SetLogger(logr.Discard())
-	var err error
-	if *binary, err = Operator(context.Background()); err != nil { //nolint:forbidigo // testing.M has no context
-		fmt.Fprintln(os.Stderr, err)
-		return 1
+	return Operator(context.Background()) //nolint:forbidigo // it outlives the test that comes first
+})
+
+// Binary returns the path of the operator. It is for tests, not for TestMain: go test keeps
+// results while the variables that tests read are the same, but sees none that TestMain reads.
+func Binary(t testing.TB) string {
+	t.Helper()
+	path, err := binary()
+	if err != nil {
+		t.Fatal(err)
 	}
-	return m.Run()
+	return path
 }
