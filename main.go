@@ -86,6 +86,7 @@ func bindFlags(flags *flag.FlagSet, o *operator.Options) {
 	flags.StringVar(&o.LeaderElectionID, "leader-election-id", o.LeaderElectionID, "Name of the lease.")
 	flags.StringVar(&o.MetricsAddress, "metrics-bind-address", o.MetricsAddress, "Address of the metrics endpoint; 0 disables it.")
 	flags.BoolVar(&o.MetricsSecure, "metrics-secure", o.MetricsSecure, "Serve metrics over TLS, to clients that the API server authenticates and authorizes.")
+	flags.StringVar(&o.MetricsCertDir, "metrics-cert-dir", o.MetricsCertDir, "Directory with tls.crt and tls.key for metrics, which may be renewed there at any time; if empty, the operator signs a certificate itself at each start.")
 	flags.StringVar(&o.ProbeAddress, "health-probe-bind-address", o.ProbeAddress, "Address of /healthz and /readyz; 0 disables them.")
 	flags.StringVar(&o.PprofAddress, "pprof-bind-address", o.PprofAddress, "Address of the profiler, such as localhost:6060; 0 disables it.")
 }

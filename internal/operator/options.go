@@ -4,7 +4,9 @@
 package operator
 
 import (
+	"crypto/tls"
 	"fmt"
+	"path/filepath"
 	"slices"
 	"strings"
 
@@ -33,6 +35,7 @@ type Options struct {
 
 	MetricsAddress string
 	MetricsSecure  bool
+	MetricsCertDir string
 	ProbeAddress   string
 	PprofAddress   string
 
@@ -72,6 +75,11 @@ func (o *Options) complete() error {
 	if o.Controllers.MaxConcurrentReconciles < 1 || o.Controllers.MaxConcurrentPolls < 1 {
 		return fmt.Errorf("--max-concurrent-reconciles=%d, --max-concurrent-polls=%d: each must be at least 1",
 			o.Controllers.MaxConcurrentReconciles, o.Controllers.MaxConcurrentPolls)
+	}
+	if o.MetricsCertDir != "" { // else the server would sign a certificate itself
+		if _, err := tls.LoadX509KeyPair(filepath.Join(o.MetricsCertDir, "tls.crt"), filepath.Join(o.MetricsCertDir, "tls.key")); err != nil {
+			return fmt.Errorf("--metrics-cert-dir=%s: %w", o.MetricsCertDir, err)
+		}
 	}
 	var err error
 	if o.selector, err = labels.Parse(o.WatchSelector); err != nil {

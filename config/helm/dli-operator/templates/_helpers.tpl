@@ -66,3 +66,20 @@ takes a right in the whole cluster, to review tokens. */}}
 true
 {{- end -}}
 {{- end -}}
+
+{{/* The name of the metrics' Service. */}}
+{{- define "dli-operator.metricsService" -}}
+{{- include "dli-operator.fullname" . }}-controller-manager-metrics
+{{- end -}}
+
+{{/* The Secret with the metrics' certificate; empty if the operator signs it itself. */}}
+{{- define "dli-operator.metricsCertificate" -}}
+{{- $certificate := .Values.metrics.certificate -}}
+{{- if and (include "dli-operator.metricsPort" .) .Values.metrics.secure -}}
+{{- if $certificate.secretName -}}
+{{- $certificate.secretName -}}
+{{- else if $certificate.certManager.enabled -}}
+{{- include "dli-operator.fullname" . }}-metrics-certificate
+{{- end -}}
+{{- end -}}
+{{- end -}}
