@@ -35,6 +35,25 @@ func TestPollIntervalGrowsWithAge(t *testing.T) {
 	}
 }
 
+func TestSparkJobsAreSpread(t *testing.T) {
+	w := &world{options: options{load: load{connections: 10, spark: 0.3}}}
+	for connection := range w.connections {
+		n := 0
+		for k := range 10 {
+			i := k*w.connections + connection
+			if w.job(i, noon).Batch != w.isSpark(i) {
+				t.Errorf("the simulator has job %d as another type", i)
+			}
+			if w.isSpark(i) {
+				n++
+			}
+		}
+		if n != 3 {
+			t.Errorf("%d of ten jobs of connection %d are Spark jobs, want 3", n, connection)
+		}
+	}
+}
+
 func TestPopulationChanges(t *testing.T) {
 	p := &population{policy: usual()}
 	p.add(noon.Add(-time.Hour), false)
@@ -198,6 +217,7 @@ func TestInvalidFlags(t *testing.T) {
 		"a range whose bounds are swapped":     {"-ages=2h-1h"},
 		"a minimum interval above the maximum": {"-poll-interval-min=2m"},
 		"a negative number of ends":            {"-ends-per-second=-1"},
+		"more Spark jobs than jobs":            {"-spark=1.1"},
 		"an argument":                          {"x"},
 	}
 	for name, args := range tests {

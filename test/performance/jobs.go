@@ -73,7 +73,7 @@ func (w *world) grow(ctx context.Context, n int, least time.Duration) error {
 	now := time.Now()
 	for i := first; i < n; i++ {
 		job := w.jobs.add(now.Add(-w.ages.any()), false)
-		scripts = append(scripts, longJob(nameOf(i), job.start).Running(0))
+		scripts = append(scripts, w.job(i, job.start).Running(0))
 		if len(scripts) == batch || i == n-1 {
 			if err := w.tell(ctx, scripts); err != nil {
 				return err
@@ -91,7 +91,24 @@ func (w *world) grow(ctx context.Context, n int, least time.Duration) error {
 	})
 }
 
-func longJob(id string, start time.Time) dlitest.Job {
+// isSpark reports whether a job is a Spark job. They are spread evenly, over the connections
+// too.
+func (l load) isSpark(i int) bool {
+	sparkJobs := func(connections int) int { return int(l.spark * float64(connections)) }
+	return sparkJobs(i/l.connections+1) > sparkJobs(i/l.connections)
+}
+
+// job returns a job in the simulator that has started, without a timeline yet.
+func (w *world) job(i int, start time.Time) dlitest.Job {
+	if w.isSpark(i) {
+		job := dlitest.Batch(nameOf(i))
+		job.Start = start
+		return job
+	}
+	return query(nameOf(i), start)
+}
+
+func query(id string, start time.Time) dlitest.Job {
 	job := dlitest.Query(id)
 	job.Start, job.Statement = start, statement
 	return job
@@ -99,9 +116,13 @@ func longJob(id string, start time.Time) dlitest.Job {
 
 func (w *world) create(ctx context.Context, i int) error {
 	w.jobs.created(i, time.Now())
+	jobType := v1alpha1.JobTypeSQL
+	if w.isSpark(i) {
+		jobType = v1alpha1.JobTypeSpark
+	}
 	return w.client.Create(ctx, &v1alpha1.DLIJob{
 		ObjectMeta: metav1.ObjectMeta{Namespace: w.namespaceOf(i), Name: nameOf(i)},
-		Spec:       v1alpha1.DLIJobSpec{JobID: nameOf(i)},
+		Spec:       v1alpha1.DLIJobSpec{JobID: nameOf(i), Type: jobType},
 	})
 }
 
@@ -112,7 +133,7 @@ func (w *world) endSome(ctx context.Context, n int, until time.Time) error {
 	for _, i := range w.jobs.running(n) {
 		end := begin.Add(rand.N(max(time.Second, until.Sub(begin))))
 		start := w.jobs.willChange(i, end)
-		scripts = append(scripts, longJob(nameOf(i), start).Running(end.Sub(start)).Finishes(4))
+		scripts = append(scripts, w.job(i, start).Running(end.Sub(start)).Finishes(4))
 	}
 	return w.tell(ctx, scripts)
 }
@@ -126,7 +147,7 @@ func (w *world) shortJobs(ctx context.Context, n int, until time.Time) error {
 		running := 6*time.Second + rand.N(9*time.Second)
 		now := time.Now()
 		job := w.jobs.add(now, true)
-		script := longJob(nameOf(job.index), now).Launching(launching).Running(running).Finishes(4)
+		script := w.job(job.index, now).Launching(launching).Running(running).Finishes(4)
 		if err := w.tell(ctx, []dlitest.Job{script}); err != nil {
 			return err
 		}

@@ -62,6 +62,7 @@ type load struct {
 	rate          int
 	ages          span
 	ends, short   float64
+	spark         float64
 	endsPerSecond float64
 }
 
@@ -138,6 +139,7 @@ func (o *options) bind(flags *flag.FlagSet) {
 	flags.Var(&o.ages, "ages", "how long the jobs have been running when they are created")
 	flags.Float64Var(&o.ends, "ends", 0.01, "fraction of the jobs that end while being measured; at least 20 jobs")
 	flags.Float64Var(&o.short, "short", 0.005, "short jobs of three states that begin and end while being measured, as a fraction of the jobs; at least 5, at most 250")
+	flags.Float64Var(&o.spark, "spark", 0, "fraction of the jobs that are Spark jobs; the others are SQL jobs")
 	flags.Float64Var(&o.endsPerSecond, "ends-per-second", 0, "how many more jobs end each second while being measured; they are created in addition to -jobs")
 	flags.DurationVar(&o.slowWrites, "slow-writes", 0, "additional delay of each write of the operator during the measurement")
 	flags.DurationVar(&o.writesStopped, "writes-stopped", 0, "how long the API server is unavailable to the operator during the measurement")
@@ -195,6 +197,9 @@ func (o *options) complete() error {
 	}
 	if o.endsPerSecond < 0 || o.slowWrites < 0 || o.writesStopped < 0 {
 		return errors.New("-ends-per-second, -slow-writes and -writes-stopped must not be negative")
+	}
+	if o.spark < 0 || o.spark > 1 {
+		return errors.New("-spark must be between 0 and 1")
 	}
 	longest := o.policy.max * 11 / 10
 	if o.window == 0 {

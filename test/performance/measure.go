@@ -306,7 +306,7 @@ func (w *world) startFloor(ctx context.Context) error {
 		return err
 	}
 	now := time.Now()
-	if err := w.tell(ctx, []dlitest.Job{longJob(floorJob, now.Add(-time.Hour)).Running(0)}); err != nil {
+	if err := w.tell(ctx, []dlitest.Job{query(floorJob, now.Add(-time.Hour)).Running(0)}); err != nil {
 		return err
 	}
 	rate := w.jobs.wanted(now, now.Add(w.policy.max)) / w.policy.max.Seconds()
@@ -321,7 +321,7 @@ func (w *world) startFloor(ctx context.Context) error {
 
 // retireFloor ends the job of the bare client: it is no longer polled.
 func (w *world) retireFloor(ctx context.Context) error {
-	return w.tell(ctx, []dlitest.Job{longJob(floorJob, time.Now()).Finishes(4)})
+	return w.tell(ctx, []dlitest.Job{query(floorJob, time.Now()).Finishes(4)})
 }
 
 // asked returns the number of requests to DLI in the operator's metrics.
