@@ -35,9 +35,7 @@ func (q question) rawQuery() string {
 // ask sends a question and parses the answer with read if it is HTTP 200. The error
 // is an *Error, ErrNoBudget, or ctx's own if ctx was cancelled.
 func ask[T any](ctx context.Context, c *Client, creds Credentials, q question, read reader[T]) (*T, error) {
-	timed, cancel := context.WithTimeout(ctx, c.timeout)
-	defer cancel()
-
+	timed := c.withTimeout(ctx)
 	request, signature, err := c.newRequest(timed, creds, q)
 	if err != nil {
 		return nil, err
@@ -72,6 +70,27 @@ func ask[T any](ctx context.Context, c *Client, creds Credentials, q question, r
 		return nil, failure
 	}
 	return result, nil
+}
+
+// withTimeout returns ctx with the client's timeout, or up to a hundredth less: requests that
+// begin at about the same time share a context, because one for each would cost more than its
+// signature. It ends with the timeout.
+func (c *Client) withTimeout(ctx context.Context) context.Context {
+	now := time.Now()
+	if last := c.lastTimeout.Load(); last != nil && last.parent == ctx.Done() && now.Sub(last.begin) < c.timeout/100 {
+		return last.ctx
+	}
+	timed, cancel := context.WithTimeout(ctx, c.timeout)
+	c.lastTimeout.Store(&sharedTimeout{ctx: timed, cancel: cancel, parent: ctx.Done(), begin: now})
+	return timed
+}
+
+// sharedTimeout is a context that began at a time, with what cancels its parent.
+type sharedTimeout struct {
+	ctx    context.Context
+	cancel context.CancelFunc
+	parent <-chan struct{}
+	begin  time.Time
 }
 
 // answer is a response, and when it arrived.

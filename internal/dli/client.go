@@ -39,8 +39,8 @@ type Config struct {
 	// AllowInsecure permits http and every address: for demonstrations and
 	// tests.
 	AllowInsecure bool
-	// Timeout limits a request from its first byte to the last one of the answer; 0
-	// means 10 s.
+	// Timeout limits a request from its first byte to the last one of the answer, to the
+	// hundredth; 0 means 10 s.
 	Timeout time.Duration
 	// MaxIdleConns is how many idle connections are kept; 0 means 64.
 	MaxIdleConns int
@@ -64,9 +64,11 @@ type Client struct {
 	now       func() time.Time
 	network   network
 	template  *http.Request
-	// lastDate and lastSigner are what the latest request was signed with.
-	lastDate   atomic.Pointer[formattedDate]
-	lastSigner atomic.Pointer[signer]
+	// lastDate and lastSigner are what the latest request was signed with, and lastTimeout
+	// its context.
+	lastDate    atomic.Pointer[formattedDate]
+	lastSigner  atomic.Pointer[signer]
+	lastTimeout atomic.Pointer[sharedTimeout]
 	// A transport rather than an http.Client, because redirects, which would send
 	// credentials elsewhere, and cookies are unwanted.
 	transport *http.Transport

@@ -41,6 +41,9 @@ func (e *Error) Unwrap() error { return e.Err }
 
 // AsError finds the *Error in err's chain.
 func AsError(err error) (*Error, bool) {
+	if err == nil { // most requests succeed, and the search allocates
+		return nil, false
+	}
 	var e *Error
 	ok := errors.As(err, &e)
 	return e, ok

@@ -45,7 +45,7 @@ var sqlNames = map[string]string{
 // anything else: not every engine uses this format, and an invalid detail must not
 // invalidate the status.
 func parseSchema(detail []byte, hide *secrets) (columns []Column, omitted int) {
-	if len(detail) > maxDetailBytes {
+	if len(detail) == 0 || len(detail) > maxDetailBytes {
 		return nil, 0
 	}
 	parsed, ok := parseJSON(detail)

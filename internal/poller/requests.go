@@ -219,10 +219,10 @@ func sendRequest[T any](ctx context.Context, q *queue, request *connection.Reque
 
 // callAPI makes the API call, unless this process may no longer poll.
 func callAPI[T any](ctx context.Context, q *queue, request *connection.Request, call func(*connection.Request, context.Context, func() time.Time) (T, error)) (response T, err error) {
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
 	if mayPoll := q.config.MayPoll; mayPoll != nil && !mayPoll(q.config.Clock.Now()) {
+		cancelled, cancel := context.WithCancel(ctx)
 		cancel() // only what was reserved is released
+		ctx = cancelled
 	}
 	if failure := q.recoverPanic(func() { response, err = call(request, ctx, q.config.Clock.Now) }); failure != nil {
 		err = failure
