@@ -44,7 +44,7 @@ func (c cluster) testHook(t *testing.T) {
 	if succeed() {
 		t.Error("it succeeds although nobody leads")
 	}
-	c.kubectl(`{apiVersion: coordination.k8s.io/v1, kind: Lease, metadata: {name: dli-operator}, spec: {holderIdentity: somebody}}`,
+	c.kubectl(`{"apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "metadata": {"name": "dli-operator"}, "spec": {"holderIdentity": "somebody"}}`,
 		"create", "--namespace="+namespace, "-f", "-")
 	if !succeed() {
 		t.Error("it fails although an operator leads")
