@@ -5,6 +5,7 @@ package controllers
 
 import (
 	"context"
+	"slices"
 	"sync"
 	"time"
 
@@ -233,6 +234,17 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 	}
 }
 
+// readyReasons are the reasons of a DLIJob's Ready.
+var readyReasons = []string{
+	v1alpha1.ReasonPending, v1alpha1.ReasonJobLaunching, v1alpha1.ReasonJobRunning, v1alpha1.ReasonJobScaling,
+	v1alpha1.ReasonJobRecovering, v1alpha1.ReasonJobStatusUnrecognized, v1alpha1.ReasonJobFinished, v1alpha1.ReasonJobFailed,
+	v1alpha1.ReasonJobCancelled, v1alpha1.ReasonJobNotFound, v1alpha1.ReasonDeadlineExceeded, v1alpha1.ReasonSuspended,
+	v1alpha1.ReasonEndpointUnreachable, v1alpha1.ReasonServerError, v1alpha1.ReasonRateLimited, v1alpha1.ReasonInvalidResponse,
+	v1alpha1.ReasonCredentialsRejected, v1alpha1.ReasonPermissionDenied, v1alpha1.ReasonSecretNotFound, v1alpha1.ReasonSecretInvalid,
+	v1alpha1.ReasonConnectionNotFound, v1alpha1.ReasonConnectionNotAllowed, v1alpha1.ReasonEndpointMisconfigured,
+	v1alpha1.ReasonRequestRejected,
+}
+
 func (c *collector) collectJobs(ch chan<- prometheus.Metric) {
 	//nolint:forbidigo // a scrape has no context to pass on, and the cache responds immediately
 	jobs, err := listJobs(context.TODO(), c.jobs)
@@ -244,7 +256,10 @@ func (c *collector) collectJobs(ch chan<- prometheus.Metric) {
 	for i := range jobs {
 		labels := [3]string{c.connections.NameInUse(&jobs[i])}
 		if ready := meta.FindStatusCondition(jobs[i].Status.Conditions, v1alpha1.ReadyCondition); ready != nil {
-			labels[1] = ready.Reason
+			labels[1] = "other" // somebody else wrote it
+			if slices.Contains(readyReasons, ready.Reason) {
+				labels[1] = ready.Reason
+			}
 		}
 		if synced := meta.FindStatusCondition(jobs[i].Status.Conditions, v1alpha1.SyncedCondition); synced != nil {
 			labels[2] = string(synced.Status)
