@@ -74,12 +74,31 @@ type DLIConnectionSpec struct {
 	// +optional
 	ReportProgress bool `json:"reportProgress,omitempty"`
 
+	// language is the language of DLI's messages, such as those of failed jobs:
+	// en-us or zh-cn. The operator's own messages are in English.
+	// +optional
+	// +kubebuilder:default=en-us
+	Language Language `json:"language,omitempty"`
+
 	// caBundle holds the CA certificates, in PEM, that sign the endpoint's
 	// certificate. They replace the system's, which are used if it is absent.
 	// +optional
 	// +kubebuilder:validation:MaxLength=65536
 	CABundle string `json:"caBundle,omitempty"`
 }
+
+// Language is a language of DLI's messages.
+//
+// +kubebuilder:validation:Enum=en-us;zh-cn
+type Language string
+
+// The values of language.
+const (
+	// LanguageEnglish asks for messages in English.
+	LanguageEnglish Language = "en-us"
+	// LanguageChinese asks for messages in simplified Chinese.
+	LanguageChinese Language = "zh-cn"
+)
 
 // Credentials are either those in a Secret or the identity of the operator's
 // pod.

@@ -183,6 +183,7 @@ func (c *Connection) applyObject(object *v1alpha1.DLIConnection) {
 			MaxIdleConns:  limit,
 			Timeout:       requestTimeout,
 			UserAgent:     options.UserAgent,
+			Language:      string(spec.Language),
 			Budget:        options.Budget,
 		})
 	}

@@ -4,6 +4,7 @@
 package dli
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
@@ -18,6 +19,7 @@ const (
 	defaultTimeout      = 10 * time.Second
 	defaultMaxIdleConns = 64
 	defaultUserAgent    = "dli-operator"
+	defaultLanguage     = "en-us"
 )
 
 var (
@@ -46,6 +48,8 @@ type Config struct {
 	MaxIdleConns int
 	// UserAgent is sent to the service; "" means dli-operator.
 	UserAgent string
+	// Language is the language of the service's messages, such as zh-cn; "" means en-us.
+	Language string
 	// Budget limits the memory of responses, together with all other clients that have
 	// it; nil means one of DefaultResponseBytes for this client alone.
 	Budget *ResponseBudget
@@ -121,7 +125,7 @@ func NewClient(config Config) (*Client, error) {
 	if c.now == nil {
 		c.now = time.Now
 	}
-	c.template = newTemplate(endpoint, c.projectID, c.userAgent)
+	c.template = newTemplate(endpoint, c.projectID, c.userAgent, cmp.Or(config.Language, defaultLanguage))
 	maxIdle := config.MaxIdleConns
 	if maxIdle <= 0 {
 		maxIdle = defaultMaxIdleConns

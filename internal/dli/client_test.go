@@ -28,7 +28,7 @@ func (r *recorder) ServeHTTP(w http.ResponseWriter, request *http.Request) {
 
 func TestRequests(t *testing.T) {
 	var seen recorder
-	client, server := serve(t, &seen, func(c *Config) { c.UserAgent = "dli-operator/1.2" })
+	client, server := serve(t, &seen, func(c *Config) { c.UserAgent, c.Language = "dli-operator/1.2", "zh-cn" })
 	temporary := Credentials{AccessKeyID: "AKEXAMPLE", SecretAccessKey: "SKEXAMPLE", SecurityToken: "STEXAMPLE"}
 
 	for _, tc := range []struct {
@@ -64,7 +64,7 @@ func TestRequests(t *testing.T) {
 				t.Error("the request has a body")
 			}
 			tc.want.Set("Content-Type", "application/json")
-			tc.want.Set("X-Language", "en-us")
+			tc.want.Set("X-Language", "zh-cn")
 			tc.want.Set("User-Agent", "dli-operator/1.2")
 			tc.want.Set("Accept-Encoding", "gzip")
 			got := request.Header.Clone()

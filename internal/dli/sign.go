@@ -62,16 +62,15 @@ func (c *Client) newRequest(ctx context.Context, creds Credentials, q question) 
 }
 
 // newTemplate returns what all requests of a client have in common.
-func newTemplate(endpoint *url.URL, projectID, userAgent string) *http.Request {
+func newTemplate(endpoint *url.URL, projectID, userAgent, language string) *http.Request {
 	return &http.Request{
 		Method: http.MethodGet,
 		Proto:  "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
 		Host: hostHeader(endpoint),
 		Header: http.Header{
-			"Content-Type": {"application/json"},
-			"User-Agent":   {userAgent},
-			// Without it, DLI may explain errors in Chinese.
-			"X-Language":    {"en-us"},
+			"Content-Type":  {"application/json"},
+			"User-Agent":    {userAgent},
+			"X-Language":    {language},
 			headerProjectID: {projectID},
 		},
 	}

@@ -103,6 +103,10 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: endpoint
       type:
         scalar: string
+    - name: language
+      type:
+        namedType: com.github.dli-operator.dli-operator.api.v1alpha1.Language
+      default: en-us
     - name: projectID
       type:
         scalar: string
@@ -309,6 +313,8 @@ var schemaYAML = typed.YAMLObject(`types:
       type:
         scalar: string
 - name: com.github.dli-operator.dli-operator.api.v1alpha1.JobType
+  scalar: string
+- name: com.github.dli-operator.dli-operator.api.v1alpha1.Language
   scalar: string
 - name: com.github.dli-operator.dli-operator.api.v1alpha1.NamespacesFrom
   scalar: string

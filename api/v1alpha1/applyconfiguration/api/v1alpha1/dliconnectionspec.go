@@ -5,6 +5,10 @@
 
 package v1alpha1
 
+import (
+	apiv1alpha1 "github.com/dli-operator/dli-operator/api/v1alpha1"
+)
+
 // DLIConnectionSpecApplyConfiguration represents a declarative configuration of the DLIConnectionSpec type for use
 // with apply.
 //
@@ -32,6 +36,9 @@ type DLIConnectionSpecApplyConfiguration struct {
 	// reportProgress fills status.progress of this connection's DLIJobs, unless
 	// they set reportProgress themselves.
 	ReportProgress *bool `json:"reportProgress,omitempty"`
+	// language is the language of DLI's messages, such as those of failed jobs:
+	// en-us or zh-cn. The operator's own messages are in English.
+	Language *apiv1alpha1.Language `json:"language,omitempty"`
 	// caBundle holds the CA certificates, in PEM, that sign the endpoint's
 	// certificate. They replace the system's, which are used if it is absent.
 	CABundle *string `json:"caBundle,omitempty"`
@@ -96,6 +103,14 @@ func (b *DLIConnectionSpecApplyConfiguration) WithRateLimit(value *RateLimitAppl
 // If called multiple times, the ReportProgress field is set to the value of the last call.
 func (b *DLIConnectionSpecApplyConfiguration) WithReportProgress(value bool) *DLIConnectionSpecApplyConfiguration {
 	b.ReportProgress = &value
+	return b
+}
+
+// WithLanguage sets the Language field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the Language field is set to the value of the last call.
+func (b *DLIConnectionSpecApplyConfiguration) WithLanguage(value apiv1alpha1.Language) *DLIConnectionSpecApplyConfiguration {
+	b.Language = &value
 	return b
 }
 
