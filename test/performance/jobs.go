@@ -67,19 +67,11 @@ func (w *world) createConnections(ctx context.Context) error {
 // grow creates long-running jobs until there are n, spread evenly over at least the
 // given time, so that their polls are spread too.
 func (w *world) grow(ctx context.Context, n int, least time.Duration) error {
-	first := w.jobs.len()
-	const batch = 1000
-	scripts := make([]dlitest.Job, 0, batch)
-	now := time.Now()
-	for i := first; i < n; i++ {
-		job := w.jobs.add(now.Add(-w.ages.any()), false)
-		scripts = append(scripts, w.job(i, job.start).Running(0))
-		if len(scripts) == batch || i == n-1 {
-			if err := w.tell(ctx, scripts); err != nil {
-				return err
-			}
-			scripts = scripts[:0]
-		}
+	first, now := w.jobs.len(), time.Now()
+	if err := w.tellMany(ctx, first, n, func(i int) dlitest.Job {
+		return w.job(i, w.jobs.add(now.Add(-w.ages.any()), false).start).Running(0)
+	}); err != nil {
+		return err
 	}
 	began := time.Now()
 	pause := least / time.Duration(n-first)
@@ -89,6 +81,41 @@ func (w *world) grow(ctx context.Context, n int, least time.Duration) error {
 		}
 		return w.create(ctx, i)
 	})
+}
+
+// growEnded creates n jobs that ended before they are watched.
+func (w *world) growEnded(ctx context.Context, n int) error {
+	first, start := w.jobs.len(), time.Now().Add(-time.Hour)
+	const took = 30 * time.Minute
+	if err := w.tellMany(ctx, first, first+n, func(i int) dlitest.Job {
+		w.jobs.add(start, false)
+		w.jobs.willChange(i, start.Add(took))
+		return w.job(i, start).Running(took).Finishes(4)
+	}); err != nil {
+		return err
+	}
+	return inParallel(16, first, first+n, func(i int) error { return w.create(ctx, i) })
+}
+
+// addOthers adds active jobs to the project that have no DLIJob.
+func (w *world) addOthers(ctx context.Context, n int) error {
+	start := time.Now().Add(-time.Hour)
+	return w.tellMany(ctx, 0, n, func(i int) dlitest.Job { return query(fmt.Sprintf("other-%d", i), start).Running(0) })
+}
+
+// tellMany adds the jobs from first to last-1 to the simulator.
+func (w *world) tellMany(ctx context.Context, first, last int, job func(i int) dlitest.Job) error {
+	const batch = 1000
+	for ; first < last; first += batch {
+		scripts := make([]dlitest.Job, 0, batch)
+		for i := first; i < min(first+batch, last); i++ {
+			scripts = append(scripts, job(i))
+		}
+		if err := w.tell(ctx, scripts); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // isSpark reports whether a job is a Spark job. They are spread evenly, over the connections

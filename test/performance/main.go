@@ -8,6 +8,8 @@
 //	make bench BENCHFLAGS="-jobs 10000,50000"   # 40 minutes
 //	make bench-smoke                            # 1000 jobs, under two minutes
 //	make bench BENCHFLAGS="-jobs 10000 -connections 1 -rate-limit 400 -list-interval 5s"
+//	make bench BENCHFLAGS="-jobs 2,20,200 -connections 1 -rate-limit 20 -list-interval 5s -others 300"
+//	make bench BENCHFLAGS="-completed 25000"
 //	make bench BENCHFLAGS="-jobs 10000 -latency 200ms -error-rate 0.01"
 //	make bench BENCHFLAGS="-jobs 5000 -ends-per-second 100 -slow-writes 2s"
 //	make bench BENCHFLAGS="-jobs 5000 -writes-stopped 60s"
@@ -58,6 +60,8 @@ type options struct {
 // load describes the jobs that the operator watches.
 type load struct {
 	jobs          []int
+	completed     int
+	others        int
 	connections   int
 	rate          int
 	ages          span
@@ -130,6 +134,8 @@ func (s *span) Set(text string) (err error) {
 func (s *span) any() time.Duration { return s.from + rand.N(s.to-s.from) }
 
 func (o *options) bind(flags *flag.FlagSet) {
+	flags.IntVar(&o.completed, "completed", 0, "measure nothing but the memory of this many completed jobs")
+	flags.IntVar(&o.others, "others", 0, "how many active jobs there are in the project that are not watched")
 	flags.IntVar(&o.connections, "connections", 10, "number of DLIConnections for the jobs, each in its own namespace")
 	flags.IntVar(&o.rate, "rate-limit", 200, "requests per second and burst of each of them")
 	flags.DurationVar(&o.policy.min, "poll-interval-min", 5*time.Second, "given to the operator")
@@ -195,8 +201,8 @@ func (o *options) complete() error {
 	if o.connections < 1 || o.rate < 1 || o.runs < 1 || o.policy.min <= 0 || o.policy.max < o.policy.min {
 		return errors.New("connections, rate limit, runs and poll intervals must be positive, and the minimum no more than the maximum")
 	}
-	if o.endsPerSecond < 0 || o.slowWrites < 0 || o.writesStopped < 0 {
-		return errors.New("-ends-per-second, -slow-writes and -writes-stopped must not be negative")
+	if o.endsPerSecond < 0 || o.completed < 0 || o.others < 0 || o.slowWrites < 0 || o.writesStopped < 0 {
+		return errors.New("-completed, -others, -ends-per-second, -slow-writes and -writes-stopped must not be negative")
 	}
 	if o.spark < 0 || o.spark > 1 {
 		return errors.New("-spark must be between 0 and 1")
@@ -242,6 +248,13 @@ func measure(ctx context.Context, o options, out io.Writer) (err error) {
 	defer func() { err = errors.Join(err, w.close()) }()
 	r := &report{options: o, began: time.Now()}
 	if r.idle, err = w.measureIdle(ctx); err != nil {
+		return err
+	}
+	if o.completed > 0 {
+		c, err := w.measureCompleted(ctx, o.completed)
+		if err == nil {
+			c.print(out, r.idle)
+		}
 		return err
 	}
 	for _, n := range o.jobs {

@@ -80,6 +80,9 @@ func newWorld(ctx context.Context, o options) (w *world, err error) {
 	if err := w.createConnections(ctx); err != nil {
 		return w, err
 	}
+	if err := w.addOthers(ctx, o.others); err != nil {
+		return w, err
+	}
 	w.jobs = &population{policy: o.policy}
 	watching, stop := context.WithCancel(ctx)
 	w.stopWatching = stop
