@@ -295,9 +295,18 @@ func TestHistory(t *testing.T) {
 			s.shows(1, running)
 		}, ""},
 		"changed figures, written within the refresh interval": {func(s *story) {
+			s.answers(1, 10)
 			s.shows(1, polledAt(1, 10))
+			s.answers(3, 20)
 			s.shows(3, polledAt(3, 20))
 		}, Writes},
+		"changed figures, after a status that was replaced before it was stored": {func(s *story) {
+			s.answers(1, 10)
+			s.shows(1, polledAt(1, 10))
+			s.Answered(at(2), "job", Answer{Status: "SCALING"})
+			s.answers(3, 20)
+			s.shows(3, polledAt(3, 20))
+		}, ""},
 		"changed figures, written after the refresh interval": {func(s *story) {
 			s.shows(1, polledAt(1, 10))
 			s.shows(11, polledAt(11, 20))

@@ -311,8 +311,19 @@ func (h *History) written(at time.Time, o *object, job *v1alpha1.DLIJob) {
 	if h.callers.newest.After(was.Status.LastPollTime.Time) {
 		return // a new process does not know when the former one wrote
 	}
+	if h.changedBetween(job, was.Status.LastPollTime.Time, job.Status.LastPollTime.Time) {
+		return
+	}
 	apart := job.Status.LastPollTime.Sub(was.Status.LastPollTime.Time)
 	h.hold(apart >= h.budget.Refresh-tolerance, at, Writes, job.Name, "figures were refreshed %v after the last time", apart)
+}
+
+// changedBetween reports whether DLI answered another status than a job shows, between two
+// polls: that was news, even if a later response replaced it before it was stored.
+func (h *History) changedBetween(job *v1alpha1.DLIJob, from, to time.Time) bool {
+	return slices.ContainsFunc(h.responses[job.Spec.JobID], func(r response) bool {
+		return r.Status != "" && r.Status != job.Status.JobStatus && r.at.After(from) && r.at.Before(to)
+	})
 }
 
 func sameBesideStatus(a, b *v1alpha1.DLIJob) bool {
