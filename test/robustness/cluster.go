@@ -93,7 +93,7 @@ func startCluster(ctx context.Context, seed uint64, jobs int, overlay string) (c
 		}
 	}()
 	budget := check.Budget{
-		NotFoundAfter: notFoundAfter, Refresh: refresh, Versions: 12, PerFault: 8, ConnectionVersions: 15,
+		NotFoundAfter: notFoundAfter, Refresh: refresh, Versions: 12, PerFault: 8, ConnectionVersions: 10, ConnectionPerProcess: 5,
 		Rates: map[string]check.Rating{}, Slack: 4, Lease: lease, Errors: errorsPerMinute,
 	}
 	for _, t := range c.teams {

@@ -84,8 +84,10 @@ type Budget struct {
 	// Versions is how many versions a DLIJob may have without faults, and PerFault how
 	// many more for each fault during its lifetime.
 	Versions, PerFault int
-	// ConnectionVersions is how many versions a DLIConnection may have in a minute.
-	ConnectionVersions int
+	// ConnectionVersions is how many versions a DLIConnection may have in a minute, and
+	// ConnectionPerProcess how many more for each process that begins in it: it does not
+	// know what the former one wrote.
+	ConnectionVersions, ConnectionPerProcess int
 	// Rates are the limits of the connections, and Slack is how many requests may
 	// arrive early or late.
 	Rates map[string]Rating
@@ -221,10 +223,15 @@ func (h *History) SawConnection(at time.Time, connection *v1alpha1.DLIConnection
 		h.connections[connection.UID] = c
 	}
 	c.recent = append(slices.DeleteFunc(c.recent, func(t time.Time) bool { return at.Sub(t) >= time.Minute }), at)
-	n := len(c.recent)
-	h.hold(n <= h.budget.ConnectionVersions || c.reported == h.during, at, Writes, connection.Namespace+"/"+connection.Name,
-		"was written %d times in a minute", n)
-	if n > h.budget.ConnectionVersions {
+	n, allowed := len(c.recent), h.budget.ConnectionVersions
+	for _, began := range h.callers.processes {
+		if at.Sub(began) < time.Minute {
+			allowed += h.budget.ConnectionPerProcess
+		}
+	}
+	h.hold(n <= allowed || c.reported == h.during, at, Writes, connection.Namespace+"/"+connection.Name,
+		"was written %d times in a minute, the budget is %d", n, allowed)
+	if n > allowed {
 		c.reported = h.during
 	}
 }

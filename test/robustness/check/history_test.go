@@ -23,7 +23,7 @@ func at(seconds float64) time.Time { return noon.Add(time.Duration(seconds * flo
 type story struct{ *History }
 
 func newStory() *story {
-	return &story{History: New(Budget{NotFoundAfter: 10 * time.Second, Refresh: 10 * time.Second, Versions: 6, PerFault: 2, ConnectionVersions: 3}, nil)}
+	return &story{History: New(Budget{NotFoundAfter: 10 * time.Second, Refresh: 10 * time.Second, Versions: 6, PerFault: 2, ConnectionVersions: 3, ConnectionPerProcess: 5}, nil)}
 }
 
 // shows records a new version of the object.
@@ -274,6 +274,12 @@ func TestHistory(t *testing.T) {
 				s.SawConnection(at(float64(n)), &v1alpha1.DLIConnection{})
 			}
 		}, Writes},
+		"a DLIConnection that is written by a process that has just begun": {func(s *story) {
+			s.Requested(Request{At: at(0), Process: "a.2"})
+			for n := range 8 {
+				s.SawConnection(at(float64(n)), &v1alpha1.DLIConnection{})
+			}
+		}, ""},
 		"a DLIConnection that is written sometimes": {func(s *story) {
 			for n := range 8 {
 				s.SawConnection(at(float64(30*n)), &v1alpha1.DLIConnection{})

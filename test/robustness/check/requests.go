@@ -26,8 +26,9 @@ type Rating struct{ PerSecond, Burst float64 }
 // callers are the processes that send requests.
 type callers struct {
 	// newest is when the newest process sent its first request.
-	newest    time.Time
-	processes map[string]bool
+	newest time.Time
+	// processes has when each process sent its first request.
+	processes map[string]time.Time
 	buckets   map[[2]string]*bucket
 	// probes are the requests of a process for a dead connection since its grace.
 	probes map[[2]string]*outage
@@ -51,15 +52,15 @@ type outage struct {
 }
 
 func newCallers() callers {
-	return callers{processes: map[string]bool{}, buckets: map[[2]string]*bucket{}, rejected: map[string][]time.Time{}}
+	return callers{processes: map[string]time.Time{}, buckets: map[[2]string]*bucket{}, rejected: map[string][]time.Time{}}
 }
 
 // Requested checks a request.
 func (h *History) Requested(r Request) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if !h.callers.processes[r.Process] {
-		h.callers.processes[r.Process] = true
+	if h.callers.processes[r.Process].IsZero() {
+		h.callers.processes[r.Process] = r.At
 		h.callers.newest = r.At
 	}
 	h.rate(r)
