@@ -12,7 +12,6 @@ import (
 	"os"
 	"strings"
 
-	uberzap "go.uber.org/zap"
 	"k8s.io/klog/v2"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/log/zap"
@@ -26,7 +25,7 @@ var version = "dev"
 func main() {
 	operator.TuneMemory(os.DirFS("/"), os.Getenv)
 	options := operator.DefaultOptions(version)
-	logging := zap.Options{ZapOpts: []uberzap.Option{uberzap.WrapCore(operator.LimitErrors)}}
+	logging := operator.LogOptions()
 	bindFlags(flag.CommandLine, &options)
 	logging.BindFlags(flag.CommandLine)
 	showVersion := flag.Bool("version", false, "Print the version and exit.")

@@ -8,8 +8,11 @@ import (
 	"testing"
 	"time"
 
+	kstatus "github.com/fluxcd/cli-utils/pkg/kstatus/status"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/utils/ptr"
 
 	"github.com/dli-operator/dli-operator/api/v1alpha1"
@@ -74,6 +77,31 @@ func row(job *v1alpha1.DLIJob) string {
 		}
 	}
 	return strings.Join(cells, " ")
+}
+
+// fluxStatus is the kstatus of a job, as Flux computes it.
+func fluxStatus(t *testing.T, job *v1alpha1.DLIJob) kstatus.Status {
+	t.Helper()
+	object, err := runtime.DefaultUnstructuredConverter.ToUnstructured(job)
+	if err != nil {
+		t.Fatal(err)
+	}
+	result, err := kstatus.Compute(&unstructured.Unstructured{Object: object})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return result.Status
+}
+
+// kstatusOf is the kstatus that a row of the documented table should have.
+func kstatusOf(row string) kstatus.Status {
+	switch {
+	case strings.Contains(row, "Stalled=True"):
+		return kstatus.FailedStatus
+	case strings.HasPrefix(row, "Ready=True"):
+		return kstatus.CurrentStatus
+	}
+	return kstatus.InProgressStatus
 }
 
 func TestSummarize(t *testing.T) {
@@ -198,6 +226,9 @@ func TestSummarize(t *testing.T) {
 			deriveConditions(test.job, poller.Snapshot{Failures: test.run, Times: poller.JobTimes{FirstSeen: noon.Add(-time.Hour)}}, noon, stallAfter)
 			if got := row(test.job); got != test.want {
 				t.Errorf("\n got %s\nwant %s", got, test.want)
+			}
+			if got, want := fluxStatus(t, test.job), kstatusOf(test.want); got != want {
+				t.Errorf("kstatus is %s, want %s", got, want)
 			}
 			if test.job.Status.Phase != test.phase {
 				t.Errorf("the phase is %s, want %s", test.job.Status.Phase, test.phase)

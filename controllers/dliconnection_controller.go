@@ -14,19 +14,15 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/client-go/tools/events"
-	"k8s.io/utils/clock"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/builder"
 	"sigs.k8s.io/controller-runtime/pkg/client"
-	"sigs.k8s.io/controller-runtime/pkg/controller"
 	"sigs.k8s.io/controller-runtime/pkg/event"
 	"sigs.k8s.io/controller-runtime/pkg/predicate"
 	"sigs.k8s.io/controller-runtime/pkg/source"
 
 	"github.com/dli-operator/dli-operator/api/v1alpha1"
 	"github.com/dli-operator/dli-operator/internal/connection"
-	"github.com/dli-operator/dli-operator/internal/poller"
 	"github.com/dli-operator/dli-operator/internal/text"
 )
 
@@ -37,16 +33,10 @@ import (
 // ConnectionReconciler refreshes the credentials of connections and reports in
 // their status whether they are usable.
 type ConnectionReconciler struct {
-	client.Client
-	Options
-	Connections *connection.Registry
-	Poller      *poller.Poller
-	Clock       clock.PassiveClock
-	Metrics     *Metrics
-	Recorder    events.EventRecorder
+	statusWriter
 
-	ownership ownership
-	changes   trigger
+	// changes enqueues the connections whose health may have changed.
+	changes trigger
 }
 
 // staleRetry is the delay after a conflict: the cache is briefly behind, or
@@ -101,18 +91,14 @@ func (r *ConnectionReconciler) Reconcile(ctx context.Context, req ctrl.Request) 
 // settle notes whether another operator has written the health of a connection, and
 // returns what is known of the object.
 func (r *ConnectionReconciler) settle(ctx context.Context, stored *v1alpha1.DLIConnection) lastWrite {
-	now, digest := r.Clock.Now(), digestOfHealth(&stored.Status)
-	last := r.ownership.lookup(stored, digest, now)
-	if last.isOwn(digest) || last.isBehind(stored) {
+	last := r.ownership.lookup(stored, r.Clock.Now())
+	if last.isOwn(stored) || last.isBehind(stored) {
 		return last
 	}
-	last = r.ownership.adopted(stored, digest, now)
-	if !r.ReportConnections {
-		return last // of several operators, another one reports
+	last = r.ownership.adopted(stored, r.Clock.Now())
+	if r.ReportConnections { // else another operator reports them
+		r.announceForeign(ctx, stored, "DLIConnection", last)
 	}
-	r.Metrics.countForeignWrite("DLIConnection")
-	r.Recorder.Eventf(stored, nil, corev1.EventTypeWarning, v1alpha1.ReasonOtherOperator, "Write", "%s", foreignNote(last))
-	ctrl.LoggerFrom(ctx).Info("another operator writes the status of a DLIConnection", "backOff", last.backOff().String(), "writes", last.foreign)
 	return last
 }
 
@@ -144,14 +130,11 @@ func (r *ConnectionReconciler) write(ctx context.Context, stored, object *v1alph
 	if equality.Semantic.DeepEqual(stored.Status, object.Status) {
 		return nil
 	}
-	r.ownership.sending(object, digestOfHealth(&object.Status))
-	if err := r.Status().Patch(ctx, object, client.MergeFromWithOptions(stored, client.MergeFromWithOptimisticLock{}), fieldOwner); err != nil {
+	if err := r.patch(ctx, stored, object); err != nil {
 		return err
 	}
-	now := r.Clock.Now()
-	r.ownership.stored(object, digestOfHealth(&object.Status), now)
-	if digestOfHealth(&stored.Status) != digestOfHealth(&object.Status) {
-		r.ownership.update(object, func(w *lastWrite) { w.noteHealth(now) })
+	if digestOf(stored) != digestOf(object) {
+		r.ownership.update(object, func(w *lastWrite) { w.noteHealth(r.Clock.Now()) })
 	}
 	return nil
 }
@@ -197,22 +180,18 @@ func reportHealth(object *v1alpha1.DLIConnection, conn *connection.Connection, n
 // connectionChanges passes changes that may affect how a connection is used, and
 // status changes by other operators or users.
 func connectionChanges() predicate.Predicate {
-	return predicate.Or[client.Object](predicate.GenerationChangedPredicate{}, predicate.Funcs{
-		UpdateFunc: func(e event.UpdateEvent) bool {
-			before, after := e.ObjectOld.(*v1alpha1.DLIConnection), e.ObjectNew.(*v1alpha1.DLIConnection)
-			return !equality.Semantic.DeepEqual(before.Status, after.Status)
-		},
-	})
+	return predicate.Funcs{UpdateFunc: func(e event.UpdateEvent) bool {
+		before, after := e.ObjectOld.(*v1alpha1.DLIConnection), e.ObjectNew.(*v1alpha1.DLIConnection)
+		return isOtherVersion(before, after) || !equality.Semantic.DeepEqual(before.Status, after.Status)
+	}}
 }
 
 // SetupWithManager registers the reconciler.
-func (r *ConnectionReconciler) SetupWithManager(mgr ctrl.Manager, failures *failureLog) error {
+func (r *ConnectionReconciler) SetupWithManager(mgr ctrl.Manager) error {
 	return ctrl.NewControllerManagedBy(mgr).
 		For(&v1alpha1.DLIConnection{}, builder.WithPredicates(connectionChanges())).
 		WatchesRawSource(source.Func(r.changes.start)).
-		WithOptions(controller.Options{
-			// The source of the pod's identity may hang for some seconds.
-			MaxConcurrentReconciles: 10,
-		}).
-		Complete(failures.wrap(r))
+		// The source of the pod's identity may hang for some seconds.
+		WithOptions(optionsOf(10)).
+		Complete(r)
 }

@@ -6,12 +6,12 @@ package controllers
 import (
 	"cmp"
 	"context"
-	"fmt"
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/dli-operator/dli-operator/api/v1alpha1"
 	"github.com/dli-operator/dli-operator/internal/dli"
@@ -79,10 +79,8 @@ func conditionToLog(previous *v1alpha1.DLIJobStatus, current *v1alpha1.DLIJob) *
 // an end for everybody, any other for those who look closely.
 func (r *StatusReconciler) announce(ctx context.Context, previous *v1alpha1.DLIJobStatus, current *v1alpha1.DLIJob) {
 	for _, cause := range eventsOf(previous, current) {
-		if r.ownership.mayAnnounce(current, r.Clock.Now()) {
-			eventType := cmp.Or(readyEvents[cause.Reason], corev1.EventTypeWarning)
-			r.Recorder.Eventf(current, nil, eventType, cause.Reason, "Poll", "%s", text.Truncate(cause.Message, maxNote))
-		}
+		eventType := cmp.Or(readyEvents[cause.Reason], corev1.EventTypeWarning)
+		r.Recorder.Eventf(current, nil, eventType, cause.Reason, "Poll", "%s", text.Truncate(cause.Message, maxNote))
 	}
 	level := 1
 	if current.IsCompleted() && previous.Outcome != current.Status.Outcome {
@@ -94,13 +92,10 @@ func (r *StatusReconciler) announce(ctx context.Context, previous *v1alpha1.DLIJ
 	}
 }
 
-// announceForeign says that another operator writes the status of a job.
-func (r *StatusReconciler) announceForeign(ctx context.Context, job *v1alpha1.DLIJob, last lastWrite) {
-	r.Metrics.countForeignWrite("DLIJob")
-	r.Recorder.Eventf(job, nil, corev1.EventTypeWarning, v1alpha1.ReasonOtherOperator, "Write", "%s", foreignNote(last))
-	ctrl.LoggerFrom(ctx).Info("another operator writes the status of a DLIJob", "backOff", last.backOff().String(), "writes", last.foreign)
-}
-
-func foreignNote(last lastWrite) string {
-	return fmt.Sprintf("another operator has written this status: a second installation, an overlapping shard, or the one that led before; this one leaves it alone for %v", last.backOff())
+// announceForeign says that another operator writes the status of an object.
+func (w *statusWriter) announceForeign(ctx context.Context, object client.Object, kind string, last lastWrite) {
+	w.Metrics.foreign.WithLabelValues(kind).Inc()
+	w.Recorder.Eventf(object, nil, corev1.EventTypeWarning, v1alpha1.ReasonOtherOperator, "Write",
+		"another operator has written this status: a second installation, an overlapping shard, or the one that led before; this one leaves it alone for %v", last.backOff())
+	ctrl.LoggerFrom(ctx).Info("another operator writes the status", "kind", kind, "backOff", last.backOff().String(), "writes", last.foreign)
 }

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promauto"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/apimachinery/pkg/types"
@@ -42,55 +43,55 @@ type Metrics struct {
 }
 
 // NewMetrics registers the metrics of an operator with a registry.
-func NewMetrics(registry prometheus.Registerer, version string) (*Metrics, error) {
+func NewMetrics(registry prometheus.Registerer, version string) *Metrics {
+	create := promauto.With(registry)
 	m := &Metrics{
 		connections: map[string]bool{},
-		requests: prometheus.NewCounterVec(prometheus.CounterOpts{
+		requests: create.NewCounterVec(prometheus.CounterOpts{
 			Name: "dli_operator_requests_total",
 			Help: "Requests to DLI, by connection, call (status: a single job, list: a page of jobs, progress: how much of a job is done), result (Success or the kind of error) and HTTP status code (0: no response).",
 		}, []string{"connection", "call", "result", "code"}),
-		differences: prometheus.NewCounter(prometheus.CounterOpts{
+		differences: create.NewCounter(prometheus.CounterOpts{
 			Name: "dli_operator_list_differences_total",
 			Help: "Jobs for which a list and the status call differed: active jobs that the list lacked, or ended jobs that it showed as active.",
 		}),
-		latency: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+		latency: create.NewHistogramVec(prometheus.HistogramOpts{
 			Name:    "dli_operator_request_duration_seconds",
 			Help:    "Time from sending a request to DLI until its response was read.",
 			Buckets: []float64{.005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10},
 		}, []string{"connection"}),
-		pollLateness: prometheus.NewHistogram(prometheus.HistogramOpts{
+		pollLateness: create.NewHistogram(prometheus.HistogramOpts{
 			Name:    "dli_operator_poll_lateness_seconds",
 			Help:    "Time from when a poll was due until it started.",
 			Buckets: []float64{.01, .05, .1, .5, 1, 5, 10, 30, 60, 300},
 		}),
-		endLateness: prometheus.NewHistogram(prometheus.HistogramOpts{
+		endLateness: create.NewHistogram(prometheus.HistogramOpts{
 			Name:    "dli_operator_job_end_lateness_seconds",
 			Help:    "Time from the end of a job, by DLI's clock (start plus duration), until the operator saw it. Only jobs that it had seen active before.",
 			Buckets: []float64{.5, 1, 2.5, 5, 10, 20, 30, 60, 120, 300, 600},
 		}),
-		writes: prometheus.NewCounterVec(prometheus.CounterOpts{
+		writes: create.NewCounterVec(prometheus.CounterOpts{
 			Name: "dli_operator_status_writes_total",
 			Help: "Status writes of DLIJobs, by result: written, conflict or error.",
 		}, []string{"result"}),
-		bytes: prometheus.NewCounterVec(prometheus.CounterOpts{
+		bytes: create.NewCounterVec(prometheus.CounterOpts{
 			Name: "dli_operator_status_written_bytes_total",
 			Help: "Size of the statuses of DLIJobs that were written, as JSON, by connection (empty: no connection in use).",
 		}, []string{"connection"}),
-		foreign: prometheus.NewCounterVec(prometheus.CounterOpts{
+		foreign: create.NewCounterVec(prometheus.CounterOpts{
 			Name: "dli_operator_foreign_status_writes_total",
 			Help: "Status writes by another operator that this one has found, by kind: DLIJob or DLIConnection.",
 		}, []string{"kind"}),
 	}
-	build := prometheus.NewGauge(prometheus.GaugeOpts{
+	create.NewGauge(prometheus.GaugeOpts{
 		Name: "dli_operator_build_info", Help: "Always 1, labelled with the operator's version.",
 		ConstLabels: prometheus.Labels{"version": version},
-	})
-	build.Set(1)
+	}).Set(1)
 	// So that a rate sees the first one.
 	for _, kind := range []string{"DLIJob", "DLIConnection"} {
 		m.foreign.WithLabelValues(kind)
 	}
-	return m, registerAll(registry, m.requests, m.differences, m.latency, m.pollLateness, m.endLateness, m.writes, m.bytes, m.foreign, build)
+	return m
 }
 
 // RegisterCollectors registers the metrics that are computed when scraped: those of
@@ -99,16 +100,7 @@ func NewMetrics(registry prometheus.Registerer, version string) (*Metrics, error
 func RegisterCollectors(
 	registry prometheus.Registerer, jobs client.Reader, connections *connection.Registry, waiting func(connection types.NamespacedName) int, clock clock.PassiveClock,
 ) error {
-	return registerAll(registry, &collector{jobs, connections, waiting, clock})
-}
-
-func registerAll(registry prometheus.Registerer, collectors ...prometheus.Collector) error {
-	for _, c := range collectors {
-		if err := registry.Register(c); err != nil {
-			return err
-		}
-	}
-	return nil
+	return registry.Register(&collector{jobs, connections, waiting, clock})
 }
 
 // Requested implements connection.Recorder.
@@ -164,9 +156,6 @@ func (m *Metrics) countWrite(err error) {
 	}
 	m.writes.WithLabelValues(result).Inc()
 }
-
-// countForeignWrite counts a status that another operator wrote.
-func (m *Metrics) countForeignWrite(kind string) { m.foreign.WithLabelValues(kind).Inc() }
 
 // observeEnd measures how late the operator saw the end of a job that it had seen
 // active before.

@@ -4,6 +4,7 @@
 package controllers
 
 import (
+	"context"
 	"encoding/json"
 	"hash/maphash"
 	"slices"
@@ -14,9 +15,13 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/resourceversion"
+	"k8s.io/client-go/tools/events"
+	"k8s.io/utils/clock"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/dli-operator/dli-operator/api/v1alpha1"
+	"github.com/dli-operator/dli-operator/internal/connection"
+	"github.com/dli-operator/dli-operator/internal/poller"
 )
 
 // fieldOwner is the operator's name in managedFields, where the API server records
@@ -28,17 +33,16 @@ const fieldOwner = client.FieldOwner("dli-operator")
 // on a restart, which does no harm: the first status that a process sees is its own.
 type lastWrite struct {
 	uid types.UID
-	// firstSeen is when this process first saw the object.
-	firstSeen time.Time
-	// version is the resource version of the last write, "" for none, writtenAt when it was
-	// done, and entry its time in managedFields.
-	version   string
-	writtenAt time.Time
-	entry     time.Time
-	// digest is that of the status that was last stored or adopted. sent are those of
-	// writes since then whose response was lost: each of them may be stored, too.
-	digest uint64
-	sent   []uint64
+	// firstSeen is when this process first saw the object, and writtenAt when it last
+	// wrote its status.
+	firstSeen, writtenAt time.Time
+	// version is the resource version of the last status that is this process's own, and
+	// entry the time of that write in managedFields.
+	version string
+	entry   time.Time
+	// own are the digests of that status, and of writes since then whose response was
+	// lost: each of them may be stored, too.
+	own []uint64
 	// previous is the status before the first of those writes: its Events are due.
 	previous *v1alpha1.DLIJobStatus
 	// replaced is a status with an outcome that something else has overwritten; nil if
@@ -56,25 +60,29 @@ type lastWrite struct {
 	calmAt time.Time
 	// listsPaused is why a connection does not list; the last Event said so.
 	listsPaused string
-	// events counts the Events of the job since eventsSince.
-	events      int
-	eventsSince time.Time
 	// completedAt is when the outcome was recorded, by the monotonic clock.
 	completedAt time.Time
 }
 
-// maxSent limits the writes in doubt that are remembered, which are few: each needs a
+// maxOwn limits the digests that are remembered. Writes in doubt are few: each needs a
 // connection that broke within a minute.
-const maxSent = 16
+const maxOwn = 16
 
-// isOwn reports whether this process has stored or adopted a status with a digest.
-func (w *lastWrite) isOwn(digest uint64) bool {
-	return w.digest == digest || slices.Contains(w.sent, digest)
+// isOwn reports whether this process has stored or adopted the status of an object.
+func (w *lastWrite) isOwn(object client.Object) bool {
+	return object.GetResourceVersion() == w.version || slices.Contains(w.own, digestOf(object))
 }
 
-// isBehind reports whether an object is older than this process's last write of it.
-func (w *lastWrite) isBehind(object client.Object) bool {
-	return w.version != "" && isOlder(object, w.version)
+// isBehind reports whether an object is older than its last status of this process.
+func (w *lastWrite) isBehind(object client.Object) bool { return isOlder(object, w.version) }
+
+// accept makes the status of an object, which has a digest, this process's own.
+func (w *lastWrite) accept(object client.Object, digest uint64) {
+	w.version, w.own = object.GetResourceVersion(), []uint64{digest}
+	if entry, _ := statusEntries(object.GetManagedFields()); !entry.IsZero() { // the cache drops managedFields
+		w.entry = entry
+	}
+	w.previous, w.replaced, w.disputedAt = nil, nil, time.Time{}
 }
 
 // isOlder reports whether an object is older than a resource version.
@@ -152,9 +160,9 @@ type ownership struct {
 	byKey map[types.NamespacedName]*lastWrite
 }
 
-// lookup returns a copy of what is known of an object whose status has a digest. Of an
-// object that is new to this process, that status counts as its own.
-func (o *ownership) lookup(object client.Object, digest uint64, now time.Time) lastWrite {
+// lookup returns a copy of what is known of an object. The status of one that is new to
+// this process counts as its own.
+func (o *ownership) lookup(object client.Object, now time.Time) lastWrite {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	key := client.ObjectKeyFromObject(object)
@@ -163,7 +171,8 @@ func (o *ownership) lookup(object client.Object, digest uint64, now time.Time) l
 		if o.byKey == nil {
 			o.byKey = map[types.NamespacedName]*lastWrite{}
 		}
-		write = &lastWrite{uid: object.GetUID(), firstSeen: now, digest: digest}
+		write = &lastWrite{uid: object.GetUID(), firstSeen: now}
+		write.accept(object, digestOf(object))
 		o.byKey[key] = write
 	}
 	return *write
@@ -188,10 +197,9 @@ func (o *ownership) forget(key types.NamespacedName) {
 // changed handles an update of a DLIJob, and reports whether something else may have
 // written its status. It keeps an outcome that was replaced.
 func (o *ownership) changed(before, after *v1alpha1.DLIJob) (foreign bool) {
-	digest := digestOf(&after.Status)
 	o.update(after, func(w *lastWrite) {
-		foreign = !w.isOwn(digest)
-		if foreign && before.IsCompleted() && w.isOwn(digestOf(&before.Status)) {
+		foreign = !w.isOwn(after)
+		if foreign && before.IsCompleted() && w.isOwn(before) {
 			w.replaced = before.Status.DeepCopy()
 		}
 	})
@@ -201,8 +209,7 @@ func (o *ownership) changed(before, after *v1alpha1.DLIJob) (foreign bool) {
 // isForeign reports whether something else may have written the status of a DLIJob, and
 // that has not been settled yet.
 func (o *ownership) isForeign(job *v1alpha1.DLIJob) (foreign bool) {
-	digest := digestOf(&job.Status)
-	o.update(job, func(w *lastWrite) { foreign = !w.isOwn(digest) || !w.disputedAt.IsZero() })
+	o.update(job, func(w *lastWrite) { foreign = !w.isOwn(job) || !w.disputedAt.IsZero() })
 	return foreign
 }
 
@@ -221,57 +228,17 @@ func (o *ownership) completedAt(job *v1alpha1.DLIJob, now time.Time) (completedA
 	return completedAt
 }
 
-// sending records a status before it is sent: if the response is lost, or the watch is
-// faster than it, the status is still known as this process's own.
-func (o *ownership) sending(object client.Object, digest uint64) {
-	o.update(object, func(w *lastWrite) {
-		if len(w.sent) < maxSent && !w.isOwn(digest) {
-			w.sent = append(w.sent, digest)
-		}
-	})
-}
-
-// stored records that an object has a status that this process has written.
-func (o *ownership) stored(object client.Object, digest uint64, now time.Time) {
-	entry, _ := statusEntries(object.GetManagedFields())
-	o.update(object, func(w *lastWrite) {
-		w.version, w.writtenAt, w.digest = object.GetResourceVersion(), now, digest
-		if !entry.IsZero() { // the cache drops managedFields
-			w.entry = entry
-		}
-		w.sent, w.previous, w.replaced, w.disputedAt = nil, nil, nil, time.Time{}
-	})
-}
-
 // adopted records that another operator has written the status of an object.
-func (o *ownership) adopted(object client.Object, digest uint64, now time.Time) lastWrite {
-	entry, _ := statusEntries(object.GetManagedFields())
-	var adopted lastWrite
+func (o *ownership) adopted(object client.Object, now time.Time) (adopted lastWrite) {
 	o.update(object, func(w *lastWrite) {
 		if now.Sub(w.foreignAt) > 4*w.backOff() {
 			w.foreign = 0 // the other one is gone
 		}
 		w.foreign, w.foreignAt = w.foreign+1, now
-		w.version, w.digest, w.entry = object.GetResourceVersion(), digest, entry
-		w.sent, w.previous, w.replaced, w.disputedAt = nil, nil, nil, time.Time{}
+		w.accept(object, digestOf(object))
 		adopted = *w
 	})
 	return adopted
-}
-
-// maxEvents limits the Events of a job in a minute, but for that of its end.
-const maxEvents = 6
-
-// mayAnnounce reports whether there may be one more Event for a job.
-func (o *ownership) mayAnnounce(job *v1alpha1.DLIJob, now time.Time) (may bool) {
-	o.update(job, func(w *lastWrite) {
-		if now.Sub(w.eventsSince) >= time.Minute {
-			w.events, w.eventsSince = 0, now
-		}
-		w.events++
-		may = w.events <= maxEvents || job.IsCompleted()
-	})
-	return may
 }
 
 // statusEntries returns when the operator last wrote the status of an object, and when
@@ -302,23 +269,56 @@ func (w *lastWrite) isByOperator(fields []metav1.ManagedFieldsEntry) bool {
 
 var digestSeed = maphash.MakeSeed()
 
-// digestOf is the digest of a status, without when the job was last polled: that alone
-// is never a reason to write, and no evidence of anything.
-func digestOf(status *v1alpha1.DLIJobStatus) uint64 {
-	timeless := *status
-	timeless.LastPollTime = nil
-	return digestOfJSON(&timeless)
-}
-
-// digestOfHealth is the digest of a connection's status, without the rejected
-// credentials, which every operator that uses them adds to.
-func digestOfHealth(status *v1alpha1.DLIConnectionStatus) uint64 {
-	health := *status
-	health.RejectedCredentials = nil
-	return digestOfJSON(&health)
-}
-
-func digestOfJSON(status any) uint64 {
+// digestOf is the digest of an object's status, without what is no reason to write and no
+// evidence of anything: when the job was last polled, and the rejected credentials of a
+// connection, which every operator that uses them adds to.
+func digestOf(object client.Object) uint64 {
+	var status any
+	switch object := object.(type) {
+	case *v1alpha1.DLIJob:
+		timeless := object.Status
+		timeless.LastPollTime = nil
+		status = &timeless
+	case *v1alpha1.DLIConnection:
+		health := object.Status
+		health.RejectedCredentials = nil
+		status = &health
+	}
 	data, _ := json.Marshal(status) // a status can always be encoded
 	return maphash.Bytes(digestSeed, data)
+}
+
+// statusWriter is what the controllers have in common that write a status. Each is the
+// only writer of its kind.
+type statusWriter struct {
+	client.Client
+	Options
+	Connections *connection.Registry
+	Poller      *poller.Poller
+	Recorder    events.EventRecorder
+	Clock       clock.PassiveClock
+	Metrics     *Metrics
+
+	ownership ownership
+}
+
+// patch stores the status of an object if the object has not changed since it was read: an
+// operator that has lost its lease without knowing it must not overwrite an outcome. The
+// status is known as this process's own before it is sent: the response may be lost, or
+// the watch be faster.
+func (w *statusWriter) patch(ctx context.Context, stored, object client.Object) error {
+	digest := digestOf(object)
+	w.ownership.update(object, func(w *lastWrite) {
+		if len(w.own) < maxOwn && !slices.Contains(w.own, digest) {
+			w.own = append(w.own, digest)
+		}
+	})
+	err := w.Status().Patch(ctx, object, client.MergeFromWithOptions(stored, client.MergeFromWithOptimisticLock{}), fieldOwner)
+	if err == nil {
+		w.ownership.update(object, func(last *lastWrite) {
+			last.writtenAt = w.Clock.Now()
+			last.accept(object, digest)
+		})
+	}
+	return err
 }

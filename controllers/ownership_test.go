@@ -30,19 +30,29 @@ func emptied(job *v1alpha1.DLIJob) { job.Status = v1alpha1.DLIJobStatus{} }
 func ownedJob(state string) (*ownership, *v1alpha1.DLIJob) {
 	o, job := &ownership{}, atVersion(newJob(read(answering(state))), "10")
 	deriveConditions(job, poller.Snapshot{}, noon, stallAfter)
-	o.lookup(job, digestOf(&job.Status), noon)
-	o.stored(job, digestOf(&job.Status), noon)
+	o.of(job)
+	o.stored(job)
 	return o, job
 }
 
-func (o *ownership) of(job *v1alpha1.DLIJob) lastWrite {
-	return o.lookup(job, digestOf(&job.Status), noon)
+func (o *ownership) of(job *v1alpha1.DLIJob) lastWrite { return o.lookup(job, noon) }
+
+// sending and stored do what a write does before it is sent, and after its response.
+func (o *ownership) sending(job *v1alpha1.DLIJob) {
+	o.update(job, func(w *lastWrite) { w.own = append(w.own, digestOf(job)) })
+}
+
+func (o *ownership) stored(job *v1alpha1.DLIJob) {
+	o.update(job, func(w *lastWrite) {
+		w.writtenAt = noon
+		w.accept(job, digestOf(job))
+	})
 }
 
 func TestOwnership(t *testing.T) {
 	t.Run("the first status that a process sees is its own", func(t *testing.T) {
 		o, job := &ownership{}, newJob(read(answering("FINISHED")))
-		if last := o.of(job); !last.isOwn(digestOf(&job.Status)) {
+		if last := o.of(job); !last.isOwn(job) {
 			t.Error("the status is foreign")
 		}
 	})
@@ -52,11 +62,11 @@ func TestOwnership(t *testing.T) {
 		if !o.changed(job, written) {
 			t.Error("an unknown status is its own")
 		}
-		o.sending(written, digestOf(&written.Status))
+		o.sending(written)
 		if o.changed(job, written) || o.isForeign(written) || o.changed(written, job) {
 			t.Error("a write in doubt, or the status before it, is foreign")
 		}
-		o.stored(written, digestOf(&written.Status), noon)
+		o.stored(written)
 		if !o.isForeign(job) {
 			t.Error("the status before a write that was confirmed is still its own")
 		}
@@ -82,7 +92,7 @@ func TestOwnership(t *testing.T) {
 	})
 	t.Run("a stale cache differs from a restored API server", func(t *testing.T) {
 		o, job := ownedJob("RUNNING")
-		o.stored(atVersion(job, "12"), digestOf(&job.Status), noon)
+		o.stored(atVersion(job, "12"))
 		if last := o.of(job); !last.isBehind(job) {
 			t.Error("version 10 is not behind 12")
 		}
@@ -104,7 +114,7 @@ func TestOwnership(t *testing.T) {
 	t.Run("starts over for another object of the same name", func(t *testing.T) {
 		o, job := ownedJob("RUNNING")
 		again := atVersion(job, "5", emptied, func(job *v1alpha1.DLIJob) { job.UID = "another" })
-		if last := o.of(again); last.isBehind(again) || !last.isOwn(digestOf(&again.Status)) {
+		if last := o.of(again); last.isBehind(again) || !last.isOwn(again) {
 			t.Errorf("it is known as %+v", last)
 		}
 	})
@@ -182,14 +192,14 @@ func TestAdopted(t *testing.T) {
 	o, job := ownedJob("RUNNING")
 	now := noon
 	for _, want := range []time.Duration{time.Minute, 2 * time.Minute, 4 * time.Minute} {
-		last := o.adopted(job, digestOf(&job.Status), now)
+		last := o.adopted(job, now)
 		if got := last.backOff(); got != want {
 			t.Errorf("backs off for %v, want %v", got, want)
 		}
 		now = now.Add(want)
 	}
 	now = now.Add(time.Hour)
-	last := o.adopted(job, digestOf(&job.Status), now)
+	last := o.adopted(job, now)
 	if got := last.backOff(); got != time.Minute {
 		t.Errorf("backs off for %v after an hour without another operator", got)
 	}
@@ -204,7 +214,7 @@ func TestDigestHasEveryField(t *testing.T) {
 			stored := newJob(read(answering("FAILED")))
 			current := stored.DeepCopy()
 			change(t, reflect.ValueOf(&current.Status).Elem().Field(i))
-			differs := digestOf(&stored.Status) != digestOf(&current.Status)
+			differs := digestOf(stored) != digestOf(current)
 			if want := name != "LastPollTime"; differs != want {
 				t.Errorf("the digests differ: %v", differs)
 			}

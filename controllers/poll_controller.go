@@ -31,8 +31,11 @@ type PollReconciler struct {
 	Clock       clock.PassiveClock
 
 	ownership *ownership
-	polls     *trigger
 }
+
+// settleWait is the delay before looking again at an outcome that the operator did not
+// write.
+const settleWait = time.Second
 
 // Reconcile watches a DLIJob that is to be polled, and forgets any other. An outcome that
 // the operator did not write does not count until it is settled.
@@ -43,7 +46,8 @@ func (r *PollReconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.
 	if err != nil && !isGone {
 		return ctrl.Result{}, err
 	}
-	isCompleted := job.IsCompleted() && !r.ownership.isForeign(job)
+	isForeign := job.IsCompleted() && r.ownership.isForeign(job)
+	isCompleted := job.IsCompleted() && !isForeign
 	if isGone || !job.DeletionTimestamp.IsZero() || job.Spec.Suspend || isCompleted && !pollRequested(job) {
 		r.Poller.Forget(req.NamespacedName)
 		return ctrl.Result{}, nil
@@ -64,6 +68,9 @@ func (r *PollReconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.
 		target.ReportProgress = *wanted
 	}
 	r.Poller.Watch(target)
+	if isForeign {
+		return ctrl.Result{RequeueAfter: settleWait}, nil
+	}
 	return ctrl.Result{}, nil
 }
 

@@ -1,7 +1,7 @@
 // Copyright 2026 The DLI operator authors.
 // SPDX-License-Identifier: Apache-2.0
 
-package controllers
+package controllers_test
 
 import (
 	"encoding/base64"
@@ -15,14 +15,13 @@ import (
 	"sync"
 	"testing"
 
-	"github.com/go-logr/logr/funcr"
 	corev1 "k8s.io/api/core/v1"
 	eventsv1 "k8s.io/api/events/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/dli-operator/dli-operator/api/v1alpha1"
-	"github.com/dli-operator/dli-operator/test/testenv"
+	"github.com/dli-operator/dli-operator/test/world"
 )
 
 // echo is an endpoint that echoes everything it knows about its clients in every field
@@ -87,7 +86,6 @@ func (e *echo) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 
 func TestSecrecy(t *testing.T) {
 	w := newBareWorld(t)
-	brisk(w)
 	const key, secret, securityToken, token = "HIDDENACCESSKEYID01", "HIDDENsecretACCESSkey02", "HIDDENsecurityTOKEN03", "HIDDENiamTOKEN04"
 	odd := map[string]map[string]string{
 		"odd-line-end": {"accessKeyID": "HIDDENodd05", "secretAccessKey": "HIDDENodd06\nHIDDENodd07"},
@@ -106,37 +104,36 @@ func TestSecrecy(t *testing.T) {
 	}
 	var jobs []*v1alpha1.DLIJob
 	connect := func(name, secret, kind string) {
-		w.create(w.connection(name, secret, func(spec *v1alpha1.DLIConnectionSpec) { spec.Endpoint = server.URL + "/" + kind }))
-		jobs = append(jobs, w.watch("job", referring("", name)))
+		w.MustCreate(connect(w, name, secret, func(spec *v1alpha1.DLIConnectionSpec) { spec.Endpoint = server.URL + "/" + kind }))
+		jobs = append(jobs, w.WatchJob("job", named(name), of("", name)))
 	}
 	for name, data := range secrets {
-		w.create(&corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: w.namespace, Name: name}, StringData: data})
+		w.MustCreate(&corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: w.Namespace, Name: name}, StringData: data})
 		for kind := range answersOfEcho {
 			connect(name+"-"+kind, name, kind)
 		}
 	}
 	for name, data := range odd {
-		w.create(&corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: w.namespace, Name: name}, StringData: data})
+		w.MustCreate(&corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: w.Namespace, Name: name}, StringData: data})
 		connect(name, name, "runs")
 	}
-	var log testenv.Buffer
-	w.log = funcr.New(func(prefix, args string) { fmt.Fprintln(&log, prefix, args) }, funcr.Options{Verbosity: 10})
-	w.start()
+	w.Verbosity = 10
+	operator := w.Start()
 	for _, job := range jobs {
-		w.await(job, "reported", func(job *v1alpha1.DLIJob) bool { return reasonOf(job) != "" && reasonOf(job) != "Pending" })
+		w.Await(job, world.Patience, "reported", func(job *v1alpha1.DLIJob) bool { return reasonOf(job) != "" && reasonOf(job) != "Pending" })
 	}
 	for kind := range answersOfEcho {
 		if !eventually(func() bool { endpoint.mu.Lock(); defer endpoint.mu.Unlock(); return endpoint.asked[kind] >= 2 }) {
 			t.Fatalf("the endpoint that %s received %d requests", kind, endpoint.asked[kind])
 		}
 	}
-	w.stop()
+	operator.Stop()
 
-	shown := map[string]string{"the log": log.String(), "the log of all": operatorLog.String()}
+	shown := map[string]string{"the log": w.Log.String()}
 	for name, list := range map[string]client.ObjectList{
 		"DLIJobs": &v1alpha1.DLIJobList{}, "DLIConnections": &v1alpha1.DLIConnectionList{}, "Events": &eventsv1.EventList{},
 	} {
-		if err := w.List(t.Context(), list, client.InNamespace(w.namespace)); err != nil {
+		if err := w.List(t.Context(), list, client.InNamespace(w.Namespace)); err != nil {
 			t.Fatal(err)
 		}
 		text, err := json.Marshal(list)
@@ -145,7 +142,7 @@ func TestSecrecy(t *testing.T) {
 		}
 		shown[name] = string(text)
 	}
-	families, err := w.metrics.Gather()
+	families, err := operator.Metrics.Gather()
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -8,17 +8,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
 	"math/rand/v2"
 	"net/http"
-	"runtime/debug"
 	"sync"
 	"time"
 
-	"github.com/go-logr/logr"
 	"github.com/prometheus/client_golang/prometheus"
 	corev1 "k8s.io/api/core/v1"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/util/workqueue"
 	"k8s.io/utils/clock"
@@ -69,7 +65,7 @@ type Options struct {
 	// longer than its lease before it writes.
 	Leads func(now time.Time) bool
 	// Restored is called when the API server has gone back to an earlier state, as
-	// after a restore of etcd; it must not block, and may be nil.
+	// after a restore of etcd; it ends the process, and must not block.
 	Restored func()
 	// Version is shown by a metric.
 	Version string
@@ -83,42 +79,38 @@ func Add(ctx context.Context, mgr ctrl.Manager, o Options) error {
 	if o.Leads == nil {
 		o.Leads = func(time.Time) bool { return true }
 	}
-	metrics, err := NewMetrics(o.Registry, o.Version)
-	if err != nil {
-		return fmt.Errorf("registering metrics: %w", err)
-	}
 	if err := mgr.GetFieldIndexer().IndexField(ctx, &v1alpha1.DLIJob{}, connectionIndex, indexConnection); err != nil {
 		return fmt.Errorf("indexing DLIJobs by connection: %w", err)
 	}
-	cached, clock, recorder := mgr.GetClient(), clock.RealClock{}, mgr.GetEventRecorder("dli-operator")
-	connections := connection.NewRegistry(cached, mgr.GetAPIReader(), o.Connections, metrics)
-	poll := &PollReconciler{Reader: cached, Connections: connections, Clock: clock, ownership: &ownership{}, polls: &trigger{}}
-	status := &StatusReconciler{
-		Client: cached, Live: mgr.GetAPIReader(), Connections: connections, Options: o, Recorder: recorder, Clock: clock, Metrics: metrics,
-		ownership: poll.ownership, results: &trigger{}, polls: poll.polls,
+	clock, metrics := clock.RealClock{}, NewMetrics(o.Registry, o.Version)
+	connections := connection.NewRegistry(mgr.GetClient(), mgr.GetAPIReader(), o.Connections, metrics)
+	newWriter := func() statusWriter {
+		return statusWriter{
+			Client: mgr.GetClient(), Options: o, Connections: connections, Clock: clock, Metrics: metrics,
+			Recorder: mgr.GetEventRecorder("dli-operator"),
+		}
 	}
-	health := &ConnectionReconciler{
-		Client: cached, Connections: connections, Options: o, Recorder: recorder, Clock: clock, Metrics: metrics,
-	}
+	status := &StatusReconciler{statusWriter: newWriter(), Live: mgr.GetAPIReader()}
+	health := &ConnectionReconciler{statusWriter: newWriter()}
 	polls := poller.New(poller.Config{
 		Schedule:    o.Schedule,
 		Connections: connections,
 		MaxRequests: o.MaxConcurrentPolls,
 		Patience:    cmp.Or(o.Connections.ProbeInterval, connection.DefaultProbeInterval),
 		Deliver:     status.results.deliver,
-		Changed:     health.changes.add,
+		Changed:     func(connection types.NamespacedName) { health.changes.deliver(connection, false) },
 		MayPoll:     o.Leads,
 		Recorder:    metrics,
 		Log:         mgr.GetLogger().WithName("poller"),
 		Clock:       clock,
 		Jitter:      func() float64 { return 2*rand.Float64() - 1 },
 	})
-	poll.Poller, status.Poller, health.Poller = polls, polls, polls
+	status.Poller, health.Poller = polls, polls
+	poll := &PollReconciler{Reader: mgr.GetClient(), Connections: connections, Poller: polls, Clock: clock, ownership: &status.ownership}
 	isAlive := func(*http.Request) error { return polls.Healthy(clock.Now()) }
-	failures := &failureLog{log: mgr.GetLogger(), clock: clock, loggedAt: map[string]time.Time{}, counts: map[string]int{}}
 	return errors.Join(
-		RegisterCollectors(o.Registry, cached, connections, polls.Waiting, clock),
-		poll.SetupWithManager(mgr, failures), status.SetupWithManager(mgr, failures), health.SetupWithManager(mgr, failures),
+		RegisterCollectors(o.Registry, mgr.GetClient(), connections, polls.Waiting, clock),
+		poll.SetupWithManager(mgr), status.SetupWithManager(mgr), health.SetupWithManager(mgr),
 		mgr.Add(polls),
 		mgr.AddHealthzCheck("poller", isAlive), mgr.AddReadyzCheck("poller", isAlive),
 	)
@@ -127,73 +119,76 @@ func Add(ctx context.Context, mgr ctrl.Manager, o Options) error {
 // trigger enqueues objects for reasons other than a change of the object.
 type trigger struct {
 	mu    sync.Mutex
-	queue workqueue.TypedRateLimitingInterface[reconcile.Request]
+	queue priorityqueue.PriorityQueue[reconcile.Request]
 }
 
 func (t *trigger) start(_ context.Context, queue workqueue.TypedRateLimitingInterface[reconcile.Request]) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.queue = queue
+	t.queue = queue.(priorityqueue.PriorityQueue[reconcile.Request])
 	return nil
 }
 
-// add enqueues a key. It never blocks.
-func (t *trigger) add(key types.NamespacedName) { t.deliver(key, false) }
-
 // deliver enqueues a key, behind all others if there is only a refresh for it: ends,
-// failures and first statuses do not wait for figures. Nothing is lost before the queue
-// exists: the initial list enqueues every object.
+// failures and first statuses do not wait for figures. It never blocks. Nothing is lost
+// before the queue exists: the initial list enqueues every object.
 func (t *trigger) deliver(key types.NamespacedName, isRefresh bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	request, priority := reconcile.Request{NamespacedName: key}, 0
+	if t.queue == nil {
+		return
+	}
+	priority := 0
 	if isRefresh {
 		priority = refreshPriority
 	}
-	switch queue := t.queue.(type) {
-	case nil:
-	case priorityqueue.PriorityQueue[reconcile.Request]:
-		queue.AddWithOpts(priorityqueue.AddOpts{Priority: &priority}, request)
-	default:
-		queue.Add(request)
-	}
+	t.queue.AddWithOpts(priorityqueue.AddOpts{Priority: &priority}, reconcile.Request{NamespacedName: key})
 }
 
 // refreshPriority is below that of everything but the initial list.
 const refreshPriority = -1
 
 // SetupWithManager registers the reconciler.
-func (r *PollReconciler) SetupWithManager(mgr ctrl.Manager, failures *failureLog) error {
+func (r *PollReconciler) SetupWithManager(mgr ctrl.Manager) error {
 	jobs := ctrl.NewControllerManagedBy(mgr).
 		Named("dlijob-poll").
 		For(&v1alpha1.DLIJob{}, builder.WithPredicates(pollChanges())).
 		Watches(&v1alpha1.DLIConnection{},
 			handler.EnqueueRequestsFromMapFunc(r.jobsOfConnection),
 			builder.WithPredicates(predicate.Funcs{UpdateFunc: func(e event.UpdateEvent) bool { return isOtherVersion(e.ObjectOld, e.ObjectNew) }})).
-		WatchesRawSource(source.Func(r.polls.start)).
-		WithOptions(controller.Options{MaxConcurrentReconciles: pollWorkers})
+		WithOptions(optionsOf(pollWorkers))
 	if !r.Connections.Scope().WithoutNamespaces {
 		// The labels of a namespace decide which connections it may use.
 		jobs.WatchesMetadata(&corev1.Namespace{},
 			handler.EnqueueRequestsFromMapFunc(r.jobsOfNamespace),
 			builder.WithPredicates(predicate.LabelChangedPredicate{}))
 	}
-	return jobs.Complete(failures.wrap(r))
+	return jobs.Complete(r)
 }
 
 // SetupWithManager registers the reconciler.
-func (r *StatusReconciler) SetupWithManager(mgr ctrl.Manager, failures *failureLog) error {
+func (r *StatusReconciler) SetupWithManager(mgr ctrl.Manager) error {
 	return ctrl.NewControllerManagedBy(mgr).
 		Named("dlijob").
 		For(&v1alpha1.DLIJob{}, builder.WithPredicates(r.statusChanges())).
 		WatchesRawSource(source.Func(r.results.start)).
-		WithOptions(controller.Options{MaxConcurrentReconciles: r.MaxConcurrentReconciles}).
-		Complete(failures.wrap(r))
+		WithOptions(optionsOf(r.MaxConcurrentReconciles)).
+		Complete(r)
 }
 
 // pollWorkers is how many jobs may be resolved concurrently: one whose connection must be
 // read from the API server does not hold back the others.
 const pollWorkers = 10
+
+// optionsOf returns the options of a controller.
+func optionsOf(workers int) controller.Options {
+	return controller.Options{
+		MaxConcurrentReconciles: workers,
+		// A failed reconcile is retried soon after the API server has recovered; the
+		// default goes up to a quarter of an hour.
+		RateLimiter: workqueue.NewTypedItemExponentialFailureRateLimiter[reconcile.Request](100*time.Millisecond, 5*time.Second),
+	}
+}
 
 // pollChanges passes changes that may affect whether or how a job is polled.
 func pollChanges() predicate.Predicate {
@@ -220,77 +215,6 @@ func (r *StatusReconciler) statusChanges() predicate.Predicate {
 func isOtherVersion(before, after client.Object) bool {
 	return before.GetGeneration() != after.GetGeneration() || before.GetUID() != after.GetUID() ||
 		before.GetDeletionTimestamp().IsZero() != after.GetDeletionTimestamp().IsZero()
-}
-
-// failureLog lets the failures of reconciles neither fill the log nor end the process. A
-// failed reconcile is retried with a backoff that ends soon after the API server has
-// recovered.
-type failureLog struct {
-	log   logr.Logger
-	clock clock.PassiveClock
-
-	mu sync.Mutex
-	// loggedAt is when each cause was last logged, and counts how often it was seen since.
-	loggedAt map[string]time.Time
-	counts   map[string]int
-}
-
-// failureLogInterval is the minimum time between two log lines for the same cause.
-const failureLogInterval = time.Minute
-
-// wrap returns a reconciler whose errors and panics are logged and retried.
-func (l *failureLog) wrap(r reconcile.Reconciler) reconcile.Reconciler {
-	// The default goes up to a quarter of an hour.
-	backOff := workqueue.NewTypedItemExponentialFailureRateLimiter[reconcile.Request](100*time.Millisecond, 5*time.Second)
-	return reconcile.Func(func(ctx context.Context, req ctrl.Request) (result ctrl.Result, err error) {
-		defer func() {
-			var details []any
-			if cause := recover(); cause != nil {
-				err, details = fmt.Errorf("panic: %v", cause), []any{"stack", string(debug.Stack())}
-			}
-			if err == nil {
-				backOff.Forget(req)
-				return
-			}
-			l.report(err, req, details...)
-			result, err = ctrl.Result{RequeueAfter: backOff.When(req), Priority: new(0)}, nil
-		}()
-		return r.Reconcile(ctx, req)
-	})
-}
-
-// report logs a failure, once per cause and minute. details are logged with it.
-func (l *failureLog) report(err error, req ctrl.Request, details ...any) {
-	cause, now := causeOf(err), l.clock.Now()
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.counts[cause]++
-	if now.Sub(l.loggedAt[cause]) < failureLogInterval {
-		return
-	}
-	l.log.Info("a reconcile failed and is retried", append([]any{"error", err.Error(), "object", req.String(), "failures", l.counts[cause]}, details...)...)
-	// What was not seen for a while is dropped: there are as many causes as texts of errors.
-	maps.DeleteFunc(l.loggedAt, func(cause string, loggedAt time.Time) bool {
-		isOver := now.Sub(loggedAt) > 2*failureLogInterval
-		if isOver {
-			delete(l.counts, cause)
-		}
-		return isOver
-	})
-	l.loggedAt[cause], l.counts[cause] = now, 0
-}
-
-// causeOf is what an error has in common with others, whatever their objects: the API
-// server's reason, or the text of the innermost error.
-func causeOf(err error) string {
-	var status apierrors.APIStatus
-	if errors.As(err, &status) {
-		return fmt.Sprint(status.Status().Code, status.Status().Reason)
-	}
-	for inner := err; inner != nil; inner = errors.Unwrap(inner) {
-		err = inner
-	}
-	return withoutNumbers(err.Error())
 }
 
 func (r *PollReconciler) jobsOfConnection(ctx context.Context, object client.Object) []reconcile.Request {

@@ -8,7 +8,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"math"
-	"regexp"
 	"strings"
 	"time"
 
@@ -236,16 +235,12 @@ func failureMessage(job *v1alpha1.DLIJob, f *connection.Failure) string {
 	synced := meta.FindStatusCondition(job.Status.Conditions, v1alpha1.SyncedCondition)
 	if synced != nil && synced.Reason == f.Reason {
 		before := connection.ParseFailure(f.Reason, synced.Message)
-		if withoutNumbers(before.Message) == withoutNumbers(failure.Message) {
+		if text.WithoutNumbers(before.Message) == text.WithoutNumbers(failure.Message) {
 			return synced.Message
 		}
 	}
 	return failure.Error()
 }
-
-func withoutNumbers(message string) string { return digits.ReplaceAllString(message, "") }
-
-var digits = regexp.MustCompile(`\d+`)
 
 // recordSuspended records that the job is not polled while it is suspended.
 func recordSuspended(job *v1alpha1.DLIJob, now time.Time) {

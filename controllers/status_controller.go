@@ -6,21 +6,17 @@ package controllers
 import (
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"sync/atomic"
 	"time"
 
+	"k8s.io/apimachinery/pkg/api/equality"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
-	"k8s.io/client-go/tools/events"
-	"k8s.io/utils/clock"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/dli-operator/dli-operator/api/v1alpha1"
-	"github.com/dli-operator/dli-operator/internal/connection"
 	"github.com/dli-operator/dli-operator/internal/poller"
 )
 
@@ -31,22 +27,15 @@ import (
 // StatusReconciler stores the results of polls. It is the only writer of a DLIJob's
 // status.
 type StatusReconciler struct {
-	client.Client
-	Options
-	// Live reads objects from the API server rather than from the cache.
-	Live        client.Reader
-	Connections *connection.Registry
-	Poller      *poller.Poller
-	Recorder    events.EventRecorder
-	Clock       clock.PassiveClock
-	Metrics     *Metrics
+	statusWriter
 
-	ownership *ownership
+	// Live reads objects from the API server rather than from the cache.
+	Live client.Reader
+
 	// ending is set when the process is about to exit and must not write any more.
 	ending atomic.Bool
-	// results enqueues the jobs with new results, and polls those whose status says
-	// something else to the poll controller than before.
-	results, polls *trigger
+	// results enqueues the jobs with new results.
+	results trigger
 }
 
 const (
@@ -60,47 +49,35 @@ const (
 	firstResultWait = time.Second
 	// restoreInterval is the minimum interval between two restores of an outcome.
 	restoreInterval = 5 * time.Second
-	// maxConflicts limits how often one reconcile reads an object again because
-	// something else changed it in the meantime.
-	maxConflicts = 5
+	// maxAttempts limits how often one reconcile reads an object because something else
+	// changed it in the meantime.
+	maxAttempts = 6
 )
 
 // Reconcile writes the latest result of a DLIJob to its status. The poller keeps results
 // that cannot be stored, so no job is polled twice for the same result.
 func (r *StatusReconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Result, error) {
-	stored, err := r.read(ctx, req.NamespacedName)
-	for conflicts := 0; err == nil; conflicts++ {
-		// Checked after each read: a write of a new leader would look like a change by
-		// something else.
-		if r.ending.Load() || !r.Leads(r.Clock.Now()) {
+	for attempt := range maxAttempts {
+		stored, err := r.read(ctx, req.NamespacedName, attempt > 0)
+		switch {
+		case err != nil:
+			return ctrl.Result{}, err
+		case r.ending.Load() || !r.Leads(r.Clock.Now()):
+			// Checked after each read: a write of a new leader would look like a change by
+			// something else.
 			return ctrl.Result{RequeueAfter: leaseCheckInterval}, nil
-		}
-		if stored == nil || !stored.DeletionTimestamp.IsZero() {
+		case stored == nil || !stored.DeletionTimestamp.IsZero():
 			r.ownership.forget(req.NamespacedName)
 			return ctrl.Result{}, nil
 		}
-		var wait time.Duration
-		wait, err = r.reconcile(ctx, stored)
-		if err == nil {
-			// Without it, the low priority of the initial list would be kept.
-			return ctrl.Result{RequeueAfter: wait, Priority: new(0)}, nil
-		}
+		wait, err := r.reconcile(ctx, stored)
 		if !apierrors.IsConflict(err) {
-			break
-		}
-		if conflicts == maxConflicts {
-			// Something writes faster than this; the rest of the queue goes first.
-			return ctrl.Result{RequeueAfter: time.Second, Priority: new(0)}, nil
-		}
-		before := stored
-		if stored, err = r.readLive(ctx, req.NamespacedName); stored != nil {
-			r.ownership.changed(before, stored)
-			if isOlder(stored, before.ResourceVersion) {
-				err = r.noteReset(stored)
-			}
+			// Without it, the low priority of the initial list would be kept.
+			return ctrl.Result{RequeueAfter: wait, Priority: new(0)}, err
 		}
 	}
-	return ctrl.Result{}, err
+	// Something writes faster than this; the rest of the queue goes first.
+	return ctrl.Result{RequeueAfter: time.Second, Priority: new(0)}, nil
 }
 
 // reconcile handles one version of a DLIJob, and returns the time until the next check
@@ -108,9 +85,9 @@ func (r *StatusReconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctr
 func (r *StatusReconciler) reconcile(ctx context.Context, stored *v1alpha1.DLIJob) (time.Duration, error) {
 	now, key := r.Clock.Now(), client.ObjectKeyFromObject(stored)
 	job := stored.DeepCopy()
-	last, wait, err := r.settle(ctx, job, now)
-	if err != nil || wait > 0 {
-		return wait, err
+	last, wait := r.settle(ctx, job, now)
+	if wait > 0 {
+		return wait, nil
 	}
 	latest := r.Poller.Latest(key)
 	if wait := waitForResult(job, latest, last, now); wait > 0 {
@@ -122,7 +99,7 @@ func (r *StatusReconciler) reconcile(ctx context.Context, stored *v1alpha1.DLIJo
 	latest.Failures.UnreadableSince = graceFrom(latest.Failures.UnreadableSince, last.failuresFrom())
 	recordSnapshot(job, latest, now, r.Schedule.NotFoundAfter)
 	deriveConditions(job, latest, now, r.Schedule.StallAfter)
-	if digestOf(&job.Status) != digestOf(&stored.Status) {
+	if differs(stored.Status, job.Status) {
 		if wait := last.waitToWrite(stored, job, now); wait > 0 {
 			return wait, nil
 		}
@@ -138,6 +115,12 @@ func (r *StatusReconciler) reconcile(ctx context.Context, stored *v1alpha1.DLIJo
 		return 0, r.delete(ctx, job)
 	}
 	return nextCheck(job, latest, completedAt, now, r.Schedule.StallAfter), nil
+}
+
+// differs reports whether there is more to write than when the job was last polled.
+func differs(stored, current v1alpha1.DLIJobStatus) bool {
+	stored.LastPollTime, current.LastPollTime = nil, nil
+	return !equality.Semantic.DeepEqual(stored, current)
 }
 
 // waitForResult is how long to wait before a status is derived: the poll controller has
@@ -173,39 +156,33 @@ func settles(result *poller.Result, job *v1alpha1.DLIJob, disputed time.Duration
 // was replaced is restored, what another operator wrote is adopted, and of anything else
 // a poll tells whether it is true. It returns what is known of the job, and how long to
 // wait before deciding.
-func (r *StatusReconciler) settle(ctx context.Context, job *v1alpha1.DLIJob, now time.Time) (lastWrite, time.Duration, error) {
-	key, digest := client.ObjectKeyFromObject(job), digestOf(&job.Status)
-	last := r.ownership.lookup(job, digest, now)
-	if last.isOwn(digest) {
-		if digest != last.digest && last.previous != nil {
+func (r *StatusReconciler) settle(ctx context.Context, job *v1alpha1.DLIJob, now time.Time) (lastWrite, time.Duration) {
+	last := r.ownership.lookup(job, now)
+	if last.isOwn(job) {
+		if last.previous != nil && digestOf(job) != last.own[0] {
 			// It was stored although there was no response.
 			r.announce(ctx, last.previous, job)
-			r.ownership.stored(job, digest, now)
+			r.ownership.update(job, func(w *lastWrite) { w.accept(job, digestOf(job)) })
 		}
-		return last, 0, nil
+		return last, 0
 	}
 	if wait := last.writtenAt.Add(restoreInterval).Sub(now); last.replaced != nil && wait > 0 {
-		return last, wait, nil
+		return last, wait
 	}
-	fields, err := r.managedFields(ctx, job)
-	if err != nil {
-		return last, 0, err
-	}
-	byOperator := last.isByOperator(fields)
+	byOperator := last.isByOperator(job.ManagedFields)
 	switch {
 	case last.replaced != nil && (!byOperator || !mayReplace(last.replaced, job.Status.Outcome)):
 		job.Status = *last.replaced.DeepCopy()
 	case byOperator:
-		last = r.ownership.adopted(job, digest, now)
-		r.announceForeign(ctx, job, last)
-		r.Poller.PollNow(key)
-		r.polls.add(key) // the job may have ended
+		last = r.ownership.adopted(job, now)
+		r.announceForeign(ctx, job, "DLIJob", last)
+		r.Poller.PollNow(client.ObjectKeyFromObject(job))
 	case last.disputedAt.IsZero():
 		last.disputedAt = now
 		r.ownership.update(job, func(w *lastWrite) { w.disputedAt = now })
-		r.Poller.PollNow(key)
+		r.Poller.PollNow(client.ObjectKeyFromObject(job))
 	}
-	return last, 0, nil
+	return last, 0
 }
 
 // mayReplace reports whether an operator may have replaced an outcome by another: only
@@ -214,80 +191,53 @@ func mayReplace(replaced *v1alpha1.DLIJobStatus, outcome v1alpha1.Outcome) bool 
 	return replaced.Outcome == outcome || replaced.Outcome == v1alpha1.OutcomeNotFound
 }
 
-// managedFields returns who wrote which fields of a job, which the cache does not keep.
-func (r *StatusReconciler) managedFields(ctx context.Context, job *v1alpha1.DLIJob) ([]metav1.ManagedFieldsEntry, error) {
-	if len(job.ManagedFields) > 0 {
-		return job.ManagedFields, nil
-	}
-	live, err := r.readLive(ctx, client.ObjectKeyFromObject(job))
-	if err != nil {
-		return nil, err
-	}
-	if live == nil || live.ResourceVersion != job.ResourceVersion {
-		return nil, apierrors.NewConflict(v1alpha1.GroupVersion.WithResource("dlijobs").GroupResource(), job.Name, errors.New("it has changed"))
-	}
-	return live.ManagedFields, nil
-}
-
-// read returns a DLIJob from the cache; nil if there is none. The cache can be behind
-// this process's own write, and after a restore of etcd the API server can be behind
-// both: then the API server counts.
-func (r *StatusReconciler) read(ctx context.Context, key types.NamespacedName) (*v1alpha1.DLIJob, error) {
-	job := &v1alpha1.DLIJob{}
-	if err := r.Get(ctx, key, job, sharedObject); err != nil {
+// read returns a DLIJob; nil if there is none. The cache has it unless it was seen to be
+// behind: by a conflict, or because it lacks this process's own write. A status that may be
+// foreign is also read from the API server, because the cache has no managedFields.
+//
+// After a restore of etcd the API server has an older version than before. Watches
+// continue from the later one, so new objects would be invisible until the API server
+// reaches it again: the process must restart, and not write any more.
+func (r *StatusReconciler) read(ctx context.Context, key types.NamespacedName, isBehind bool) (*v1alpha1.DLIJob, error) {
+	cached, live := &v1alpha1.DLIJob{}, &v1alpha1.DLIJob{}
+	if err := r.Get(ctx, key, cached, sharedObject); err != nil {
 		return nil, client.IgnoreNotFound(err)
 	}
-	last := r.ownership.lookup(job, digestOf(&job.Status), r.Clock.Now())
-	if !last.isBehind(job) {
-		return job, nil
+	last := r.ownership.lookup(cached, r.Clock.Now())
+	if !isBehind && !last.isBehind(cached) && last.isOwn(cached) {
+		return cached, nil
 	}
-	live, err := r.readLive(ctx, key)
-	if live != nil && last.isBehind(live) {
-		err = r.noteReset(live)
+	if err := r.Live.Get(ctx, key, live); err != nil {
+		return nil, client.IgnoreNotFound(err)
 	}
-	return live, err
-}
-
-// noteReset handles an API server that has an older version of a job than before: etcd
-// was restored. Watches continue from the later version, so new objects would be
-// invisible until the API server reaches it again. It returns an error if the process is
-// to restart: its knowledge is outdated, so it must not write any more.
-func (r *StatusReconciler) noteReset(live *v1alpha1.DLIJob) error {
-	r.ownership.update(live, func(w *lastWrite) { w.version = live.ResourceVersion })
-	if r.Restored == nil {
-		return nil
+	if last.isBehind(live) || isOlder(live, cached.ResourceVersion) {
+		r.ending.Store(true)
+		r.Restored()
+		return nil, fmt.Errorf("DLIJob %s is older than before: the API server has gone back to an earlier state", key)
 	}
-	r.ending.Store(true)
-	r.Restored()
-	return fmt.Errorf("DLIJob %s is older than before: the API server has gone back to an earlier state", client.ObjectKeyFromObject(live))
+	r.ownership.changed(cached, live)
+	return live, nil
 }
 
 // sharedObject avoids copying objects that are only read.
 var sharedObject = &client.GetOptions{UnsafeDisableDeepCopy: new(true)}
 
-func (r *StatusReconciler) readLive(ctx context.Context, key types.NamespacedName) (*v1alpha1.DLIJob, error) {
-	job := &v1alpha1.DLIJob{}
-	if err := r.Live.Get(ctx, key, job); err != nil {
-		return nil, client.IgnoreNotFound(err)
-	}
-	return job, nil
-}
-
 // writeTimeout limits a write. The API server itself gives up after a minute.
 const writeTimeout = time.Minute
 
-// write stores the status, and only if the object has not changed since it was read: an
-// operator that has lost its lease without knowing it must not overwrite an outcome.
-// Whatever the API server refuses as invalid, the outcome and the conditions are stored.
-// It reports whether the object still existed.
+// write stores the status. Whatever the API server refuses as invalid, the outcome and the
+// conditions are stored. It reports whether the object still existed.
 func (r *StatusReconciler) write(ctx context.Context, stored, job *v1alpha1.DLIJob) (written bool, err error) {
 	// A write in flight completes even if the operator is told to stop.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), writeTimeout)
 	defer cancel()
+	r.ownership.update(job, func(w *lastWrite) { w.previous = cmp.Or(w.previous, &stored.Status) })
 	err = r.patch(ctx, stored, job)
+	r.Metrics.countWrite(err)
 	if apierrors.IsInvalid(err) || apierrors.IsRequestEntityTooLargeError(err) {
 		job.Status = essentialsOf(&stored.Status, &job.Status)
 		err = r.patch(ctx, stored, job)
+		r.Metrics.countWrite(err)
 	}
 	switch {
 	case apierrors.IsNotFound(err):
@@ -295,19 +245,8 @@ func (r *StatusReconciler) write(ctx context.Context, stored, job *v1alpha1.DLIJ
 	case err != nil:
 		return false, fmt.Errorf("writing the status of DLIJob %s: %w", client.ObjectKeyFromObject(job), err)
 	}
-	r.ownership.stored(job, digestOf(&job.Status), r.Clock.Now())
+	r.Metrics.countBytes(r.Connections.NameInUse(job), &job.Status)
 	return true, nil
-}
-
-func (r *StatusReconciler) patch(ctx context.Context, stored, job *v1alpha1.DLIJob) error {
-	r.ownership.sending(job, digestOf(&job.Status))
-	r.ownership.update(job, func(w *lastWrite) { w.previous = cmp.Or(w.previous, &stored.Status) })
-	err := r.Status().Patch(ctx, job, client.MergeFromWithOptions(stored, client.MergeFromWithOptimisticLock{}), fieldOwner)
-	r.Metrics.countWrite(err)
-	if err == nil {
-		r.Metrics.countBytes(r.Connections.NameInUse(job), &job.Status)
-	}
-	return err
 }
 
 func (r *StatusReconciler) delete(ctx context.Context, job *v1alpha1.DLIJob) error {

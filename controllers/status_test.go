@@ -146,7 +146,7 @@ func TestRecord(t *testing.T) {
 		again := job.DeepCopy()
 		recordStatus(again, wide, noon)
 		deriveConditions(again, poller.Snapshot{}, noon, stallAfter)
-		if digestOf(&job.Status) != digestOf(&again.Status) {
+		if differs(job.Status, again.Status) {
 			t.Error("the same response is written again")
 		}
 	})

@@ -81,10 +81,10 @@ func TestADeletedJobHasNoEvents(t *testing.T) {
 	// of the second.
 	w.Finishes("witness")
 	w.AwaitReason(w.WatchJob("witness"), v1alpha1.ReasonJobFinished)
-	if !testenv.Within(world.Patience, func() bool { return slices.Contains(events(w, "witness"), "Normal JobFinished") }) {
+	if !testenv.Within(world.Patience, func() bool { return slices.Contains(w.Events("witness"), "Normal JobFinished") }) {
 		t.Fatal("the second DLIJob has no Event")
 	}
-	if told := events(w, "deleted"); slices.Contains(told, "Normal JobFinished") {
+	if told := w.Events("deleted"); slices.Contains(told, "Normal JobFinished") {
 		t.Errorf("the deleted DLIJob has Events: %q", told)
 	}
 }
@@ -223,19 +223,4 @@ func of(connection string) func(*v1alpha1.DLIJob) {
 // pollNow requests a poll.
 func pollNow(job *v1alpha1.DLIJob) {
 	metav1.SetMetaDataAnnotation(&job.ObjectMeta, v1alpha1.PollRequestedAtAnnotation, time.Now().Format(time.RFC3339Nano))
-}
-
-// events returns the Events about a DLIJob, as type and reason.
-func events(w *world.World, name string) (told []string) {
-	w.Helper()
-	list := &eventsv1.EventList{}
-	if err := w.List(w.Context(), list, client.InNamespace(w.Namespace)); err != nil {
-		w.Fatal(err)
-	}
-	for _, e := range list.Items {
-		if e.Regarding.Kind == "DLIJob" && e.Regarding.Name == name {
-			told = append(told, e.Type+" "+e.Reason)
-		}
-	}
-	return told
 }

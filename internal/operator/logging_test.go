@@ -4,24 +4,36 @@
 package operator
 
 import (
+	"errors"
+	"fmt"
+	"strings"
 	"testing"
+	"testing/synctest"
+	"time"
 
-	uberzap "go.uber.org/zap"
-	"go.uber.org/zap/zapcore"
-	"go.uber.org/zap/zaptest/observer"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"sigs.k8s.io/controller-runtime/pkg/log/zap"
 )
 
-func TestErrorsAreLimited(t *testing.T) {
-	core, logs := observer.New(zapcore.InfoLevel)
-	log := uberzap.New(core, uberzap.WrapCore(LimitErrors)).With(uberzap.String("object", "a"))
-	for range 100 {
-		log.Info("DLIJob changed")
-		log.Error("Unable to write event")
-	}
-	log.Error("another error")
-	for message, want := range map[string]int{"DLIJob changed": 100, "Unable to write event": errorsPerMinute, "another error": 1} {
-		if got := logs.FilterMessage(message).Len(); got != want {
-			t.Errorf("%q is logged %d times, want %d", message, got, want)
+func TestErrorsAreLoggedOncePerCauseAndMinute(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var text strings.Builder
+		options := LogOptions()
+		log := zap.New(zap.UseFlagOptions(&options), zap.WriteTo(&text)).WithValues("controller", "dlijob")
+		for i := range 100 {
+			log.Info("DLIJob changed")
+			log.Error(fmt.Errorf("writing job %d: %w", i, apierrors.NewInternalError(fmt.Errorf("of %d", i))), "Reconciler error")
+			log.Error(fmt.Errorf("writing job %d: %w", i, errors.New("dial 10.0.0.1:6443")), "Reconciler error")
+			log.Error(nil, "Observed a panic")
 		}
-	}
+		time.Sleep(time.Minute)
+		log.Error(nil, "Observed a panic")
+		for part, want := range map[string]int{
+			"DLIJob changed": 100, "of 0": 1, "dial": 1, "panic": 2, `"dropped":99`: 1, `"controller":"dlijob"`: 104, ".go:": 0,
+		} {
+			if got := strings.Count(text.String(), part); got != want {
+				t.Errorf("%q is logged %d times, want %d", part, got, want)
+			}
+		}
+	})
 }

@@ -106,3 +106,14 @@ func IsPlain(s string, limit int) bool {
 	}
 	return true
 }
+
+// WithoutNumbers returns s without its digits, to compare texts that differ only in times,
+// addresses and counts.
+func WithoutNumbers(s string) string {
+	return strings.Map(func(r rune) rune {
+		if r >= '0' && r <= '9' {
+			return -1
+		}
+		return r
+	}, s)
+}

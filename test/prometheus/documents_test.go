@@ -42,9 +42,7 @@ func documented(t *testing.T) map[string]described {
 func registered(t *testing.T) map[string][]string {
 	t.Helper()
 	r := &registry{}
-	if _, err := controllers.NewMetrics(r, "v1.2.3"); err != nil {
-		t.Fatal(err)
-	}
+	controllers.NewMetrics(r, "v1.2.3")
 	if err := controllers.RegisterCollectors(r, nil, nil, nil, nil); err != nil {
 		t.Fatal(err)
 	}
@@ -76,6 +74,12 @@ func (r *registry) Register(c prometheus.Collector) error {
 		r.descriptions = append(r.descriptions, desc.String())
 	}
 	return nil
+}
+
+func (r *registry) MustRegister(collectors ...prometheus.Collector) {
+	for _, c := range collectors {
+		_ = r.Register(c)
+	}
 }
 
 func TestEveryMetricIsDocumented(t *testing.T) {

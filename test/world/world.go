@@ -11,14 +11,17 @@ import (
 	"context"
 	"fmt"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"go.uber.org/zap/zapcore"
 	authorizationv1 "k8s.io/api/authorization/v1"
 	corev1 "k8s.io/api/core/v1"
+	eventsv1 "k8s.io/api/events/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -53,8 +56,9 @@ type World struct {
 	// ReadsNamespaces permits operators to read Namespaces, which allowedNamespaces needs
 	// for its selector.
 	ReadsNamespaces bool
-	// Log has the operators' logs.
-	Log *testenv.Buffer
+	// Log has the operators' logs, with lines of this verbosity.
+	Log       *testenv.Buffer
+	Verbosity int
 }
 
 // New creates a namespace with a connection named default to a simulated DLI.
@@ -116,7 +120,8 @@ func (w *World) Start() *Operator {
 	options := w.Options
 	registry := prometheus.NewRegistry()
 	options.Controllers.Registry = registry
-	options.Logger = zap.New(zap.WriteTo(w.Log), zap.UseDevMode(false))
+	logging := operator.LogOptions()
+	options.Logger = zap.New(zap.UseFlagOptions(&logging), zap.WriteTo(w.Log), zap.Level(zapcore.Level(-w.Verbosity)))
 	config := rest.CopyConfig(w.Config)
 	config.Impersonate.UserName = w.permit()
 	done, ended := make(chan struct{}), make(chan error, 1)
@@ -152,7 +157,11 @@ func (w *World) permit() (user string) {
 	w.MustCreate(role)
 	ref := rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: role.Name}
 	subjects := []rbacv1.Subject{{Kind: rbacv1.UserKind, APIGroup: rbacv1.GroupName, Name: user}}
-	for _, namespace := range w.Options.WatchNamespaces {
+	namespaces := w.Options.WatchNamespaces
+	if namespace, _, ok := strings.Cut(w.Options.DefaultConnection, "/"); ok && !slices.Contains(namespaces, namespace) {
+		namespaces = append(slices.Clone(namespaces), namespace)
+	}
+	for _, namespace := range namespaces {
 		w.MustCreate(&rbacv1.RoleBinding{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: role.Name}, RoleRef: ref, Subjects: subjects})
 	}
 	needed := &authorizationv1.ResourceAttributes{Verb: "watch", Group: v1alpha1.GroupVersion.Group, Resource: "dlijobs", Namespace: w.Namespace}
@@ -313,6 +322,22 @@ func (w *World) ConnectionReady(name string) metav1.Condition {
 		w.Fatal(err)
 	}
 	return Condition(connection.Status.Conditions, v1alpha1.ReadyCondition)
+}
+
+// Events returns the Events about a DLIJob of the namespace as type and reason, oldest first.
+func (w *World) Events(name string) (events []string) {
+	w.Helper()
+	list := &eventsv1.EventList{}
+	if err := w.List(w.Context(), list, client.InNamespace(w.Namespace)); err != nil {
+		w.Fatal(err)
+	}
+	slices.SortFunc(list.Items, func(a, b eventsv1.Event) int { return a.EventTime.Compare(b.EventTime.Time) })
+	for _, e := range list.Items {
+		if e.Regarding.Kind == "DLIJob" && e.Regarding.Name == name {
+			events = append(events, e.Type+" "+e.Reason)
+		}
+	}
+	return events
 }
 
 // Summary returns a status for failure messages.

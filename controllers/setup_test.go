@@ -1,0 +1,97 @@
+// Copyright 2026 The DLI operator authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package controllers
+
+import (
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"k8s.io/utils/clock"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/controller/priorityqueue"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+
+	"github.com/dli-operator/dli-operator/api/v1alpha1"
+	"github.com/dli-operator/dli-operator/internal/connection"
+	"github.com/dli-operator/dli-operator/internal/dli"
+	"github.com/dli-operator/dli-operator/internal/poller"
+	"github.com/dli-operator/dli-operator/test/testenv"
+)
+
+// Plane is the control plane of all tests of this folder; TestMain starts it.
+var Plane = &testenv.ControlPlane{CRDs: "../config/crd/bases"}
+
+// Whatever the API server refuses as invalid, the outcome and the conditions are stored.
+func TestARefusedStatus(t *testing.T) {
+	w := testenv.Client(t, Plane.Config())
+	stored := newJob()
+	stored.Namespace = "default"
+	if err := w.Create(t.Context(), stored); err != nil {
+		t.Fatal(err)
+	}
+	metrics := NewMetrics(prometheus.NewRegistry(), "")
+	r := &StatusReconciler{statusWriter: statusWriter{
+		Client: w, Clock: clock.RealClock{}, Metrics: metrics,
+		Connections: connection.NewRegistry(w, w, connection.Options{}, metrics),
+	}}
+	refused := stored.DeepCopy()
+	recordStatus(refused, &dli.JobStatus{Status: "FINISHED", State: dli.StateFinished, JobType: strings.Repeat("x", 1000)}, time.Now())
+	deriveConditions(refused, poller.Snapshot{}, time.Now(), stallAfter)
+	if written, err := r.write(t.Context(), stored, refused); err != nil || !written {
+		t.Fatalf("written: %v, %v", written, err)
+	}
+	got := &v1alpha1.DLIJob{}
+	if err := w.Get(t.Context(), client.ObjectKeyFromObject(stored), got); err != nil {
+		t.Fatal(err)
+	}
+	if got.Status.Outcome != "Succeeded" || !strings.HasPrefix(row(got), "Ready=True/JobFinished") || got.Status.JobType != "" {
+		t.Errorf("the status is %+v", got.Status)
+	}
+}
+
+// What a client decodes into, or the cache holds, is shared with nothing.
+func TestStatusSharesNoMemory(t *testing.T) {
+	percent, rows := int32(40), int64(4)
+	job := newJob()
+	latest := poller.Snapshot{Progress: &percent, Result: &poller.Result{ArrivedAt: noon, Status: answering("RUNNING", func(a *dli.JobStatus) { a.ResultCount = &rows })}}
+	recordSnapshot(job, latest, noon, time.Minute)
+	// A client decodes the response into the object that it has sent.
+	*job.Status.Progress, *job.Status.ResultCount = 0, 0
+	if percent != 40 || rows != 4 {
+		t.Error("what was decoded has changed the poller's memory")
+	}
+	job.Status.Progress = &percent
+	known := knownOf(job, noon)
+	*job.Status.Progress = 0
+	if *known.Progress != 40 {
+		t.Error("the poller knows what was decoded")
+	}
+}
+
+// Ends, failures and first statuses are written before figures.
+func TestRefreshesWait(t *testing.T) {
+	queue := priorityqueue.New[reconcile.Request](t.Name())
+	defer queue.ShutDown()
+	results := &trigger{}
+	if err := results.start(t.Context(), queue); err != nil {
+		t.Fatal(err)
+	}
+	key := func(name string) client.ObjectKey { return client.ObjectKey{Namespace: "a", Name: name} }
+	results.deliver(key("first refresh"), true)
+	results.deliver(key("ended"), true)
+	results.deliver(key("last refresh"), true)
+	results.deliver(key("ended"), false)
+	results.deliver(key("failed"), false)
+	var order []string
+	for range 4 {
+		request, _ := queue.Get()
+		order = append(order, request.Name)
+	}
+	if want := []string{"ended", "failed", "first refresh", "last refresh"}; !slices.Equal(order, want) {
+		t.Errorf("written in the order %q, want %q", order, want)
+	}
+}
