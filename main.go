@@ -25,7 +25,7 @@ var version = "dev"
 func main() {
 	operator.TuneMemory(os.DirFS("/"), os.Getenv)
 	options := operator.DefaultOptions(version)
-	logging := operator.LogOptions()
+	logging := zap.Options{}
 	bindFlags(flag.CommandLine, &options)
 	logging.BindFlags(flag.CommandLine)
 	showVersion := flag.Bool("version", false, "Print the version and exit.")
@@ -43,7 +43,7 @@ func main() {
 		fmt.Println(version)
 		return
 	}
-	log := zap.New(zap.UseFlagOptions(&logging))
+	log := operator.NewLogger(zap.UseFlagOptions(&logging))
 	ctrl.SetLogger(log)
 	klog.SetLogger(log)
 	options.Logger = log

@@ -50,7 +50,7 @@ func (r *ConnectionReconciler) Reconcile(ctx context.Context, req ctrl.Request) 
 	if err := r.Get(ctx, req.NamespacedName, stored); err != nil {
 		if client.IgnoreNotFound(err) == nil {
 			r.Connections.Remove(req.NamespacedName, r.Clock.Now())
-			r.Metrics.keepConnection(req.String(), false)
+			r.Metrics.KeepConnection(req.String(), false)
 			r.ownership.forget(req.NamespacedName)
 		}
 		return ctrl.Result{}, client.IgnoreNotFound(err)
@@ -59,7 +59,7 @@ func (r *ConnectionReconciler) Reconcile(ctx context.Context, req ctrl.Request) 
 		return ctrl.Result{RequeueAfter: leaseCheckInterval}, nil
 	}
 	conn := r.Connections.Configure(stored)
-	r.Metrics.keepConnection(req.String(), true)
+	r.Metrics.KeepConnection(req.String(), true)
 	conn.Remember(stored.Status.RejectedCredentials, r.Clock.Now())
 	next, err := conn.Refresh(ctx, r.Clock.Now())
 	if err != nil {

@@ -22,7 +22,6 @@
 //	                             or that of another hand
 //	events.go                    Events and log lines after a write
 //	dliconnection_controller.go  credentials of DLIConnections, and their status
-//	metrics.go                   counters, and gauges over the cache
 //
 // status.go, conditions.go and timers.go are functions of the object, the result and the
 // time; their tests need no API server. The only state is in ownership.go: what this

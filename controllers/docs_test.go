@@ -15,7 +15,6 @@ import (
 	rbacv1 "k8s.io/api/rbac/v1"
 	"k8s.io/apimachinery/pkg/util/yaml"
 
-	"github.com/dli-operator/dli-operator/api/v1alpha1"
 	"github.com/dli-operator/dli-operator/test/testenv"
 )
 
@@ -43,20 +42,6 @@ func TestSecurityPage(t *testing.T) {
 		if !defined[match[1]] {
 			t.Errorf("there is no %s", match[1])
 		}
-	}
-}
-
-// The label reason has no other values than the reasons of a DLIJob.
-func TestReasonsAreAClosedSet(t *testing.T) {
-	ofJobs, _, _ := strings.Cut(testenv.Read(t, "../api/v1alpha1/conditions.go"), "// Reasons of Ready of a DLIConnection")
-	var defined []string
-	for _, reason := range regexp.MustCompile(`(?m)^\tReason\w+ += "(\w+)"$`).FindAllStringSubmatch(ofJobs, -1) {
-		if reason[1] != v1alpha1.ReasonPollSucceeded && reason[1] != v1alpha1.ReasonOutcomeContradicted { // only of Synced
-			defined = append(defined, reason[1])
-		}
-	}
-	if !slices.Equal(defined, readyReasons) {
-		t.Errorf("the label knows %q, want %q", readyReasons, defined)
 	}
 }
 

@@ -94,7 +94,7 @@ func (r *StatusReconciler) announce(ctx context.Context, previous *v1alpha1.DLIJ
 
 // announceForeign says that another operator writes the status of an object.
 func (w *statusWriter) announceForeign(ctx context.Context, object client.Object, kind string, last lastWrite) {
-	w.Metrics.foreign.WithLabelValues(kind).Inc()
+	w.Metrics.CountForeignWrite(kind)
 	w.Recorder.Eventf(object, nil, corev1.EventTypeWarning, v1alpha1.ReasonOtherOperator, "Write",
 		"another operator has written this status: a second installation, an overlapping shard, or the one that led before; this one leaves it alone for %v", last.backOff())
 	ctrl.LoggerFrom(ctx).Info("another operator writes the status", "kind", kind, "backOff", last.backOff().String(), "writes", last.foreign)

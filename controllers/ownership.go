@@ -21,6 +21,7 @@ import (
 
 	"github.com/dli-operator/dli-operator/api/v1alpha1"
 	"github.com/dli-operator/dli-operator/internal/connection"
+	"github.com/dli-operator/dli-operator/internal/metrics"
 	"github.com/dli-operator/dli-operator/internal/poller"
 )
 
@@ -297,7 +298,7 @@ type statusWriter struct {
 	Poller      *poller.Poller
 	Recorder    events.EventRecorder
 	Clock       clock.PassiveClock
-	Metrics     *Metrics
+	Metrics     *metrics.Recorder
 
 	ownership ownership
 }

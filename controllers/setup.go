@@ -31,6 +31,7 @@ import (
 
 	"github.com/dli-operator/dli-operator/api/v1alpha1"
 	"github.com/dli-operator/dli-operator/internal/connection"
+	"github.com/dli-operator/dli-operator/internal/metrics"
 	"github.com/dli-operator/dli-operator/internal/poller"
 )
 
@@ -82,11 +83,11 @@ func Add(ctx context.Context, mgr ctrl.Manager, o Options) error {
 	if err := mgr.GetFieldIndexer().IndexField(ctx, &v1alpha1.DLIJob{}, connectionIndex, indexConnection); err != nil {
 		return fmt.Errorf("indexing DLIJobs by connection: %w", err)
 	}
-	clock, metrics := clock.RealClock{}, NewMetrics(o.Registry, o.Version)
-	connections := connection.NewRegistry(mgr.GetClient(), mgr.GetAPIReader(), o.Connections, metrics)
+	clock, recorder := clock.RealClock{}, metrics.NewRecorder(o.Registry, o.Version)
+	connections := connection.NewRegistry(mgr.GetClient(), mgr.GetAPIReader(), o.Connections, recorder)
 	newWriter := func() statusWriter {
 		return statusWriter{
-			Client: mgr.GetClient(), Options: o, Connections: connections, Clock: clock, Metrics: metrics,
+			Client: mgr.GetClient(), Options: o, Connections: connections, Clock: clock, Metrics: recorder,
 			Recorder: mgr.GetEventRecorder("dli-operator"),
 		}
 	}
@@ -100,7 +101,7 @@ func Add(ctx context.Context, mgr ctrl.Manager, o Options) error {
 		Deliver:     status.results.deliver,
 		Changed:     func(connection types.NamespacedName) { health.changes.deliver(connection, false) },
 		MayPoll:     o.Leads,
-		Recorder:    metrics,
+		Recorder:    recorder,
 		Log:         mgr.GetLogger().WithName("poller"),
 		Clock:       clock,
 		Jitter:      func() float64 { return 2*rand.Float64() - 1 },
@@ -109,7 +110,7 @@ func Add(ctx context.Context, mgr ctrl.Manager, o Options) error {
 	poll := &PollReconciler{Reader: mgr.GetClient(), Connections: connections, Poller: polls, Clock: clock, ownership: &status.ownership}
 	isAlive := func(*http.Request) error { return polls.Healthy(clock.Now()) }
 	return errors.Join(
-		RegisterCollectors(o.Registry, mgr.GetClient(), connections, polls.Waiting, clock),
+		metrics.RegisterGauges(o.Registry, mgr.GetClient(), connections, polls.Waiting, clock),
 		poll.SetupWithManager(mgr), status.SetupWithManager(mgr), health.SetupWithManager(mgr),
 		mgr.Add(polls),
 		mgr.AddHealthzCheck("poller", isAlive), mgr.AddReadyzCheck("poller", isAlive),

@@ -18,6 +18,7 @@ import (
 	"github.com/dli-operator/dli-operator/api/v1alpha1"
 	"github.com/dli-operator/dli-operator/internal/connection"
 	"github.com/dli-operator/dli-operator/internal/dli"
+	"github.com/dli-operator/dli-operator/internal/metrics"
 	"github.com/dli-operator/dli-operator/internal/poller"
 	"github.com/dli-operator/dli-operator/test/testenv"
 )
@@ -33,10 +34,10 @@ func TestARefusedStatus(t *testing.T) {
 	if err := w.Create(t.Context(), stored); err != nil {
 		t.Fatal(err)
 	}
-	metrics := NewMetrics(prometheus.NewRegistry(), "")
+	recorder := metrics.NewRecorder(prometheus.NewRegistry(), "")
 	r := &StatusReconciler{statusWriter: statusWriter{
-		Client: w, Clock: clock.RealClock{}, Metrics: metrics,
-		Connections: connection.NewRegistry(w, w, connection.Options{}, metrics),
+		Client: w, Clock: clock.RealClock{}, Metrics: recorder,
+		Connections: connection.NewRegistry(w, w, connection.Options{}, recorder),
 	}}
 	refused := stored.DeepCopy()
 	recordStatus(refused, &dli.JobStatus{Status: "FINISHED", State: dli.StateFinished, JobType: strings.Repeat("x", 1000)}, time.Now())

@@ -107,7 +107,7 @@ func (r *StatusReconciler) reconcile(ctx context.Context, stored *v1alpha1.DLIJo
 			return 0, err
 		}
 		r.announce(ctx, &stored.Status, job)
-		r.Metrics.observeEnd(latest.Result)
+		r.Metrics.ObserveEnd(latest.Result)
 	}
 	r.Poller.Stored(key, latest.Result)
 	completedAt := r.ownership.completedAt(job, now)
@@ -233,11 +233,11 @@ func (r *StatusReconciler) write(ctx context.Context, stored, job *v1alpha1.DLIJ
 	defer cancel()
 	r.ownership.update(job, func(w *lastWrite) { w.previous = cmp.Or(w.previous, &stored.Status) })
 	err = r.patch(ctx, stored, job)
-	r.Metrics.countWrite(err)
+	r.Metrics.CountWrite(err)
 	if apierrors.IsInvalid(err) || apierrors.IsRequestEntityTooLargeError(err) {
 		job.Status = essentialsOf(&stored.Status, &job.Status)
 		err = r.patch(ctx, stored, job)
-		r.Metrics.countWrite(err)
+		r.Metrics.CountWrite(err)
 	}
 	switch {
 	case apierrors.IsNotFound(err):
@@ -245,7 +245,7 @@ func (r *StatusReconciler) write(ctx context.Context, stored, job *v1alpha1.DLIJ
 	case err != nil:
 		return false, fmt.Errorf("writing the status of DLIJob %s: %w", client.ObjectKeyFromObject(job), err)
 	}
-	r.Metrics.countBytes(r.Connections.NameInUse(job), &job.Status)
+	r.Metrics.CountBytes(r.Connections.NameInUse(job), wireSize(&job.Status))
 	return true, nil
 }
 

@@ -8,8 +8,10 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
+	"strings"
 	"sync/atomic"
-	"time"
+	"unique"
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -22,16 +24,13 @@ import (
 
 	"github.com/dli-operator/dli-operator/api/v1alpha1"
 	"github.com/dli-operator/dli-operator/internal/connection"
+	"github.com/dli-operator/dli-operator/internal/text"
 )
-
-// fillTimeout is how long filling the caches may take; a busy API server needs a
-// while to list tens of thousands of DLIJobs.
-const fillTimeout = 2 * time.Minute
 
 // cacheOptions caches only what the controllers read.
 func cacheOptions(o Options) cache.Options {
 	return cache.Options{
-		DefaultTransform: newTransform(),
+		DefaultTransform: transform,
 		ByObject: map[client.Object]cache.ByObject{
 			&v1alpha1.DLIJob{}:        {Label: o.selector, Namespaces: inNamespaces(o.WatchNamespaces)},
 			&v1alpha1.DLIConnection{}: {Namespaces: inNamespaces(o.Controllers.Connections.Scope.ConnectionNamespaces)},
@@ -51,13 +50,70 @@ func inNamespaces(namespaces []string) map[string]cache.Config {
 	return configs
 }
 
-// firstFill waits until the caches are filled for the first time, and ends the operator
-// if that fails.
+// maxPollRequest is how much of the annotation poll-requested-at is kept: more than counts.
+const maxPollRequest = 1024
+
+// transform keeps only what the controllers read of an object for the cache, whatever the
+// authors of objects put into their metadata, and a single copy of texts that many DLIJobs
+// share. The cache holds every watched job, so it takes most of the operator's memory.
+// What it drops is safe from the controllers' writes: they only patch the status.
+func transform(object any) (any, error) {
+	switch object := object.(type) {
+	case *v1alpha1.DLIJob:
+		object.ObjectMeta = keptMeta(&object.ObjectMeta)
+		object.TypeMeta = metav1.TypeMeta{}
+		// Decoders allocate spare capacity.
+		object.Status.Conditions = slices.Clip(slices.Clone(object.Status.Conditions))
+		object.Status.Columns = slices.Clip(slices.Clone(object.Status.Columns))
+		shareTexts(object)
+	case *v1alpha1.DLIConnection:
+		object.ObjectMeta = keptMeta(&object.ObjectMeta)
+	case *metav1.PartialObjectMetadata: // a Namespace, whose labels decide about connections
+		labels := object.Labels
+		object.ObjectMeta = keptMeta(&object.ObjectMeta)
+		object.Labels = labels
+	}
+	return object, nil
+}
+
+// keptMeta returns what the controllers read of the metadata of an object.
+func keptMeta(m *metav1.ObjectMeta) metav1.ObjectMeta {
+	kept := metav1.ObjectMeta{
+		Namespace: m.Namespace, Name: m.Name, UID: m.UID, ResourceVersion: m.ResourceVersion, Generation: m.Generation,
+		CreationTimestamp: m.CreationTimestamp, DeletionTimestamp: m.DeletionTimestamp,
+	}
+	if request, ok := m.Annotations[v1alpha1.PollRequestedAtAnnotation]; ok {
+		kept.Annotations = map[string]string{v1alpha1.PollRequestedAtAnnotation: strings.Clone(text.Truncate(request, maxPollRequest))}
+	}
+	return kept
+}
+
+// shareTexts replaces the texts of a DLIJob that repeat, unlike IDs, by a common copy.
+func shareTexts(job *v1alpha1.DLIJob) {
+	share := func(texts ...*string) {
+		for _, text := range texts {
+			*text = unique.Make(*text).Value()
+		}
+	}
+	status := &job.Status
+	share(&job.Namespace,
+		&status.JobStatus, &status.JobType, &status.JobMode, &status.QueueName, &status.Owner,
+		&status.DatabaseName, &status.TableName, &status.Statement, &status.Message)
+	for i := range status.Conditions {
+		c := &status.Conditions[i]
+		share(&c.Type, (*string)(&c.Status), &c.Reason, &c.Message)
+	}
+	for i := range status.Columns {
+		share(&status.Columns[i].Name, &status.Columns[i].Type)
+	}
+}
+
+// firstFill knows whether the caches have been filled. A busy API server needs a while to
+// list tens of thousands of DLIJobs.
 type firstFill struct {
+	// fail ends the operator.
 	fail func(error)
 	done atomic.Bool
-	// lastError is the last list or watch error; nil if there was none.
-	lastError atomic.Pointer[error]
 }
 
 // newCache creates the cache of the manager.
@@ -85,7 +141,7 @@ func (f *firstFill) addInformers(ctx context.Context, c cache.Cache, scope conne
 			return fmt.Errorf("creating the cache: %w", err)
 		}
 	}
-	go f.awaitFilled(ctx, c)
+	go func() { f.done.Store(c.WaitForCacheSync(ctx)) }()
 	return nil
 }
 
@@ -93,37 +149,16 @@ func (f *firstFill) addInformers(ctx context.Context, c cache.Cache, scope conne
 // will be forbidden again, so the operator ends instead of waiting.
 func (f *firstFill) handleWatchError(ctx context.Context, r *toolscache.Reflector, err error) {
 	toolscache.DefaultWatchErrorHandler(ctx, r, err)
-	f.lastError.Store(&err)
 	if apierrors.IsForbidden(err) && !f.done.Load() {
 		f.fail(fmt.Errorf("the operator lacks a permission: %w; config/rbac and config/namespaced grant all that it needs", err))
 	}
 }
 
-// awaitFilled returns when the caches are filled, or ends the operator.
-func (f *firstFill) awaitFilled(ctx context.Context, c cache.Cache) {
-	timeout, cancel := context.WithTimeout(ctx, fillTimeout)
-	defer cancel()
-	switch filled := c.WaitForCacheSync(timeout); {
-	case ctx.Err() != nil: // the operator stops
-	case filled:
-		f.done.Store(true)
-	default:
-		f.fail(fmt.Errorf("the caches were not filled within %v: %w", fillTimeout, f.lastCause()))
-	}
-}
-
-func (f *firstFill) lastCause() error {
-	if err := f.lastError.Load(); err != nil {
-		return *err
-	}
-	return errors.New("the API server is slow")
-}
-
 // checkReady is the /readyz check that the caches are filled. Once filled, they stay
 // filled.
 func (f *firstFill) checkReady(*http.Request) error {
-	if f.done.Load() {
-		return nil
+	if !f.done.Load() {
+		return errors.New("the caches are not filled yet")
 	}
-	return fmt.Errorf("the caches are not filled yet: %w", f.lastCause())
+	return nil
 }

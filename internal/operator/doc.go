@@ -9,9 +9,8 @@
 //   - options.go: what can be configured, and the defaults
 //   - manager.go: Run, which starts everything, and ends when nothing can be done anymore
 //   - permissions.go: what the operator may read, asked at startup
-//   - cache.go: which objects are cached, and waiting until they are
-//   - transform.go: what is kept of each cached object
-//   - logging.go: how many errors are logged
+//   - cache.go: which objects are cached, what is kept of each, and whether all are
+//   - logging.go: the logger, and how many errors it logs
 //   - memory.go: limits for the garbage collector
 //   - lease.go: the leader election, and until when this process leads
 package operator

@@ -4,6 +4,7 @@
 package operator
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -15,8 +16,8 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/rand"
+	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/kubernetes/scheme"
-	coordinationclient "k8s.io/client-go/kubernetes/typed/coordination/v1"
 	coreclient "k8s.io/client-go/kubernetes/typed/core/v1"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/leaderelection/resourcelock"
@@ -35,10 +36,7 @@ const (
 // namespaceFile has the namespace of the pod.
 const namespaceFile = "/var/run/secrets/kubernetes.io/serviceaccount/namespace"
 
-var (
-	errNotRenewed = fmt.Errorf("the lease was not renewed for %v: another replica may lead", renewDeadline)
-	errTaken      = errors.New("another replica has taken the lease")
-)
+var errNotRenewed = fmt.Errorf("the lease was not renewed for %v: another replica may lead", renewDeadline)
 
 // lease is the lock of the leader election, and knows when this process last renewed
 // it. The election alone would let a process that was frozen for longer than its lease
@@ -47,12 +45,11 @@ var (
 type lease struct {
 	resourcelock.Interface
 
-	// fail ends the operator: after a lost lease there is nothing to wait for.
-	fail func(error)
 	// pod begins the identity of each process of this pod; "" outside a pod.
 	pod     string
 	renewed atomic.Pointer[renewal]
-	expiry  *time.Timer
+	// expiry ends the operator: after a lost lease there is nothing to wait for.
+	expiry *time.Timer
 }
 
 // renewal is when the request that renewed the lease was sent, by two clocks: the wall
@@ -61,34 +58,23 @@ type renewal struct{ monotonic, wall time.Time }
 
 // newLease returns the operator's lease. Its Events stop with ctx.
 func newLease(ctx context.Context, config *rest.Config, o Options, fail func(error)) (*lease, error) {
-	namespace := o.LeaderElectionNamespace
-	if namespace == "" {
-		content, err := os.ReadFile(namespaceFile)
-		if err != nil {
-			return nil, fmt.Errorf("outside a pod, --leader-election-namespace is required: %w", err)
-		}
-		namespace = string(content)
+	podNamespace, err := os.ReadFile(namespaceFile)
+	if err != nil && o.LeaderElectionNamespace == "" {
+		return nil, fmt.Errorf("outside a pod, --leader-election-namespace is required: %w", err)
 	}
 	config = rest.AddUserAgent(config, "leader-election")
 	config.Timeout = renewDeadline / 2 // a single request that hangs must not cost the lease
-	core, err := coreclient.NewForConfig(config)
-	if err != nil {
-		return nil, err
-	}
-	coordination, err := coordinationclient.NewForConfig(config)
-	if err != nil {
-		return nil, err
-	}
-	hostname, err := os.Hostname()
-	if err != nil {
+	clients, errClients := kubernetes.NewForConfig(config)
+	hostname, errHostname := os.Hostname()
+	if err := errors.Join(errClients, errHostname); err != nil {
 		return nil, err
 	}
 	pod, identity := newIdentities(hostname, os.Getenv("POD_UID"))
 	events := record.NewBroadcaster(record.WithContext(ctx))
-	events.StartRecordingToSink(&coreclient.EventSinkImpl{Interface: core.Events("")})
+	events.StartRecordingToSink(&coreclient.EventSinkImpl{Interface: clients.CoreV1().Events("")})
 	return wrapLock(&resourcelock.LeaseLock{
-		LeaseMeta: metav1.ObjectMeta{Namespace: namespace, Name: o.LeaderElectionID},
-		Client:    coordination,
+		LeaseMeta: metav1.ObjectMeta{Namespace: cmp.Or(o.LeaderElectionNamespace, string(podNamespace)), Name: o.LeaderElectionID},
+		Client:    clients.CoordinationV1(),
 		LockConfig: resourcelock.ResourceLockConfig{
 			Identity:      identity,
 			EventRecorder: events.NewRecorder(scheme.Scheme, corev1.EventSource{Component: o.LeaderElectionID}),
@@ -107,8 +93,7 @@ func newIdentities(hostname, podUID string) (pod, identity string) {
 }
 
 func wrapLock(lock resourcelock.Interface, pod string, fail func(error)) *lease {
-	l := &lease{Interface: lock, pod: pod, fail: fail}
-	l.expiry = time.AfterFunc(renewDeadline, func() { fail(errNotRenewed) })
+	l := &lease{Interface: lock, pod: pod, expiry: time.AfterFunc(renewDeadline, func() { fail(errNotRenewed) })}
 	l.expiry.Stop()
 	return l
 }
@@ -121,9 +106,7 @@ func (l *lease) Get(ctx context.Context) (*resourcelock.LeaderElectionRecord, []
 	r, raw, err := l.Interface.Get(ctx)
 	switch {
 	case err != nil || r.HolderIdentity == "" || r.HolderIdentity == l.Identity():
-	case l.renewed.Load() != nil:
-		l.renewed.Store(nil)
-		l.fail(errTaken)
+	case l.renewed.Swap(nil) != nil: // another replica has taken the lease; expiry ends this process
 	case l.pod != "" && strings.HasPrefix(r.HolderIdentity, l.pod) && r.RenewTime.Sub(r.AcquireTime.Time) >= leaseDuration:
 		r.HolderIdentity = ""
 	}
@@ -149,8 +132,7 @@ func (l *lease) noteRenewal(err error, r resourcelock.LeaderElectionRecord, sent
 	case err != nil:
 	case r.HolderIdentity == l.Identity():
 		l.renewed.Store(&renewal{monotonic: sent, wall: sent.Round(0)})
-		now := time.Now()
-		l.expiry.Reset(sent.Add(renewDeadline).Sub(now))
+		l.expiry.Reset(time.Until(sent.Add(renewDeadline)))
 	default:
 		l.renewed.Store(nil)
 		l.expiry.Stop()

@@ -10,7 +10,7 @@ import (
 	"sync"
 	"time"
 
-	uberzap "go.uber.org/zap"
+	"github.com/go-logr/logr"
 	"go.uber.org/zap/zapcore"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"sigs.k8s.io/controller-runtime/pkg/log/zap"
@@ -18,85 +18,66 @@ import (
 	"github.com/dli-operator/dli-operator/internal/text"
 )
 
-// LogOptions returns the options of the operator's logger. However often something fails,
-// the log says so once per cause and minute; a panic has its own stack trace.
-func LogOptions() zap.Options {
-	limit := func(core zapcore.Core) zapcore.Core {
-		return limitedErrors{core, &recentErrors{loggedAt: map[string]time.Time{}, dropped: map[string]int{}}}
+// NewLogger returns the operator's logger. However often something fails, it says so once
+// per cause and minute, and without a stack trace; a panic has its own.
+func NewLogger(options ...zap.Opts) logr.Logger {
+	withoutStacks := func(o *zap.Options) {
+		if o.StacktraceLevel == nil {
+			o.StacktraceLevel = zapcore.PanicLevel
+		}
 	}
-	return zap.Options{StacktraceLevel: zapcore.PanicLevel, ZapOpts: []uberzap.Option{uberzap.WrapCore(limit)}}
+	sink := zap.New(append(options, withoutStacks)...).GetSink()
+	return logr.New(limitedErrors{sink, &sync.Mutex{}, map[string]time.Time{}})
 }
 
-// limitedErrors is the core of a logger that drops the errors that were logged recently.
+// limitedErrors drops errors with a cause that was logged within a minute.
 type limitedErrors struct {
-	zapcore.Core
+	logr.LogSink
 
-	recent *recentErrors
-}
-
-// recentErrors has when each cause was last logged, and how often it was dropped since.
-type recentErrors struct {
-	mu       sync.Mutex
+	mu       *sync.Mutex
 	loggedAt map[string]time.Time
-	dropped  map[string]int
 }
 
-// With implements zapcore.Core.
-func (l limitedErrors) With(fields []zapcore.Field) zapcore.Core {
-	return limitedErrors{l.Core.With(fields), l.recent}
+// WithValues implements logr.LogSink.
+func (l limitedErrors) WithValues(values ...any) logr.LogSink {
+	return limitedErrors{l.LogSink.WithValues(values...), l.mu, l.loggedAt}
 }
 
-// Check implements zapcore.Core.
-func (l limitedErrors) Check(entry zapcore.Entry, checked *zapcore.CheckedEntry) *zapcore.CheckedEntry {
-	if entry.Level < zapcore.ErrorLevel {
-		return l.Core.Check(entry, checked)
-	}
-	return checked.AddCore(entry, l)
+// WithName implements logr.LogSink.
+func (l limitedErrors) WithName(name string) logr.LogSink {
+	return limitedErrors{l.LogSink.WithName(name), l.mu, l.loggedAt}
 }
 
-// Write implements zapcore.Core.
-func (l limitedErrors) Write(entry zapcore.Entry, fields []zapcore.Field) error {
-	dropped, ok := l.recent.admit(causeOf(entry, fields), entry.Time)
-	if !ok {
-		return nil
+// Error implements logr.LogSink.
+func (l limitedErrors) Error(err error, message string, values ...any) {
+	if l.admits(message+": "+causeOf(err), time.Now()) {
+		l.LogSink.Error(err, message, values...)
 	}
-	if dropped > 0 {
-		fields = append(fields, uberzap.Int("dropped", dropped))
-	}
-	return l.Core.Write(entry, fields)
 }
 
-// admit reports whether to log an error, and how many with the same cause were dropped.
-func (r *recentErrors) admit(cause string, now time.Time) (dropped int, ok bool) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if now.Sub(r.loggedAt[cause]) < time.Minute {
-		r.dropped[cause]++
-		return 0, false
+func (l limitedErrors) admits(cause string, now time.Time) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	maps.DeleteFunc(l.loggedAt, func(_ string, at time.Time) bool { return now.Sub(at) >= time.Minute })
+	if _, isRecent := l.loggedAt[cause]; isRecent {
+		return false
 	}
-	dropped = r.dropped[cause]
-	// What was not seen for a while is dropped: there are as many causes as texts of errors.
-	maps.DeleteFunc(r.loggedAt, func(_ string, at time.Time) bool { return now.Sub(at) > 2*time.Minute })
-	maps.DeleteFunc(r.dropped, func(cause string, _ int) bool { return r.loggedAt[cause].IsZero() })
-	r.loggedAt[cause], r.dropped[cause] = now, 0
-	return dropped, true
+	l.loggedAt[cause] = now
+	return true
 }
 
-// causeOf is what an error has in common with others, whatever their objects: its message,
-// and the API server's reason or the text of the innermost error.
-func causeOf(entry zapcore.Entry, fields []zapcore.Field) string {
-	for _, field := range fields {
-		err, ok := field.Interface.(error)
-		if !ok {
-			continue
-		}
-		if status := apierrors.APIStatus(nil); errors.As(err, &status) {
-			return fmt.Sprint(entry.Message, status.Status().Code, status.Status().Reason)
-		}
-		for inner := err; inner != nil; inner = errors.Unwrap(inner) {
-			err = inner
-		}
-		return entry.Message + text.WithoutNumbers(err.Error())
+// causeOf is what an error has in common with others, whatever their objects: the API
+// server's reason, or the text of the innermost error.
+func causeOf(err error) string {
+	var status apierrors.APIStatus
+	switch {
+	case err == nil:
+		return ""
+	case errors.As(err, &status):
+		return fmt.Sprint(status.Status().Code, status.Status().Reason)
 	}
-	return entry.Message
+	for inner := err; inner != nil; inner = errors.Unwrap(inner) {
+		err = inner
+	}
+	return text.WithoutNumbers(err.Error())
 }

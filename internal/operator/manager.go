@@ -5,7 +5,6 @@ package operator
 
 import (
 	"context"
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"time"
@@ -42,6 +41,8 @@ func Run(ctx context.Context, config *rest.Config, o Options) error {
 	// The API server's priority and fairness is enough; the client's default
 	// would throttle status writes to tens per second.
 	config.QPS = -1
+	ctx, fail := context.WithCancelCause(ctx)
+	defer fail(nil)
 	scope, err := findScope(ctx, config, o)
 	switch {
 	case ctx.Err() != nil:
@@ -50,18 +51,8 @@ func Run(ctx context.Context, config *rest.Config, o Options) error {
 		return err
 	}
 	o.Controllers.Connections.Scope = scope
-
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	failures := make(chan error, 1)
-	fail := func(err error) {
-		select {
-		case failures <- err:
-		default: // the first one is the cause
-		}
-	}
 	fill := &firstFill{fail: fail}
-	mgr, err := newManager(ctx, config, o, fill, fail)
+	mgr, err := newManager(ctx, config, o, fill)
 	if err != nil {
 		return err
 	}
@@ -69,25 +60,21 @@ func Run(ctx context.Context, config *rest.Config, o Options) error {
 	stopped := make(chan error, 1)
 	go func() { stopped <- mgr.Start(ctx) }()
 	select {
-	case err := <-failures:
-		return err
 	case err := <-stopped:
 		return err
 	case <-ctx.Done():
-		if !fill.done.Load() {
-			return nil // the manager would wait for its caches
-		}
 	}
-	select {
-	case err := <-failures:
-		return err
-	case err := <-stopped:
-		return err
+	switch cause := context.Cause(ctx); {
+	case !errors.Is(cause, context.Canceled): // a failure waits for nothing that may hang
+		return cause
+	case !fill.done.Load():
+		return nil // the manager would wait for its caches
 	}
+	return <-stopped
 }
 
-// newManager returns a manager with the controllers. fail ends the operator.
-func newManager(ctx context.Context, config *rest.Config, o Options, fill *firstFill, fail func(error)) (ctrl.Manager, error) {
+// newManager returns a manager with the controllers.
+func newManager(ctx context.Context, config *rest.Config, o Options, fill *firstFill) (ctrl.Manager, error) {
 	scheme := runtime.NewScheme()
 	if err := errors.Join(clientgoscheme.AddToScheme(scheme), v1alpha1.AddToScheme(scheme)); err != nil {
 		return nil, err
@@ -95,7 +82,6 @@ func newManager(ctx context.Context, config *rest.Config, o Options, fill *first
 	metricsOptions := metricsserver.Options{BindAddress: o.MetricsAddress, SecureServing: o.MetricsSecure, CertDir: o.MetricsCertDir}
 	if o.MetricsSecure {
 		metricsOptions.FilterProvider = filters.WithAuthenticationAndAuthorization
-		metricsOptions.TLSOpts = []func(*tls.Config){func(c *tls.Config) { c.MinVersion = tls.VersionTLS12 }}
 	}
 	managerOptions := ctrl.Options{
 		Scheme:                        scheme,
@@ -115,14 +101,14 @@ func newManager(ctx context.Context, config *rest.Config, o Options, fill *first
 		Controller: ctrlconfig.Controller{SkipNameValidation: new(true)},
 	}
 	if o.LeaderElect {
-		lease, err := newLease(ctx, config, o, fail)
+		lease, err := newLease(ctx, config, o, fill.fail)
 		if err != nil {
 			return nil, fmt.Errorf("preparing the leader election: %w", err)
 		}
 		managerOptions.LeaderElection, managerOptions.LeaderElectionResourceLockInterface = true, lease
 		o.Controllers.Leads = lease.holds
 	}
-	o.Controllers.Restored = func() { fail(errRestored) }
+	o.Controllers.Restored = func() { fill.fail(errRestored) }
 	mgr, err := ctrl.NewManager(config, managerOptions)
 	if err != nil {
 		return nil, fmt.Errorf("creating the manager: %w", err)

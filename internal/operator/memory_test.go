@@ -48,7 +48,6 @@ func TestALargeJobCostsLittleMemory(t *testing.T) {
 	text := `{"metadata":{"namespace":"a","name":"b","annotations":{"padding":"` + padding + `","` +
 		v1alpha1.PollRequestedAtAnnotation + `":"` + padding + `"},"labels":{"a":"` + padding[:60_000] + `"},"finalizers":["` + padding + `"],` +
 		`"ownerReferences":[{"name":"` + padding + `"}],"managedFields":[{"manager":"` + padding + `"}]},"spec":{"jobID":"c"}}`
-	transform := newTransform()
 	jobs := make([]any, n)
 	heap := func() uint64 {
 		var m runtime.MemStats

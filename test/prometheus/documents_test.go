@@ -11,7 +11,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
-	"github.com/dli-operator/dli-operator/controllers"
+	"github.com/dli-operator/dli-operator/internal/metrics"
 	"github.com/dli-operator/dli-operator/test/testenv"
 )
 
@@ -42,8 +42,8 @@ func documented(t *testing.T) map[string]described {
 func registered(t *testing.T) map[string][]string {
 	t.Helper()
 	r := &registry{}
-	controllers.NewMetrics(r, "v1.2.3")
-	if err := controllers.RegisterCollectors(r, nil, nil, nil, nil); err != nil {
+	metrics.NewRecorder(r, "v1.2.3")
+	if err := metrics.RegisterGauges(r, nil, nil, nil, nil); err != nil {
 		t.Fatal(err)
 	}
 	description := regexp.MustCompile(`fqName: "(\w+)".*constLabels: \{(.*?)\}, variableLabels: \{(.*?)\}`)

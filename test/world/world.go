@@ -120,8 +120,7 @@ func (w *World) Start() *Operator {
 	options := w.Options
 	registry := prometheus.NewRegistry()
 	options.Controllers.Registry = registry
-	logging := operator.LogOptions()
-	options.Logger = zap.New(zap.UseFlagOptions(&logging), zap.WriteTo(w.Log), zap.Level(zapcore.Level(-w.Verbosity)))
+	options.Logger = operator.NewLogger(zap.WriteTo(w.Log), zap.Level(zapcore.Level(-w.Verbosity)))
 	config := rest.CopyConfig(w.Config)
 	config.Impersonate.UserName = w.permit()
 	done, ended := make(chan struct{}), make(chan error, 1)

@@ -36,7 +36,6 @@ func TestTransform(t *testing.T) {
 			},
 		}
 	}
-	transform := newTransform()
 	transformed := func(job *v1alpha1.DLIJob) *v1alpha1.DLIJob {
 		object, err := transform(job)
 		if err != nil {

@@ -1,7 +1,9 @@
 // Copyright 2026 The DLI operator authors.
 // SPDX-License-Identifier: Apache-2.0
 
-package controllers
+// Package metrics has the operator's metrics: what it counts and times while it works, and
+// gauges over the cache and the connections, computed when scraped.
+package metrics
 
 import (
 	"context"
@@ -23,10 +25,10 @@ import (
 	"github.com/dli-operator/dli-operator/internal/poller"
 )
 
-// Metrics counts and times what the controllers do. The only label with
+// Recorder counts and times what the operator does. The only label with
 // user-defined values is connection, the namespace/name of an existing
 // DLIConnection: nothing that the author of a DLIJob writes becomes a series.
-type Metrics struct {
+type Recorder struct {
 	requests     *prometheus.CounterVec
 	differences  prometheus.Counter
 	latency      *prometheus.HistogramVec
@@ -42,10 +44,10 @@ type Metrics struct {
 	connections map[string]bool
 }
 
-// NewMetrics registers the metrics of an operator with a registry.
-func NewMetrics(registry prometheus.Registerer, version string) *Metrics {
+// NewRecorder registers the metrics of an operator with a registry.
+func NewRecorder(registry prometheus.Registerer, version string) *Recorder {
 	create := promauto.With(registry)
-	m := &Metrics{
+	m := &Recorder{
 		connections: map[string]bool{},
 		requests: create.NewCounterVec(prometheus.CounterOpts{
 			Name: "dli_operator_requests_total",
@@ -94,17 +96,17 @@ func NewMetrics(registry prometheus.Registerer, version string) *Metrics {
 	return m
 }
 
-// RegisterCollectors registers the metrics that are computed when scraped: those of
+// RegisterGauges registers the metrics that are computed when scraped: those of
 // the DLIJobs that jobs lists from a cache, and of the connections in use. waiting
 // counts the DLIJobs that wait for their turn at a connection.
-func RegisterCollectors(
+func RegisterGauges(
 	registry prometheus.Registerer, jobs client.Reader, connections *connection.Registry, waiting func(connection types.NamespacedName) int, clock clock.PassiveClock,
 ) error {
 	return registry.Register(&collector{jobs, connections, waiting, clock})
 }
 
 // Requested implements connection.Recorder.
-func (m *Metrics) Requested(name string, call string, took time.Duration, err *dli.Error) {
+func (m *Recorder) Requested(name string, call string, took time.Duration, err *dli.Error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if !m.connections[name] {
@@ -119,13 +121,13 @@ func (m *Metrics) Requested(name string, call string, took time.Duration, err *d
 }
 
 // ListDiffered implements poller.Recorder.
-func (m *Metrics) ListDiffered() { m.differences.Inc() }
+func (m *Recorder) ListDiffered() { m.differences.Inc() }
 
 // PollLateness implements poller.Recorder.
-func (m *Metrics) PollLateness(late time.Duration) { m.pollLateness.Observe(late.Seconds()) }
+func (m *Recorder) PollLateness(late time.Duration) { m.pollLateness.Observe(late.Seconds()) }
 
-// keepConnection starts the series of a connection, or ends those of a deleted one.
-func (m *Metrics) keepConnection(name string, exists bool) {
+// KeepConnection starts the series of a connection, or ends those of a deleted one.
+func (m *Recorder) KeepConnection(name string, exists bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if exists {
@@ -140,13 +142,16 @@ func (m *Metrics) keepConnection(name string, exists bool) {
 	}
 }
 
-// countBytes counts a status that was written.
-func (m *Metrics) countBytes(connection string, status *v1alpha1.DLIJobStatus) {
-	m.bytes.WithLabelValues(connection).Add(float64(wireSize(status)))
+// CountBytes counts a status of so many bytes that was written.
+func (m *Recorder) CountBytes(connection string, size int) {
+	m.bytes.WithLabelValues(connection).Add(float64(size))
 }
 
-// countWrite counts one write of a status.
-func (m *Metrics) countWrite(err error) {
+// CountForeignWrite counts a status of a kind of object that another operator wrote.
+func (m *Recorder) CountForeignWrite(kind string) { m.foreign.WithLabelValues(kind).Inc() }
+
+// CountWrite counts one write of a status.
+func (m *Recorder) CountWrite(err error) {
 	result := "written"
 	switch {
 	case apierrors.IsConflict(err):
@@ -157,9 +162,9 @@ func (m *Metrics) countWrite(err error) {
 	m.writes.WithLabelValues(result).Inc()
 }
 
-// observeEnd measures how late the operator saw the end of a job that it had seen
+// ObserveEnd measures how late the operator saw the end of a job that it had seen
 // active before.
-func (m *Metrics) observeEnd(result *poller.Result) {
+func (m *Recorder) ObserveEnd(result *poller.Result) {
 	if result == nil || !result.Ended || result.Status.StartTime.IsZero() || result.Status.Duration == nil {
 		return
 	}
@@ -235,22 +240,24 @@ var readyReasons = []string{
 }
 
 func (c *collector) collectJobs(ch chan<- prometheus.Metric) {
+	list := &v1alpha1.DLIJobList{}
 	//nolint:forbidigo // a scrape has no context to pass on, and the cache responds immediately
-	jobs, err := listJobs(context.TODO(), c.jobs)
+	err := c.jobs.List(context.TODO(), list, client.UnsafeDisableDeepCopy)
 	if err != nil {
 		ch <- prometheus.NewInvalidMetric(jobsDesc, err)
 		return
 	}
 	counts := map[[3]string]int{}
-	for i := range jobs {
-		labels := [3]string{c.connections.NameInUse(&jobs[i])}
-		if ready := meta.FindStatusCondition(jobs[i].Status.Conditions, v1alpha1.ReadyCondition); ready != nil {
+	for i := range list.Items {
+		job := &list.Items[i]
+		labels := [3]string{c.connections.NameInUse(job)}
+		if ready := meta.FindStatusCondition(job.Status.Conditions, v1alpha1.ReadyCondition); ready != nil {
 			labels[1] = "other" // somebody else wrote it
 			if slices.Contains(readyReasons, ready.Reason) {
 				labels[1] = ready.Reason
 			}
 		}
-		if synced := meta.FindStatusCondition(jobs[i].Status.Conditions, v1alpha1.SyncedCondition); synced != nil {
+		if synced := meta.FindStatusCondition(job.Status.Conditions, v1alpha1.SyncedCondition); synced != nil {
 			labels[2] = string(synced.Status)
 		}
 		counts[labels]++
