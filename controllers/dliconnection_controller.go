@@ -60,14 +60,13 @@ func (r *ConnectionReconciler) Reconcile(ctx context.Context, req ctrl.Request) 
 	}
 	conn := r.Connections.Configure(stored)
 	r.Metrics.KeepConnection(req.String(), true)
-	conn.Remember(stored.Status.RejectedCredentials, r.Clock.Now())
-	next, err := conn.Refresh(ctx, r.Clock.Now())
+	rejected, next, err := conn.Refresh(ctx, stored.Status.RejectedCredentials, r.Clock.Now())
 	if err != nil {
 		return ctrl.Result{}, err
 	}
 	r.Poller.WakeConnection(req.NamespacedName)
 	object, last := stored.DeepCopy(), r.settle(ctx, stored)
-	object.Status.RejectedCredentials = conn.Rejections(r.Clock.Now())
+	object.Status.RejectedCredentials = rejected
 	wait, err := r.waitToReport(ctx, stored, last)
 	if err != nil {
 		return ctrl.Result{}, err

@@ -158,7 +158,7 @@ func (r *PollReconciler) SetupWithManager(mgr ctrl.Manager) error {
 			handler.EnqueueRequestsFromMapFunc(r.jobsOfConnection),
 			builder.WithPredicates(predicate.Funcs{UpdateFunc: func(e event.UpdateEvent) bool { return isOtherVersion(e.ObjectOld, e.ObjectNew) }})).
 		WithOptions(optionsOf(pollWorkers))
-	if !r.Connections.Scope().WithoutNamespaces {
+	if !r.Connections.Options().Scope.WithoutNamespaces {
 		// The labels of a namespace decide which connections it may use.
 		jobs.WatchesMetadata(&corev1.Namespace{},
 			handler.EnqueueRequestsFromMapFunc(r.jobsOfNamespace),
@@ -242,7 +242,7 @@ func requestsFor(ctx context.Context, jobs []v1alpha1.DLIJob, err error) []recon
 // jobsOfConnection returns the DLIJobs that may use a connection, from the cache.
 func jobsOfConnection(ctx context.Context, reader client.Reader, connections *connection.Registry, key types.NamespacedName) ([]v1alpha1.DLIJob, error) {
 	jobs, err := listJobs(ctx, reader, client.MatchingFields{connectionIndex: key.String()})
-	if err != nil || key != connections.Default() {
+	if err != nil || key != connections.Options().Default {
 		return jobs, err
 	}
 	others, err := listJobs(ctx, reader, client.MatchingFields{connectionIndex: anyDefault})

@@ -79,8 +79,8 @@ func Sooner(a, b time.Time) time.Time {
 	return a
 }
 
-// later is the later of two times.
-func later(a, b time.Time) time.Time {
+// Later is the later of two times.
+func Later(a, b time.Time) time.Time {
 	if a.After(b) {
 		return a
 	}

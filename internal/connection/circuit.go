@@ -80,6 +80,6 @@ func (c *circuit) requestDone(jobID string, failure *Failure, sentAt, now time.T
 		c.probeAt = Sooner(c.probeAt, now.Add(c.probeInterval()))
 	case c.failures >= circuitFailures && (failure.isCertain || len(c.jobs) == circuitJobs):
 		// Counted from the start of the last request, not from its timeout.
-		c.isOpen, c.probeAt = true, later(sentAt.Add(c.probeInterval()), now)
+		c.isOpen, c.probeAt = true, Later(sentAt.Add(c.probeInterval()), now)
 	}
 }

@@ -49,8 +49,7 @@ type Connection struct {
 	// mu guards the following fields. All connections share the registry's, because they
 	// share lockouts.
 	mu *sync.Mutex
-	// uid and generation are those of the object that it is configured for; uid is ""
-	// while there is none. revision counts the changes after which the response to a
+	// uid and generation are those of the object that it is configured for. revision counts the changes after which the response to a
 	// request that was sent before says nothing any more.
 	uid        types.UID
 	generation int64
@@ -60,8 +59,8 @@ type Connection struct {
 	endpoint      string // "" while unknown
 	client        Client
 	misconfigured *Failure // why it cannot be used at all; nil if it can
-	listsPaused   string   // why no lists are requested; "" if nothing is wrong with them
-	isOverloaded  bool     // see NoteOverload
+	listsPaused   string   // see Note
+	isOverloaded  bool
 	// selector selects the namespaces that may use the connection, besides its own.
 	// selectorInvalid says why it selects nothing, and selectorNote likewise if the
 	// connection is usable anyway; nil and "" if they do not apply.
@@ -127,21 +126,14 @@ func (c *Connection) worstFailure(now time.Time) *Failure {
 	return failure
 }
 
-// PauseLists sets the reason that the connection reports for not listing; "" clears
-// it.
-func (c *Connection) PauseLists(reason string) {
+// Note sets what else the connection reports: why no lists are requested, if that is not
+// "", and whether jobs wait longer for their turn than their poll interval. It reports
+// whether that has changed.
+func (c *Connection) Note(listsPaused string, isOverloaded bool) (changed bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.listsPaused = reason
-}
-
-// NoteOverload records whether jobs wait longer for their turn than their poll interval,
-// and reports whether that has changed.
-func (c *Connection) NoteOverload(isOverloaded bool) (changed bool) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	changed = c.isOverloaded != isOverloaded
-	c.isOverloaded = isOverloaded
+	changed = c.listsPaused != listsPaused || c.isOverloaded != isOverloaded
+	c.listsPaused, c.isOverloaded = listsPaused, isOverloaded
 	return changed
 }
 

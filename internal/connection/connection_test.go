@@ -88,7 +88,7 @@ func connect(t *testing.T, r *Registry, now *clocktesting.FakePassiveClock, obje
 	t.Helper()
 	conn := r.Configure(object)
 	conn.credentials.fetch = (&source{creds: dli.Credentials{Token: token}, now: now}).fetch
-	if _, err := conn.Refresh(t.Context(), now.Now()); err != nil {
+	if _, _, err := conn.Refresh(t.Context(), object.Status.RejectedCredentials, now.Now()); err != nil {
 		t.Fatal(err)
 	}
 	return conn
@@ -181,7 +181,7 @@ func TestReconfigure(t *testing.T) {
 		r, now := registry(answering)
 		connect(t, r, now, object("a"), "t")
 		r.Remove(types.NamespacedName{Namespace: "team", Name: "a"}, noon)
-		if len(r.connections) > 0 {
+		if len(r.connections)+len(r.removed) > 0 {
 			t.Error("it is still there")
 		}
 	})
@@ -195,7 +195,7 @@ func TestRemovedWhileFetching(t *testing.T) {
 		r.Remove(conn.Key, noon)
 		return dli.Credentials{Token: "t"}, time.Time{}, nil
 	}
-	if _, err := conn.Refresh(t.Context(), now.Now()); err != nil {
+	if _, _, err := conn.Refresh(t.Context(), nil, now.Now()); err != nil {
 		t.Fatal(err)
 	}
 	if conn.credentials.lockout != nil {
@@ -307,7 +307,7 @@ func TestTemporaryCredentials(t *testing.T) {
 	refresh := func(t *testing.T, conn *Connection, now *clocktesting.FakePassiveClock, until time.Time) {
 		t.Helper()
 		for {
-			next, err := conn.Refresh(t.Context(), now.Now())
+			_, next, err := conn.Refresh(t.Context(), nil, now.Now())
 			if err != nil || next <= 0 {
 				t.Fatal(next, err)
 			}
@@ -407,7 +407,7 @@ func TestSecretCreatedAnew(t *testing.T) {
 	conn.credentials.fetch = s.fetch
 	refresh := func(after time.Duration) time.Duration {
 		now.SetTime(now.Now().Add(after))
-		next, err := conn.Refresh(t.Context(), now.Now())
+		_, next, err := conn.Refresh(t.Context(), nil, now.Now())
 		if err != nil {
 			t.Fatal(err)
 		}

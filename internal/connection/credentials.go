@@ -26,14 +26,10 @@ import (
 // connection's status, with a precondition on its resourceVersion. Only one process
 // succeeds in that, and then sends one request.
 type credentials struct {
+	conn *Connection
 	// fetch returns the credentials and when they expire; zero if that is unknown. Its
 	// error is a *Failure if it requires user action.
 	fetch func(ctx context.Context) (dli.Credentials, time.Time, error)
-	// name is the name of the connection in messages.
-	name string
-	// endpoint and salt make fingerprints of credentials: those in the API are unique to
-	// the connection.
-	endpoint, salt string
 
 	current     dli.Credentials
 	fingerprint string // of current, in the status
@@ -66,7 +62,7 @@ func (c *credentials) decisionAt(now time.Time) Decision {
 		return Decision{Admit: AdmitNone, Reason: c.unusable}
 	case c.isExpired(now):
 		return Decision{Admit: AdmitNone, Reason: Failf(v1alpha1.ReasonCredentialsRejected,
-			"the temporary credentials of %s have expired and could not be renewed", c.name)}
+			"the temporary credentials of %s have expired and could not be renewed", c.conn.Name())}
 	case c.verdict.isAccepted:
 		return Decision{}
 	case !c.isRejected():
@@ -99,7 +95,7 @@ func (c *credentials) rejectionFailure() *Failure {
 		return c.verdict.rejection
 	}
 	return &Failure{Reason: v1alpha1.ReasonCredentialsRejected, Message: cmp.Or(c.stored.Message,
-		"DLI rejects the credentials of "+c.name+"; put valid ones into its Secret")}
+		"DLI rejects the credentials of "+c.conn.Name()+"; put valid ones into its Secret")}
 }
 
 // requestSent records that a request is sent, and reports whether it is a trial.
@@ -117,9 +113,9 @@ func (c *credentials) isExpired(now time.Time) bool {
 	return !c.expires.IsZero() && !now.Before(c.expires)
 }
 
-// setFetched records what fetch returned, which lockoutOf guards. Old credentials with a
-// known expiration time are used until then if there are no new ones.
-func (c *credentials) setFetched(creds dli.Credentials, expires time.Time, failure *Failure, lockoutOf func(key string, now time.Time) *lockout, now time.Time) {
+// setFetched records what fetch returned. Old credentials with a known expiration time are
+// used until then if there are no new ones.
+func (c *credentials) setFetched(creds dli.Credentials, expires time.Time, failure *Failure, now time.Time) {
 	c.fetchedAt = now
 	c.isDoubted = c.isDoubted && failure != nil
 	switch {
@@ -134,9 +130,9 @@ func (c *credentials) setFetched(creds dli.Credentials, expires time.Time, failu
 		if !expires.IsZero() {
 			c.renewAt = renewalTime(now, expires)
 		}
-		c.lockout = lockoutOf(fingerprintOf("", dli.Credentials{AccessKeyID: creds.AccessKeyID, Token: creds.Token}), now)
-		c.verdict = c.lockout.verdictOf(fingerprintOf(c.endpoint, creds))
-		c.fingerprint = fingerprintOf(c.salt+c.endpoint, creds)[:16]
+		c.lockout = c.conn.registry.lockoutOf(fingerprintOf("", dli.Credentials{AccessKeyID: creds.AccessKeyID, Token: creds.Token}), now)
+		c.verdict = c.lockout.verdictOf(fingerprintOf(c.conn.endpoint, creds))
+		c.fingerprint = fingerprintOf(string(c.conn.uid)+c.conn.endpoint, creds)[:16] // unique to the connection
 		c.adoptStored(now)
 	}
 }
@@ -160,7 +156,7 @@ func (c *credentials) setStored(stored *v1alpha1.RejectedCredentials, now time.T
 func (c *credentials) adoptStored(now time.Time) {
 	if c.isStored() && c.stored.LockedUntil != nil {
 		wait := min(c.stored.LockedUntil.Sub(now), lockoutWindow)
-		c.lockout.retryAt = later(c.lockout.retryAt, now.Add(wait))
+		c.lockout.retryAt = Later(c.lockout.retryAt, now.Add(wait))
 	}
 }
 
@@ -195,7 +191,8 @@ const maxMessage = 1024
 
 // fetchDue is when to fetch the credentials again: temporary ones when they need to be
 // renewed, others within a minute, and those that do not work within 30 s.
-func (c *credentials) fetchDue(now time.Time, probe time.Duration) time.Time {
+func (c *credentials) fetchDue(now time.Time) time.Time {
+	probe := c.conn.registry.options.ProbeInterval
 	switch {
 	case c.fetchedAt.IsZero():
 		return now
@@ -206,7 +203,7 @@ func (c *credentials) fetchDue(now time.Time, probe time.Duration) time.Time {
 	case c.renewAt.IsZero():
 		return c.fetchedAt.Add(refreshInterval(probe))
 	default:
-		return later(c.renewAt, c.fetchedAt.Add(retryInterval(probe)))
+		return Later(c.renewAt, c.fetchedAt.Add(retryInterval(probe)))
 	}
 }
 
@@ -234,14 +231,15 @@ func fingerprintOf(place string, creds dli.Credentials) string {
 	return hex.EncodeToString(sum.Sum(nil))
 }
 
-// Refresh fetches the credentials if they are due, and returns when to call
-// it again. A new set replaces the old one atomically. Only one caller may refresh
-// a connection at a time. The error means that reading from the API server failed.
-func (c *Connection) Refresh(ctx context.Context, now time.Time) (next time.Duration, err error) {
-	probe := c.registry.options.ProbeInterval
+// Refresh takes the rejectedCredentials of the connection's object, fetches the credentials
+// if they are due, and returns the rejectedCredentials to write, with a precondition on the
+// object's resourceVersion, and when to call it again. Only one caller may refresh a
+// connection at a time. The error means that reading from the API server failed.
+func (c *Connection) Refresh(ctx context.Context, stored *v1alpha1.RejectedCredentials, now time.Time) (rejected *v1alpha1.RejectedCredentials, next time.Duration, err error) {
 	c.mu.Lock()
+	c.credentials.setStored(stored, now)
 	revision, fetch := c.revision, c.credentials.fetch
-	isDue := c.client != nil && !now.Before(c.credentials.fetchDue(now, probe))
+	isDue := c.client != nil && !now.Before(c.credentials.fetchDue(now))
 	c.mu.Unlock()
 	var creds dli.Credentials
 	var expires time.Time
@@ -250,36 +248,20 @@ func (c *Connection) Refresh(ctx context.Context, now time.Time) (next time.Dura
 	}
 	failure, isFailure := AsFailure(err)
 	if err != nil && !isFailure {
-		return 0, err
+		return nil, 0, err
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if isDue && c.revision == revision { // meanwhile
-		c.credentials.setFetched(creds, expires, failure, c.registry.lockoutOf, now)
-	}
-	if c.client == nil {
-		return refreshInterval(probe), nil // retrying does not help; a change of the object does
+		c.credentials.setFetched(creds, expires, failure, now)
 	}
 	// What a connection reports may end by time alone.
-	next = min(c.credentials.fetchDue(now, probe).Sub(now), retryInterval(probe))
+	next = retryInterval(c.registry.options.ProbeInterval)
+	if c.client != nil {
+		next = min(next, c.credentials.fetchDue(now).Sub(now))
+	}
 	if l := c.credentials.lockout; l != nil && c.credentials.isRejected() && now.Before(l.retryAt) {
 		next = min(next, l.retryAt.Sub(now))
 	}
-	return max(next, time.Millisecond), nil
-}
-
-// Remember takes the rejectedCredentials of the connection's object.
-func (c *Connection) Remember(stored *v1alpha1.RejectedCredentials, now time.Time) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.credentials.setStored(stored, now)
-}
-
-// Rejections returns the rejectedCredentials for the connection's object. They must be
-// written with a precondition on the resourceVersion of the object that Remember was
-// called for.
-func (c *Connection) Rejections(now time.Time) *v1alpha1.RejectedCredentials {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.credentials.toStore(now)
+	return c.credentials.toStore(now), max(next, time.Millisecond), nil
 }

@@ -43,6 +43,7 @@ type lockout struct {
 type verdict struct {
 	isAccepted bool
 	rejection  *Failure
+	rejectedAt time.Time // also while a rejection is to be confirmed
 }
 
 // verdictOf returns the verdict of credentials.
@@ -64,24 +65,15 @@ func (l *lockout) retryInterval() time.Duration { return l.probe * 10 / 3 }
 // decisionAt returns whether credentials may be tried that were neither accepted nor
 // rejected.
 func (l *lockout) decisionAt(now time.Time) Decision {
-	if now.Before(l.lockedUntil) {
+	tries := len(l.recentRejections(now)) + len(l.trials.sentAt)
+	switch {
+	case now.Before(l.lockedUntil):
 		return waitUntil(l.lockedUntil, nil)
+	case tries >= lockoutFailures || l.trials.decisionAt(now).Admit == AdmitNone:
+		// Another connection is not notified when its request returns.
+		return waitUntil(now.Add(trialSlow), nil)
 	}
-	decision := l.trials.decisionAt(now)
-	recent := l.recentRejections(now)
-	if n := len(recent); n+len(l.trials.sentAt) >= lockoutFailures {
-		decision = Decision{Admit: AdmitNone}
-		if n > 0 {
-			decision.RecheckAt = recent[0].Add(lockoutWindow + time.Second)
-		}
-	}
-	if decision.Admit == AdmitNone && len(l.trials.sentAt) > 0 {
-		// The request in flight may belong to another connection, and this one is not
-		// notified when it returns.
-		decision.RecheckAt = Sooner(decision.RecheckAt, now.Add(trialSlow))
-	}
-	decision.Admit = max(decision.Admit, AdmitProbe)
-	return decision
+	return Decision{Admit: AdmitProbe}
 }
 
 // recentRejections returns the times of wrong signatures that still count.
@@ -104,14 +96,14 @@ func (l *lockout) requestDone(r *Request, failure *Failure, now time.Time) (isDo
 	case failure.isAccepting():
 		// A request that was sent before the last rejection arrived proves nothing: the
 		// credentials may have been revoked in between.
-		if n := len(l.rejected); rejection == nil || n == 0 || r.sentAt.After(l.rejected[n-1]) {
+		if r.sentAt.After(r.verdict.rejectedAt) {
 			*r.verdict, l.lockedUntil = verdict{isAccepted: true}, time.Time{}
 		}
 	case failure.isRejection() && r.call == CallStatus:
 		l.addRejection(failure.RetryAfter, now)
-		*r.verdict = verdict{rejection: failure}
+		*r.verdict = verdict{rejection: failure, rejectedAt: now}
 		if wasAccepted {
-			*r.verdict, l.lockedUntil = verdict{}, later(l.lockedUntil, now.Add(confirmAfter(l.probe)))
+			r.verdict.rejection, l.lockedUntil = nil, Later(l.lockedUntil, now.Add(confirmAfter(l.probe)))
 		}
 		return wasAccepted
 	case failure.isRejection() && wasAccepted:
@@ -129,11 +121,11 @@ func (l *lockout) addRejection(retryAfter time.Duration, now time.Time) {
 	if surplus := len(l.rejected) - lockoutFailures; surplus > 0 {
 		l.rejected = l.rejected[surplus:]
 	}
-	l.lockedUntil = later(l.lockedUntil, now.Add(min(retryAfter, lockoutWindow)))
-	l.retryAt = later(later(l.retryAt, now.Add(l.retryInterval())), l.lockedUntil)
+	l.lockedUntil = Later(l.lockedUntil, now.Add(min(retryAfter, lockoutWindow)))
+	l.retryAt = Later(Later(l.retryAt, now.Add(l.retryInterval())), l.lockedUntil)
 	// One of five attempts is left to new credentials.
 	if surplus := len(l.rejected) - (lockoutFailures - 1); surplus >= 0 {
-		l.retryAt = later(l.retryAt, l.rejected[surplus].Add(lockoutWindow))
+		l.retryAt = Later(l.retryAt, l.rejected[surplus].Add(lockoutWindow))
 	}
 }
 
@@ -148,7 +140,7 @@ func (r *Registry) lockoutOf(key string, now time.Time) *lockout {
 		}
 		r.lockouts[key] = found
 	}
-	found.usedAt = later(found.usedAt, now)
+	found.usedAt = Later(found.usedAt, now)
 	return found
 }
 

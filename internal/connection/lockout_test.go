@@ -69,16 +69,16 @@ func TestLockout(t *testing.T) {
 	t.Run("tries rejected credentials only after a claim, and once", func(t *testing.T) {
 		conn := open(t)
 		done(begin(conn, noon), rejection, noon)
-		conn.Remember(conn.Rejections(noon), noon)
+		conn.credentials.setStored(conn.credentials.toStore(noon), noon)
 		if may(conn, noon.Add(time.Hour)) {
 			t.Error("a request is admitted without a claim")
 		}
 		at := noon.Add(100 * time.Second)
-		claim := conn.Rejections(at)
+		claim := conn.credentials.toStore(at)
 		if !claim.LockedUntil.Time.Equal(at.Add(100 * time.Second)) {
 			t.Fatalf("the claim is %+v", claim)
 		}
-		conn.Remember(claim, at)
+		conn.credentials.setStored(claim, at)
 		if conn.Decide(at).Admit != AdmitProbe {
 			t.Fatal("the claim admits no request")
 		}
@@ -92,38 +92,45 @@ func TestLockout(t *testing.T) {
 		done(begin(conn, noon), rejection, noon)
 		conn.Decide(noon)
 		at := noon.Add(100 * time.Second)
-		other := conn.Rejections(at).DeepCopy()
+		other := conn.credentials.toStore(at).DeepCopy()
 		other.LockedUntil.Time = other.LockedUntil.Add(time.Second)
-		conn.Remember(other, at)
+		conn.credentials.setStored(other, at)
 		if may(conn, at.Add(time.Hour)) {
 			t.Error("a request is admitted")
 		}
-		if next := conn.Rejections(at); !next.LockedUntil.Time.Equal(other.LockedUntil.Time) {
+		if next := conn.credentials.toStore(at); !next.LockedUntil.Time.Equal(other.LockedUntil.Time) {
 			t.Errorf("it writes %v over %v", next.LockedUntil, other.LockedUntil)
 		}
 	})
 	t.Run("does not claim what nobody waits for", func(t *testing.T) {
 		conn := open(t)
 		done(begin(conn, noon), rejection, noon)
-		conn.Remember(conn.Rejections(noon), noon)
-		if got := conn.Rejections(noon.Add(time.Hour)); !equality.Semantic.DeepEqual(got, conn.credentials.stored) {
+		conn.credentials.setStored(conn.credentials.toStore(noon), noon)
+		if got := conn.credentials.toStore(noon.Add(time.Hour)); !equality.Semantic.DeepEqual(got, conn.credentials.stored) {
 			t.Errorf("it writes %+v", got)
 		}
 	})
 	t.Run("waits as long as the service locks the key", func(t *testing.T) {
 		conn := open(t)
 		done(begin(conn, noon), &dli.Error{Kind: dli.KindAuth, RetryAfter: 4 * time.Minute}, noon)
-		if got := conn.Rejections(noon); !got.LockedUntil.Time.Equal(noon.Add(4 * time.Minute)) {
+		if got := conn.credentials.toStore(noon); !got.LockedUntil.Time.Equal(noon.Add(4 * time.Minute)) {
 			t.Errorf("until %v", got.LockedUntil)
 		}
 	})
 	t.Run("is not lifted by requests sent before the rejection", func(t *testing.T) {
 		conn := open(t)
 		done(begin(conn, noon), nil, noon)
-		one, two, three := begin(conn, noon.Add(1)), begin(conn, noon.Add(2)), begin(conn, noon.Add(3))
-		done(one, rejection, noon.Add(time.Second))
-		done(two, rejection, noon.Add(time.Second))
-		done(three, nil, noon.Add(2*time.Second))
+		var sent [4]*Request
+		for i := range sent {
+			sent[i] = begin(conn, noon.Add(time.Duration(i)))
+		}
+		done(sent[0], rejection, noon.Add(time.Second))
+		done(sent[1], nil, noon.Add(time.Second))
+		if may(conn, noon.Add(2*time.Second)) {
+			t.Error("a stale response lifts the doubt")
+		}
+		done(sent[2], rejection, noon.Add(time.Second))
+		done(sent[3], nil, noon.Add(2*time.Second))
 		if !conn.credentials.isRejected() {
 			t.Error("a stale response lifts it")
 		}
@@ -136,7 +143,7 @@ func TestLockout(t *testing.T) {
 		conn := open(t)
 		done(begin(conn, noon), nil, noon)
 		err := conn.requestDone(begin(conn, noon), failureOf(rejection, "c"), noon)
-		if !errors.Is(err, ErrOutdated) || !conn.Health(noon).Ready || conn.Rejections(noon) != nil {
+		if !errors.Is(err, ErrOutdated) || !conn.Health(noon).Ready || conn.credentials.toStore(noon) != nil {
 			t.Errorf("the job fails with %v, and the connection reports %+v", err, conn.Health(noon))
 		}
 		if d := conn.Decide(noon); d.Admit != AdmitNone || d.Reason != nil || d.RecheckAt.Sub(noon) != 3*time.Second {
@@ -175,7 +182,7 @@ func TestStoredRejections(t *testing.T) {
 	r, now := registry(answering)
 	before := connect(t, r, now, object("a"), "t")
 	_ = before.requestDone(before.Begin(noon, CallStatus, dli.JobTypeSQL, "job", ""), failureOf(&dli.Error{Kind: dli.KindAuth}, "c"), noon)
-	stored := before.Rejections(noon)
+	stored := before.credentials.toStore(noon)
 	restart := func(t *testing.T, token string, until time.Time) *Connection {
 		t.Helper()
 		r, now := registry(answering)
@@ -200,17 +207,17 @@ func TestStoredRejections(t *testing.T) {
 		conn := restart(t, "t", noon.Add(time.Hour))
 		conn.Decide(noon)
 		for at := noon; at.Before(noon.Add(5 * time.Minute)); at = at.Add(time.Minute) {
-			conn.Remember(conn.Rejections(at), at)
+			conn.credentials.setStored(conn.credentials.toStore(at), at)
 		}
-		conn.Remember(conn.Rejections(noon.Add(5*time.Minute)), noon.Add(5*time.Minute))
+		conn.credentials.setStored(conn.credentials.toStore(noon.Add(5*time.Minute)), noon.Add(5*time.Minute))
 		if d := conn.Decide(noon.Add(5 * time.Minute)); d.Admit != AdmitProbe {
 			t.Errorf("it decides %+v", d)
 		}
 	})
 	t.Run("and once another process has seen them accepted, they are tried at once", func(t *testing.T) {
-		before.Remember(stored, noon)
-		before.Remember(nil, noon)
-		if d := before.Decide(noon); d.Admit != AdmitProbe || before.Rejections(noon) != nil {
+		before.credentials.setStored(stored, noon)
+		before.credentials.setStored(nil, noon)
+		if d := before.Decide(noon); d.Admit != AdmitProbe || before.credentials.toStore(noon) != nil {
 			t.Errorf("it decides %+v", d)
 		}
 	})
@@ -234,7 +241,7 @@ func start(t *testing.T, statuses map[string]*v1alpha1.RejectedCredentials, cred
 		object.Status.RejectedCredentials = statuses[name]
 		conn := r.Configure(object)
 		conn.credentials.fetch = (&source{creds: creds[name], now: now}).fetch
-		if _, err := conn.Refresh(t.Context(), at); err != nil {
+		if _, _, err := conn.Refresh(t.Context(), object.Status.RejectedCredentials, at); err != nil {
 			t.Fatal(err)
 		}
 		p.connections = append(p.connections, conn)
@@ -247,10 +254,10 @@ func start(t *testing.T, statuses map[string]*v1alpha1.RejectedCredentials, cred
 func (p *process) work(statuses map[string]*v1alpha1.RejectedCredentials, now time.Time, answer func(dli.Credentials) *dli.Error) {
 	for _, conn := range p.connections {
 		name := conn.Key.Name
-		conn.Remember(statuses[name], now)
+		conn.credentials.setStored(statuses[name], now)
 		conn.Decide(now)
-		statuses[name] = conn.Rejections(now)
-		conn.Remember(statuses[name], now)
+		statuses[name] = conn.credentials.toStore(now)
+		conn.credentials.setStored(statuses[name], now)
 		if conn.Decide(now).Admit == AdmitNone {
 			continue
 		}

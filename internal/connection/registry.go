@@ -6,6 +6,7 @@ package connection
 import (
 	"cmp"
 	"maps"
+	"slices"
 	"sync"
 	"time"
 
@@ -54,8 +55,8 @@ type Registry struct {
 	recorder     Recorder
 
 	mu sync.Mutex
-	// connections also has those without an object while DLI throttles them.
-	connections map[types.NamespacedName]*Connection
+	// connections are those in use, and removed those without an object that DLI throttles.
+	connections, removed map[types.NamespacedName]*Connection
 	// lockouts are by access key.
 	lockouts map[string]*lockout
 }
@@ -76,37 +77,26 @@ func NewRegistry(reader, live client.Reader, options Options, recorder Recorder)
 	return &Registry{
 		reader: reader, live: live, options: options, recorder: recorder,
 		connections: map[types.NamespacedName]*Connection{},
+		removed:     map[types.NamespacedName]*Connection{},
 		lockouts:    map[string]*lockout{},
 	}
 }
 
-// Scope returns what the operator may read.
-func (r *Registry) Scope() Scope { return r.options.Scope }
-
-// Default returns the operator's default connection; empty for none.
-func (r *Registry) Default() types.NamespacedName { return r.options.Default }
+// Options returns the operator's settings for all connections.
+func (r *Registry) Options() Options { return r.options }
 
 // Get returns the connection of an object; nil if it is not configured.
 func (r *Registry) Get(key types.NamespacedName) *Connection {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if conn := r.connections[key]; conn != nil && conn.uid != "" {
-		return conn
-	}
-	return nil
+	return r.connections[key]
 }
 
 // All returns the connections in use.
 func (r *Registry) All() []*Connection {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	all := make([]*Connection, 0, len(r.connections))
-	for _, conn := range r.connections {
-		if conn.uid != "" {
-			all = append(all, conn)
-		}
-	}
-	return all
+	return slices.Collect(maps.Values(r.connections))
 }
 
 // Configure returns the connection of an object, as the object says. It costs nothing
@@ -117,7 +107,8 @@ func (r *Registry) Configure(object *v1alpha1.DLIConnection) *Connection {
 	defer r.mu.Unlock()
 	conn := r.connections[key]
 	if conn == nil {
-		conn = &Connection{Key: key, registry: r, mu: &r.mu}
+		conn = cmp.Or(r.removed[key], &Connection{Key: key, registry: r, mu: &r.mu})
+		delete(r.removed, key)
 		r.connections[key] = conn
 	}
 	if conn.uid != object.UID || conn.generation < object.Generation {
@@ -134,10 +125,10 @@ func (r *Registry) Remove(key types.NamespacedName, now time.Time) {
 	if conn := r.connections[key]; conn != nil {
 		conn.endRevision()
 		conn.uid = ""
+		delete(r.connections, key)
+		r.removed[key] = conn
 	}
-	maps.DeleteFunc(r.connections, func(_ types.NamespacedName, conn *Connection) bool {
-		return conn.uid == "" && !conn.throttle.isAdapted(now)
-	})
+	maps.DeleteFunc(r.removed, func(_ types.NamespacedName, conn *Connection) bool { return !conn.throttle.isAdapted(now) })
 }
 
 // The defaults of a rateLimit, for objects that are older than the fields.
@@ -168,9 +159,7 @@ func (c *Connection) applyObject(object *v1alpha1.DLIConnection) {
 	}
 	c.throttle.configured, c.throttle.burst = float64(rate), float64(cmp.Or(spec.RateLimit.Burst, defaultBurst))
 	c.endpoint = endpoint
-	c.credentials = credentials{
-		salt: string(object.UID), name: c.Name(), endpoint: endpoint, stored: object.Status.RejectedCredentials,
-	}
+	c.credentials = credentials{conn: c, stored: object.Status.RejectedCredentials}
 	if err == nil {
 		c.credentials.fetch, err = c.chooseSource()
 	}

@@ -119,5 +119,5 @@ func (t *throttle) slowDown(failure *Failure, again bool, now time.Time) {
 		t.limit = t.currentRate(now)
 	}
 	t.refused, t.failure = true, failure
-	t.pausedUntil = later(t.pausedUntil, now.Add(min(pause, maxPause)))
+	t.pausedUntil = Later(t.pausedUntil, now.Add(min(pause, maxPause)))
 }

@@ -42,7 +42,7 @@ func benchmark(b *testing.B, n int, secret bool) (*Poller, *clocktesting.FakeClo
 		NewClient:     func(dli.Config) (connection.Client, error) { return quick{}, nil },
 	}, script{})
 	conn := registry.Configure(c.connections[key("a")])
-	if _, err := conn.Refresh(b.Context(), noon); err != nil {
+	if _, _, err := conn.Refresh(b.Context(), nil, noon); err != nil {
 		b.Fatal(err)
 	}
 	p := New(Config{
@@ -85,7 +85,7 @@ func BenchmarkPoll(b *testing.B) {
 	runtime.GC()
 	runtime.GC()
 	runtime.ReadMemStats(&after)
-	if p.queues[targets[0].Connection].turns < n {
+	if p.queues[targets[0].Connection].sent < n {
 		b.Fatal("not all were polled")
 	}
 	for b.Loop() {

@@ -135,9 +135,7 @@ func (s FailureStreak) heldBack(f *connection.Failure, now time.Time) FailureStr
 // now: a job that was just submitted may not be readable yet, so one response is not
 // enough. What counts is when the requests were sent: a response may arrive late.
 func (s FailureStreak) ConfirmsNotFound(now time.Time, after time.Duration) bool {
-	if !s.NotFoundAt.IsZero() {
-		now = earlier(now, s.NotFoundAt)
-	}
+	now = connection.Sooner(now, s.NotFoundAt)
 	return s.NotFound >= 3 && now.Sub(s.NotFoundSince) >= after
 }
 
@@ -170,8 +168,8 @@ type job struct {
 	dueAt time.Time
 	// heap is where it waits, at index: among the jobs that are not due, or for its turn;
 	// nil while it is being polled, or is not to be polled.
-	heap  *jobHeap
-	index int
+	heap        *jobHeap
+	index, turn int
 
 	// inFlight is set while a poll is in flight. sentAt is when the latest one was sent,
 	// also before a restart, and pollRequest is the latest PollRequest that was polled
@@ -185,12 +183,7 @@ type job struct {
 	state  dli.State
 	active bool
 
-	// isExpected is set if the next list should show the job, and isShown if the latest one
-	// did. expectedIn is the start of the list in progress that has not shown it yet; zero
-	// if there is none. isSpotCheck is set if the next poll checks a list that shows the
-	// job, and isFollowUp if it follows a list that no longer did.
-	isExpected, isShown, isSpotCheck, isFollowUp bool
-	expectedIn                                   time.Time
+	listing
 
 	// progress is the last known percentage, and progressDueAt when to read it again.
 	progress      *int32
@@ -199,6 +192,17 @@ type job struct {
 	lastDelivered lastDelivered
 	// result is the latest one that was not stored yet; nil for none.
 	result *Result
+}
+
+// listing is what lists show of a job.
+type listing struct {
+	// isExpected is set if the next list should show the job in its known state. shownAt is
+	// when the latest page that did was requested; zero if none did.
+	isExpected bool
+	shownAt    time.Time
+	// isSpotCheck is set if the next poll checks a list that shows the job, and isFollowUp
+	// if it follows a list that did not.
+	isSpotCheck, isFollowUp bool
 }
 
 // newJob returns a job that has not been polled by this process.
@@ -256,11 +260,17 @@ func hasEnded(s dli.State) bool {
 	return s == dli.StateFinished || s == dli.StateFailed || s == dli.StateCancelled
 }
 
-// jobHeap is a heap of jobs, with the one that is due first at the top.
+// isBefore reports whether the turn of the job comes before that of another one: of the same
+// namespace or of jobs that do not wait for a turn, the one that is due first.
+func (j *job) isBefore(other *job) bool {
+	return j.turn < other.turn || j.turn == other.turn && j.dueAt.Before(other.dueAt)
+}
+
+// jobHeap is a heap of jobs, with the one that comes first at the top.
 type jobHeap []*job
 
 func (h jobHeap) Len() int           { return len(h) }
-func (h jobHeap) Less(i, k int) bool { return h[i].dueAt.Before(h[k].dueAt) }
+func (h jobHeap) Less(i, k int) bool { return h[i].isBefore(h[k]) }
 func (h jobHeap) Swap(i, k int) {
 	h[i], h[k] = h[k], h[i]
 	h[i].index, h[k].index = i, k
@@ -298,22 +308,9 @@ func (j *job) leaveHeap() {
 	}
 }
 
-// enterHeap moves the job into a heap.
-func (j *job) enterHeap(h *jobHeap) {
+// enterHeap moves the job into a heap; turn is 0 unless it waits for its turn there.
+func (j *job) enterHeap(h *jobHeap, turn int) {
 	j.leaveHeap()
+	j.turn = turn
 	heap.Push(h, j)
-}
-
-func earlier(a, b time.Time) time.Time {
-	if a.Before(b) {
-		return a
-	}
-	return b
-}
-
-func later(a, b time.Time) time.Time {
-	if a.After(b) {
-		return a
-	}
-	return b
 }

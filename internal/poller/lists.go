@@ -25,8 +25,10 @@ type lists struct {
 	pages      map[listed]int
 	pagesUntil time.Time
 	pageSize   int
-	// failures counts consecutive lists that failed or were incomplete.
+	// failures counts consecutive lists that failed or were incomplete, and note is why there
+	// are none for long; "" if nothing is wrong with them.
 	failures int
+	note     string
 	// covered is the number of jobs that the latest lists covered, and mismatches the
 	// number that they did not show although they were active, of late.
 	covered, mismatches int
@@ -98,12 +100,6 @@ func (l *lists) startRounds(jobs map[string][]*job, s Schedule, perSecond float6
 	for list := range watched {
 		l.rounds = append(l.rounds, newListRound(list, now))
 	}
-	for _, j := range covered {
-		j.expectedIn = time.Time{}
-		if j.isExpected {
-			j.expectedIn = now
-		}
-	}
 	l.startedAt, l.covered, l.mismatches = now, len(covered), l.mismatches/2
 	return chooseSpotChecks(covered, checks)
 }
@@ -142,7 +138,7 @@ func chooseSpotChecks(covered []*job, n int) []*job {
 	slices.SortFunc(covered, func(a, b *job) int { return a.sentAt.Compare(b.sentAt) })
 	var chosen []*job
 	for _, j := range covered {
-		if len(chosen) < n && j.isShown && !j.inFlight {
+		if len(chosen) < n && j.isExpected && !j.inFlight {
 			j.isSpotCheck = true
 			chosen = append(chosen, j)
 		}
@@ -189,20 +185,19 @@ func (l *lists) addPage(r *listRound, number, size int, list *dli.JobList, s Sch
 	return true
 }
 
-// addRow records a row that was requested at sentAt, and returns a note if it shows that
-// the lists are wrong.
-func (l *lists) addRow(r *listRound, row *dli.JobRow, sentAt time.Time) (note string) {
-	switch {
-	case row.State != r.state:
+// addRow records a row that was requested at sentAt. It reports false, and pauses lists, if the
+// row shows that they are wrong.
+func (l *lists) addRow(r *listRound, row *dli.JobRow, sentAt, now time.Time) bool {
+	if row.State != r.state {
 		if r.mismatches++; r.mismatches > minMismatches {
-			return "they contain jobs with a status other than the requested one"
+			l.distrust("they contain jobs with a status other than the requested one", now)
 		}
-	case slices.ContainsFunc(l.ends, func(end jobEnd) bool {
+	} else if slices.ContainsFunc(l.ends, func(end jobEnd) bool {
 		return sentAt.Sub(end.seenAt) > maxLag && strings.EqualFold(row.JobID, end.id)
-	}):
-		return "they show jobs that have ended as active"
+	}) {
+		l.distrust("they show jobs that have ended as active", now)
 	}
-	return ""
+	return len(l.rounds) > 0
 }
 
 // showsJob reports whether the row of a list that was requested at sentAt shows a job in its
@@ -211,7 +206,7 @@ func (r *listRound) showsJob(j *job, sentAt time.Time) bool {
 	if j.inFlight || !sentAt.After(j.sentAt) || j.listedIn() != r.listed || !j.isCovered() {
 		return false
 	}
-	j.isExpected, j.isShown, j.isFollowUp, j.expectedIn = true, true, false, time.Time{}
+	j.isExpected, j.isFollowUp, j.shownAt = true, false, sentAt
 	return true
 }
 
@@ -223,12 +218,11 @@ func (l *lists) finishRound(r *listRound, jobs map[string][]*job, s Schedule, no
 		return nil
 	}
 	l.rounds = slices.DeleteFunc(l.rounds, func(other *listRound) bool { return other == r })
-	l.failures = 0
+	l.failures, l.note = 0, ""
 	for _, withID := range jobs {
 		for _, j := range withID {
-			if j.expectedIn.Equal(r.startedAt) && j.listedIn() == r.listed && !j.inFlight && j.sentAt.Before(r.startedAt) && j.isCovered() {
-				// One that no list shows is not expected for ever.
-				j.isExpected, j.isShown, j.isFollowUp, j.expectedIn = j.isShown, false, j.isShown, time.Time{}
+			if j.isExpected && j.shownAt.Before(r.startedAt) && j.sentAt.Before(r.startedAt) && !j.inFlight && j.listedIn() == r.listed && j.isCovered() {
+				j.isExpected, j.isFollowUp = false, !j.shownAt.IsZero() // one that no list shows is not expected for ever
 				missing = append(missing, j)
 			}
 		}
@@ -242,30 +236,33 @@ func (l *lists) pauseBriefly(s Schedule, now time.Time) {
 	l.rounds, l.pausedUntil = nil, now.Add(exponential(s.ListInterval, pagesFor, l.failures))
 }
 
-// pauseForLong pauses lists that are forbidden or wrong.
-func (l *lists) pauseForLong(now time.Time) { l.rounds, l.pausedUntil = nil, now.Add(longPause) }
+// pauseForLong pauses lists that are forbidden or wrong, for the reason in the note.
+func (l *lists) pauseForLong(note string, now time.Time) {
+	l.note, l.rounds, l.pausedUntil = note, nil, now.Add(longPause)
+}
 
-// handleFailure pauses lists because a page could not be read. It returns a note for
-// people if somebody must act, or if the API does not exist.
-func (l *lists) handleFailure(f *connection.Failure, s Schedule, now time.Time) (note string) {
+// distrust pauses lists that are wrong.
+func (l *lists) distrust(reason string, now time.Time) {
+	l.pauseForLong("lists of its jobs are unreliable, so each job is polled individually: "+reason, now)
+}
+
+// handleFailure pauses lists because a page could not be read.
+func (l *lists) handleFailure(f *connection.Failure, s Schedule, now time.Time) {
 	switch {
 	case f.Kind == dli.KindPermission:
-		l.pauseForLong(now)
-		return "its user may not list jobs, so each job is polled individually: grant it the action dli:jobs:list if there are many"
+		l.pauseForLong("its user may not list jobs, so each job is polled individually: grant it the action dli:jobs:list if there are many", now)
 	case f.Kind == dli.KindAuth: // each rejection counts towards a lockout of the key
+		l.note = "lists of its jobs are rejected, so each job is polled individually: " + f.Message
 		l.rounds, l.pausedUntil = nil, now.Add(pagesFor)
-		return "lists of its jobs are rejected, so each job is polled individually: " + f.Message
 	case f.Kind == dli.KindRejected && l.pageSize == 0:
 		l.pageSize = dli.MaxPageSize / 2 // some editions have no larger pages
 		l.rounds, l.nextAt = nil, now
 	case f.NeedsAction() || f.Kind == dli.KindNotFound:
-		l.pauseForLong(now)
-		return "its jobs cannot be listed, so each is polled individually: " + f.Message
+		l.pauseForLong("its jobs cannot be listed, so each is polled individually: "+f.Message, now)
 	default:
 		l.pauseBriefly(s, now)
-		l.pausedUntil = later(l.pausedUntil, now.Add(f.RetryAfter))
+		l.pausedUntil = connection.Later(l.pausedUntil, now.Add(f.RetryAfter))
 	}
-	return ""
 }
 
 // recordEnd remembers the end of a job.
@@ -277,18 +274,17 @@ func (l *lists) recordEnd(id string, now time.Time) {
 }
 
 // compareStatus checks the state of a job according to the status call against the lists, and
-// reports whether they differ. It returns a note if the lists are wrong.
-func (l *lists) compareStatus(j *job, state dli.State, now time.Time) (differs bool, note string) {
-	isFollowUp := j.isFollowUp
+// reports whether they differ. If that is often, lists pause.
+func (l *lists) compareStatus(j *job, state dli.State, now time.Time) (differs bool) {
+	differs = j.isFollowUp && state == j.state
 	j.isSpotCheck, j.isFollowUp = false, false
-	switch {
-	case hasEnded(state):
+	if hasEnded(state) {
 		l.recordEnd(j.id, now)
-	case isFollowUp && state == j.state:
-		if l.mismatches++; l.mismatches > max(minMismatches, l.covered/mismatchShare) {
-			note = "active jobs are missing from them"
-		}
-		return true, note
 	}
-	return false, ""
+	if differs {
+		if l.mismatches++; l.mismatches > max(minMismatches, l.covered/mismatchShare) {
+			l.distrust("active jobs are missing from them", now)
+		}
+	}
+	return differs
 }

@@ -154,13 +154,12 @@ func (o *operator) reconcile(name string) {
 				return
 			}
 			conn := o.registry.Configure(object)
-			conn.Remember(object.Status.RejectedCredentials, time.Now())
-			next, err := conn.Refresh(o.ctx, time.Now())
+			rejected, next, err := conn.Refresh(o.ctx, object.Status.RejectedCredentials, time.Now())
 			if err != nil {
 				o.Error(err)
 			}
 			o.poller.WakeConnection(key)
-			o.write(object, conn.Rejections(time.Now()))
+			o.write(object, rejected)
 			select {
 			case <-changed:
 			case <-time.After(next):

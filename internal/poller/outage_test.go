@@ -387,7 +387,7 @@ func TestNamespacesTakeTurns(t *testing.T) {
 		for _, name := range names("tenant/job", 5000) {
 			o.leave(name)
 		}
-		o.run(10 * time.Second)
+		o.run(overloadFor + 10*time.Second)
 		if isOverloaded() {
 			t.Error("the connection is still overloaded without the tenant")
 		}

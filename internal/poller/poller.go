@@ -100,7 +100,7 @@ func (p *Poller) runQueues(ctx context.Context, now time.Time) time.Time {
 	defer p.mu.Unlock()
 	next := now.Add(heartbeat)
 	for key, q := range p.queues {
-		next = earlier(next, q.runDue(ctx, now))
+		next = connection.Sooner(next, q.runDue(ctx, now))
 		if q.isUnused() {
 			delete(p.queues, key)
 			delete(p.starved, q)
@@ -184,7 +184,7 @@ func (j *job) leaveQueue() {
 func (p *Poller) queueOf(connection types.NamespacedName) *queue {
 	q := p.queues[connection]
 	if q == nil {
-		q = &queue{shared: &p.shared, key: connection, jobs: map[string][]*job{}, waiting: map[string]*[jobKinds]jobHeap{}}
+		q = &queue{shared: &p.shared, key: connection, jobs: map[string][]*job{}, lastTurn: map[string]int{}}
 		p.queues[connection] = q
 	}
 	return q

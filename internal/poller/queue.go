@@ -4,6 +4,7 @@
 package poller
 
 import (
+	"cmp"
 	"context"
 	"slices"
 	"sync"
@@ -42,25 +43,26 @@ type queue struct {
 	key types.NamespacedName
 	// jobs are all jobs of the connection, by lower-case ID.
 	jobs map[string][]*job
-	// later are the jobs that are not due. The others wait for their turn, by namespace and
-	// kind: they are in waiting, where namespaces take turns in the order of turnOrder.
-	later     jobHeap
-	waiting   map[string]*[jobKinds]jobHeap
-	turnOrder []string
-	// arrived are the jobs that have become due since the queue was last served.
-	arrived []*job
+	// later are the jobs that are not due. The others wait for their turn, by kind.
+	later   jobHeap
+	waiting [jobKinds]jobHeap
+	// Namespaces take turns: turn is that of the latest job that was polled, and lastTurn
+	// that of the last waiting job of a namespace.
+	turn     int
+	lastTurn map[string]int
 	// inFlight counts the requests in flight, failingInFlight those for failing jobs, and
-	// turns all of them so far.
-	inFlight, failingInFlight, turns int
+	// sent all of them so far.
+	inFlight, failingInFlight, sent int
 	// recheckAt is when to serve the queue again; zero if nothing is due by time alone.
 	recheckAt time.Time
-	// isHeldBack is set if a failure held jobs back when the queue was last served, and
-	// heldUntil is when an earlier hold ended. reason is reported for waiting jobs,
-	// since when it has applied; isReported is set once it was reported for all of them,
-	// also healthy ones.
-	isHeldBack, isReported bool
-	heldUntil, reasonSince time.Time
-	reason                 *connection.Failure
+	// reason is the failure that held jobs back when the queue was last served; nil if there
+	// was none. It is reported for healthy jobs, too, from reportAt, and isReported is set
+	// once that was done. heldUntil is when an earlier hold ended.
+	reason              *connection.Failure
+	reportAt, heldUntil time.Time
+	isReported          bool
+	// overloadedAt is when a job that does not fail was last polled later than its interval.
+	overloadedAt time.Time
 	// health is the last known health of the connection, and revision its last known
 	// revision.
 	health   connection.Health
@@ -81,6 +83,9 @@ const (
 // others.
 const failingShare = 4
 
+// overloadFor is how long a connection is called overloaded after a job was polled too late.
+const overloadFor = time.Minute
+
 // addJob adds a job, which is polled when it is due.
 func (q *queue) addJob(j *job) {
 	j.queue = q
@@ -90,10 +95,7 @@ func (q *queue) addJob(j *job) {
 // removeJob removes a job.
 func (q *queue) removeJob(j *job) {
 	j.leaveHeap()
-	if namespace := j.target.Key.Namespace; q.waitingIn(namespace) == 0 {
-		q.passTurn(namespace)
-	}
-	j.queue, j.isShown, j.isSpotCheck, j.isFollowUp, j.expectedIn = nil, false, false, false, time.Time{}
+	j.queue, j.listing = nil, listing{isExpected: j.active}
 	remaining := slices.DeleteFunc(q.jobs[j.id], func(other *job) bool { return other == j })
 	if q.jobs[j.id] = remaining; len(remaining) == 0 {
 		delete(q.jobs, j.id)
@@ -104,36 +106,16 @@ func (q *queue) removeJob(j *job) {
 func (q *queue) isUnused() bool { return len(q.jobs) == 0 && q.inFlight == 0 }
 
 // waitingJobs returns the number of jobs that wait for their turn.
-func (q *queue) waitingJobs() (n int) {
-	for namespace := range q.waiting {
-		n += q.waitingIn(namespace)
-	}
-	return n
-}
-
-func (q *queue) waitingIn(namespace string) int {
-	heaps := q.waiting[namespace]
-	if heaps == nil {
-		return 0
-	}
-	return len(heaps[healthy]) + len(heaps[untried]) + len(heaps[failing])
+func (q *queue) waitingJobs() int {
+	return len(q.waiting[healthy]) + len(q.waiting[untried]) + len(q.waiting[failing])
 }
 
 func (q *queue) isWaiting(j *job) bool { return j.heap != nil && j.heap != &q.later }
 
-// isOverloaded reports whether a job that could be read has waited longer for its turn than
-// its poll interval.
-func (q *queue) isOverloaded(now time.Time) bool {
-	return !q.isHeldBack && slices.ContainsFunc(q.turnOrder, func(namespace string) bool {
-		j := q.waiting[namespace][healthy].firstDue()
-		return j != nil && now.Sub(later(j.dueAt, q.heldUntil)) > q.config.Schedule.pollInterval(j.target.Interval, j.state, j.runningFor(now), 0)
-	})
-}
-
 // pollAt polls a job at a time.
 func (q *queue) pollAt(j *job, due time.Time) {
 	j.dueAt = due
-	j.enterHeap(&q.later)
+	j.enterHeap(&q.later, 0)
 	q.wakeBefore(due)
 }
 
@@ -141,14 +123,11 @@ func (q *queue) pollAt(j *job, due time.Time) {
 // because of another connection.
 func (q *queue) updateJob(j *job, before Target, isMoved bool, now time.Time) {
 	due := j.dueAt
-	if isMoved {
-		due = now
-	}
 	switch {
 	case j.inFlight: // the change takes effect when the response arrives
 		return
 	case j.wantsPoll():
-		due = earlier(due, now)
+		due = connection.Sooner(due, now)
 	case j.target.Completed:
 		if !j.isFailing() {
 			j.leaveHeap()
@@ -156,6 +135,8 @@ func (q *queue) updateJob(j *job, before Target, isMoved bool, now time.Time) {
 		return
 	case j.heap == nil && j.hasUnstoredEnd(): // no more polls until that is stored
 		return
+	case isMoved:
+		due = now
 	case j.target.Interval != before.Interval && !j.sentAt.IsZero() && !j.isFailing():
 		due = q.config.Schedule.nextPoll(j, j.sentAt, q.config.Jitter())
 	}
@@ -166,14 +147,17 @@ func (q *queue) updateJob(j *job, before Target, isMoved bool, now time.Time) {
 
 // runDue polls the jobs that are due and admitted, and returns when to run again.
 func (q *queue) runDue(ctx context.Context, now time.Time) time.Time {
+	var arrived []*job
 	for j := q.later.firstDue(); j != nil && !j.dueAt.After(now); j = q.later.firstDue() {
 		q.startWaiting(j)
+		arrived = append(arrived, j)
 	}
 	if conn := q.currentConnection(); conn != nil {
-		q.noteRevision(conn.Stats(now).Revision, now)
-		q.startLists(conn, now)
-		q.sendWaiting(ctx, conn, now)
-		if conn.NoteOverload(q.isOverloaded(now)) {
+		stats := conn.Stats(now)
+		q.noteRevision(stats.Revision, now)
+		q.startLists(stats.Rate, now)
+		q.sendWaiting(ctx, conn, arrived, stats.MaxInFlight, now)
+		if conn.Note(q.lists.note, len(q.jobs) > 0 && now.Sub(q.overloadedAt) < overloadFor) {
 			q.noteHealth(conn, nil, now)
 		}
 	}
@@ -195,15 +179,16 @@ func (q *queue) noteRevision(revision int, now time.Time) {
 	}
 }
 
-// startLists starts lists if they are due, and polls jobs that are due with them.
-func (q *queue) startLists(conn *connection.Connection, now time.Time) {
+// startLists starts lists if they are due, and polls jobs that are due with them. perSecond
+// is the connection's rate.
+func (q *queue) startLists(perSecond float64, now time.Time) {
 	if !q.lists.areDue(q.config.Schedule, now) {
 		return
 	}
-	for _, j := range q.lists.startRounds(q.jobs, q.config.Schedule, conn.Stats(now).Rate, now) {
+	for _, j := range q.lists.startRounds(q.jobs, q.config.Schedule, perSecond, now) {
 		due := now
 		if !j.isSpotCheck {
-			due = later(now, j.sentAt.Add(q.config.Schedule.ListInterval))
+			due = connection.Later(now, j.sentAt.Add(q.config.Schedule.ListInterval))
 		}
 		if !j.inFlight && !q.isWaiting(j) && due.Before(j.dueAt) {
 			q.pollAt(j, due)
@@ -211,7 +196,7 @@ func (q *queue) startLists(conn *connection.Connection, now time.Time) {
 	}
 }
 
-// startWaiting makes a job wait for its turn.
+// startWaiting makes a job wait for its turn, which comes after one of each namespace.
 func (q *queue) startWaiting(j *job) {
 	kind := healthy
 	switch {
@@ -220,59 +205,53 @@ func (q *queue) startWaiting(j *job) {
 	case j.isNew():
 		kind = untried
 	}
-	namespace := j.target.Key.Namespace
-	if q.waiting[namespace] == nil {
-		q.waiting[namespace] = &[jobKinds]jobHeap{}
-		q.turnOrder = append(q.turnOrder, namespace)
-	}
-	j.enterHeap(&q.waiting[namespace][kind])
-	q.arrived = append(q.arrived, j)
+	turn := max(q.turn, q.lastTurn[j.target.Key.Namespace]) + 1
+	q.lastTurn[j.target.Key.Namespace] = turn
+	j.enterHeap(&q.waiting[kind], turn)
 }
 
 // nextRun returns when to run again.
 func (q *queue) nextRun(now time.Time) time.Time {
-	next := now.Add(heartbeat)
+	next := connection.Sooner(now.Add(heartbeat), q.recheckAt)
 	if j := q.later.firstDue(); j != nil {
-		next = earlier(next, j.dueAt)
-	}
-	if !q.recheckAt.IsZero() {
-		next = earlier(next, q.recheckAt)
+		next = connection.Sooner(next, j.dueAt)
 	}
 	if len(q.lists.rounds) == 0 && q.config.Schedule.ListInterval > 0 && len(q.jobs) > 0 {
-		next = earlier(next, q.lists.nextAt)
+		next = connection.Sooner(next, q.lists.nextAt)
 	}
-	return later(next, now)
+	return connection.Later(next, now)
 }
 
-// sendWaiting sends the requests of a queue that are admitted.
-func (q *queue) sendWaiting(ctx context.Context, conn *connection.Connection, now time.Time) {
-	if q.isHeldBack {
-		q.isHeldBack, q.heldUntil = false, connection.Sooner(q.recheckAt, now)
+// sendWaiting sends the requests of a queue that are admitted, at most limit at a time.
+// arrived are the jobs that have begun to wait.
+func (q *queue) sendWaiting(ctx context.Context, conn *connection.Connection, arrived []*job, limit int, now time.Time) {
+	if q.reason != nil {
+		q.heldUntil = connection.Sooner(q.recheckAt, now)
 	}
 	q.recheckAt = time.Time{}
-	for q.waitingJobs() > 0 || q.lists.wantsPage(conn.Stats(now).MaxInFlight) != nil {
-		if !q.maySend() {
-			q.starved[q] = struct{}{}
-			return // arrived jobs are informed the next time
-		}
+	for round := q.lists.wantsPage(limit); q.waitingJobs() > 0 || round != nil; round = q.lists.wantsPage(limit) {
 		decision := conn.Decide(now)
 		if decision.Reason == nil {
 			q.reason = nil
 		}
-		j, round := q.pickJob(decision.Admit, conn.Stats(now).MaxInFlight), q.lists.wantsPage(conn.Stats(now).MaxInFlight)
+		j := q.pickJob(decision.Admit, limit)
+		isPage := decision.Admit == connection.AdmitAll && round != nil && (j == nil || q.sent%pageTurns == 1)
 		switch {
-		case decision.Admit == connection.AdmitAll && round != nil && (j == nil || q.turns%pageTurns == 1):
+		case j == nil && !isPage:
+			q.recheckAt = decision.RecheckAt
+			q.holdBack(decision.Reason, arrived, now)
+			return
+		case !q.maySend():
+			q.starved[q] = struct{}{}
+			q.holdBack(decision.Reason, arrived, now)
+			return
+		case isPage:
 			q.sendPage(ctx, conn, round, now)
-			continue
-		case j != nil:
+		default:
 			q.pollJob(ctx, conn, j, now)
-			continue
 		}
-		q.holdBack(decision, now)
-		break
 	}
-	clear(q.arrived)
-	q.arrived = q.arrived[:0]
+	clear(q.lastTurn)
 }
 
 // maySend reports whether the limit of all requests in flight leaves one for the queue. The
@@ -296,79 +275,53 @@ func (q *queue) countInFlight(n int, isFailing bool) {
 	}
 }
 
-// pickJob returns the job whose turn it is, by namespace and then by the time that it is
-// due; nil if no waiting job may be polled. Failing jobs
+// pickJob returns the job whose turn it is; nil if no waiting job may be polled. Failing jobs
 // never take all requests in flight, so that those that hang leave some for the others.
-func (q *queue) pickJob(admit connection.Admit, limit int) *job {
-	mayFail := q.failingInFlight < limit-limit/failingShare
-	for kind := range jobKinds {
-		for _, namespace := range q.turnOrder {
-			heaps := q.waiting[namespace]
-			j := heaps[kind].firstDue()
-			if admit == connection.AdmitAll {
-				j = firstOf(heaps[healthy].firstDue(), heaps[untried].firstDue())
-				if mayFail {
-					j = firstOf(j, heaps[failing].firstDue())
-				}
-			}
-			if j != nil && admit != connection.AdmitNone {
-				return j
-			}
+func (q *queue) pickJob(admit connection.Admit, limit int) (j *job) {
+	switch admit {
+	case connection.AdmitAll:
+		j = firstOf(q.waiting[healthy].firstDue(), q.waiting[untried].firstDue())
+		if q.failingInFlight < limit-limit/failingShare {
+			j = firstOf(j, q.waiting[failing].firstDue())
 		}
+	case connection.AdmitProbe:
+		j = cmp.Or(q.waiting[healthy].firstDue(), q.waiting[untried].firstDue(), q.waiting[failing].firstDue())
 	}
-	return nil
+	return j
 }
 
-// passTurn lets the other namespaces go first, and forgets those without waiting jobs.
-func (q *queue) passTurn(namespace string) {
-	q.turnOrder = slices.DeleteFunc(q.turnOrder, func(other string) bool { return other == namespace })
-	if q.waitingIn(namespace) > 0 {
-		q.turnOrder = append(q.turnOrder, namespace)
-	} else {
-		delete(q.waiting, namespace)
-	}
-}
-
-// firstOf returns the job that is due first; either may be nil.
+// firstOf returns the job whose turn comes first; either may be nil.
 func firstOf(a, b *job) *job {
-	if a == nil || b != nil && b.dueAt.Before(a.dueAt) {
+	if a == nil || b != nil && b.isBefore(a) {
 		return b
 	}
 	return a
 }
 
-// holdBack reports for the waiting jobs why they wait, where it should be reported, and
-// sets when to check again.
-func (q *queue) holdBack(decision connection.Decision, now time.Time) {
-	q.isHeldBack, q.recheckAt = decision.Reason != nil, decision.RecheckAt
-	reportAll := false
-	switch {
-	case decision.Reason == nil:
+// holdBack reports for the waiting jobs why they wait, where it should be reported: if it
+// has changed or lasts for all of them, else for those that have arrived.
+func (q *queue) holdBack(reason *connection.Failure, arrived []*job, now time.Time) {
+	if reason == nil {
 		return
-	case q.reason == nil:
-		q.reasonSince, q.isReported, reportAll = now, false, true
-	case q.reason.Reason != decision.Reason.Reason:
-		reportAll = true
 	}
-	q.reason = decision.Reason
-	patient := q.reasonSince.Add(q.config.Patience)
+	isChanged := q.reason == nil || q.reason.Reason != reason.Reason
+	if q.reason == nil {
+		q.reportAt, q.isReported = now.Add(q.config.Patience), false
+	}
+	q.reason = reason
 	switch {
 	case q.isReported:
-	case now.Before(patient):
-		q.recheckAt = connection.Sooner(q.recheckAt, patient)
+	case now.Before(q.reportAt):
+		q.recheckAt = connection.Sooner(q.recheckAt, q.reportAt)
 	default:
-		q.isReported, reportAll = true, true
+		q.isReported, isChanged = true, true
 	}
-	waiting := q.arrived
-	if reportAll {
-		waiting = nil
-		for _, heaps := range q.waiting {
-			waiting = slices.Concat(waiting, heaps[healthy], heaps[untried], heaps[failing])
-		}
+	if isChanged {
+		arrived = slices.Concat(q.waiting[healthy], q.waiting[untried], q.waiting[failing])
 	}
-	for _, j := range waiting {
-		if j.queue == q && q.isWaiting(j) && q.shouldReport(j, now) {
-			q.deliverIf(j.recordHeldBack(q.reason, now, q.config.Schedule.StatusRefreshInterval), j)
+	for _, j := range arrived {
+		if q.isWaiting(j) && q.shouldReport(j) {
+			q.deliverIf(j.recordHeldBack(reason, now, q.config.Schedule.StatusRefreshInterval), j)
 		}
 	}
 }
@@ -376,11 +329,8 @@ func (q *queue) holdBack(decision connection.Decision, now time.Time) {
 // shouldReport reports whether to report the reason for a job that waits. If user action
 // is required, it is reported at once. A temporary failure is reported for jobs that could
 // not be read anyway, and for the others only if it lasts.
-func (q *queue) shouldReport(j *job, now time.Time) bool {
-	if q.reason.NeedsAction() || !now.Before(q.reasonSince.Add(q.config.Patience)) {
-		return true
-	}
-	return !j.isHealthy() && q.reason.Reason != v1alpha1.ReasonRateLimited
+func (q *queue) shouldReport(j *job) bool {
+	return q.reason.NeedsAction() || q.isReported || !j.isHealthy() && q.reason.Reason != v1alpha1.ReasonRateLimited
 }
 
 // wakeBefore makes the loop run at a time if it would run later.

@@ -4,6 +4,7 @@
 package poller
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -25,9 +26,13 @@ func (q *queue) pollJob(ctx context.Context, conn *connection.Connection, j *job
 		return // Decide now says why
 	}
 	// Waiting for a turn counts as lateness, a failure of the connection does not.
-	q.config.Recorder.PollLateness(max(0, min(now.Sub(j.dueAt), now.Sub(q.heldUntil))))
+	late := max(0, min(now.Sub(j.dueAt), now.Sub(q.heldUntil)))
+	q.config.Recorder.PollLateness(late)
+	if !j.isFailing() && late > q.config.Schedule.pollInterval(j.target.Interval, j.state, j.runningFor(now), 0) {
+		q.overloadedAt = now
+	}
+	q.turn = max(q.turn, j.turn)
 	j.leaveHeap()
-	q.passTurn(j.target.Key.Namespace)
 	j.inFlight, j.pollRequest, j.sentAt = true, j.target.PollRequest, now
 	sendRequest(ctx, q, request, j.isFailing(), (*connection.Request).SendStatus, func(status *dli.JobStatus, err error, arrivedAt time.Time) {
 		q.handleStatus(ctx, j, status, err, arrivedAt)
@@ -38,7 +43,6 @@ func (q *queue) pollJob(ctx context.Context, conn *connection.Connection, j *job
 func (q *queue) handleStatus(ctx context.Context, j *job, status *dli.JobStatus, err error, now time.Time) {
 	j.inFlight = false
 	failure, isFailure := connection.AsFailure(err)
-	schedule := q.config.Schedule
 	switch {
 	case j.queue == nil: // the job is no longer watched, or has no connection
 		return
@@ -50,7 +54,7 @@ func (q *queue) handleStatus(ctx context.Context, j *job, status *dli.JobStatus,
 		return
 	}
 	q.logPoll(j, status, failure, now)
-	dueAt := time.Time{} // never
+	dueAt, schedule := time.Time{}, q.config.Schedule // zero means never
 	if isFailure {
 		j.isSpotCheck, j.isFollowUp = false, false
 		q.deliverIf(j.recordFailure(failure, j.sentAt, now, schedule.StatusRefreshInterval), j)
@@ -59,11 +63,9 @@ func (q *queue) handleStatus(ctx context.Context, j *job, status *dli.JobStatus,
 			dueAt = onTick(now, schedule.retryWait(failure, j.failures, now, q.config.Jitter()))
 		}
 	} else {
-		differs, note := q.lists.compareStatus(j, status.State, now)
-		if differs {
+		if q.lists.compareStatus(j, status.State, now) {
 			q.config.Recorder.ListDiffered()
 		}
-		q.distrustLists(note, now)
 		q.deliverIf(j.recordStatus(status, j.sentAt, now, schedule.StatusRefreshInterval), j)
 		if j.active && !j.target.Completed {
 			dueAt = schedule.nextPoll(j, now, q.config.Jitter())
@@ -91,20 +93,6 @@ func (q *queue) logPoll(j *job, status *dli.JobStatus, failure *connection.Failu
 	}
 }
 
-// distrustLists pauses lists that are wrong according to a note, if there is one.
-func (q *queue) distrustLists(note string, now time.Time) {
-	if note != "" {
-		q.lists.pauseForLong(now)
-		q.noteLists("lists of its jobs are unreliable, so each job is polled individually: " + note)
-	}
-}
-
-func (q *queue) noteLists(note string) {
-	if conn := q.currentConnection(); conn != nil {
-		conn.PauseLists(note)
-	}
-}
-
 // readProgress reads the progress of a job if wanted, and only while no poll waits: it is
 // informational, so it must not delay polls.
 func (q *queue) readProgress(ctx context.Context, j *job, now time.Time) {
@@ -129,9 +117,8 @@ func (q *queue) sendPage(ctx context.Context, conn *connection.Connection, round
 	if request == nil {
 		return // Decide now says why
 	}
-	options := dli.ListOptions{Status: dli.ListFilter(round.jobType, round.state), Page: round.takePage(), PageSize: dli.MaxPageSize}
-	if q.lists.pageSize > 0 {
-		options.PageSize = q.lists.pageSize
+	options := dli.ListOptions{
+		Status: dli.ListFilter(round.jobType, round.state), Page: round.takePage(), PageSize: cmp.Or(q.lists.pageSize, dli.MaxPageSize),
 	}
 	call := func(r *connection.Request, ctx context.Context, clock func() time.Time) (*dli.JobList, error) {
 		return r.SendList(ctx, clock, options)
@@ -142,9 +129,7 @@ func (q *queue) sendPage(ctx context.Context, conn *connection.Connection, round
 		}
 		switch failure, isFailure := connection.AsFailure(err); {
 		case isFailure:
-			if note := q.lists.handleFailure(failure, q.config.Schedule, arrivedAt); note != "" {
-				q.noteLists(note)
-			}
+			q.lists.handleFailure(failure, q.config.Schedule, arrivedAt)
 		case err != nil:
 			q.lists.rounds = nil
 		default:
@@ -155,17 +140,13 @@ func (q *queue) sendPage(ctx context.Context, conn *connection.Connection, round
 
 // handlePage handles a page that was requested at sentAt.
 func (q *queue) handlePage(ctx context.Context, r *listRound, options dli.ListOptions, list *dli.JobList, sentAt, now time.Time) {
-	perSecond := 0.0
-	if conn := q.currentConnection(); conn != nil {
-		perSecond = conn.Stats(now).Rate
-	}
-	if !q.lists.addPage(r, options.Page, options.PageSize, list, q.config.Schedule, perSecond, now) {
+	conn := q.currentConnection()
+	if conn == nil || !q.lists.addPage(r, options.Page, options.PageSize, list, q.config.Schedule, conn.Stats(now).Rate, now) {
 		return
 	}
 	for i := range list.Jobs {
 		row := &list.Jobs[i]
-		if note := q.lists.addRow(r, row, sentAt); note != "" {
-			q.distrustLists(note, now)
+		if !q.lists.addRow(r, row, sentAt, now) {
 			return
 		}
 		for _, j := range q.jobs[strings.ToLower(row.JobID)] {
@@ -182,9 +163,6 @@ func (q *queue) handlePage(ctx context.Context, r *listRound, options dli.ListOp
 			q.pollAt(j, now)
 		}
 	}
-	if len(q.lists.rounds) == 0 && q.lists.failures == 0 {
-		q.noteLists("")
-	}
 }
 
 // handleRow handles the row of a list that shows a job in its known state: its own poll
@@ -193,7 +171,7 @@ func (q *queue) handleRow(ctx context.Context, j *job, row *dli.JobRow, sentAt, 
 	schedule := q.config.Schedule
 	q.deliverIf(j.recordRow(row, sentAt, now, schedule.StatusRefreshInterval), j)
 	if !j.wantsPoll() && !j.isSpotCheck {
-		q.pollAt(j, later(schedule.nextPoll(j, now, q.config.Jitter()), onTick(now, schedule.ListInterval*3/2)))
+		q.pollAt(j, connection.Later(schedule.nextPoll(j, now, q.config.Jitter()), onTick(now, schedule.ListInterval*3/2)))
 	}
 	q.readProgress(ctx, j, now)
 }
@@ -202,9 +180,19 @@ func (q *queue) handleRow(ctx context.Context, j *job, row *dli.JobRow, sentAt, 
 // the response with the lock held; then others have their turn.
 func sendRequest[T any](ctx context.Context, q *queue, request *connection.Request, isFailing bool, call func(*connection.Request, context.Context, func() time.Time) (T, error), handle func(response T, err error, now time.Time)) {
 	q.countInFlight(1, isFailing)
-	q.turns++
+	q.sent++
 	q.requests.Go(func() {
-		response, err := callAPI(ctx, q, request, call)
+		var response T
+		var err error
+		callCtx := ctx
+		if mayPoll := q.config.MayPoll; mayPoll != nil && !mayPoll(q.config.Clock.Now()) {
+			cancelled, cancel := context.WithCancel(ctx)
+			cancel() // only what was reserved is released
+			callCtx = cancelled
+		}
+		if failure := q.recoverPanic(func() { response, err = call(request, callCtx, q.config.Clock.Now) }); failure != nil {
+			err = failure
+		}
 		now := q.config.Clock.Now()
 		q.mu.Lock()
 		defer q.mu.Unlock()
@@ -215,19 +203,6 @@ func sendRequest[T any](ctx context.Context, q *queue, request *connection.Reque
 		}
 		q.requestDone(ctx, err, now)
 	})
-}
-
-// callAPI makes the API call, unless this process may no longer poll.
-func callAPI[T any](ctx context.Context, q *queue, request *connection.Request, call func(*connection.Request, context.Context, func() time.Time) (T, error)) (response T, err error) {
-	if mayPoll := q.config.MayPoll; mayPoll != nil && !mayPoll(q.config.Clock.Now()) {
-		cancelled, cancel := context.WithCancel(ctx)
-		cancel() // only what was reserved is released
-		ctx = cancelled
-	}
-	if failure := q.recoverPanic(func() { response, err = call(request, ctx, q.config.Clock.Now) }); failure != nil {
-		err = failure
-	}
-	return response, err
 }
 
 // requestDone serves the queue, and those that wait for its requests, after one has
@@ -252,9 +227,8 @@ func (q *queue) currentConnection() *connection.Connection { return q.config.Con
 func (q *queue) noteHealth(conn *connection.Connection, err error, now time.Time) {
 	health := conn.Health(now)
 	// Rejections are recorded even while the health stays the same.
-	failure, _ := connection.AsFailure(err)
-	isRejected := failure != nil && failure.Reason == v1alpha1.ReasonCredentialsRejected
-	if health != q.health || isRejected {
+	failure, isFailure := connection.AsFailure(err)
+	if health != q.health || isFailure && failure.Reason == v1alpha1.ReasonCredentialsRejected {
 		q.health = health
 		q.config.Changed(q.key)
 	}

@@ -28,11 +28,11 @@ func (d *lastDelivered) isNews(next lastDelivered, now time.Time, refresh time.D
 	switch {
 	case d.time.IsZero():
 	case d.headline != next.headline || d.failed != next.failed:
-		d.settledAt = later(d.settledAt, now).Add(flapWindow / flapChanges)
+		d.settledAt = connection.Later(d.settledAt, now).Add(flapWindow / flapChanges)
 		if d.settledAt.Sub(now) > flapWindow && !isDue {
 			return false
 		}
-		next.settledAt = earlier(d.settledAt, now.Add(2*flapWindow))
+		next.settledAt = connection.Sooner(d.settledAt, now.Add(2*flapWindow))
 	case !isDue, d.rest == next.rest && d.figures.EqualCounts(&next.figures) && !hasDoubled(d.figures.Duration, next.figures.Duration):
 		return false
 	}
