@@ -13,6 +13,8 @@ SHELL := bash
 
 # The image to build and deploy.
 IMG ?= dli-operator:v0.1.0
+# The image for pipelines.
+PIPELINES_IMG ?= dli-pipelines:v0.1.0
 # The version that the manager reports, and the commit it is built from.
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 REVISION ?= $(shell git describe --match= --always --abbrev=40 --dirty 2>/dev/null)
@@ -189,6 +191,12 @@ image: ## Write the image IMG for all PLATFORMS to bin/image.tar, without Docker
 	@mkdir -p bin
 	go -C hack/image run . -image='$(IMG)' -version='$(VERSION)' -revision='$(REVISION)' \
 		-platforms='$(PLATFORMS)' -output='$(CURDIR)/bin/image.tar'
+
+.PHONY: pipelines-image
+pipelines-image: ## Write the image PIPELINES_IMG (kubectl, curl, jq, openssl, submit-to-dli.sh) to bin/pipelines.tar.
+	@mkdir -p bin
+	go -C hack/image run . -pipelines -image='$(PIPELINES_IMG)' -version='$(VERSION)' -revision='$(REVISION)' \
+		-platforms='$(PLATFORMS)' -output='$(CURDIR)/bin/pipelines.tar'
 
 .PHONY: docker-build
 docker-build: ## Build the image IMG for this machine with Docker; BUILDXFLAGS=--push for all PLATFORMS.

@@ -6,6 +6,7 @@ package main
 import (
 	"archive/tar"
 	"bytes"
+	"context"
 	"io"
 	"io/fs"
 	"os"
@@ -33,13 +34,12 @@ const (
 // build.
 var epoch = time.Unix(0, 0).UTC()
 
-func labelsOf(version, revision string) map[string]string {
+func labelsOf(title, description, version, revision string) map[string]string {
 	labels := map[string]string{
-		"org.opencontainers.image.title":       "dli-operator",
-		"org.opencontainers.image.description": "Watches SQL jobs in Huawei Cloud Data Lake Insight as DLIJob resources.",
+		"org.opencontainers.image.title":       title,
+		"org.opencontainers.image.description": description,
 		"org.opencontainers.image.source":      source,
 		"org.opencontainers.image.version":     version,
-		"org.opencontainers.image.licenses":    "Apache-2.0",
 	}
 	if revision != "" {
 		labels["org.opencontainers.image.revision"] = revision
@@ -53,6 +53,7 @@ type file struct {
 	path    string
 	mode    int64
 	content []byte
+	link    string // of a symbolic link
 }
 
 // write writes the file below a directory.
@@ -75,34 +76,48 @@ func layersOf(manager string) ([]layer, error) {
 	if err != nil {
 		return nil, err
 	}
-	authorities, err := certificates()
+	base, err := baseLayer()
 	if err != nil {
 		return nil, err
 	}
-	return []layer{
-		{"certificate authorities and users", []file{
-			{path: "etc/", mode: 0o755},
-			{path: "etc/group", mode: 0o644, content: []byte(group)},
-			{path: "etc/passwd", mode: 0o644, content: []byte(passwd)},
-			{path: "etc/ssl/", mode: 0o755},
-			{path: "etc/ssl/certs/", mode: 0o755},
-			{path: "etc/ssl/certs/ca-certificates.crt", mode: 0o644, content: authorities},
-		}},
-		{"the manager", []file{{path: "manager", mode: 0o755, content: binary}}},
-	}, nil
+	return []layer{base, {"the manager", []file{{path: "manager", mode: 0o755, content: binary}}}}, nil
 }
 
-func newImage(manager string, platform v1.Platform, labels map[string]string) (v1.Image, error) {
-	layers, err := layersOf(manager)
+// baseLayer is in both images.
+func baseLayer() (layer, error) {
+	authorities, err := certificates()
 	if err != nil {
-		return nil, err
+		return layer{}, err
 	}
+	return layer{"certificate authorities and users", []file{
+		{path: "etc/", mode: 0o755},
+		{path: "etc/group", mode: 0o644, content: []byte(group)},
+		{path: "etc/passwd", mode: 0o644, content: []byte(passwd)},
+		{path: "etc/ssl/", mode: 0o755},
+		{path: "etc/ssl/certs/", mode: 0o755},
+		{path: "etc/ssl/certs/ca-certificates.crt", mode: 0o644, content: authorities},
+	}}, nil
+}
+
+// operatorImage builds the manager for a platform, and returns what is in its image.
+func operatorImage(ctx context.Context, o options, platform v1.Platform) ([]layer, v1.Config, error) {
+	manager := filepath.Join(o.binaries, "manager-"+platform.OS+"-"+platform.Architecture)
+	if err := buildManager(ctx, o.root, manager, o.version, platform); err != nil {
+		return nil, v1.Config{}, err
+	}
+	labels := labelsOf("dli-operator", "Watches SQL jobs in Huawei Cloud Data Lake Insight as DLIJob resources.", o.version, o.revision)
+	labels["org.opencontainers.image.licenses"] = "Apache-2.0"
+	layers, err := layersOf(manager)
+	return layers, v1.Config{User: user, Entrypoint: []string{"/manager"}, WorkingDir: "/", Labels: labels}, err
+}
+
+func newImage(layers []layer, config v1.Config, platform v1.Platform) (v1.Image, error) {
 	image := mutate.ConfigMediaType(mutate.MediaType(empty.Image, types.OCIManifestSchema1), types.OCIConfigJSON)
-	image, err = mutate.ConfigFile(image, &v1.ConfigFile{
+	image, err := mutate.ConfigFile(image, &v1.ConfigFile{
 		Architecture: platform.Architecture,
 		OS:           platform.OS,
 		Created:      v1.Time{Time: epoch},
-		Config:       v1.Config{User: user, Entrypoint: []string{"/manager"}, WorkingDir: "/", Labels: labels},
+		Config:       config,
 		RootFS:       v1.RootFS{Type: "layers"},
 	})
 	if err != nil {
@@ -130,7 +145,10 @@ func newLayer(files []file) (v1.Layer, error) {
 	for _, f := range files {
 		header := &tar.Header{Name: f.path, Mode: f.mode, Size: int64(len(f.content)), ModTime: epoch, Format: tar.FormatPAX}
 		header.Typeflag = tar.TypeReg
-		if f.content == nil {
+		switch {
+		case f.link != "":
+			header.Typeflag, header.Linkname = tar.TypeSymlink, f.link
+		case f.content == nil:
 			header.Typeflag = tar.TypeDir
 		}
 		if err := out.WriteHeader(header); err != nil {

@@ -4,7 +4,8 @@
 // Command image writes the operator's image as an OCI archive: the manager, statically
 // linked for each platform, certificate authorities, and an unprivileged user. It needs
 // no daemon, works offline once the modules are downloaded, and gives the same bytes for
-// the same sources, version and Go version.
+// the same sources, version and Go version. With -pipelines it writes the image for
+// pipelines in the same way, with packages of Debian, which it downloads once.
 package main
 
 import (
@@ -30,6 +31,7 @@ type options struct {
 	binaries  string
 	files     string
 	output    string
+	pipelines bool
 }
 
 func main() {
@@ -42,6 +44,7 @@ func main() {
 	flag.StringVar(&o.binaries, "binaries", "", "Directory to which to copy the managers, as manager-OS-ARCH; none if empty.")
 	flag.StringVar(&o.files, "files", "", "Directory to write the files of the image for a single platform to, instead of an archive; for the Dockerfile.")
 	flag.StringVar(&o.output, "output", "", "Archive to write.")
+	flag.BoolVar(&o.pipelines, "pipelines", false, "Write the image for pipelines instead: kubectl, curl, jq, openssl and submit-to-dli.sh.")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
@@ -75,16 +78,21 @@ func run(ctx context.Context, o options) error {
 		o.binaries = scratch
 	}
 
-	labels := labelsOf(o.version, o.revision)
+	of := operatorImage
+	if o.pipelines {
+		of = pipelinesImage
+	}
+	var labels map[string]string
 	images := make([]v1.Image, len(platforms))
 	for i, platform := range platforms {
-		manager := filepath.Join(o.binaries, "manager-"+platform.OS+"-"+platform.Architecture)
-		if err := buildManager(ctx, o.root, manager, o.version, platform); err != nil {
-			return err
+		layers, config, err := of(ctx, o, platform)
+		if err == nil {
+			images[i], err = newImage(layers, config, platform)
 		}
-		if images[i], err = newImage(manager, platform, labels); err != nil {
+		if err != nil {
 			return fmt.Errorf("image for %s: %w", platform, err)
 		}
+		labels = config.Labels
 	}
 	layoutDir := filepath.Join(scratch, "layout")
 	if err := writeLayout(layoutDir, tag, images, platforms, labels); err != nil {
