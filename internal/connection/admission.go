@@ -66,8 +66,8 @@ func (c *Connection) decisionAt(now time.Time) (all Decision) {
 }
 
 // waitUntil is the decision to admit no job before a time.
-func waitUntil(at time.Time, reason *Failure) Decision {
-	return Decision{Admit: AdmitNone, RecheckAt: at, Reason: reason}
+func waitUntil(recheckAt time.Time, reason *Failure) Decision {
+	return Decision{Admit: AdmitNone, RecheckAt: recheckAt, Reason: reason}
 }
 
 // Sooner is the earlier of two times, where zero means never, as in

@@ -100,7 +100,7 @@ func (c *credentials) rejectionFailure() *Failure {
 
 // requestSent records that a request is sent, and reports whether it is a trial.
 func (c *credentials) requestSent(now time.Time) (isTrial bool) {
-	c.lockout.usedAt, c.isWanted = now, false
+	c.isWanted = false
 	if c.verdict.isAccepted {
 		return false
 	}

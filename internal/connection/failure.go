@@ -4,13 +4,10 @@
 package connection
 
 import (
-	"context"
 	"errors"
 	"fmt"
-	"io"
 	"slices"
 	"strings"
-	"syscall"
 	"time"
 
 	"github.com/dli-operator/dli-operator/api/v1alpha1"
@@ -121,32 +118,21 @@ func failureOf(err *dli.Error, connection string) *Failure {
 		explanation = explanations[dli.KindRetry]
 	}
 	if err.ClockSkew != 0 {
-		explanation.meaning = "DLI rejects the time of the requests because " + describeSkew(err.ClockSkew)
+		explanation.meaning = "DLI rejects the time of the requests because " + err.DescribeSkew()
 		explanation.remedy = "correct the clock of the operator's node, not the key of %s"
 	}
 	cause := *err
 	cause.RequestID = "" // it would make every message different
-	isEndpoint := isEndpointFault(err)
 	return &Failure{
 		Reason:      explanation.reason,
 		Message:     fmt.Sprintf("%s: %s; "+explanation.remedy, explanation.meaning, strings.TrimSuffix(cause.Error(), "."), connection),
 		RequestID:   err.RequestID,
 		RetryAfter:  err.RetryAfter,
 		Kind:        err.Kind,
-		Endpoint:    isEndpoint,
-		isCertain:   isEndpoint && err.HTTPStatus == 0 && !isBrokenOff(err),
-		isAfterAuth: isAfterAuth(err),
+		Endpoint:    err.IsEndpointFault(),
+		isCertain:   err.IsEndpointFault() && err.HTTPStatus == 0 && !err.IsBrokenOff(),
+		isAfterAuth: err.IsAfterAuth(),
 	}
-}
-
-// describeSkew describes the difference between the clocks: skew is how far this one is
-// ahead.
-func describeSkew(skew time.Duration) string {
-	direction := "ahead of"
-	if skew < 0 {
-		direction = "behind"
-	}
-	return fmt.Sprintf("the operator's clock is %v %s DLI's", skew.Abs().Round(time.Minute), direction)
 }
 
 // aborted stands for a request without a response, because the operator has given it up:
@@ -161,42 +147,4 @@ func (f *Failure) isAccepting() bool { return f == nil || f.isAfterAuth }
 // isShared reports whether the failure belongs to the connection rather than the job.
 func (f *Failure) isShared() bool {
 	return f.Endpoint || f.isRejection() || f.Kind == dli.KindThrottle
-}
-
-// isEndpointFault reports whether the endpoint is at fault. A response with one of
-// DLI's codes comes from DLI itself and concerns the job; so do invalid responses and
-// responses about another job.
-func isEndpointFault(err *dli.Error) bool {
-	switch err.Kind {
-	case dli.KindUnreachable, dli.KindConfig:
-		return true
-	case dli.KindRetry, dli.KindSlow:
-		return err.HTTPStatus >= 500 && !strings.HasPrefix(err.Code, "DLI.")
-	default:
-		return false
-	}
-}
-
-// isBrokenOff reports whether a connection was, or may have been, established before
-// the request failed.
-func isBrokenOff(err *dli.Error) bool {
-	for _, after := range []error{context.DeadlineExceeded, io.ErrUnexpectedEOF, syscall.ECONNRESET, syscall.EPIPE} {
-		if errors.Is(err.Err, after) {
-			return true
-		}
-	}
-	return false
-}
-
-// isAfterAuth reports whether an error is one that is only returned after the
-// credentials were accepted.
-func isAfterAuth(err *dli.Error) bool {
-	switch err.Kind {
-	case dli.KindNotFound, dli.KindPermission, dli.KindRejected, dli.KindSlow:
-		return true
-	case dli.KindRetry:
-		return strings.HasPrefix(err.Code, "DLI.") || err.Code != "" && err.HTTPStatus < 500
-	default:
-		return false
-	}
 }

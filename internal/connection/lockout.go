@@ -36,7 +36,6 @@ type lockout struct {
 	// retryAt is when rejected credentials may be tried again, and lockedUntil when any
 	// may that are not accepted, because DLI has locked the key.
 	retryAt, lockedUntil time.Time
-	usedAt               time.Time
 }
 
 // verdict is what DLI said last of credentials; the zero value is nothing.
@@ -90,7 +89,6 @@ func (l *lockout) requestDone(r *Request, failure *Failure, now time.Time) (isDo
 	if r.isTrial {
 		l.trials.requestDone(r.sentAt)
 	}
-	l.usedAt = now
 	rejection, wasAccepted := r.verdict.rejection, r.verdict.isAccepted
 	switch {
 	case failure.isAccepting():
@@ -140,7 +138,6 @@ func (r *Registry) lockoutOf(key string, now time.Time) *lockout {
 		}
 		r.lockouts[key] = found
 	}
-	found.usedAt = Later(found.usedAt, now)
 	return found
 }
 
@@ -152,6 +149,6 @@ func (r *Registry) dropLockouts(now time.Time) {
 		used[conn.credentials.lockout] = true
 	}
 	maps.DeleteFunc(r.lockouts, func(_ string, l *lockout) bool {
-		return !used[l] && len(l.trials.sentAt) == 0 && now.Sub(l.usedAt) > lockoutWindow && now.After(l.lockedUntil)
+		return !used[l] && len(l.trials.sentAt)+len(l.recentRejections(now)) == 0 && now.After(l.lockedUntil)
 	})
 }

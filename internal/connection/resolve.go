@@ -96,11 +96,10 @@ func (r *Registry) getConnection(ctx context.Context, reader client.Reader, key 
 		return nil, nil
 	}
 	object := &v1alpha1.DLIConnection{}
-	err := reader.Get(ctx, key, object, sharedObject)
-	if apierrors.IsNotFound(err) {
+	switch err := reader.Get(ctx, key, object, sharedObject); {
+	case apierrors.IsNotFound(err):
 		return nil, nil
-	}
-	if err != nil {
+	case err != nil:
 		return nil, fmt.Errorf("reading DLIConnection %s: %w", key, err)
 	}
 	return object, nil

@@ -4,9 +4,13 @@
 package dli
 
 import (
+	"context"
+	"errors"
+	"io"
 	"net/http"
 	"strconv"
 	"strings"
+	"syscall"
 )
 
 // dliKinds is what DLI's own codes mean for polling a status. The same codes in the
@@ -168,4 +172,42 @@ func httpKind(status int) Kind {
 		return KindRetry
 	}
 	return KindInvalid
+}
+
+// IsEndpointFault reports whether the endpoint is at fault. A response with one of
+// DLI's codes comes from DLI itself and concerns the job; so do invalid responses and
+// responses about another job.
+func (e *Error) IsEndpointFault() bool {
+	switch e.Kind {
+	case KindUnreachable, KindConfig:
+		return true
+	case KindRetry, KindSlow:
+		return e.HTTPStatus >= 500 && !isDLICode(e.Code)
+	default:
+		return false
+	}
+}
+
+// IsBrokenOff reports whether a connection was, or may have been, established before
+// the request failed.
+func (e *Error) IsBrokenOff() bool {
+	for _, after := range []error{context.DeadlineExceeded, io.ErrUnexpectedEOF, syscall.ECONNRESET, syscall.EPIPE} {
+		if errors.Is(e.Err, after) {
+			return true
+		}
+	}
+	return false
+}
+
+// IsAfterAuth reports whether an error is one that is only returned after the
+// credentials were accepted.
+func (e *Error) IsAfterAuth() bool {
+	switch e.Kind {
+	case KindNotFound, KindPermission, KindRejected, KindSlow:
+		return true
+	case KindRetry:
+		return isDLICode(e.Code) || e.Code != "" && e.HTTPStatus < 500
+	default:
+		return false
+	}
 }

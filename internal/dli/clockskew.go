@@ -4,6 +4,7 @@
 package dli
 
 import (
+	"fmt"
 	"regexp"
 	"strings"
 	"time"
@@ -38,6 +39,15 @@ func clockSkew(a answer, kind Kind, message string) time.Duration {
 		return skew
 	}
 	return 0
+}
+
+// DescribeSkew describes the difference between the clocks if it is the reason.
+func (e *Error) DescribeSkew() string {
+	direction := "ahead of"
+	if e.ClockSkew < 0 {
+		direction = "behind"
+	}
+	return fmt.Sprintf("the operator's clock is %v %s DLI's", e.ClockSkew.Abs().Round(time.Minute), direction)
 }
 
 // pointInTime matches a date and time in the formats of signatures, of RFC 3339 and
