@@ -17,6 +17,7 @@
 //	status_controller.go         the steps: settle, record, derive, write, announce
 //	status.go                    from a response or failure to the fields of the status
 //	conditions.go                from the fields to conditions
+//	size.go                      how large a status may be, and all that a namespace's connections cause
 //	timers.go                    deadlines, stalls and TTLs: when the next check is due
 //	ownership.go                 whose status it is: this process's own, another operator's
 //	                             or that of another hand
@@ -25,7 +26,7 @@
 //
 // status.go, conditions.go and timers.go are functions of the object, the result and the
 // time; their tests need no API server. The only state is in ownership.go: what this
-// process has written, per object, and in the poller.
+// process has written, per object; in size.go: how much, in this minute; and in the poller.
 //
 // The time that functions take as "now" is that of their call.
 package controllers

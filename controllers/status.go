@@ -5,7 +5,6 @@ package controllers
 
 import (
 	"cmp"
-	"encoding/json"
 	"fmt"
 	"math"
 	"strings"
@@ -127,7 +126,7 @@ func recordStatus(job *v1alpha1.DLIJob, response *dli.JobStatus, now time.Time) 
 	}
 	recordFigures(status, &response.Figures)
 	recordColumns(status, response)
-	defer dropColumns(status)
+	defer dropColumns(status, maxStatusBytes)
 	if response.Statement != "" {
 		status.Statement, status.StatementTruncated = response.Statement, response.StatementTruncated
 	}
@@ -271,31 +270,4 @@ func copyOf[T any](value *T) *T {
 // from what is read back, and be written again and again.
 func wholeSeconds(t time.Time) *metav1.Time {
 	return &metav1.Time{Time: t.Truncate(time.Second)}
-}
-
-// maxStatusBytes limits a status as JSON on the wire, where each of < > & takes
-// six bytes: a quarter of a MiB, minus the rest of the object. etcd rejects objects
-// of 1.5 MiB, and every watcher receives each version of every object.
-const maxStatusBytes = 200 << 10
-
-// dropColumns drops columns from a status until the API server can store it, for every
-// possible response, and counts them. Everything else has its own limits, which
-// leave enough room.
-func dropColumns(status *v1alpha1.DLIJobStatus) {
-	if len(status.Columns)*maxColumnBytes < maxStatusBytes/6 {
-		return
-	}
-	for size := wireSize(status); size > maxStatusBytes && len(status.Columns) > 0; size = wireSize(status) {
-		// At least one, and about as many as make up the surplus.
-		surplus := (size - maxStatusBytes) * len(status.Columns) / size
-		kept := len(status.Columns) - max(surplus, 1)
-		status.ColumnsOmitted += int32(len(status.Columns) - kept)
-		status.Columns = status.Columns[:kept]
-	}
-}
-
-// wireSize is the size of a value as JSON.
-func wireSize(v any) int {
-	data, _ := json.Marshal(v) // a status can always be encoded
-	return len(data)
 }

@@ -32,6 +32,8 @@ type StatusReconciler struct {
 	// Live reads objects from the API server rather than from the cache.
 	Live client.Reader
 
+	// sizes limits what is written.
+	sizes sizeLimit
 	// ending is set when the process is about to exit and must not write any more.
 	ending atomic.Bool
 	// results enqueues the jobs with new results.
@@ -231,6 +233,7 @@ func (r *StatusReconciler) write(ctx context.Context, stored, job *v1alpha1.DLIJ
 	// A write in flight completes even if the operator is told to stop.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), writeTimeout)
 	defer cancel()
+	r.sizes.shorten(&job.Status, r.Connections.NameInUse(job), r.Clock.Now())
 	r.ownership.update(job, func(w *lastWrite) { w.previous = cmp.Or(w.previous, &stored.Status) })
 	err = r.patch(ctx, stored, job)
 	r.Metrics.CountWrite(err)
