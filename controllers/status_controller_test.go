@@ -198,6 +198,7 @@ func TestValidation(t *testing.T) {
 	}{
 		"a jobID with a slash":              {job(v1alpha1.DLIJobSpec{JobID: "a/b"}), "spec.jobID"},
 		"no jobID":                          {job(v1alpha1.DLIJobSpec{}), "spec.jobID"},
+		"a type that is not known":          {job(v1alpha1.DLIJobSpec{JobID: "a", Type: "Flink"}), `spec.type: Unsupported value: "Flink": supported values: "SQL", "Spark"`},
 		"a jobID that is too long":          {job(v1alpha1.DLIJobSpec{JobID: strings.Repeat("a", 65)}), "spec.jobID"},
 		"a poll interval of zero":           {job(v1alpha1.DLIJobSpec{JobID: "a", PollIntervalSeconds: new(int32(0))}), "pollIntervalSeconds"},
 		"neither region nor endpoint":       {connection(func(s *v1alpha1.DLIConnectionSpec) { s.Endpoint = "" }), "exactly one of region and endpoint"},

@@ -51,8 +51,13 @@ func TestApplyConfiguration(t *testing.T) {
 		t.Errorf("fields that are no longer applied are still set: %+v", job.Spec)
 	}
 
-	err := admin.Apply(t.Context(), apply.DLIJob("applied", "default").WithSpec(apply.DLIJobSpec().WithJobID("another")), owner)
-	if !apierrors.IsInvalid(err) || !strings.Contains(err.Error(), "create another DLIJob") {
-		t.Errorf("another jobID: error is %v", err)
+	for name, spec := range map[string]*apply.DLIJobSpecApplyConfiguration{
+		"jobID": apply.DLIJobSpec().WithJobID("another"),
+		"type":  apply.DLIJobSpec().WithJobID(*wanted.Spec.JobID).WithType(v1alpha1.JobTypeSpark),
+	} {
+		err := admin.Apply(t.Context(), apply.DLIJob("applied", "default").WithSpec(spec), owner)
+		if !apierrors.IsInvalid(err) || !strings.Contains(err.Error(), "create another DLIJob") {
+			t.Errorf("another %s: error is %v", name, err)
+		}
 	}
 }
