@@ -182,7 +182,9 @@ func (r *StatusReconciler) settle(ctx context.Context, job *v1alpha1.DLIJob, now
 	case last.disputedAt.IsZero():
 		last.disputedAt = now
 		r.ownership.update(job, func(w *lastWrite) { w.disputedAt = now })
-		r.Poller.PollNow(client.ObjectKeyFromObject(job))
+		if key := client.ObjectKeyFromObject(job); !settles(r.Poller.Latest(key).Result, job, 0) {
+			r.Poller.PollNow(key)
+		}
 	}
 	return last, 0
 }

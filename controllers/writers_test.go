@@ -143,6 +143,35 @@ func TestForgedStatus(t *testing.T) {
 	}
 }
 
+// A response that could not be stored yet tells what is true of a forged status, so the job is
+// not polled, and its figures are not written, once more.
+func TestForgedStatusBeforeAResponseIsStored(t *testing.T) {
+	w := newWorld(t)
+	w.Runs(jobID)
+	proxy := w.BehindProxy()
+	job := w.WatchJob(jobID, func(job *v1alpha1.DLIJob) { job.Spec.PollIntervalSeconds = new(int32(3600)) })
+	w.Start()
+	w.AwaitReason(job, "JobRunning")
+	awaitRefusals := func() {
+		proxy.Reset()
+		if !eventually(func() bool { return proxy.Count(func(write testenv.Write) bool { return write.Status == 500 }) > 2 }) {
+			t.Fatal("no write was tried")
+		}
+	}
+	proxy.Refuse(500, "dlijobs/status")
+	w.DLI.SetJob(dlitest.Query(jobID).Being("SCALING", time.Hour))
+	world.Change(w, job, func(job *v1alpha1.DLIJob) { job.Annotations = map[string]string{v1alpha1.PollRequestedAtAnnotation: "now"} })
+	awaitRefusals()
+	polls := w.DLI.Requests(jobID)
+	write(w, "somebody", job, func(s *v1alpha1.DLIJobStatus) { s.JobStatus = "FORGED" })
+	awaitRefusals()
+	proxy.Refuse(0, "dlijobs/status")
+	w.AwaitReason(job, "JobScaling")
+	if n := w.DLI.Requests(jobID) - polls; n != 0 {
+		t.Errorf("the job was polled %d times after it was forged", n)
+	}
+}
+
 // Two operators that see the same objects, one of which cannot use the endpoint.
 func TestTwoOperators(t *testing.T) {
 	w := newWorld(t)
