@@ -119,11 +119,12 @@ func restored(ctx context.Context, i injection) error {
 	if err := wait(ctx, i.lasts); err != nil {
 		return err
 	}
+	began := time.Now()
 	i.watcher.pause()
 	defer i.watcher.resume()
 	if err := i.plane.Restore(snapshot); err != nil {
 		return err
 	}
-	i.history.Restored(time.Now())
+	i.history.Restored(began, time.Now())
 	return nil
 }

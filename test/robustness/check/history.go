@@ -179,15 +179,15 @@ func (h *History) Checked() map[string]map[Invariant]int {
 	return all
 }
 
-// Restored records that the API server has gone back to an earlier state: what it shows
-// next need not be consistent with what it showed before.
-func (h *History) Restored(at time.Time) {
+// Restored records that the API server has gone back to an earlier state, in the time from
+// began until at: what it shows next need not be consistent with what it showed before.
+func (h *History) Restored(began, at time.Time) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	for _, o := range h.objects {
 		o.last = nil
 	}
-	h.leases.restored(at, h.budget.Lease)
+	h.leases.restored(began, at, h.budget.Lease)
 }
 
 // Shared records that a second operator sees some DLIJobs of the first from now on, or no

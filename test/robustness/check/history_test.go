@@ -344,7 +344,7 @@ func TestHistory(t *testing.T) {
 		"an outcome that a restore of etcd removes": {func(s *story) {
 			s.Answered(at(1), "job", Answer{Status: "FINISHED"})
 			s.shows(2, finished(4))
-			s.Restored(at(2.5))
+			s.Restored(at(2.4), at(2.5))
 			s.shows(0, running)
 			s.shows(3, finished(4))
 		}, ""},

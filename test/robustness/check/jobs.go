@@ -315,7 +315,8 @@ func (h *History) written(at time.Time, o *object, job *v1alpha1.DLIJob) {
 		return
 	}
 	apart := job.Status.LastPollTime.Sub(was.Status.LastPollTime.Time)
-	h.hold(apart >= h.budget.Refresh-tolerance, at, Writes, job.Name, "figures were refreshed %v after the last time", apart)
+	h.hold(apart >= h.budget.Refresh-tolerance, at, Writes, job.Name, "figures were refreshed %v after the last time: %s after %s",
+		apart, runningFigures(job), runningFigures(was))
 }
 
 // changedBetween reports whether DLI answered another status than a job shows, between two

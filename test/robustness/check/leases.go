@@ -56,10 +56,10 @@ func (l *leases) take(next held) {
 	l.held = append(l.held, next)
 }
 
-// restored records that the lease is an earlier version again, whose former holder may
-// believe in it for as long as it lasts.
-func (l *leases) restored(at time.Time, lasts time.Duration) {
-	l.unknown = held{from: at.Add(-lasts), until: at.Add(lasts)}
+// restored records that the lease became an earlier version again in the time from began
+// until at. Both its holders may believe in it for as long as it lasts.
+func (l *leases) restored(began, at time.Time, lasts time.Duration) {
+	l.unknown = held{from: began.Add(-lasts), until: at.Add(lasts)}
 }
 
 // leased checks the requests whose lease must be known by now.

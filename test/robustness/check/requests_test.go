@@ -116,7 +116,13 @@ func TestLease(t *testing.T) {
 		"of another":              {func(h *History) { h.Leased("b", at(0)) }, sends("a", 0, 1, 60), Lease},
 		"that another takes":      {func(h *History) { h.Leased("a", at(0)); h.Leased("b", at(10)) }, sends("a", 0, 1, 60), Lease},
 		"that is released":        {func(h *History) { h.Leased("a", at(0)); h.Leased("", at(5)) }, sends("a", 0, 1, 60), Lease},
-		"after a restore of etcd": {func(h *History) { h.Leased("a", at(-20)); h.Restored(at(0)); h.Leased("b", at(0)) }, sends("a", 0, 1, 10), ""},
+		"after a restore of etcd": {func(h *History) { h.Leased("a", at(-20)); h.Restored(at(-1), at(0)); h.Leased("b", at(0)) }, sends("a", 0, 1, 10), ""},
+		"while a restore of etcd takes long": {func(h *History) {
+			h.Leased("b", at(-60))
+			h.Leased("a", at(-40))
+			h.Restored(at(-35), at(0))
+			h.Leased("b", at(-60))
+		}, sends("a", -30, 1, 10), ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			h := recorded(Budget{Lease: 15 * time.Second}, test.leased, elected(test.requests))
