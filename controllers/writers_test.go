@@ -160,7 +160,9 @@ func TestForgedStatusBeforeAResponseIsStored(t *testing.T) {
 	}
 	proxy.Refuse(500, "dlijobs/status")
 	w.DLI.SetJob(dlitest.Query(jobID).Being("SCALING", time.Hour))
-	world.Change(w, job, func(job *v1alpha1.DLIJob) { job.Annotations = map[string]string{v1alpha1.PollRequestedAtAnnotation: "now"} })
+	world.Change(w, job, func(job *v1alpha1.DLIJob) {
+		job.Annotations = map[string]string{v1alpha1.PollRequestedAtAnnotation: "now"}
+	})
 	awaitRefusals()
 	polls := w.DLI.Requests(jobID)
 	write(w, "somebody", job, func(s *v1alpha1.DLIJobStatus) { s.JobStatus = "FORGED" })
