@@ -314,7 +314,7 @@ func (w *statusWriter) patch(ctx context.Context, stored, object client.Object) 
 			w.own = append(w.own, digest)
 		}
 	})
-	err := w.Status().Patch(ctx, object, client.MergeFromWithOptions(stored, client.MergeFromWithOptimisticLock{}), fieldOwner)
+	err := w.send(ctx, client.MergeFromWithOptions(stored, client.MergeFromWithOptimisticLock{}), object)
 	if err == nil {
 		w.ownership.update(object, func(last *lastWrite) {
 			last.writtenAt = w.Clock.Now()
@@ -322,4 +322,25 @@ func (w *statusWriter) patch(ctx context.Context, stored, object client.Object) 
 		})
 	}
 	return err
+}
+
+// send sends a patch of the status of an object, which becomes the stored version. Only its
+// metadata is read back: the status is the one that was sent.
+func (w *statusWriter) send(ctx context.Context, patch client.Patch, object client.Object) error {
+	data, err := patch.Data(object)
+	if err != nil {
+		return err
+	}
+	kind, err := w.GroupVersionKindFor(object)
+	if err != nil {
+		return err
+	}
+	response := &metav1.PartialObjectMetadata{ObjectMeta: metav1.ObjectMeta{Namespace: object.GetNamespace(), Name: object.GetName()}}
+	response.SetGroupVersionKind(kind)
+	if err := w.Status().Patch(ctx, response, client.RawPatch(patch.Type(), data), fieldOwner); err != nil {
+		return err
+	}
+	object.SetResourceVersion(response.ResourceVersion)
+	object.SetManagedFields(response.ManagedFields)
+	return nil
 }
