@@ -55,7 +55,7 @@ var seed = maphash.MakeSeed()
 // whether it is news.
 func (j *job) recordStatus(status *dli.JobStatus, sentAt, now time.Time, refresh time.Duration) bool {
 	ended := hasEnded(status.State)
-	result := &Result{Status: status, SentAt: sentAt, ArrivedAt: now, PollRequest: j.pollRequest, Ended: ended && j.active,
+	result := Result{Status: status, SentAt: sentAt, ArrivedAt: now, PollRequest: j.pollRequest, Ended: ended && j.active,
 		isRefresh: status.Status == j.lastDelivered.headline && j.pollRequest == ""}
 	j.failures = FailureStreak{}
 	if status.State != j.state || j.lastDelivered.time.IsZero() {
@@ -96,7 +96,7 @@ func (j *job) recordRow(row *dli.JobRow, sentAt, now time.Time, refresh time.Dur
 	if figures.Duration != nil && !j.times.Started.IsZero() {
 		figures.Duration = new(now.Sub(j.times.Started).Truncate(time.Millisecond))
 	}
-	return j.keepResult(&Result{Listed: &figures, SentAt: sentAt, ArrivedAt: now, isRefresh: true})
+	return j.keepResult(Result{Listed: &figures, SentAt: sentAt, ArrivedAt: now, isRefresh: true})
 }
 
 // recordFailure records a failed poll for which the request was sent at sentAt, and
@@ -110,13 +110,13 @@ func (j *job) recordFailure(f *connection.Failure, sentAt, now time.Time, refres
 		return false
 	}
 	isNews := j.lastDelivered.isNews(deliveredFailure(f), now, refresh) || notFound
-	return isNews && j.keepResult(&Result{Failure: f, SentAt: sentAt, ArrivedAt: now, PollRequest: j.pollRequest})
+	return isNews && j.keepResult(Result{Failure: f, SentAt: sentAt, ArrivedAt: now, PollRequest: j.pollRequest})
 }
 
 // recordHeldBack records why a job is not polled, and reports whether that is news.
 func (j *job) recordHeldBack(f *connection.Failure, now time.Time, refresh time.Duration) bool {
 	j.failures = j.failures.heldBack(f, now)
-	return j.lastDelivered.isNews(deliveredFailure(f), now, refresh) && j.keepResult(&Result{Failure: f, SentAt: now, ArrivedAt: now})
+	return j.lastDelivered.isNews(deliveredFailure(f), now, refresh) && j.keepResult(Result{Failure: f, SentAt: now, ArrivedAt: now})
 }
 
 func deliveredFailure(f *connection.Failure) lastDelivered {
@@ -125,7 +125,7 @@ func deliveredFailure(f *connection.Failure) lastDelivered {
 
 // keepResult keeps a result until it is stored, and replaces an older one. A failure does not
 // replace the end of a job. It reports whether the result was kept.
-func (j *job) keepResult(r *Result) bool {
+func (j *job) keepResult(r Result) bool {
 	if j.hasUnstoredEnd() {
 		if r.Status == nil {
 			return false
@@ -133,7 +133,7 @@ func (j *job) keepResult(r *Result) bool {
 		r.Ended = r.Ended || j.result.Ended
 	}
 	r.Failures = j.failures
-	j.result = r
+	j.result = new(r)
 	return true
 }
 
