@@ -317,7 +317,10 @@ func TestListLies(t *testing.T) {
 		t.Run(fmt.Sprintf("%s seed %d", what, seed), func(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
-				const within = 60 * time.Minute
+				within := time.Hour
+				if testing.Short() {
+					within /= 2
+				}
 				dice := rand.New(rand.NewPCG(seed, 0))
 				p := newProject(seed, lives(dice, 1000, within, 0.7, 0.5))
 				schedule := DefaultSchedule()
@@ -351,6 +354,9 @@ func TestListLies(t *testing.T) {
 
 // Lists need a fifth of the requests, and show ends earlier.
 func TestListCost(t *testing.T) {
+	if testing.Short() {
+		t.Skip("10,000 jobs take a while")
+	}
 	t.Parallel()
 	requests := map[time.Duration]int{}
 	for _, every := range []time.Duration{0, 5 * time.Second} {

@@ -257,6 +257,9 @@ func TestListsWhileJobsEnd(t *testing.T) {
 
 // Nothing grows with jobs that are gone: a simulated month.
 func TestNothingGrowsInAMonth(t *testing.T) {
+	if testing.Short() {
+		t.Skip("a month takes a while")
+	}
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		schedule := DefaultSchedule()

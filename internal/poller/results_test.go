@@ -13,43 +13,6 @@ import (
 )
 
 func TestResults(t *testing.T) {
-	t.Run("an unchanged status is delivered once", func(t *testing.T) {
-		synctest.Test(t, func(t *testing.T) {
-			o := newOperator(t, newCluster(), 0)
-			o.watch("a", time.Second, "job")
-			o.run(20 * time.Second)
-			if asks, told := len(o.asks), len(o.storedOf("job")); asks < 18 || told != 1 {
-				t.Errorf("%d polls, %d deliveries", asks, told)
-			}
-		})
-	})
-
-	t.Run("changing figures are delivered once per refresh interval", func(t *testing.T) {
-		synctest.Test(t, func(t *testing.T) {
-			o := newOperator(t, newCluster(), 0)
-			began := time.Now()
-			o.says(func(a asked) answer {
-				said := running
-				status := *said.status
-				rows, ran := int64(a.nth), a.at.Sub(began)
-				status.ResultCount, status.Duration = &rows, &ran
-				said.status = &status
-				return said
-			})
-			o.watch("a", time.Second, "job")
-			o.run(10*time.Minute + 30*time.Second)
-			all := o.storedOf("job")
-			if len(all) != 11 {
-				t.Errorf("%d deliveries, want 11", len(all))
-			}
-			for i := 1; i < len(all); i++ {
-				if gap := all[i].at.Sub(all[i-1].at); gap < time.Minute {
-					t.Errorf("%v between two deliveries", gap)
-				}
-			}
-		})
-	})
-
 	t.Run("the second failure of a healthy job is delivered, the first is not", func(t *testing.T) {
 		for failures, want := range []int{1, 1, 3} {
 			synctest.Test(t, func(t *testing.T) {

@@ -118,24 +118,6 @@ func TestEdits(t *testing.T) {
 		})
 	})
 
-	t.Run("an edit of a connection keeps its throttling", func(t *testing.T) {
-		synctest.Test(t, func(t *testing.T) {
-			o := newOperator(t, newCluster(), 0)
-			o.says(always(dli.Error{Kind: dli.KindThrottle, HTTPStatus: 429, RetryAfter: 5 * time.Minute}, usual))
-			o.watch("a", 5*time.Second, names("job", 10)...)
-			o.run(10 * time.Second)
-			edited := time.Now()
-			o.edit("a", func(spec *v1alpha1.DLIConnectionSpec) { spec.RateLimit.RequestsPerSecond = 50 })
-			o.refind("a")
-			o.run(4 * time.Minute)
-			if n := len(o.since(edited)); n > 0 {
-				t.Errorf("%d requests despite Retry-After", n)
-			}
-			o.run(2 * time.Minute)
-			o.firstAfter(edited)
-		})
-	})
-
 	t.Run("an edit of a connection applies to jobs that wait, fail or are being polled", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			c := newCluster()
