@@ -45,7 +45,8 @@ func deriveConditions(job *v1alpha1.DLIJob, latest poller.Snapshot, now time.Tim
 		completed, end = metav1.ConditionTrue, "the end of the job has been recorded"
 	}
 	setCondition(job, v1alpha1.ReadyCondition, s.ready, s.reason, s.message, now)
-	setCondition(job, v1alpha1.SucceededCondition, s.succeeded, s.reason, s.message, now)
+	// Without the message, which Ready has for people, and Stalled for kstatus.
+	setCondition(job, v1alpha1.SucceededCondition, s.succeeded, s.reason, succeededMessages[s.succeeded], now)
 	setCondition(job, v1alpha1.CompletedCondition, completed, s.reason, end, now)
 	setWhile(job, v1alpha1.ReconcilingCondition, s.reconciling, s, now)
 	setWhile(job, v1alpha1.StalledCondition, s.stalled, s, now)
@@ -57,6 +58,13 @@ func deriveConditions(job *v1alpha1.DLIJob, latest poller.Snapshot, now time.Tim
 	}
 	job.Status.ObservedGeneration = job.Generation
 	job.Status.Phase = phaseOf(job, s)
+}
+
+// succeededMessages are the messages of the condition Succeeded.
+var succeededMessages = map[metav1.ConditionStatus]string{
+	metav1.ConditionTrue:    "the job succeeded",
+	metav1.ConditionFalse:   "the job did not succeed",
+	metav1.ConditionUnknown: "the job is not known to have ended",
 }
 
 // phaseOf is a summary in one word. It changes only if the conditions or jobStatus

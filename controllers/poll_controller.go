@@ -122,8 +122,8 @@ func knownOf(job *v1alpha1.DLIJob, now time.Time) poller.Known {
 	case synced.Status == metav1.ConditionFalse:
 		earlier.Failures = poller.FailureStreak{Count: 1, Reason: synced.Reason}
 	}
-	if gone := status.NotFound; gone != nil {
-		earlier.Failures.NotFound, earlier.Failures.NotFoundSince = int(gone.Count), now.Add(-ago(gone.Since.Time))
+	if since := status.NotFoundSince; since != nil {
+		earlier.Failures.NotFound, earlier.Failures.NotFoundSince = 1, now.Add(-ago(since.Time))
 	}
 	if since := status.UnreadableSince; since != nil {
 		earlier.Failures.UnreadableSince = now.Add(-ago(since.Time))

@@ -54,9 +54,9 @@ func TestKnown(t *testing.T) {
 			newJob(unreadable),
 			poller.Known{Age: time.Hour, Failures: poller.FailureStreak{Count: 1, Reason: "PermissionDenied", UnreadableSince: noon.Add(-time.Minute)}},
 		},
-		"a missing job: how many responses, and since when": {
+		"a missing job: since when": {
 			newJob(missing),
-			poller.Known{Age: time.Hour, Failures: poller.FailureStreak{Count: 1, Reason: "JobNotFound", NotFound: 2, NotFoundSince: noon.Add(-time.Minute)}},
+			poller.Known{Age: time.Hour, Failures: poller.FailureStreak{Count: 1, Reason: "JobNotFound", NotFound: 1, NotFoundSince: noon.Add(-time.Minute)}},
 		},
 		"a suspended job: that it is to be polled immediately": {
 			newJob(polledAgo(time.Second), func(job *v1alpha1.DLIJob) { recordSuspended(job, noon) }),

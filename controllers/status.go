@@ -75,7 +75,7 @@ func recordResult(job *v1alpha1.DLIJob, result *poller.Result, notFoundAfter tim
 // decides alone.
 func clearDerived(status *v1alpha1.DLIJobStatus) {
 	status.Outcome, status.CompletionTime, status.Error = "", nil, nil
-	status.Conditions, status.NotFound, status.UnreadableSince = nil, nil, nil
+	status.Conditions, status.NotFoundSince, status.UnreadableSince = nil, nil, nil
 }
 
 // essentialsOf is a stored status with what must reach it of one that the API server
@@ -97,7 +97,7 @@ func recordStatus(job *v1alpha1.DLIJob, response *dli.JobStatus, now time.Time) 
 	status := &job.Status
 	outcome := outcomes[response.State]
 	status.LastPollTime = wholeSeconds(now)
-	status.NotFound = nil
+	status.NotFoundSince = nil
 
 	switch status.Outcome {
 	case "", outcome:
@@ -197,7 +197,7 @@ func recordFailure(job *v1alpha1.DLIJob, f *connection.Failure, streak poller.Fa
 		case streak.ConfirmsNotFound(now, notFoundAfter):
 			job.Status.Outcome = v1alpha1.OutcomeNotFound
 			job.Status.CompletionTime = wholeSeconds(now)
-			job.Status.NotFound = nil
+			job.Status.NotFoundSince = nil
 			setCondition(job, v1alpha1.SyncedCondition, metav1.ConditionTrue, f.Reason, failureMessage(job, f), now)
 			return
 		}
@@ -205,16 +205,13 @@ func recordFailure(job *v1alpha1.DLIJob, f *connection.Failure, streak poller.Fa
 	setCondition(job, v1alpha1.SyncedCondition, metav1.ConditionFalse, f.Reason, failureMessage(job, f), now)
 }
 
-// recordNotFound records the number of responses that DLI has no such job, so that
-// the count continues after a restart. The time of the first one is written once.
+// recordNotFound records since when DLI has reported that it has no such job, so that a
+// restart does not begin anew. How often is not written: each time would be a change to
+// those who watch.
 func recordNotFound(job *v1alpha1.DLIJob, streak poller.FailureStreak) {
-	switch earlier := job.Status.NotFound; {
-	case streak.NotFound == 0 || job.IsCompleted():
-		job.Status.NotFound = nil
-	case earlier != nil && earlier.Count < int32(streak.NotFound):
-		earlier.Count = int32(streak.NotFound)
-	default:
-		job.Status.NotFound = &v1alpha1.NotFoundAnswers{Count: int32(streak.NotFound), Since: *wholeSeconds(streak.NotFoundSince)}
+	job.Status.NotFoundSince = nil
+	if streak.NotFound > 0 && !job.IsCompleted() {
+		job.Status.NotFoundSince = wholeSeconds(streak.NotFoundSince)
 	}
 }
 
@@ -243,7 +240,7 @@ func failureMessage(job *v1alpha1.DLIJob, f *connection.Failure) string {
 
 // recordSuspended records that the job is not polled while it is suspended.
 func recordSuspended(job *v1alpha1.DLIJob, now time.Time) {
-	job.Status.NotFound = nil
+	job.Status.NotFoundSince = nil
 	setCondition(job, v1alpha1.SyncedCondition, metav1.ConditionUnknown, v1alpha1.ReasonSuspended, "spec.suspend is true, so the job is not polled", now)
 }
 

@@ -5,13 +5,17 @@ package test
 
 import (
 	"fmt"
+	"os"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
 	"testing"
 	"text/tabwriter"
+	"time"
 
 	"github.com/dli-operator/dli-operator/test/testenv"
+	"github.com/dli-operator/dli-operator/test/world"
 )
 
 // described lists the DLIJobs for kubectl describe. Each has an Event.
@@ -168,3 +172,22 @@ func sameAges(lines []string) []string {
 
 // recent matches an age of less than ten minutes.
 var recent = regexp.MustCompile(`^(\d{1,3}s|\dm\d{0,2}s?)$`)
+
+// A line of kubectl get --watch for each event in a job's life: what is only counted is
+// not written.
+func TestWatchPrintsALinePerEvent(t *testing.T) {
+	t.Parallel()
+	w := world.New(t, controlPlane)
+	w.Options.Controllers.Schedule = quick()
+	w.Options.Controllers.Schedule.NotFoundAfter = 3 * time.Second // four responses
+	w.WatchJob("gone")
+	watch := testenv.Start(t, kubeconfig(t, w.Namespace, ""), filepath.Join(os.Getenv("KUBEBUILDER_ASSETS"), "kubectl"),
+		"get", "dlijobs", "--watch", "--no-headers", "--output=custom-columns=:.status.phase,:.status.conditions[0].reason")
+	w.Start()
+	if !eventually(func() bool { return strings.Contains(watch.Said(), "NotFound   JobNotFound") }) {
+		t.Fatalf("it printed:\n%s", watch.Said())
+	}
+	if printed := strings.Split(strings.TrimSpace(watch.Said()), "\n"); len(printed) != 3 || w.DLI.Requests("gone") < 4 {
+		t.Errorf("%d responses, but it printed:\n%s", w.DLI.Requests("gone"), watch.Said())
+	}
+}

@@ -330,28 +330,18 @@ type DLIJobStatus struct {
 	// +kubebuilder:validation:MaxLength=256
 	LastHandledPollRequest string `json:"lastHandledPollRequest,omitempty"`
 
-	// notFound counts consecutive responses that DLI has no such job: three, over
-	// two minutes, confirm it. It is kept here so that a restart of the operator
-	// does not reset the count. Absent while DLI has the job.
+	// notFoundSince is the time since which DLI has reported that it has no such
+	// job: at least three responses over two minutes confirm it. It is kept here
+	// so that a restart of the operator does not reset the time. Absent while DLI
+	// has the job.
 	// +optional
-	NotFound *NotFoundAnswers `json:"notFound,omitempty"`
+	NotFoundSince *metav1.Time `json:"notFoundSince,omitempty"`
 
 	// unreadableSince is the time since which user action has been required to
 	// read the job. It is kept here so that a restart of the operator does not
 	// reset the grace period. Absent while no user action is required.
 	// +optional
 	UnreadableSince *metav1.Time `json:"unreadableSince,omitempty"`
-}
-
-// NotFoundAnswers counts consecutive responses that DLI has no such job.
-type NotFoundAnswers struct {
-	// count is the number of these responses.
-	// +required
-	Count int32 `json:"count"`
-
-	// since is when the first of them arrived.
-	// +required
-	Since metav1.Time `json:"since"`
 }
 
 // Column is one column of a job's result.

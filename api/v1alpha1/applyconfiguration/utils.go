@@ -41,8 +41,6 @@ func ForKind(kind schema.GroupVersionKind) interface{} {
 		return &apiv1alpha1.DLIJobStatusApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("JobError"):
 		return &apiv1alpha1.JobErrorApplyConfiguration{}
-	case v1alpha1.SchemeGroupVersion.WithKind("NotFoundAnswers"):
-		return &apiv1alpha1.NotFoundAnswersApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("RateLimit"):
 		return &apiv1alpha1.RateLimitApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("RejectedCredentials"):

@@ -261,9 +261,9 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: message
       type:
         scalar: string
-    - name: notFound
+    - name: notFoundSince
       type:
-        namedType: com.github.dli-operator.dli-operator.api.v1alpha1.NotFoundAnswers
+        namedType: io.k8s.apimachinery.pkg.apis.meta.v1.Time
     - name: observedGeneration
       type:
         scalar: numeric
@@ -318,15 +318,6 @@ var schemaYAML = typed.YAMLObject(`types:
   scalar: string
 - name: com.github.dli-operator.dli-operator.api.v1alpha1.NamespacesFrom
   scalar: string
-- name: com.github.dli-operator.dli-operator.api.v1alpha1.NotFoundAnswers
-  map:
-    fields:
-    - name: count
-      type:
-        scalar: numeric
-    - name: since
-      type:
-        namedType: io.k8s.apimachinery.pkg.apis.meta.v1.Time
 - name: com.github.dli-operator.dli-operator.api.v1alpha1.Outcome
   scalar: string
 - name: com.github.dli-operator.dli-operator.api.v1alpha1.Phase

@@ -118,10 +118,11 @@ type DLIJobStatusApplyConfiguration struct {
 	// lastHandledPollRequest is the value of the annotation
 	// dli.huaweicloud.com/poll-requested-at that the operator last acted on.
 	LastHandledPollRequest *string `json:"lastHandledPollRequest,omitempty"`
-	// notFound counts consecutive responses that DLI has no such job: three, over
-	// two minutes, confirm it. It is kept here so that a restart of the operator
-	// does not reset the count. Absent while DLI has the job.
-	NotFound *NotFoundAnswersApplyConfiguration `json:"notFound,omitempty"`
+	// notFoundSince is the time since which DLI has reported that it has no such
+	// job: at least three responses over two minutes confirm it. It is kept here
+	// so that a restart of the operator does not reset the time. Absent while DLI
+	// has the job.
+	NotFoundSince *metav1.Time `json:"notFoundSince,omitempty"`
 	// unreadableSince is the time since which user action has been required to
 	// read the job. It is kept here so that a restart of the operator does not
 	// reset the grace period. Absent while no user action is required.
@@ -400,11 +401,11 @@ func (b *DLIJobStatusApplyConfiguration) WithLastHandledPollRequest(value string
 	return b
 }
 
-// WithNotFound sets the NotFound field in the declarative configuration to the given value
+// WithNotFoundSince sets the NotFoundSince field in the declarative configuration to the given value
 // and returns the receiver, so that objects can be built by chaining "With" function invocations.
-// If called multiple times, the NotFound field is set to the value of the last call.
-func (b *DLIJobStatusApplyConfiguration) WithNotFound(value *NotFoundAnswersApplyConfiguration) *DLIJobStatusApplyConfiguration {
-	b.NotFound = value
+// If called multiple times, the NotFoundSince field is set to the value of the last call.
+func (b *DLIJobStatusApplyConfiguration) WithNotFoundSince(value metav1.Time) *DLIJobStatusApplyConfiguration {
+	b.NotFoundSince = &value
 	return b
 }
 
