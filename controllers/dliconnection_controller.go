@@ -138,13 +138,18 @@ func (r *ConnectionReconciler) write(ctx context.Context, stored, object *v1alph
 	return nil
 }
 
-// announce logs a change of the Ready condition that was written, and sends an Event if
-// lists are paused for another reason than before; "" is none.
+// announce logs a change of the Ready condition that was written, and sends an Event for it,
+// and one if lists are paused for another reason than before; "" is none.
 func (r *ConnectionReconciler) announce(ctx context.Context, stored, object *v1alpha1.DLIConnection, pausedBefore, paused string) {
 	before := meta.FindStatusCondition(stored.Status.Conditions, v1alpha1.ReadyCondition)
 	ready := meta.FindStatusCondition(object.Status.Conditions, v1alpha1.ReadyCondition)
 	if ready != nil && (before == nil || before.Reason != ready.Reason || before.Status != ready.Status) {
 		ctrl.LoggerFrom(ctx).Info("DLIConnection changed", "condition", ready.Type, "status", ready.Status, "reason", ready.Reason, "message", ready.Message)
+		eventType := corev1.EventTypeNormal
+		if ready.Status == metav1.ConditionFalse {
+			eventType = corev1.EventTypeWarning
+		}
+		r.Recorder.Eventf(object, nil, eventType, ready.Reason, "Report", "%s", text.Truncate(ready.Message, maxNote))
 	}
 	if paused == pausedBefore {
 		return

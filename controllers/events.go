@@ -21,8 +21,10 @@ import (
 // maxNote is the longest note that the API server accepts in an Event.
 const maxNote = 1024
 
-// readyEvents maps the reasons of Ready that cause an Event to its type.
-var readyEvents = map[string]string{
+// eventTypes maps the reasons of Ready that cause an Event, and that of a recovery, to its
+// type; that of any other Event is Warning.
+var eventTypes = map[string]string{
+	v1alpha1.ReasonPollSucceeded:    corev1.EventTypeNormal,
 	v1alpha1.ReasonJobLaunching:     corev1.EventTypeNormal,
 	v1alpha1.ReasonJobRunning:       corev1.EventTypeNormal,
 	v1alpha1.ReasonJobFinished:      corev1.EventTypeNormal,
@@ -33,21 +35,30 @@ var readyEvents = map[string]string{
 }
 
 // eventsOf returns the conditions that cause Events when a status replaces another: one
-// for each state that the job enters, and one for each failure that appears.
+// for each state that the job enters, one for each failure that appears, and one if the job
+// can be read again and is still in the same state.
 func eventsOf(previous *v1alpha1.DLIJobStatus, current *v1alpha1.DLIJob) (causes []*metav1.Condition) {
-	if synced := newCondition(previous, current, v1alpha1.SyncedCondition); synced != nil {
-		hasFailed := synced.Status == metav1.ConditionFalse && synced.Reason != v1alpha1.ReasonJobNotFound
-		if hasFailed || synced.Reason == v1alpha1.ReasonOutcomeContradicted {
-			causes = append(causes, synced)
-		}
+	synced := newCondition(previous, current, v1alpha1.SyncedCondition)
+	if synced != nil && (hasFailed(synced) || synced.Reason == v1alpha1.ReasonOutcomeContradicted) {
+		causes = append(causes, synced)
 	}
 	if ready := newCondition(previous, current, v1alpha1.ReadyCondition); ready != nil {
 		isUnconfirmed := ready.Reason == v1alpha1.ReasonJobNotFound && !current.IsCompleted()
-		if readyEvents[ready.Reason] != "" && !isUnconfirmed && !continues(previous, current) {
+		if eventTypes[ready.Reason] != "" && !isUnconfirmed && !continues(previous, current) {
 			causes = append(causes, ready)
 		}
 	}
+	isRecovered := synced != nil && synced.Status == metav1.ConditionTrue && hasFailed(meta.FindStatusCondition(previous.Conditions, v1alpha1.SyncedCondition))
+	if isRecovered && len(causes) == 0 {
+		causes = append(causes, synced)
+	}
 	return causes
+}
+
+// hasFailed reports whether the condition Synced says that a job cannot be read. That DLI
+// has no such job is not a failure of its own.
+func hasFailed(synced *metav1.Condition) bool {
+	return synced != nil && synced.Status == metav1.ConditionFalse && synced.Reason != v1alpha1.ReasonJobNotFound
 }
 
 // continues reports whether a job is merely in the same state as before it could not
@@ -79,7 +90,7 @@ func conditionToLog(previous *v1alpha1.DLIJobStatus, current *v1alpha1.DLIJob) *
 // an end for everybody, any other for those who look closely.
 func (r *StatusReconciler) announce(ctx context.Context, previous *v1alpha1.DLIJobStatus, current *v1alpha1.DLIJob) {
 	for _, cause := range eventsOf(previous, current) {
-		eventType := cmp.Or(readyEvents[cause.Reason], corev1.EventTypeWarning)
+		eventType := cmp.Or(eventTypes[cause.Reason], corev1.EventTypeWarning)
 		r.Recorder.Eventf(current, nil, eventType, cause.Reason, "Poll", "%s", text.Truncate(cause.Message, maxNote))
 	}
 	level := 1

@@ -30,9 +30,10 @@ func TestTransitions(t *testing.T) {
 		"a job is first seen running":  {newJob(), running, []string{"JobRunning"}, "Ready JobRunning"},
 		"its figures change":           {running, derived(atVersion(running, "", read(answering("RUNNING", func(a *dli.JobStatus) { a.ResultCount = new(int64(1)) })))), nil, ""},
 		"it cannot be read":            {running, unreadable, []string{"ServerError"}, "Ready ServerError"},
-		"it can be read again":         {unreadable, derived(atVersion(unreadable, "", read(answering("RUNNING")))), nil, "Ready JobRunning"},
+		"it can be read again":         {unreadable, derived(atVersion(unreadable, "", read(answering("RUNNING")))), []string{"PollSucceeded"}, "Ready JobRunning"},
 		"it has ended in the meantime": {unreadable, derived(atVersion(unreadable, "", read(answering("FINISHED")))), []string{"JobFinished"}, "Ready JobFinished"},
 		"its outcome is contradicted":  {finished, derived(atVersion(finished, "", read(answering("RUNNING")))), []string{"OutcomeContradicted"}, "Synced OutcomeContradicted"},
+		"DLI has a new job after all":  {derived(newJob(failing("JobNotFound"))), derived(newJob(read(answering("LAUNCHING")))), []string{"JobLaunching"}, "Ready JobLaunching"},
 		"a requested poll failed":      {finished, derived(atVersion(finished, "", failing("ServerError"))), []string{"ServerError"}, "Synced ServerError"},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -323,7 +323,8 @@ func (w *World) ConnectionReady(name string) metav1.Condition {
 	return Condition(connection.Status.Conditions, v1alpha1.ReadyCondition)
 }
 
-// Events returns the Events about a DLIJob of the namespace as type and reason, oldest first.
+// Events returns the Events about the DLIJob or DLIConnection of a name as type and reason,
+// oldest first.
 func (w *World) Events(name string) (events []string) {
 	w.Helper()
 	list := &eventsv1.EventList{}
@@ -332,7 +333,7 @@ func (w *World) Events(name string) (events []string) {
 	}
 	slices.SortFunc(list.Items, func(a, b eventsv1.Event) int { return a.EventTime.Compare(b.EventTime.Time) })
 	for _, e := range list.Items {
-		if e.Regarding.Kind == "DLIJob" && e.Regarding.Name == name {
+		if e.Regarding.Name == name {
 			events = append(events, e.Type+" "+e.Reason)
 		}
 	}
