@@ -116,13 +116,14 @@ test: ## Run the tests on a real API server, with the race detector, except the 
 		go test -short -timeout=15m $(TESTFLAGS) $$(grep -E '$(PROCESSES)' <<<"$$all")
 
 .PHONY: test-tools
-test-tools: ## Test the chart, a release, the alerts and the dashboard with the real Helm and Prometheus.
-	$(PROGRAMS) && hack/build.sh helm >/dev/null && hack/build.sh prometheus >/dev/null && \
+test-tools: ## Test the chart, a release, the alerts and the dashboard with the real Helm, Prometheus and Alertmanager.
+	$(PROGRAMS) && hack/build.sh helm >/dev/null && hack/build.sh prometheus >/dev/null && hack/build.sh alertmanager >/dev/null && \
 		go -C hack/checks tool kubeconform -v >/dev/null && go test -short -timeout=15m $(TESTFLAGS) ./test/helm ./test/prometheus
 
 .PHONY: test-long
 test-long: ## Run the slow tests: Helm, Prometheus, the image, a release.
-	$(PROGRAMS) && hack/build.sh helm >/dev/null && hack/build.sh helm3 >/dev/null && hack/build.sh prometheus >/dev/null && \
+	$(PROGRAMS) && hack/build.sh helm >/dev/null && hack/build.sh helm3 >/dev/null && \
+		hack/build.sh prometheus >/dev/null && hack/build.sh alertmanager >/dev/null && \
 		go test -timeout=30m $(TESTFLAGS) ./test/helm ./test/prometheus
 	go -C hack/image test $(TESTFLAGS) ./...
 

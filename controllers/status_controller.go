@@ -108,7 +108,7 @@ func (r *StatusReconciler) reconcile(ctx context.Context, stored *v1alpha1.DLIJo
 		if written, err := r.write(ctx, stored, job); err != nil || !written {
 			return 0, err
 		}
-		r.announce(ctx, &stored.Status, job)
+		r.announce(ctx, cmp.Or(last.replaced, &stored.Status), job)
 		r.Metrics.ObserveEnd(latest.Result)
 	}
 	r.Poller.Stored(key, latest.Result)

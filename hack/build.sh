@@ -8,6 +8,7 @@
 #   hack/build.sh node            kubelet, controllers, scheduler, CNI plugins; Linux
 #   hack/build.sh containerd      containerd and runc, from Debian's packages
 #   hack/build.sh prometheus      prometheus and promtool
+#   hack/build.sh alertmanager    alertmanager, without its web pages, and amtool
 #   hack/build.sh helm            helm
 #   hack/build.sh helm3           helm, version 3
 #   hack/build.sh setup-envtest   setup-envtest
@@ -18,8 +19,8 @@
 #   hack/build.sh opentofu        tofu
 #
 # If KUBEBUILDER_ASSETS, OPERATOR_ASSETS, NODE_ASSETS, CONTAINERD_ASSETS,
-# PROMETHEUS_ASSETS, HELM_ASSETS, HELM3_ASSETS, SETUP_ENVTEST_ASSETS, FLUX_ASSETS,
-# ARGO_WORKFLOWS_ASSETS, ARGO_CD_ASSETS, KRO_ASSETS or OPENTOFU_ASSETS names a
+# PROMETHEUS_ASSETS, ALERTMANAGER_ASSETS, HELM_ASSETS, HELM3_ASSETS, SETUP_ENVTEST_ASSETS,
+# FLUX_ASSETS, ARGO_WORKFLOWS_ASSETS, ARGO_CD_ASSETS, KRO_ASSETS or OPENTOFU_ASSETS names a
 # directory, its programs are used as they are. Otherwise the programs are built once, from
 # the versions in the module's go.mod, and kept in the user's cache. containerd and runc are
 # unpacked there, not installed.
@@ -173,7 +174,7 @@ operator() {
 # The modules: the directory of go.mod, the packages, build tags, linker flags, the
 # version in the cache, and how long the build takes.
 module=$hack/$name
-tags= stamp= index=none modfile=
+tags= stamp= index=none modfile= upstream=
 case $name in
 controlplane)
   given=KUBEBUILDER_ASSETS
@@ -207,6 +208,13 @@ prometheus)
   tags=remove_all_sd
   takes='about four minutes'
   ;;
+alertmanager)
+  given=ALERTMANAGER_ASSETS
+  programs='alertmanager amtool'
+  packages='github.com/prometheus/alertmanager/cmd/alertmanager github.com/prometheus/alertmanager/cmd/amtool'
+  upstream=github.com/prometheus/alertmanager
+  takes='about two minutes'
+  ;;
 helm)
   given=HELM_ASSETS
   programs=helm
@@ -237,6 +245,7 @@ argo-workflows)
   programs=argoexec
   packages=github.com/argoproj/argo-workflows/v4/cmd/argoexec
   module=$hack/engines/argo-workflows
+  upstream=github.com/argoproj/argo-workflows/v4
   takes='about three minutes'
   ;;
 argo-cd)
@@ -315,7 +324,7 @@ helm3)
   ;;
 setup-envtest) version=$(version "$module" sigs.k8s.io/controller-runtime/tools/setup-envtest) ;;
 flux) version=$(version "$module" github.com/fluxcd/kustomize-controller) ;;
-argo-workflows) version=$(version "$module" github.com/argoproj/argo-workflows/v4) ;;
+argo-workflows | alertmanager) version=$(version "$module" "$upstream") ;;
 # With the sum of its own source.
 argo-cd) version=$(version "$module" github.com/argoproj/argo-cd/v3)-$(cksum <"$module/main.go" | cut -d' ' -f1) ;;
 kro) version=$(version "$module" github.com/kubernetes-sigs/kro) ;;
@@ -354,14 +363,13 @@ fi
 [[ -n "$module" ]] || die "no module below hack/controlplane builds Kubernetes $wanted from source"
 say "building $version from source: $takes on two cores, once"
 mkdir -p "$dir"
-if [[ "$name" == argo-workflows ]]; then
-  # Its module, as published, lacks a file for Linux.
-  upstream=github.com/argoproj/argo-workflows/v4
+if [[ -n "$upstream" ]]; then
+  # Its module, as published, lacks files that the build needs.
   go -C "$module" mod download "$upstream"
   rm -rf "$dir/source"
   cp -r "$(go -C "$module" list -m -f '{{.Dir}}' "$upstream")" "$dir/source"
   chmod -R u+w "$dir/source"
-  cp "$module/osspecific/signal_linux.go" "$dir/source/workflow/executor/osspecific"
+  cp -r "$module/missing/." "$dir/source"
   cp "$module/go.mod" "$module/go.sum" "$dir"
   go mod edit -replace="$upstream=$dir/source" "$dir/go.mod"
   modfile=$dir/go.mod

@@ -6,6 +6,7 @@
 package metrics
 
 import (
+	"cmp"
 	"context"
 	"slices"
 	"sync"
@@ -27,28 +28,34 @@ import (
 
 // Recorder counts and times what the operator does. The only label with
 // user-defined values is connection, the namespace/name of an existing
-// DLIConnection: nothing that the author of a DLIJob writes becomes a series.
+// DLIConnection, and namespace: nothing else that the author of a DLIJob writes becomes a series.
 type Recorder struct {
 	requests     *prometheus.CounterVec
 	differences  prometheus.Counter
 	latency      *prometheus.HistogramVec
 	pollLateness prometheus.Histogram
 	endLateness  prometheus.Histogram
+	ends         *prometheus.CounterVec
+	duration     *prometheus.HistogramVec
 	writes       *prometheus.CounterVec
 	bytes        *prometheus.CounterVec
 	foreign      *prometheus.CounterVec
 
 	mu sync.Mutex
 	// connections are those whose series are kept: a request of a deleted one may still
-	// return.
-	connections map[string]bool
+	// return. namespaces are those that have series.
+	connections, namespaces map[string]bool
 }
+
+// maxNamespaces limits the namespaces that have series.
+const maxNamespaces = 1000
 
 // NewRecorder registers the metrics of an operator with a registry.
 func NewRecorder(registry prometheus.Registerer, version string) *Recorder {
 	create := promauto.With(registry)
 	m := &Recorder{
 		connections: map[string]bool{},
+		namespaces:  map[string]bool{},
 		requests: create.NewCounterVec(prometheus.CounterOpts{
 			Name: "dli_operator_requests_total",
 			Help: "Requests to DLI, by connection, call (status: a single job, list: a page of jobs, progress: how much of a job is done), result (Success or the kind of error) and HTTP status code (0: no response).",
@@ -72,6 +79,15 @@ func NewRecorder(registry prometheus.Registerer, version string) *Recorder {
 			Help:    "Time from the end of a job, by DLI's clock (start plus duration), until the operator saw it. Only jobs that it had seen active before.",
 			Buckets: []float64{.5, 1, 2.5, 5, 10, 20, 30, 60, 120, 300, 600},
 		}),
+		ends: create.NewCounterVec(prometheus.CounterOpts{
+			Name: "dli_operator_job_ends_total",
+			Help: "Jobs whose outcome was stored in their DLIJob, by namespace, connection, type and outcome. Each is counted once.",
+		}, []string{"namespace", "connection", "type", "outcome"}),
+		duration: create.NewHistogramVec(prometheus.HistogramOpts{
+			Name:    "dli_operator_job_duration_seconds",
+			Help:    "How long jobs ran whose outcome was stored, as reported by DLI, by type and outcome.",
+			Buckets: []float64{1, 5, 15, 60, 300, 900, 1800, 3600, 2 * 3600, 4 * 3600, 8 * 3600, 24 * 3600},
+		}, []string{"type", "outcome"}),
 		writes: create.NewCounterVec(prometheus.CounterOpts{
 			Name: "dli_operator_status_writes_total",
 			Help: "Status writes of DLIJobs, by result: written, conflict or error.",
@@ -137,8 +153,27 @@ func (m *Recorder) KeepConnection(name string, exists bool) {
 	delete(m.connections, name)
 	for _, vec := range []interface {
 		DeletePartialMatch(labels prometheus.Labels) int
-	}{m.requests, m.latency, m.bytes} {
+	}{m.requests, m.latency, m.bytes, m.ends} {
 		vec.DeletePartialMatch(prometheus.Labels{"connection": name})
+	}
+}
+
+// CountEnd counts the end of a job that has just been stored. connection is the one in use;
+// "" if there is none.
+func (m *Recorder) CountEnd(connection string, job *v1alpha1.DLIJob) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	namespace, jobType, outcome := job.Namespace, string(cmp.Or(job.Spec.Type, v1alpha1.JobTypeSQL)), string(job.Status.Outcome)
+	if !m.connections[connection] {
+		connection = ""
+	}
+	if !m.namespaces[namespace] && len(m.namespaces) >= maxNamespaces {
+		namespace = ""
+	}
+	m.namespaces[namespace] = true
+	m.ends.WithLabelValues(namespace, connection, jobType, outcome).Inc()
+	if milliseconds := job.Status.DurationMilliseconds; milliseconds != nil {
+		m.duration.WithLabelValues(jobType, outcome).Observe(float64(*milliseconds) / 1000)
 	}
 }
 
@@ -186,7 +221,7 @@ type collector struct {
 
 var (
 	jobsDesc = prometheus.NewDesc("dli_operator_jobs",
-		"DLIJobs by connection (empty: no connection in use), reason of the condition Ready, and status of the condition Synced.", []string{"connection", "reason", "synced"}, nil)
+		"DLIJobs by connection (empty: no connection in use), phase, reason of the condition Ready, and status of the condition Synced.", []string{"connection", "phase", "reason", "synced"}, nil)
 	connectionReadyDesc = prometheus.NewDesc("dli_operator_connection_ready",
 		"1 if the connection is usable, else 0, labelled with the reason.", []string{"connection", "reason"}, nil)
 	connectionTokensDesc = prometheus.NewDesc("dli_operator_connection_rate_limit_tokens",
@@ -239,6 +274,21 @@ var readyReasons = []string{
 	v1alpha1.ReasonRequestRejected,
 }
 
+// phases are the phases of a DLIJob; it has none before it was seen.
+var phases = []v1alpha1.Phase{
+	"", v1alpha1.PhasePending, v1alpha1.PhaseRunning, v1alpha1.PhaseSuspended, v1alpha1.PhaseStalled,
+	v1alpha1.PhaseSucceeded, v1alpha1.PhaseFailed, v1alpha1.PhaseCancelled, v1alpha1.PhaseNotFound,
+}
+
+// oneOf returns a word if it is one of those known: a status may have been written by
+// something else, and must not become a series.
+func oneOf[T ~string](known []T, word T) T {
+	if slices.Contains(known, word) {
+		return word
+	}
+	return "other"
+}
+
 func (c *collector) collectJobs(ch chan<- prometheus.Metric) {
 	list := &v1alpha1.DLIJobList{}
 	//nolint:forbidigo // a scrape has no context to pass on, and the cache responds immediately
@@ -247,18 +297,15 @@ func (c *collector) collectJobs(ch chan<- prometheus.Metric) {
 		ch <- prometheus.NewInvalidMetric(jobsDesc, err)
 		return
 	}
-	counts := map[[3]string]int{}
+	counts := map[[4]string]int{}
 	for i := range list.Items {
 		job := &list.Items[i]
-		labels := [3]string{c.connections.NameInUse(job)}
+		labels := [4]string{c.connections.NameInUse(job), string(oneOf(phases, job.Status.Phase))}
 		if ready := meta.FindStatusCondition(job.Status.Conditions, v1alpha1.ReadyCondition); ready != nil {
-			labels[1] = "other" // somebody else wrote it
-			if slices.Contains(readyReasons, ready.Reason) {
-				labels[1] = ready.Reason
-			}
+			labels[2] = oneOf(readyReasons, ready.Reason)
 		}
 		if synced := meta.FindStatusCondition(job.Status.Conditions, v1alpha1.SyncedCondition); synced != nil {
-			labels[2] = string(synced.Status)
+			labels[3] = string(synced.Status)
 		}
 		counts[labels]++
 	}

@@ -13,6 +13,7 @@ import (
 	"net/url"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -29,6 +30,7 @@ func TestScraped(t *testing.T) {
 	server := testenv.DLI(t, dlitest.WithStartOnRequest())
 	server.SetJob(dlitest.Query("running").Running(time.Hour))
 	server.SetJob(dlitest.Query("ending").Running(time.Hour))
+	server.SetJob(dlitest.Query("ended").Finishes(4))
 	c.kubectl(strings.ReplaceAll(objects, "ENDPOINT", server.URL()), "create", "-f", "-")
 
 	binary, err := testenv.Operator(t.Context())
@@ -97,7 +99,18 @@ func TestScraped(t *testing.T) {
 		})
 	})
 
-	p := startPrometheus(t, working, waiting, scraper)
+	p := startPrometheus(t, 2, fmt.Sprintf(`
+scrape_configs:
+- job_name: working
+  honor_labels: true
+  static_configs: [{targets: [%q]}]
+- job_name: waiting
+  honor_labels: true
+  scheme: https
+  authorization: {credentials: %q}
+  tls_config: {insecure_skip_verify: true}
+  static_configs: [{targets: [%q]}]
+`, working, scraper, waiting))
 	ended := dlitest.Query("ending").Running(time.Minute).Finishes(4)
 	ended.Start = time.Now().Add(-time.Minute)
 	server.SetJob(ended)
@@ -111,8 +124,8 @@ func TestScraped(t *testing.T) {
 		}
 	})
 	t.Run("DLIJobs are counted once, not per replica", func(t *testing.T) {
-		if got := p.value(t, dashboard(t)["DLIJobs"][0]); got != "3" {
-			t.Errorf("there are three DLIJobs, but the dashboard shows %s", got)
+		if got := p.value(t, dashboard(t)["DLIJobs"][0]); got != "4" {
+			t.Errorf("there are four DLIJobs, but the dashboard shows %s", got)
 		}
 		if got := p.value(t, dashboard(t)["Jobs that cannot be read"][0]); got != "1" {
 			t.Errorf("one DLIJob cannot be read, but the dashboard shows %s", got)
@@ -157,7 +170,7 @@ func TestScraped(t *testing.T) {
 		}
 		c.kubectl(jobs.String(), "create", "-f", "-")
 		eventually(t, "all are counted in one series", func() error {
-			return contains(working, `dli_operator_jobs{connection="",reason="ConnectionNotAllowed",synced="False"} 50`)
+			return contains(working, `dli_operator_jobs{connection="",phase="Pending",reason="ConnectionNotAllowed",synced="False"} 50`)
 		})
 		_, text, err := get("http://"+working+"/metrics", "")
 		if err != nil {
@@ -200,6 +213,11 @@ apiVersion: dli.huaweicloud.com/v1alpha1
 kind: DLIJob
 metadata: {name: ending, namespace: default}
 spec: {jobID: ending}
+---
+apiVersion: dli.huaweicloud.com/v1alpha1
+kind: DLIJob
+metadata: {name: ended, namespace: default}
+spec: {jobID: ended}
 ---
 apiVersion: dli.huaweicloud.com/v1alpha1
 kind: DLIJob
@@ -281,29 +299,20 @@ func dashboard(t *testing.T) map[string][]string {
 // server is a running Prometheus.
 type server struct{ url string }
 
-func startPrometheus(t *testing.T, working, waiting, token string) server {
+// startPrometheus starts one with the shipped alerts and some more configuration. It waits
+// until as many targets are scraped.
+func startPrometheus(t *testing.T, targets int, configuration string) server {
 	t.Helper()
 	_, alerts := rules(t)
-	configuration := fmt.Sprintf(`
-global: {scrape_interval: 1s, evaluation_interval: 1s}
-rule_files: [%q]
-scrape_configs:
-- job_name: working
-  static_configs: [{targets: [%q]}]
-- job_name: waiting
-  scheme: https
-  authorization: {credentials: %q}
-  tls_config: {insecure_skip_verify: true}
-  static_configs: [{targets: [%q]}]
-`, alerts, working, token, waiting)
+	configuration = fmt.Sprintf("global: {scrape_interval: 1s, evaluation_interval: 1s}\nrule_files: [%q]\n", alerts) + configuration
 	address := freeAddress(t)
-	testenv.Start(t, "", tool(t, "prometheus"),
+	testenv.Start(t, "", tool(t, "prometheus", "prometheus"),
 		"--config.file="+write(t, "prometheus.yaml", []byte(configuration)), "--storage.tsdb.path="+t.TempDir(),
 		"--web.listen-address="+address, "--log.level=warn")
 	s := server{"http://" + address}
-	eventually(t, "Prometheus is ready, and both operators are scraped", func() error {
+	eventually(t, "Prometheus is ready, and scrapes everything", func() error {
 		got, err := s.query("sum(up)")
-		if err == nil && (len(got) != 1 || got[0] != "2") {
+		if err == nil && (len(got) != 1 || got[0] != strconv.Itoa(targets)) {
 			err = fmt.Errorf("%v are up", got)
 		}
 		return err

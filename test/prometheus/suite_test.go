@@ -78,10 +78,10 @@ func (c *cluster) operator(binary string, args ...string) string {
 	return address
 }
 
-// tool returns the path of prometheus or promtool.
-func tool(t *testing.T, name string) string {
+// tool returns the path of a program that hack/build.sh builds from a module.
+func tool(t *testing.T, module, name string) string {
 	t.Helper()
-	dir, err := testenv.Exec(t, nil, "", root+"/hack/build.sh", "prometheus")
+	dir, err := testenv.Exec(t, nil, "", root+"/hack/build.sh", module)
 	if err != nil {
 		t.Fatal(err)
 	}
