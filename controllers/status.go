@@ -126,6 +126,7 @@ func recordStatus(job *v1alpha1.DLIJob, response *dli.JobStatus, now time.Time) 
 	}
 	recordFigures(status, &response.Figures)
 	recordColumns(status, response)
+	recordTags(status, response)
 	defer dropColumns(status, maxStatusBytes)
 	if response.Statement != "" {
 		status.Statement, status.StatementTruncated = response.Statement, response.StatementTruncated
@@ -168,6 +169,16 @@ func recordColumns(status *v1alpha1.DLIJobStatus, response *dli.JobStatus) {
 	status.Columns = make([]v1alpha1.Column, len(response.Columns))
 	for i, column := range response.Columns {
 		status.Columns[i] = v1alpha1.Column(column)
+	}
+}
+
+func recordTags(status *v1alpha1.DLIJobStatus, response *dli.JobStatus) {
+	if response.Tags == nil {
+		return
+	}
+	status.Tags = make([]v1alpha1.Tag, len(response.Tags))
+	for i, tag := range response.Tags {
+		status.Tags[i] = v1alpha1.Tag(tag)
 	}
 }
 

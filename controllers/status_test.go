@@ -30,6 +30,7 @@ func TestRecord(t *testing.T) {
 			StartTime: time.UnixMilli(1509335108918), Figures: dli.Figures{Duration: &duration, InputBytes: ptr.To[int64](22), ResultCount: ptr.To[int64](4)},
 			DatabaseName: "dbtest", TableName: "tbtest", Statement: "select * from t1", Message: `{"error_code":"DLI.0999"}`,
 			Columns: []dli.Column{{Name: "id", Type: "int", Nullable: true}, {Name: "name", Type: "string", Nullable: true}},
+			Tags:    []dli.Tag{{Key: "team", Value: "data"}},
 		}, noon)
 		want := v1alpha1.DLIJobStatus{
 			JobStatus: "FINISHED", Outcome: "Succeeded", JobType: "QUERY", QueueName: "default", Owner: "test", DatabaseName: "dbtest", TableName: "tbtest",
@@ -38,6 +39,7 @@ func TestRecord(t *testing.T) {
 			LastPollTime:   &metav1.Time{Time: noon}, DurationMilliseconds: ptr.To[int64](2523), Duration: "2.523s",
 			InputBytes: ptr.To[int64](22), ResultCount: ptr.To[int64](4), Statement: "select * from t1", Message: `{"error_code":"DLI.0999"}`,
 			Columns: []v1alpha1.Column{{Name: "id", Type: "int", Nullable: true}, {Name: "name", Type: "string", Nullable: true}},
+			Tags:    []v1alpha1.Tag{{Key: "team", Value: "data"}},
 		}
 		if diff := cmp.Diff(want, job.Status, cmpopts.IgnoreFields(v1alpha1.DLIJobStatus{}, "Conditions")); diff != "" {
 			t.Error(diff)
@@ -47,6 +49,7 @@ func TestRecord(t *testing.T) {
 	t.Run("keeps what a later response omits", func(t *testing.T) {
 		job := newJob(read(answering("RUNNING", func(a *dli.JobStatus) {
 			a.ResultCount, a.Statement, a.Columns = ptr.To[int64](4), "select 1", []dli.Column{{Name: "a", Type: "int"}}
+			a.Tags = []dli.Tag{{Key: "team", Value: "data"}}
 		})))
 		before := job.Status.DeepCopy()
 		recordStatus(job, &dli.JobStatus{Status: "RUNNING", State: dli.StateRunning}, noon)
@@ -130,7 +133,10 @@ func TestRecord(t *testing.T) {
 
 	t.Run("truncates columns to the limits of the API, and counts the rest", func(t *testing.T) {
 		wide := answering("FINISHED", func(a *dli.JobStatus) {
-			a.Columns = make([]dli.Column, 256)
+			a.Columns, a.Tags = make([]dli.Column, 256), make([]dli.Tag, 20)
+			for i := range a.Tags {
+				a.Tags[i] = dli.Tag{Key: strings.Repeat("<", 256), Value: strings.Repeat("<", 256)}
+			}
 			for i := range a.Columns {
 				a.Columns[i] = dli.Column{Name: strings.Repeat("<", 1024), Type: strings.Repeat("<", 1024)}
 			}

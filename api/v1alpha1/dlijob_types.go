@@ -296,6 +296,14 @@ type DLIJobStatus struct {
 	// +optional
 	ColumnsOmitted int32 `json:"columnsOmitted,omitempty"`
 
+	// tags are the tags that a SQL job was submitted with (DLI: tags), at most 20.
+	// Absent if it has none.
+	// +optional
+	// +listType=map
+	// +listMapKey=key
+	// +kubebuilder:validation:MaxItems=20
+	Tags []Tag `json:"tags,omitempty"`
+
 	// statement is the SQL text (DLI: statement), at most 4096 bytes.
 	// +optional
 	// +kubebuilder:validation:MaxLength=4096
@@ -359,6 +367,19 @@ type Column struct {
 	// nullable is true if the column may contain NULL.
 	// +required
 	Nullable bool `json:"nullable"`
+}
+
+// Tag is one tag of a job.
+type Tag struct {
+	// key of the tag.
+	// +required
+	// +kubebuilder:validation:MaxLength=256
+	Key string `json:"key"`
+
+	// value of the tag; it may be empty.
+	// +required
+	// +kubebuilder:validation:MaxLength=256
+	Value string `json:"value"`
 }
 
 // JobError is the error of the job itself, as opposed to an error while

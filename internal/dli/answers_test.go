@@ -13,6 +13,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -100,6 +101,18 @@ func TestAnswers(t *testing.T) {
 		{"24: a detail that is not JSON", reply(200, young(`"detail":"Spark"`)), youngStatus()},
 		{"24: a detail that is an array", reply(200, young(`"detail":"[]"`)), youngStatus()},
 		{"24: a detail that is not a string", reply(200, young(`"detail":{"type":"struct","fields":[]}`)), youngStatus()},
+		{"tags", reply(200, young(`"tags":[{"key":"team","value":"数据"},{"key":"team","value":"twice"},{"key":"empty","value":""},`+
+			`{"key":"long","value":`+quote(strings.Repeat("x", 257))+`},{"value":"no key"},5,null,{"key":"n","value":1}]`)),
+			youngStatus(func(s *JobStatus) {
+				s.Tags = []Tag{{"team", "数据"}, {"empty", ""}, {"n", "1"}}
+			})},
+		{"tags beyond the twentieth", reply(200, young(`"tags":[`+manyTags(21)+`]`)),
+			youngStatus(func(s *JobStatus) {
+				for i := range 20 {
+					s.Tags = append(s.Tags, Tag{strconv.Itoa(i), "v"})
+				}
+			})},
+		{"tags that are no array", reply(200, young(`"tags":{"key":"team","value":"x"}`)), youngStatus()},
 		{"26: another job", reply(200, change(t, finished, "208b08d4", "308b08d4")), noJob},
 		{"27: the job's id in upper case", reply(200, change(t, finished, jobID, strings.ToUpper(jobID))),
 			finishedStatus(func(s *JobStatus) { s.JobID = strings.ToUpper(jobID) })},
@@ -362,4 +375,13 @@ func TestConnectionFailures(t *testing.T) {
 		check(t, status, err, &Error{Kind: KindConfig,
 			Message: hostOf(server) + " rejects the TLS handshake; the operator uses TLS 1.2 and later, without a client certificate"})
 	})
+}
+
+// manyTags returns so many tags with different keys.
+func manyTags(n int) string {
+	tags := make([]string, n)
+	for i := range tags {
+		tags[i] = fmt.Sprintf(`{"key":"%d","value":"v"}`, i)
+	}
+	return strings.Join(tags, ",")
 }

@@ -19,6 +19,8 @@ import (
 const (
 	// maxStatusRunes is the maximum length of a status.
 	maxStatusRunes = 64
+	// maxTags is how many tags DLI accepts for a job.
+	maxTags = 20
 	// minTime is the first millisecond of the year 2000, before which there was no DLI:
 	// such a time is in another unit.
 	minTime = 946684800000
@@ -94,8 +96,23 @@ func readStatus(a answer, object value, jobID string, hide *secrets) (*JobStatus
 		Message: body.Message.message(hide),
 	}
 	status.Columns, status.ColumnsOmitted = parseSchema(body.Detail, hide)
+	status.Tags = tagsOf(body.Tags, hide)
 	status.Statement, status.StatementTruncated = body.Statement.statement(hide)
 	return status, nil
+}
+
+// tagsOf returns the tags that can be shown, the first of each key.
+func tagsOf(array rawJSON, hide *secrets) (tags []Tag) {
+	for element := range array.elements() {
+		var body tagBody
+		readObject(element, &body)
+		tag := Tag{nameOf(lenientText(body.Key), hide), nameOf(lenientText(body.Value), hide)}
+		isKnown := slices.ContainsFunc(tags, func(other Tag) bool { return other.Key == tag.Key })
+		if tag.Key != "" && (tag.Value != "" || body.Value == "") && !isKnown && len(tags) < maxTags {
+			tags = append(tags, tag)
+		}
+	}
+	return tags
 }
 
 // readAnswer reads an answer that is one JSON object.

@@ -94,6 +94,10 @@ type JobStatus struct {
 	Columns        []Column
 	ColumnsOmitted int
 
+	// Tags are the tags that a SQL job was submitted with, at most 20. One whose key or
+	// value is longer than 256 bytes or not printable is left out.
+	Tags []Tag
+
 	// Statement and Message are as sent by DLI, without control and format characters
 	// other than newlines and tabs, each at most 4096 bytes. StatementTruncated is set
 	// if Statement is only the start. A longer message ends in "…", or in "…" and its
@@ -149,7 +153,15 @@ func (s *JobStatus) Digest() uint64 {
 	for _, column := range s.Columns {
 		maphash.WriteComparable(&h, column)
 	}
+	for _, tag := range s.Tags {
+		maphash.WriteComparable(&h, tag)
+	}
 	return h.Sum64()
+}
+
+// Tag is one tag of a job.
+type Tag struct {
+	Key, Value string
 }
 
 // Column is one column of a job's result. Type is in SQL form, such as

@@ -28,6 +28,8 @@ func setField(t *testing.T, field reflect.Value) {
 		field.Set(reflect.ValueOf(new(int64(1))))
 	case []Column:
 		field.Set(reflect.ValueOf([]Column{{Name: "x"}}))
+	case []Tag:
+		field.Set(reflect.ValueOf([]Tag{{Key: "x"}}))
 	default:
 		t.Fatalf("no value for a field of type %v", field.Type())
 	}

@@ -50,14 +50,20 @@ type statusBody struct {
 	// ResultPath is where the result is stored, on queues that store results.
 	ResultPath lenientText `json:"result_path"`
 
-	// Tags are the tags that the job was submitted with, as {key, value}.
-	Tags unread `json:"tags"`
+	// Tags are the tags that the job was submitted with, an array of tagBody.
+	Tags rawJSON `json:"tags"`
 	// UserConf is the job's Spark parameters, as JSON in a string.
 	UserConf unread `json:"user_conf"`
 	// ResultFormat is csv, the only format of stored results.
 	ResultFormat unread `json:"result_format"`
 	// ExecutionDetailsPath is where the details of the execution are stored.
 	ExecutionDetailsPath unread `json:"execution_details_path"`
+}
+
+// tagBody is a tag of a job.
+type tagBody struct {
+	Key   lenientScalar `json:"key"`
+	Value lenientScalar `json:"value"`
 }
 
 // listBody is a page of jobs.

@@ -65,6 +65,7 @@ func transform(object any) (any, error) {
 		// Decoders allocate spare capacity.
 		object.Status.Conditions = slices.Clip(slices.Clone(object.Status.Conditions))
 		object.Status.Columns = slices.Clip(slices.Clone(object.Status.Columns))
+		object.Status.Tags = slices.Clip(slices.Clone(object.Status.Tags))
 		shareTexts(object)
 	case *v1alpha1.DLIConnection:
 		object.ObjectMeta = keptMeta(&object.ObjectMeta)
@@ -102,6 +103,9 @@ func shareTexts(job *v1alpha1.DLIJob) {
 	for i := range status.Conditions {
 		c := &status.Conditions[i]
 		share(&c.Type, (*string)(&c.Status), &c.Reason, &c.Message)
+	}
+	for i := range status.Tags {
+		share(&status.Tags[i].Key, &status.Tags[i].Value)
 	}
 	for i := range status.Columns {
 		share(&status.Columns[i].Name, &status.Columns[i].Type)

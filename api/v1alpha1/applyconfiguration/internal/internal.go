@@ -300,6 +300,14 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: tableName
       type:
         scalar: string
+    - name: tags
+      type:
+        list:
+          elementType:
+            namedType: com.github.dli-operator.dli-operator.api.v1alpha1.Tag
+          elementRelationship: associative
+          keys:
+          - key
     - name: unreadableSince
       type:
         namedType: io.k8s.apimachinery.pkg.apis.meta.v1.Time
@@ -361,6 +369,15 @@ var schemaYAML = typed.YAMLObject(`types:
   map:
     fields:
     - name: name
+      type:
+        scalar: string
+- name: com.github.dli-operator.dli-operator.api.v1alpha1.Tag
+  map:
+    fields:
+    - name: key
+      type:
+        scalar: string
+    - name: value
       type:
         scalar: string
 - name: io.k8s.apimachinery.pkg.apis.meta.v1.Condition

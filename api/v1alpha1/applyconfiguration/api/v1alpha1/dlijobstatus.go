@@ -99,6 +99,9 @@ type DLIJobStatusApplyConfiguration struct {
 	Columns []ColumnApplyConfiguration `json:"columns,omitempty"`
 	// columnsOmitted is the number of further columns that are not listed.
 	ColumnsOmitted *int32 `json:"columnsOmitted,omitempty"`
+	// tags are the tags that a SQL job was submitted with (DLI: tags), at most 20.
+	// Absent if it has none.
+	Tags []TagApplyConfiguration `json:"tags,omitempty"`
 	// statement is the SQL text (DLI: statement), at most 4096 bytes.
 	Statement *string `json:"statement,omitempty"`
 	// statementTruncated is true if the SQL text was truncated.
@@ -350,6 +353,19 @@ func (b *DLIJobStatusApplyConfiguration) WithColumns(values ...*ColumnApplyConfi
 // If called multiple times, the ColumnsOmitted field is set to the value of the last call.
 func (b *DLIJobStatusApplyConfiguration) WithColumnsOmitted(value int32) *DLIJobStatusApplyConfiguration {
 	b.ColumnsOmitted = &value
+	return b
+}
+
+// WithTags adds the given value to the Tags field in the declarative configuration
+// and returns the receiver, so that objects can be build by chaining "With" function invocations.
+// If called multiple times, values provided by each call will be appended to the Tags field.
+func (b *DLIJobStatusApplyConfiguration) WithTags(values ...*TagApplyConfiguration) *DLIJobStatusApplyConfiguration {
+	for i := range values {
+		if values[i] == nil {
+			panic("nil value passed to WithTags")
+		}
+		b.Tags = append(b.Tags, *values[i])
+	}
 	return b
 }
 
