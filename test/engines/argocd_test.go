@@ -30,7 +30,7 @@ func TestArgoCD(t *testing.T) {
 		"Argo CD, PreSync hook":  "argocd.argoproj.io/hook: PreSync",
 		"Argo CD, PostSync hook": "argocd.argoproj.io/hook: PostSync",
 	} {
-		gate{name: name, begin: func(t *testing.T, j job) func() verdict {
+		gate{name: name, spark: true, begin: func(t *testing.T, j job) func() verdict {
 			t.Helper()
 			return sync(t, j, annotation, "")
 		}}.judge(t)
@@ -39,8 +39,8 @@ func TestArgoCD(t *testing.T) {
 	// A finalizer keeps a hook that its TTL deletes until Argo CD has seen it complete.
 	t.Run("a hook with a TTL", func(t *testing.T) {
 		t.Parallel()
-		j := job{scenario{name: "TTL", namespace: pipelines}, "argo-cd-ttl"}
-		dli.SetJob(dlitest.Query(j.id).Finishes(4))
+		j := job{scenario{name: "TTL", namespace: pipelines, newJob: dlitest.Query}, "argo-cd-ttl"}
+		dli.SetJob(j.newJob(j.id).Finishes(4))
 		decided := sync(t, j, "argocd.argoproj.io/hook: PreSync", "  ttlSecondsAfterFinished: 0\n")
 		eventually(within, func() bool { return decided() != waits })
 		if got := decided(); got != passes {

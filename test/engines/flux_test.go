@@ -44,7 +44,7 @@ func TestFlux(t *testing.T) {
     failed: has(status.phase) && status.phase in ['Failed', 'Cancelled', 'NotFound', 'Stalled']`
 		},
 	} {
-		gate{name: name, begin: func(t *testing.T, j job) func() verdict {
+		gate{name: name, spark: true, begin: func(t *testing.T, j job) func() verdict {
 			t.Helper()
 			flux.store(t, j, j.manifest())
 			flux.kustomize(t, j, "load", "interval: 1h\n  timeout: 10m\n  "+waiting(j))
@@ -52,7 +52,7 @@ func TestFlux(t *testing.T) {
 		}}.judge(t)
 	}
 
-	gate{name: "Flux, `dependsOn`", begin: func(t *testing.T, j job) func() verdict {
+	gate{name: "Flux, `dependsOn`", spark: true, begin: func(t *testing.T, j job) func() verdict {
 		t.Helper()
 		flux.store(t, j, j.manifest())
 		flux.kustomize(t, j, "load", "interval: 1h\n  timeout: 10m\n  wait: true")
@@ -76,15 +76,15 @@ func TestFlux(t *testing.T) {
 	// After a failure, Flux checks again only after the interval.
 	t.Run("healing", func(t *testing.T) {
 		t.Parallel()
-		j := job{scenario{name: "heals", namespace: pipelines}, "flux-heals"}
-		dli.SetJob(dlitest.Query(j.id).Running(time.Hour))
+		j := job{scenario{name: "heals", namespace: pipelines, newJob: dlitest.Query}, "flux-heals"}
+		dli.SetJob(j.newJob(j.id).Running(time.Hour))
 		flux.store(t, j, j.manifest()+"  activeDeadlineSeconds: 1\n")
 		flux.kustomize(t, j, "load", "interval: 1m\n  timeout: 30s\n  wait: true")
 		if !eventually(time.Minute, func() bool { return flux.verdict(t, j) == fails }) {
 			t.Fatal("the Kustomization does not fail while the DLIJob is Stalled")
 		}
 		failed := time.Now()
-		dli.SetJob(dlitest.Query(j.id).Finishes(4))
+		dli.SetJob(j.newJob(j.id).Finishes(4))
 		if !eventually(time.Minute, func() bool { return j.watched(t).IsSucceeded() }) {
 			t.Fatal("the DLIJob does not recover")
 		}
@@ -190,6 +190,9 @@ func (f *flux) verdict(t *testing.T, j job) verdict {
 	case ready["status"] == "True":
 		return passes
 	case ready["reason"] == "HealthCheckFailed":
+		if message := fmt.Sprint(ready["message"]); !isNamedIn(j.watched(t), message) {
+			t.Errorf("the failure does not name the DLIJob: %s", message)
+		}
 		return fails
 	case ready["status"] == "False":
 		t.Fatalf("the Kustomization failed for another reason: %v", ready)

@@ -28,7 +28,7 @@ func TestHelm(t *testing.T) {
 			"install", j.id, chart(t, template), "--timeout=10m", "--set=jobID=" + j.id,
 		}, args...)...)
 	}
-	gate{name: "Helm 4, `--wait`", begin: func(t *testing.T, j job) func() verdict {
+	gate{name: "Helm 4, `--wait`", spark: true, begin: func(t *testing.T, j job) func() verdict {
 		t.Helper()
 		return naming(t, j, install(t, j, j.manifest(), "--wait"))
 	}}.judge(t)

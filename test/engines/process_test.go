@@ -12,6 +12,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/dli-operator/dli-operator/api/v1alpha1"
 	"github.com/dli-operator/dli-operator/test/testenv"
 )
 
@@ -67,11 +68,16 @@ func naming(t *testing.T, j job, p *process) func() verdict {
 			return v
 		}
 		checked = true
-		if watched := j.watched(t); watched != nil && !regexp.MustCompile(`(?i)dlijob.*\b`+watched.Name+`\b`).MatchString(p.output.String()) {
+		if watched := j.watched(t); watched != nil && !isNamedIn(watched, p.output.String()) {
 			t.Errorf("the failure does not name the DLIJob %s:\n%s", watched.Name, p.end())
 		}
 		return v
 	}
+}
+
+// isNamedIn reports whether a text names a DLIJob.
+func isNamedIn(watched *v1alpha1.DLIJob, text string) bool {
+	return regexp.MustCompile(`(?i)dlijob.*\b` + regexp.QuoteMeta(watched.Name) + `\b`).MatchString(text)
 }
 
 // execute starts a program, and kills it at the end of the test.

@@ -7,6 +7,7 @@
 package engines
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -141,6 +142,8 @@ const (
 type scenario struct {
 	name      string
 	namespace string
+	// newJob returns a job without a timeline: dlitest.Query or dlitest.Batch.
+	newJob func(id string) dlitest.Job
 	// job adds the timeline in DLI; nil for a job that DLI does not have.
 	job func(dlitest.Job) dlitest.Job
 	// want is the verdict of a correct gate.
@@ -148,13 +151,21 @@ type scenario struct {
 }
 
 var scenarios = []scenario{
-	{"finishes", pipelines, func(job dlitest.Job) dlitest.Job { return job.Running(2 * time.Second).Finishes(4) }, passes},
-	{"runs 40 s", pipelines, func(job dlitest.Job) dlitest.Job { return job.Running(40 * time.Second).Finishes(4) }, passes},
-	{"fails", pipelines, func(job dlitest.Job) dlitest.Job {
+	{"finishes", pipelines, dlitest.Query, func(job dlitest.Job) dlitest.Job { return job.Running(2 * time.Second).Finishes(4) }, passes},
+	{"runs 40 s", pipelines, dlitest.Query, func(job dlitest.Job) dlitest.Job { return job.Running(40 * time.Second).Finishes(4) }, passes},
+	{"fails", pipelines, dlitest.Query, func(job dlitest.Job) dlitest.Job {
 		return job.Running(2 * time.Second).Fails("DLI.0005: no such table")
 	}, fails},
-	{"not found", pipelines, nil, fails},
-	{"wrong credentials", lockedOut, func(job dlitest.Job) dlitest.Job { return job.Running(2 * time.Second).Finishes(4) }, fails},
+	{"not found", pipelines, dlitest.Query, nil, fails},
+	{"wrong credentials", lockedOut, dlitest.Query, func(job dlitest.Job) dlitest.Job { return job.Running(2 * time.Second).Finishes(4) }, fails},
+}
+
+// sparkScenarios are additional ones, for gates with spark.
+var sparkScenarios = []scenario{
+	{"Spark job succeeds", pipelines, dlitest.Batch, func(job dlitest.Job) dlitest.Job { return job.Running(2 * time.Second).Finishes(0) }, passes},
+	{"Spark job is dead", pipelines, dlitest.Batch, func(job dlitest.Job) dlitest.Job {
+		return job.Running(2 * time.Second).Fails("DLI.0002: no such file")
+	}, fails},
 }
 
 // job is a job that an engine waits for.
@@ -166,12 +177,17 @@ type job struct {
 
 // manifest returns a DLIJob for the job; further fields of the spec can be appended.
 func (j job) manifest() string {
+	jobType := v1alpha1.JobTypeSQL
+	if j.newJob(j.id).Batch {
+		jobType = v1alpha1.JobTypeSpark
+	}
 	return fmt.Sprintf(`apiVersion: dli.huaweicloud.com/v1alpha1
 kind: DLIJob
 metadata: {name: %[1]s, namespace: %[2]s}
 spec:
   jobID: %[1]s
-`, j.id, j.namespace)
+  type: %[3]s
+`, j.id, j.namespace, jobType)
 }
 
 // hook returns the manifest with an annotation.
@@ -201,6 +217,8 @@ type gate struct {
 	begin func(t *testing.T, j job) func() verdict
 	// unlike has the verdicts that differ from those of a correct gate, by scenario.
 	unlike map[string]verdict
+	// spark is set for gates that are tried with Spark jobs, too.
+	spark bool
 }
 
 // settled is how long an engine may take after the DLIJob has its outcome: Flux checks
@@ -213,12 +231,16 @@ const within = 5 * time.Minute
 // judge makes the engine wait for a job of each scenario, in parallel.
 func (g gate) judge(t *testing.T) {
 	t.Helper()
-	for i, s := range scenarios {
+	all := scenarios
+	if g.spark {
+		all = slices.Concat(scenarios, sparkScenarios)
+	}
+	for i, s := range all {
 		t.Run(g.name+"/"+s.name, func(t *testing.T) {
 			t.Parallel()
 			j := job{s, fmt.Sprintf("%s-%d", identifier(g.name), i)}
 			if s.job != nil {
-				dli.SetJob(s.job(dlitest.Query(j.id)))
+				dli.SetJob(s.job(s.newJob(j.id)))
 			}
 			began := time.Now()
 			decided := g.begin(t, j)
@@ -294,14 +316,15 @@ func (r *results) note(gate, scenario string, v verdict, took time.Duration) {
 func (r *results) table() string {
 	var b strings.Builder
 	b.WriteString("\n| |")
-	for _, s := range scenarios {
+	all := slices.Concat(scenarios, sparkScenarios)
+	for _, s := range all {
 		b.WriteString(" " + s.name + " |")
 	}
-	b.WriteString("\n|---|" + strings.Repeat("---|", len(scenarios)) + "\n")
+	b.WriteString("\n|---|" + strings.Repeat("---|", len(all)) + "\n")
 	for _, gate := range r.gates {
 		b.WriteString("| " + gate + " |")
-		for _, s := range scenarios {
-			b.WriteString(" " + r.cells[[2]string{gate, s.name}] + " |")
+		for _, s := range all {
+			b.WriteString(" " + cmp.Or(r.cells[[2]string{gate, s.name}], "not tried") + " |")
 		}
 		b.WriteString("\n")
 	}
