@@ -7,6 +7,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"net/http"
 	"time"
 
 	"github.com/dli-operator/dli-operator/test/testenv"
@@ -53,19 +54,23 @@ func (w *world) measureCompleted(ctx context.Context, n int) (c completed, err e
 	return c, err
 }
 
-// memoryAfterCollection waits for two collections of garbage, of which an idle process makes
-// one every two minutes: the first may have begun while objects were still in use.
+// memoryAfterCollection collects the operator's garbage first.
 func (w *world) memoryAfterCollection(ctx context.Context) (u usage, err error) {
-	const cycles = "go_gc_duration_seconds_count"
-	metrics, err := testenv.Scrape(ctx, w.metrics)
+	r, err := http.NewRequestWithContext(ctx, http.MethodGet, w.profiler+"/debug/pprof/heap?gc=1", http.NoBody)
 	if err != nil {
 		return u, err
 	}
-	begin := metrics.Sum(cycles)
-	err = await(ctx, 5*time.Minute, "the collection of garbage", func() (bool, error) {
-		metrics, err = testenv.Scrape(ctx, w.metrics)
-		return metrics.Sum(cycles) >= begin+2, err
-	})
+	response, err := http.DefaultClient.Do(r)
+	if err != nil {
+		return u, err
+	}
+	if _, err := io.Copy(io.Discard, response.Body); err != nil {
+		return u, err
+	}
+	if err := response.Body.Close(); err != nil {
+		return u, err
+	}
+	metrics, err := testenv.Scrape(ctx, w.metrics)
 	return usage{testenv.Memory(w.operator.PID()), testenv.PeakMemory(w.operator.PID()), heap(metrics)}, err
 }
 

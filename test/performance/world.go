@@ -158,7 +158,7 @@ func (w *world) startOperator(ctx context.Context) error {
 		"--poll-interval-factor=" + strconv.FormatFloat(w.policy.factor, 'g', -1, 64),
 		"--list-interval=" + w.policy.lists.String(),
 	}, w.pass...)
-	if w.pprof != "" {
+	if w.pprof != "" || w.completed > 0 {
 		address, err := testenv.FreeAddress()
 		if err != nil {
 			return err
