@@ -73,7 +73,7 @@ func TestListsThatStandStill(t *testing.T) {
 				p.tells(lies{frozen: frozen})
 				p.endEach(interval)
 				noticed := time.Duration(0)
-				for range 60 {
+				for range 120 {
 					o.run(5 * time.Second)
 					if noticed == 0 && o.health("a").ListsPaused != "" {
 						noticed = time.Since(frozen)
