@@ -154,7 +154,8 @@ func (f *firstFill) addInformers(ctx context.Context, c cache.Cache, scope conne
 func (f *firstFill) handleWatchError(ctx context.Context, r *toolscache.Reflector, err error) {
 	toolscache.DefaultWatchErrorHandler(ctx, r, err)
 	if apierrors.IsForbidden(err) && !f.done.Load() {
-		f.fail(fmt.Errorf("the operator lacks a permission: %w; config/rbac and config/namespaced grant all that it needs", err))
+		f.fail(fmt.Errorf("the operator lacks a permission: %w; bind its ServiceAccount to the ClusterRole of config/rbac, "+
+			"or to the Role of config/namespaced in each namespace of --watch-namespaces and --default-connection", err))
 	}
 }
 

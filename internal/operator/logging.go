@@ -50,20 +50,17 @@ func (l limitedErrors) WithName(name string) logr.LogSink {
 
 // Error implements logr.LogSink.
 func (l limitedErrors) Error(err error, message string, values ...any) {
-	if l.admits(message+": "+causeOf(err), time.Now()) {
+	cause, now := message+": "+causeOf(err), time.Now()
+	l.mu.Lock()
+	maps.DeleteFunc(l.loggedAt, func(_ string, at time.Time) bool { return now.Sub(at) >= time.Minute })
+	_, isRecent := l.loggedAt[cause]
+	if !isRecent {
+		l.loggedAt[cause] = now
+	}
+	l.mu.Unlock()
+	if !isRecent {
 		l.LogSink.Error(err, message, values...)
 	}
-}
-
-func (l limitedErrors) admits(cause string, now time.Time) bool {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	maps.DeleteFunc(l.loggedAt, func(_ string, at time.Time) bool { return now.Sub(at) >= time.Minute })
-	if _, isRecent := l.loggedAt[cause]; isRecent {
-		return false
-	}
-	l.loggedAt[cause] = now
-	return true
 }
 
 // causeOf is what an error has in common with others, whatever their objects: the API

@@ -58,12 +58,12 @@ func Run(ctx context.Context, config *rest.Config, o Options) error {
 	}
 	o.Logger.Info("starting", "version", o.Controllers.Version)
 	stopped := make(chan error, 1)
-	go func() { stopped <- mgr.Start(ctx) }()
-	select {
-	case err := <-stopped:
-		return err
-	case <-ctx.Done():
-	}
+	go func() {
+		err := mgr.Start(ctx)
+		fail(err)
+		stopped <- err
+	}()
+	<-ctx.Done()
 	switch cause := context.Cause(ctx); {
 	case !errors.Is(cause, context.Canceled): // a failure waits for nothing that may hang
 		return cause

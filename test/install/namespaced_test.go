@@ -65,9 +65,9 @@ func TestInstalledNamespaced(t *testing.T) {
 	})
 	account := c.account(pod)
 	for name, test := range map[string]struct{ arg, says, wayOut string }{
-		"all namespaces":                                     {"--watch-namespaces=", "lacks permission to list and watch dlijobs.dli.huaweicloud.com in the whole cluster", "config/namespaced"},
-		"a namespace without a Role":                         {"--watch-namespaces=team-a,default", "list and watch dlijobs.dli.huaweicloud.com in namespace default", "--watch-namespaces"},
-		"a default connection in a namespace without a Role": {"--default-connection=default/default", "list and watch dliconnections.dli.huaweicloud.com in namespace default", "--default-connection"},
+		"all namespaces":                                     {"--watch-namespaces=", "at the cluster scope", "config/namespaced"},
+		"a namespace without a Role":                         {"--watch-namespaces=team-a,default", `in the namespace \"default\"`, "--watch-namespaces"},
+		"a default connection in a namespace without a Role": {"--default-connection=default/default", `resource \"dliconnections\" in API group \"dli.huaweicloud.com\" in the namespace \"default\"`, "--default-connection"},
 	} {
 		t.Run("it exits with the missing permission: "+name, func(t *testing.T) {
 			c.exitsSaying(t, account, []string{"--watch-namespaces=team-a", test.arg}, test.says, test.wayOut)
