@@ -74,7 +74,7 @@ func bindFlags(flags *flag.FlagSet, o *operator.Options) {
 	flags.Func("allowed-endpoint-hosts", "Comma-separated patterns of the hosts that a DLIConnection may use as its endpoint; * matches one label, or one or more at the beginning. (default "+strings.Join(connections.AllowedHosts, ",")+")", parseList(&connections.AllowedHosts))
 	flags.Func("pod-identity-namespaces", "Comma-separated namespaces whose DLIConnections may use podIdentity, which uses the operator's own permissions in DLI; empty for all.", parseList(&connections.PodIdentityNamespaces))
 	flags.BoolVar(&connections.AllowInsecure, "allow-insecure-endpoints", connections.AllowInsecure, "Allow http, and any host and address as endpoint. For demos and tests only: credentials are sent unencrypted, and DLIConnections can make the operator call hosts of its own network.")
-	flags.IntVar(&o.Controllers.MaxConcurrentReconciles, "max-concurrent-reconciles", o.Controllers.MaxConcurrentReconciles, "Maximum number of DLIJobs written concurrently.")
+	flags.IntVar(&o.Controllers.MaxConcurrentReconciles, "max-concurrent-reconciles", o.Controllers.MaxConcurrentReconciles, "Maximum number of DLIJobs written concurrently; up to four times as many while writes are slow and the API server refuses none.")
 	flags.IntVar(&o.Controllers.MaxConcurrentPolls, "max-concurrent-polls", o.Controllers.MaxConcurrentPolls, "Maximum number of concurrent requests to DLI.")
 	flags.Func("watch-namespaces", "Comma-separated namespaces to watch; empty for all. If set, permissions in these namespaces are enough.", parseList(&o.WatchNamespaces))
 	flags.StringVar(&o.WatchSelector, "watch-label-selector", o.WatchSelector, "Label selector of the DLIJobs to watch; empty for all.")

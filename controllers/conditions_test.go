@@ -4,6 +4,7 @@
 package controllers
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -79,6 +80,21 @@ func row(job *v1alpha1.DLIJob) string {
 	return strings.Join(cells, " ")
 }
 
+// Rows of the documented table, of a job with a reason that was read or could not be.
+const finishedRow = "Ready=True/JobFinished Succeeded=True/JobFinished Completed=True/JobFinished Synced=True/PollSucceeded"
+
+func activeRow(reason, synced string) string {
+	return fmt.Sprintf("Ready=Unknown/%[1]s Succeeded=Unknown/%[1]s Completed=False/%[1]s Synced=%[2]s Reconciling=True/%[1]s", reason, synced)
+}
+
+func stalledRow(reason, synced string) string {
+	return fmt.Sprintf("Ready=False/%[1]s Succeeded=Unknown/%[1]s Completed=False/%[1]s Synced=%[2]s Stalled=True/%[1]s", reason, synced)
+}
+
+func endedRow(reason, synced string) string {
+	return fmt.Sprintf("Ready=False/%[1]s Succeeded=False/%[1]s Completed=True/%[1]s Synced=%[2]s Stalled=True/%[1]s", reason, synced)
+}
+
 // fluxStatus is the kstatus of a job, as Flux computes it.
 func fluxStatus(t *testing.T, job *v1alpha1.DLIJob) kstatus.Status {
 	t.Helper()
@@ -112,118 +128,36 @@ func TestSummarize(t *testing.T) {
 			poller.FailureStreak{NotFound: 3, NotFoundSince: noon.Add(-time.Hour)}, noon, time.Minute)
 	}
 
+	none := poller.FailureStreak{}
 	for name, test := range map[string]struct {
-		job   *v1alpha1.DLIJob
-		run   poller.FailureStreak
-		want  string
-		phase v1alpha1.Phase
+		job    *v1alpha1.DLIJob
+		streak poller.FailureStreak
+		want   string
+		phase  v1alpha1.Phase
 	}{
-		"seen, no poll yet": {
-			job:   newJob(),
-			want:  "Ready=Unknown/Pending Succeeded=Unknown/Pending Completed=False/Pending Synced=Unknown/Pending Reconciling=True/Pending",
-			phase: "Pending",
-		},
-		"launching": {
-			job:   newJob(read(answering("LAUNCHING"))),
-			want:  "Ready=Unknown/JobLaunching Succeeded=Unknown/JobLaunching Completed=False/JobLaunching Synced=True/PollSucceeded Reconciling=True/JobLaunching",
-			phase: "Pending",
-		},
-		"running": {
-			job:   newJob(read(answering("RUNNING"))),
-			want:  "Ready=Unknown/JobRunning Succeeded=Unknown/JobRunning Completed=False/JobRunning Synced=True/PollSucceeded Reconciling=True/JobRunning",
-			phase: "Running",
-		},
-		"scaling": {
-			job:   newJob(read(answering("SCALING"))),
-			want:  "Ready=Unknown/JobScaling Succeeded=Unknown/JobScaling Completed=False/JobScaling Synced=True/PollSucceeded Reconciling=True/JobScaling",
-			phase: "Running",
-		},
-		"in an unknown state": {
-			job:   newJob(read(answering("SUSPENDED"))),
-			want:  "Ready=Unknown/JobStatusUnrecognized Succeeded=Unknown/JobStatusUnrecognized Completed=False/JobStatusUnrecognized Synced=True/PollSucceeded Reconciling=True/JobStatusUnrecognized",
-			phase: "Running",
-		},
-		"finished": {
-			job:   newJob(read(answering("FINISHED"))),
-			want:  "Ready=True/JobFinished Succeeded=True/JobFinished Completed=True/JobFinished Synced=True/PollSucceeded",
-			phase: "Succeeded",
-		},
-		"failed": {
-			job:   newJob(read(answering("FAILED"))),
-			want:  "Ready=False/JobFailed Succeeded=False/JobFailed Completed=True/JobFailed Synced=True/PollSucceeded Stalled=True/JobFailed",
-			phase: "Failed",
-		},
-		"cancelled": {
-			job:   newJob(read(answering("CANCELLED"))),
-			want:  "Ready=False/JobCancelled Succeeded=False/JobCancelled Completed=True/JobCancelled Synced=True/PollSucceeded Stalled=True/JobCancelled",
-			phase: "Cancelled",
-		},
-		"not found, not confirmed": {
-			job:   newJob(failing("JobNotFound")),
-			want:  "Ready=Unknown/JobNotFound Succeeded=Unknown/JobNotFound Completed=False/JobNotFound Synced=False/JobNotFound Reconciling=True/JobNotFound",
-			phase: "Pending",
-		},
-		"not found, confirmed": {
-			job:   newJob(notFound),
-			want:  "Ready=False/JobNotFound Succeeded=False/JobNotFound Completed=True/JobNotFound Synced=True/JobNotFound Stalled=True/JobNotFound",
-			phase: "NotFound",
-		},
-		"credentials rejected, within the grace": {
-			job:   newJob(failing("CredentialsRejected")),
-			run:   blocked(stallAfter - time.Second),
-			want:  "Ready=Unknown/CredentialsRejected Succeeded=Unknown/CredentialsRejected Completed=False/CredentialsRejected Synced=False/CredentialsRejected Reconciling=True/CredentialsRejected",
-			phase: "Pending",
-		},
-		"credentials rejected, after the grace": {
-			job:   newJob(failing("CredentialsRejected")),
-			run:   blocked(stallAfter),
-			want:  "Ready=False/CredentialsRejected Succeeded=Unknown/CredentialsRejected Completed=False/CredentialsRejected Synced=False/CredentialsRejected Stalled=True/CredentialsRejected",
-			phase: "Stalled",
-		},
-		"unreachable for a long time": {
-			job:   newJob(failing("EndpointUnreachable")),
-			run:   poller.FailureStreak{Count: 100},
-			want:  "Ready=Unknown/EndpointUnreachable Succeeded=Unknown/EndpointUnreachable Completed=False/EndpointUnreachable Synced=False/EndpointUnreachable Reconciling=True/EndpointUnreachable",
-			phase: "Pending",
-		},
-		"unreachable while it runs": {
-			job:   newJob(read(answering("RUNNING")), failing("EndpointUnreachable")),
-			want:  "Ready=Unknown/EndpointUnreachable Succeeded=Unknown/EndpointUnreachable Completed=False/EndpointUnreachable Synced=False/EndpointUnreachable Reconciling=True/EndpointUnreachable",
-			phase: "Running",
-		},
-		"deadline passed while running": {
-			job:   newJob(read(answering("RUNNING")), deadlinePassed),
-			want:  "Ready=False/DeadlineExceeded Succeeded=Unknown/DeadlineExceeded Completed=False/DeadlineExceeded Synced=True/PollSucceeded Stalled=True/DeadlineExceeded",
-			phase: "Stalled",
-		},
-		"deadline passed while unreadable": {
-			job:   newJob(failing("ServerError"), deadlinePassed),
-			want:  "Ready=False/DeadlineExceeded Succeeded=Unknown/DeadlineExceeded Completed=False/DeadlineExceeded Synced=False/ServerError Stalled=True/DeadlineExceeded",
-			phase: "Stalled",
-		},
-		"finished after its deadline": {
-			job:   newJob(read(answering("FINISHED")), deadlinePassed),
-			want:  "Ready=True/JobFinished Succeeded=True/JobFinished Completed=True/JobFinished Synced=True/PollSucceeded",
-			phase: "Succeeded",
-		},
-		"suspended": {
-			job:   newJob(read(answering("RUNNING")), suspend),
-			want:  "Ready=Unknown/Suspended Succeeded=Unknown/Suspended Completed=False/Suspended Synced=Unknown/Suspended",
-			phase: "Suspended",
-		},
-		"resumed, not polled again yet": {
-			job:   newJob(read(answering("RUNNING")), suspend, func(job *v1alpha1.DLIJob) { job.Spec.Suspend = false }),
-			want:  "Ready=Unknown/Pending Succeeded=Unknown/Pending Completed=False/Pending Synced=Unknown/Pending Reconciling=True/Pending",
-			phase: "Running",
-		},
-		"finished, then suspended": {
-			job:   newJob(read(answering("FINISHED")), func(job *v1alpha1.DLIJob) { job.Spec.Suspend = true }),
-			want:  "Ready=True/JobFinished Succeeded=True/JobFinished Completed=True/JobFinished Synced=True/PollSucceeded",
-			phase: "Succeeded",
-		},
+		"seen, no poll yet":                      {newJob(), none, activeRow("Pending", "Unknown/Pending"), "Pending"},
+		"launching":                              {newJob(read(answering("LAUNCHING"))), none, activeRow("JobLaunching", "True/PollSucceeded"), "Pending"},
+		"running":                                {newJob(read(answering("RUNNING"))), none, activeRow("JobRunning", "True/PollSucceeded"), "Running"},
+		"scaling":                                {newJob(read(answering("SCALING"))), none, activeRow("JobScaling", "True/PollSucceeded"), "Running"},
+		"in an unknown state":                    {newJob(read(answering("SUSPENDED"))), none, activeRow("JobStatusUnrecognized", "True/PollSucceeded"), "Running"},
+		"finished":                               {newJob(read(answering("FINISHED"))), none, finishedRow, "Succeeded"},
+		"failed":                                 {newJob(read(answering("FAILED"))), none, endedRow("JobFailed", "True/PollSucceeded"), "Failed"},
+		"cancelled":                              {newJob(read(answering("CANCELLED"))), none, endedRow("JobCancelled", "True/PollSucceeded"), "Cancelled"},
+		"not found, not confirmed":               {newJob(failing("JobNotFound")), none, activeRow("JobNotFound", "False/JobNotFound"), "Pending"},
+		"not found, confirmed":                   {newJob(notFound), none, endedRow("JobNotFound", "True/JobNotFound"), "NotFound"},
+		"credentials rejected, within the grace": {newJob(failing("CredentialsRejected")), blocked(stallAfter - time.Second), activeRow("CredentialsRejected", "False/CredentialsRejected"), "Pending"},
+		"credentials rejected, after the grace":  {newJob(failing("CredentialsRejected")), blocked(stallAfter), stalledRow("CredentialsRejected", "False/CredentialsRejected"), "Stalled"},
+		"unreachable for a long time":            {newJob(failing("EndpointUnreachable")), poller.FailureStreak{Count: 100}, activeRow("EndpointUnreachable", "False/EndpointUnreachable"), "Pending"},
+		"unreachable while it runs":              {newJob(read(answering("RUNNING")), failing("EndpointUnreachable")), none, activeRow("EndpointUnreachable", "False/EndpointUnreachable"), "Running"},
+		"deadline passed while running":          {newJob(read(answering("RUNNING")), deadlinePassed), none, stalledRow("DeadlineExceeded", "True/PollSucceeded"), "Stalled"},
+		"deadline passed while unreadable":       {newJob(failing("ServerError"), deadlinePassed), none, stalledRow("DeadlineExceeded", "False/ServerError"), "Stalled"},
+		"finished after its deadline":            {newJob(read(answering("FINISHED")), deadlinePassed), none, finishedRow, "Succeeded"},
+		"suspended":                              {newJob(read(answering("RUNNING")), suspend), none, "Ready=Unknown/Suspended Succeeded=Unknown/Suspended Completed=False/Suspended Synced=Unknown/Suspended", "Suspended"},
+		"resumed, not polled again yet":          {newJob(read(answering("RUNNING")), suspend, func(job *v1alpha1.DLIJob) { job.Spec.Suspend = false }), none, activeRow("Pending", "Unknown/Pending"), "Running"},
+		"finished, then suspended":               {newJob(read(answering("FINISHED")), func(job *v1alpha1.DLIJob) { job.Spec.Suspend = true }), none, finishedRow, "Succeeded"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			deriveConditions(test.job, poller.Snapshot{Failures: test.run, Times: poller.JobTimes{FirstSeen: noon.Add(-time.Hour)}}, noon, stallAfter)
+			deriveConditions(test.job, poller.Snapshot{Failures: test.streak, Times: poller.JobTimes{FirstSeen: noon.Add(-time.Hour)}}, noon, stallAfter)
 			if got := row(test.job); got != test.want {
 				t.Errorf("\n got %s\nwant %s", got, test.want)
 			}

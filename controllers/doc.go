@@ -21,6 +21,7 @@
 //	timers.go                    deadlines, stalls and TTLs: when the next check is due
 //	ownership.go                 whose status it is: this process's own, another operator's
 //	                             or that of another hand
+//	writes.go                    how many writes may be in flight
 //	events.go                    Events and log lines after a write
 //	dliconnection_controller.go  credentials of DLIConnections, and their status
 //

@@ -15,12 +15,12 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/resourceversion"
-	"k8s.io/client-go/tools/events"
 	"k8s.io/utils/clock"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/dli-operator/dli-operator/api/v1alpha1"
 	"github.com/dli-operator/dli-operator/internal/connection"
+	"github.com/dli-operator/dli-operator/internal/events"
 	"github.com/dli-operator/dli-operator/internal/metrics"
 	"github.com/dli-operator/dli-operator/internal/poller"
 )
@@ -296,7 +296,7 @@ type statusWriter struct {
 	Options
 	Connections *connection.Registry
 	Poller      *poller.Poller
-	Recorder    events.EventRecorder
+	Recorder    *events.Recorder
 	Clock       clock.PassiveClock
 	Metrics     *metrics.Recorder
 
@@ -309,9 +309,9 @@ type statusWriter struct {
 // the watch be faster.
 func (w *statusWriter) patch(ctx context.Context, stored, object client.Object) error {
 	digest := digestOf(object)
-	w.ownership.update(object, func(w *lastWrite) {
-		if len(w.own) < maxOwn && !slices.Contains(w.own, digest) {
-			w.own = append(w.own, digest)
+	w.ownership.update(object, func(last *lastWrite) {
+		if len(last.own) < maxOwn && !slices.Contains(last.own, digest) {
+			last.own = append(last.own, digest)
 		}
 	})
 	err := w.send(ctx, client.MergeFromWithOptions(stored, client.MergeFromWithOptimisticLock{}), object)

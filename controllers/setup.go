@@ -31,6 +31,7 @@ import (
 
 	"github.com/dli-operator/dli-operator/api/v1alpha1"
 	"github.com/dli-operator/dli-operator/internal/connection"
+	"github.com/dli-operator/dli-operator/internal/events"
 	"github.com/dli-operator/dli-operator/internal/metrics"
 	"github.com/dli-operator/dli-operator/internal/poller"
 )
@@ -57,7 +58,8 @@ type Options struct {
 	Schedule    poller.Schedule
 	Connections connection.Options
 	// MaxConcurrentPolls limits the concurrent requests to DLI, and
-	// MaxConcurrentReconciles the jobs whose status is written concurrently.
+	// MaxConcurrentReconciles the jobs whose status is written concurrently, while the API
+	// server is fast.
 	MaxConcurrentPolls, MaxConcurrentReconciles int
 	// ReportConnections says whether to write the status of DLIConnections.
 	ReportConnections bool
@@ -88,10 +90,10 @@ func Add(ctx context.Context, mgr ctrl.Manager, o Options) error {
 	newWriter := func() statusWriter {
 		return statusWriter{
 			Client: mgr.GetClient(), Options: o, Connections: connections, Clock: clock, Metrics: recorder,
-			Recorder: mgr.GetEventRecorder("dli-operator"),
+			Recorder: events.NewRecorder(mgr.GetClient(), "dli-operator", mgr.GetLogger()),
 		}
 	}
-	status := &StatusReconciler{statusWriter: newWriter(), Live: mgr.GetAPIReader()}
+	status := &StatusReconciler{statusWriter: newWriter(), Live: mgr.GetAPIReader(), slots: newWriteSlots(o.MaxConcurrentReconciles)}
 	health := &ConnectionReconciler{statusWriter: newWriter()}
 	polls := poller.New(poller.Config{
 		Schedule:    o.Schedule,
@@ -173,7 +175,7 @@ func (r *StatusReconciler) SetupWithManager(mgr ctrl.Manager) error {
 		Named("dlijob").
 		For(&v1alpha1.DLIJob{}, builder.WithPredicates(r.statusChanges())).
 		WatchesRawSource(source.Func(r.results.start)).
-		WithOptions(optionsOf(r.MaxConcurrentReconciles)).
+		WithOptions(optionsOf(maxGrowth * r.MaxConcurrentReconciles)).
 		Complete(r)
 }
 

@@ -35,7 +35,7 @@ func TestARefusedStatus(t *testing.T) {
 		t.Fatal(err)
 	}
 	recorder := metrics.NewRecorder(prometheus.NewRegistry(), "")
-	r := &StatusReconciler{statusWriter: statusWriter{
+	r := &StatusReconciler{slots: newWriteSlots(1), statusWriter: statusWriter{
 		Client: w, Clock: clock.RealClock{}, Metrics: recorder,
 		Connections: connection.NewRegistry(w, w, connection.Options{}, recorder),
 	}}

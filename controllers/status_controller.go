@@ -38,6 +38,7 @@ type StatusReconciler struct {
 	ending atomic.Bool
 	// results enqueues the jobs with new results.
 	results trigger
+	slots   *writeSlots
 }
 
 const (
@@ -232,6 +233,9 @@ const writeTimeout = time.Minute
 // write stores the status. Whatever the API server refuses as invalid, the outcome and the
 // conditions are stored. It reports whether the object still existed.
 func (r *StatusReconciler) write(ctx context.Context, stored, job *v1alpha1.DLIJob) (written bool, err error) {
+	r.slots.acquire()
+	began := r.Clock.Now()
+	defer func() { r.slots.release(r.Clock.Since(began), err) }()
 	// A write in flight completes even if the operator is told to stop.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), writeTimeout)
 	defer cancel()
