@@ -156,7 +156,7 @@ typed "${operator[*]} &"
 start operator "${operator[@]}" --metrics-bind-address=0 --health-probe-bind-address=0
 until_ready operator grep -q 'Starting workers' "$work/operator.log"
 
-heading "Creating seven DLIJobs"
+heading "Creating eight DLIJobs"
 if [[ "$address" == "$sample_address" ]]; then
   run kubectl apply -k config/samples
 else
