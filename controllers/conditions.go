@@ -122,7 +122,7 @@ func summarize(job *v1alpha1.DLIJob, latest poller.Snapshot, now time.Time, stal
 	case synced.Status == metav1.ConditionFalse:
 		return activeSummary(synced.Reason, synced.Message)
 	case synced.Status == metav1.ConditionUnknown:
-		return activeSummary(v1alpha1.ReasonPending, "waiting for the first poll of job "+job.Spec.JobID)
+		return activeSummary(v1alpha1.ReasonPending, "waiting for the first poll of job "+job.Spec.JobID+"; jobs take turns within the rate limit of their DLIConnection")
 	}
 	switch dli.ParseState(job.Status.JobStatus) {
 	case dli.StateLaunching:

@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/dli-operator/dli-operator/api/v1alpha1"
@@ -58,6 +59,24 @@ func TestApplyConfiguration(t *testing.T) {
 		err := admin.Apply(t.Context(), apply.DLIJob("applied", "default").WithSpec(spec), owner)
 		if !apierrors.IsInvalid(err) || !strings.Contains(err.Error(), "create another DLIJob") {
 			t.Errorf("another %s: error is %v", name, err)
+		}
+	}
+}
+
+// What people paste by mistake is refused with a sentence, not with a regular expression.
+func TestInvalidIDs(t *testing.T) {
+	job := &v1alpha1.DLIJob{
+		ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: "invalid"},
+		Spec:       v1alpha1.DLIJobSpec{JobID: "6d2146a0-c2d5-41bd-8ca0-ca9694ada992 "},
+	}
+	connection := connectionTo("https://dli.cn-north-4.myhuaweicloud.com", "default", "invalid", "secret")
+	connection.Spec.ProjectID = "cn-north-4_analytics"
+	for says, object := range map[string]client.Object{
+		"jobID is what DLI returned":      job,
+		"ID of the project, not its name": connection,
+	} {
+		if err := admin.Create(t.Context(), object); !apierrors.IsInvalid(err) || !strings.Contains(err.Error(), says) {
+			t.Errorf("error is %v, want one that says %q", err, says)
 		}
 	}
 }

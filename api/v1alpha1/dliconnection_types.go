@@ -51,7 +51,7 @@ type DLIConnectionSpec struct {
 	// +required
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=64
-	// +kubebuilder:validation:Pattern=`^[A-Za-z0-9]{1,64}$`
+	// +kubebuilder:validation:XValidation:rule="self.matches('^[A-Za-z0-9]+$')",message="projectID is the ID of the project, not its name: letters and digits only"
 	ProjectID string `json:"projectID"`
 
 	// credentials to poll DLI with.

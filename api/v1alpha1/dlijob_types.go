@@ -21,7 +21,7 @@ type DLIJobSpec struct {
 	// +required
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=64
-	// +kubebuilder:validation:Pattern=`^[A-Za-z0-9][A-Za-z0-9_-]*$`
+	// +kubebuilder:validation:XValidation:rule="self.matches('^[A-Za-z0-9][A-Za-z0-9_-]*$')",message="jobID is what DLI returned when the job was submitted: letters, digits, hyphens and underscores only"
 	// +kubebuilder:validation:XValidation:rule="self == oldSelf",message="jobID cannot be changed; create another DLIJob to watch another job"
 	JobID string `json:"jobID"`
 
