@@ -103,7 +103,7 @@ PROGRAMS := assets=$$(hack/build.sh controlplane) && operator=$$(hack/build.sh o
 	export KUBEBUILDER_ASSETS=$$assets OPERATOR_ASSETS=$$operator
 # Packages whose tests run other programs, also the operator: the race detector sees
 # nothing of these.
-PROCESSES := /(hack|test/(install|lifecycle|performance|robustness|submit))(/|$$)
+PROCESSES := /(hack|test/(install|lifecycle|performance|robustness|security|submit))(/|$$)
 # Packages with a target of their own below.
 TOOLS := /test/(cluster|engines|helm|prometheus)(/|$$)
 
@@ -114,6 +114,14 @@ test: ## Run the tests on a real API server, with the race detector, except the 
 	$(PROGRAMS) && hack/build.sh setup-envtest >/dev/null && all=$$(go list ./... | grep -Ev '$(TOOLS)') && \
 		CGO_ENABLED=1 go test -race -short -timeout=15m $(TESTFLAGS) $$(grep -Ev '$(PROCESSES)' <<<"$$all") && \
 		go test -short -timeout=15m $(TESTFLAGS) $$(grep -E '$(PROCESSES)' <<<"$$all")
+
+.PHONY: test-security
+test-security: ## Attack the operator for a quarter of an hour: memory, turns, writes, keys; make test does it for less.
+	$(PROGRAMS) && go test -v -count=1 -timeout=40m $(TESTFLAGS) ./test/security
+
+.PHONY: vulnerabilities
+vulnerabilities: ## Look for known vulnerabilities; says so where the database cannot be reached.
+	@hack/checks/vulnerabilities.sh
 
 .PHONY: test-tools
 test-tools: ## Test the chart, a release, the alerts and the dashboard with the real Helm, Prometheus and Alertmanager.
