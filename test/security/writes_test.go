@@ -1,0 +1,194 @@
+// Copyright 2026 The DLI operator authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package security
+
+import (
+	"encoding/json"
+	"fmt"
+	"math"
+	"net/http"
+	"os"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"k8s.io/apimachinery/pkg/watch"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/dli-operator/dli-operator/api/v1alpha1"
+	"github.com/dli-operator/dli-operator/test/testenv"
+)
+
+// countWrites counts the changes of the DLIJobs in a namespace from now on.
+func (c *cluster) countWrites(namespace string) *atomic.Int64 {
+	c.Helper()
+	changes, err := c.Watch(c.Context(), &v1alpha1.DLIJobList{}, client.InNamespace(namespace))
+	if err != nil {
+		c.Fatal(err)
+	}
+	c.Cleanup(changes.Stop)
+	n := &atomic.Int64{}
+	go func() {
+		for event := range changes.ResultChan() {
+			if event.Type == watch.Modified {
+				n.Add(1)
+			}
+		}
+	}()
+	return n
+}
+
+// columnsOf returns a schema of 256 columns as large as they may be, which differ with nth.
+func columnsOf(nth int) string {
+	type field struct {
+		Name     string         `json:"name"`
+		Type     string         `json:"type"`
+		Nullable bool           `json:"nullable"`
+		Metadata map[string]any `json:"metadata"`
+	}
+	fields := make([]field, 256)
+	for i := range fields {
+		fields[i] = field{Name: fmt.Sprintf("column-%d-%d-", nth, i) + strings.Repeat("x", 200), Type: strings.Repeat("y", 600), Nullable: true}
+	}
+	text, _ := json.Marshal(map[string]any{"type": "struct", "fields": fields}) // nothing in it can fail
+	return string(text)
+}
+
+// Each poll of a running job shows 256 other columns.
+func TestOtherColumnsAtEachPoll(t *testing.T) {
+	const n = 100
+	window := 2 * time.Minute
+	if testing.Short() {
+		window = 25 * time.Second
+	}
+	c := newCluster(t)
+	o := c.sideBySide()
+	attacker := newEndpoint(t, func(w http.ResponseWriter, _ *http.Request, id string, nth int) {
+		respond(w, http.StatusOK, status(id, "RUNNING", map[string]any{"detail": columnsOf(nth)}))
+	})
+	tenant := c.tenant(nil)
+	c.connect(tenant, "default", attacker.URL, func(spec *v1alpha1.DLIConnectionSpec) {
+		spec.RateLimit = v1alpha1.RateLimit{RequestsPerSecond: 100, Burst: 100}
+	})
+	writes, began := c.countWrites(tenant), time.Now()
+	c.createJobs(tenant, n, func(job *v1alpha1.DLIJob, _ int) { every(1)(job) })
+	written := func() float64 {
+		return o.scrape(t).Sum("dli_operator_status_written_bytes_total", `connection="`+tenant+`/default"`)
+	}
+	c.await("the jobs are written", func() bool { return writes.Load() >= n/2 })
+	o.attack(t, window, limit())
+	minutes, bytes, polls := time.Since(began).Minutes(), written(), attacker.polls.Load()
+	t.Logf("%d polls with other columns: %.1f MB in %d writes in %.0f s, %.0f kB each", polls, bytes/1e6, writes.Load(), 60*minutes, bytes/1e3/float64(max(writes.Load(), 1)))
+	if bytes == 0 {
+		t.Error("the bytes are not counted")
+	}
+	const perMinute, perWrite = 8 << 20, 16 << 10
+	if most := perMinute*(1+minutes) + perWrite*float64(writes.Load()); bytes > most {
+		t.Errorf("%.1f MB were written, want %.1f MB at most", bytes/1e6, most/1e6)
+	}
+	if most := int64(n * (2 + minutes)); writes.Load() > most {
+		t.Errorf("%d writes of %d jobs, want %d at most", writes.Load(), n, most)
+	}
+}
+
+// Jobs are LAUNCHING and RUNNING by turns.
+func TestFlappingJobs(t *testing.T) {
+	const n = 20
+	window := 2 * time.Minute
+	if testing.Short() {
+		window = 25 * time.Second
+	}
+	c := newCluster(t)
+	o := c.sideBySide()
+	attacker := newEndpoint(t, func(w http.ResponseWriter, _ *http.Request, id string, nth int) {
+		respond(w, http.StatusOK, status(id, []string{"LAUNCHING", "RUNNING"}[nth%2], nil))
+	})
+	tenant := c.tenant(nil)
+	c.connect(tenant, "default", attacker.URL)
+	writes, began := c.countWrites(tenant), time.Now()
+	c.createJobs(tenant, n, func(job *v1alpha1.DLIJob, _ int) { every(1)(job) })
+	c.await("the jobs are polled", func() bool { return attacker.polls.Load() >= 2*n })
+	o.attack(t, window, limit())
+	minutes := time.Since(began).Minutes()
+	log, err := os.ReadFile(o.Log)
+	if err != nil {
+		t.Fatal(err)
+	}
+	lines, occurrences := strings.Count(string(log), tenant), 0
+	events := c.events(tenant)
+	for _, event := range events {
+		occurrences++
+		if event.Series != nil {
+			occurrences += int(event.Series.Count) - 1
+		}
+	}
+	t.Logf("%d polls of %d jobs in %.0f s: %d writes, %d Event objects for %d transitions, %d lines of log",
+		attacker.polls.Load(), n, 60*minutes, writes.Load(), len(events), occurrences, lines)
+	// Five at once, and one each minute.
+	most := n * (6 + minutes)
+	if writes.Load() > int64(most) {
+		t.Errorf("%d writes, want %.0f at most", writes.Load(), most)
+	}
+	if float64(occurrences) > most {
+		t.Errorf("%d Event objects for %d transitions, want %.0f at most", len(events), occurrences, most)
+	}
+	if float64(lines) > most {
+		t.Errorf("%d lines of log, want %.0f at most", lines, most)
+	}
+}
+
+// A rejection that is not true, and a Secret that is gone for a moment while it is created
+// anew, are not reported.
+func TestStrayFailures(t *testing.T) {
+	c := newCluster(t)
+	o := c.sideBySide()
+	own := c.watchRunning(50, 2)
+	c.await("all are polled", func() bool { return c.longestGap(own, time.Now().Add(-time.Hour)) < time.Hour })
+	running := func() bool {
+		jobs := &v1alpha1.DLIJobList{}
+		if err := c.List(t.Context(), jobs, client.InNamespace(c.Namespace)); err != nil {
+			t.Fatal(err)
+		}
+		for _, job := range jobs.Items {
+			if job.Status.JobStatus != "RUNNING" {
+				return false
+			}
+		}
+		return true
+	}
+	c.await("all are known to run", running)
+	writes, began := c.countWrites(c.Namespace), time.Now()
+
+	c.DLI.SetResponse(own[7], unauthorized)
+	c.await("a poll is rejected", func() bool { return c.DLI.Stats().ByCode[http.StatusUnauthorized] > 0 })
+	rejected := time.Now()
+	polledAgain := func() bool {
+		return c.longestGap(own, rejected) < time.Since(rejected) && c.ConnectionReady("default").Reason == v1alpha1.ReasonConnected
+	}
+	c.await("all are polled again", polledAgain)
+	testenv.Within(5*time.Second, func() bool { return writes.Load() > 0 })
+	t.Logf("after a stray 401 with %d running jobs: %d writes, Warnings %q", len(own), writes.Load(), c.warnings(c.Namespace))
+
+	if !testing.Short() { // the operator reads it every 45 s
+		missing := func() float64 { return o.scrape(t).Sum("rest_client_requests_total", `code="404"`, `method="GET"`) }
+		before := missing()
+		if err := c.Delete(t.Context(), c.Secret("credentials", user())); err != nil {
+			t.Fatal(err)
+		}
+		c.await("the operator does not find the Secret", func() bool { return missing() > before })
+		c.MustCreate(c.Secret("credentials", user()))
+		rejected = time.Now()
+		c.await("all are polled again", polledAgain)
+		testenv.Within(5*time.Second, func() bool { return writes.Load() > 0 })
+		t.Logf("after a Secret was gone: %d writes, Warnings %q", writes.Load(), c.warnings(c.Namespace))
+	}
+	if found := c.warnings(c.Namespace); len(found) > 0 {
+		t.Errorf("Warnings %q", found)
+	}
+	// A refresh of figures each minute is none of it.
+	if minutes := time.Since(began).Minutes(); writes.Load() > int64(float64(len(own))*math.Floor(minutes)) {
+		t.Errorf("%d writes of %d jobs", writes.Load(), len(own))
+	}
+}
