@@ -87,7 +87,7 @@ func (c *Client) withTimeout(ctx context.Context) context.Context {
 
 // sharedTimeout is a context that began at a time, with what cancels its parent.
 type sharedTimeout struct {
-	ctx    context.Context
+	ctx    context.Context //nolint:containedctx // of requests, which share it
 	cancel context.CancelFunc
 	parent <-chan struct{}
 	begin  time.Time

@@ -145,7 +145,8 @@ func newSigner(creds Credentials, host, projectID string) *signer {
 func (s *signer) sign(path, query, date string) (authorization, signature string) {
 	state := s.states.Get().(*signingState)
 	defer s.states.Put(state)
-	b := append(state.text[:0], "GET\n"...)
+	b := state.text[:0]
+	b = append(b, "GET\n"...)
 	b = append(b, path...)
 	b = append(b, "/\n"...)
 	b = append(b, query...)

@@ -132,7 +132,7 @@ func (l *lease) noteRenewal(err error, r resourcelock.LeaderElectionRecord, sent
 	case err != nil:
 	case r.HolderIdentity == l.Identity():
 		l.renewed.Store(&renewal{monotonic: sent, wall: sent.Round(0)})
-		l.expiry.Reset(time.Until(sent.Add(renewDeadline)))
+		l.expiry.Reset(time.Until(sent.Add(renewDeadline))) //nolint:forbidigo // a timer of this clock
 	default:
 		l.renewed.Store(nil)
 		l.expiry.Stop()

@@ -25,7 +25,7 @@ func TestErrorsAreLoggedOncePerCauseAndMinute(t *testing.T) {
 			log.Error(fmt.Errorf("writing job %d: %w", i, errors.New("dial 10.0.0.1:6443")), "Reconciler error")
 			log.Error(nil, "Observed a panic")
 		}
-		time.Sleep(time.Minute)
+		<-time.After(time.Minute)
 		log.Error(nil, "Observed a panic")
 		for part, want := range map[string]int{
 			"DLIJob changed": 100, "of 0": 1, "dial": 1, "panic": 2, `"controller":"dlijob"`: 104, ".go:": 0,

@@ -286,6 +286,7 @@ func (q *queue) pickJob(admit connection.Admit, limit int) (j *job) {
 		}
 	case connection.AdmitProbe:
 		j = cmp.Or(q.waiting[healthy].firstDue(), q.waiting[untried].firstDue(), q.waiting[failing].firstDue())
+	case connection.AdmitNone:
 	}
 	return j
 }
