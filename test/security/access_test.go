@@ -22,8 +22,8 @@ import (
 )
 
 // Four Secrets have wrong secrets of one access key, for eight connections to two endpoints;
-// the operator is restarted; and in the long run the Secrets change, and two operators share
-// the DLIJobs. A sixth wrong signature would lock the key for everybody.
+// the operator is killed and starts again; and in the long run the Secrets change. A sixth
+// wrong signature would lock the key for everybody.
 func TestOneAccessKey(t *testing.T) {
 	window := 2 * time.Minute
 	if testing.Short() {
