@@ -22,7 +22,7 @@ import (
 
 // +kubebuilder:rbac:groups=dli.huaweicloud.com,resources=dlijobs,verbs=get;list;watch;delete
 // +kubebuilder:rbac:groups=dli.huaweicloud.com,resources=dlijobs/status,verbs=patch
-// +kubebuilder:rbac:groups=events.k8s.io,resources=events,verbs=create;patch
+// +kubebuilder:rbac:groups=events.k8s.io,resources=events,verbs=create
 
 // StatusReconciler stores the results of polls. It is the only writer of a DLIJob's
 // status.
