@@ -144,7 +144,7 @@ test-cluster: ## Test the image in pods on a cluster of two nodes; needs root on
 .PHONY: test-oldest
 test-oldest: ## Test the API, install, reconciling and gates on the oldest supported Kubernetes.
 	export KUBERNETES_VERSION=$(OLDEST_KUBERNETES) && $(PROGRAMS) && hack/build.sh helm >/dev/null && \
-		go test -timeout=15m \
+		go test -short -timeout=15m \
 		-skip='^TestExplain|^TestKubectl$$/^explain' $(TESTFLAGS) ./controllers ./test ./test/helm ./test/install
 
 .PHONY: test-engines
