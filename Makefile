@@ -115,6 +115,13 @@ test: ## Run the tests on a real API server, with the race detector, except the 
 		CGO_ENABLED=1 go test -race -short -timeout=15m $(TESTFLAGS) $$(grep -Ev '$(PROCESSES)' <<<"$$all") && \
 		go test -short -timeout=15m $(TESTFLAGS) $$(grep -E '$(PROCESSES)' <<<"$$all")
 
+.PHONY: programs
+programs: ## Build the programs that other test targets use, so that no compiler runs beside tests.
+	for program in controlplane operator helm prometheus alertmanager; do hack/build.sh "$$program" >/dev/null; done
+	KUBERNETES_VERSION=$(OLDEST_KUBERNETES) hack/build.sh controlplane >/dev/null
+	go -C hack/checks tool kubeconform -v >/dev/null
+	[[ $$(id -u) -ne 0 ]] || hack/build.sh node >/dev/null || true
+
 .PHONY: test-security
 test-security: ## Attack the operator for a quarter of an hour: memory, turns, writes, keys; make test does it for less.
 	$(PROGRAMS) && go test -v -count=1 -timeout=40m $(TESTFLAGS) ./test/security
