@@ -35,16 +35,19 @@ type sizeLimit struct {
 }
 
 // shorten drops columns and long texts from a large status if the namespace of its
-// connection, which has a name, has written too much.
-func (l *sizeLimit) shorten(status *v1alpha1.DLIJobStatus, connection string, now time.Time) {
+// connection, which has a name, has written too much. It returns the status' size.
+func (l *sizeLimit) shorten(status *v1alpha1.DLIJobStatus, connection string, now time.Time) (size int) {
 	namespace, _, _ := strings.Cut(connection, "/")
-	if excess := wireSize(status) - smallStatusBytes; excess <= 0 || l.spend(namespace, excess, now) {
-		return
+	size = wireSize(status)
+	if excess := size - smallStatusBytes; excess <= 0 || l.spend(namespace, excess, now) {
+		return size
 	}
 	dropColumns(status, smallStatusBytes)
-	if wireSize(status) > smallStatusBytes {
+	if size = wireSize(status); size > smallStatusBytes {
 		status.Statement, status.StatementTruncated, status.Message = "", true, ""
+		size = wireSize(status)
 	}
+	return size
 }
 
 // spend reports whether a namespace may write more bytes, and counts them if so.

@@ -162,10 +162,13 @@ func settles(result *poller.Result, job *v1alpha1.DLIJob, disputed time.Duration
 func (r *StatusReconciler) settle(ctx context.Context, job *v1alpha1.DLIJob, now time.Time) (lastWrite, time.Duration) {
 	last := r.ownership.lookup(job, now)
 	if last.isOwn(job) {
-		if last.previous != nil && digestOf(job) != last.own[0] {
+		if last.previous == nil {
+			return last, 0
+		}
+		if digest := digestOf(job); digest != last.own[0] {
 			// It was stored although there was no response.
 			r.announce(ctx, last.previous, job)
-			r.ownership.update(job, func(w *lastWrite) { w.accept(job, digestOf(job)) })
+			r.ownership.update(job, func(w *lastWrite) { w.accept(job, digest) })
 		}
 		return last, 0
 	}
@@ -239,12 +242,14 @@ func (r *StatusReconciler) write(ctx context.Context, stored, job *v1alpha1.DLIJ
 	// A write in flight completes even if the operator is told to stop.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), writeTimeout)
 	defer cancel()
-	r.sizes.shorten(&job.Status, r.Connections.NameInUse(job), r.Clock.Now())
+	conn := r.Connections.NameInUse(job)
+	size := r.sizes.shorten(&job.Status, conn, r.Clock.Now())
 	r.ownership.update(job, func(w *lastWrite) { w.previous = cmp.Or(w.previous, &stored.Status) })
 	err = r.patch(ctx, stored, job)
 	r.Metrics.CountWrite(err)
 	if apierrors.IsInvalid(err) || apierrors.IsRequestEntityTooLargeError(err) {
 		job.Status = essentialsOf(&stored.Status, &job.Status)
+		size = wireSize(&job.Status)
 		err = r.patch(ctx, stored, job)
 		r.Metrics.CountWrite(err)
 	}
@@ -254,7 +259,7 @@ func (r *StatusReconciler) write(ctx context.Context, stored, job *v1alpha1.DLIJ
 	case err != nil:
 		return false, fmt.Errorf("writing the status of DLIJob %s: %w", client.ObjectKeyFromObject(job), err)
 	}
-	r.Metrics.CountBytes(r.Connections.NameInUse(job), wireSize(&job.Status))
+	r.Metrics.CountBytes(conn, size)
 	return true, nil
 }
 
