@@ -165,12 +165,7 @@ func contents(t *testing.T, image v1.Image) map[string][]byte {
 	}
 	files := map[string][]byte{}
 	for _, layer := range layers {
-		reader, err := layer.Uncompressed()
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer reader.Close()
-		each(t, reader, func(header *tar.Header, content []byte) {
+		eachOf(t, layer, func(header *tar.Header, content []byte) {
 			files[header.Name] = content
 			executable := header.Name == "manager" || header.Typeflag == tar.TypeDir
 			if header.Uid != 0 || header.Gid != 0 || header.Mode&0o022 != 0 || executable != (header.Mode&0o001 != 0) {
@@ -201,6 +196,17 @@ func each(t *testing.T, reader io.Reader, do func(*tar.Header, []byte)) {
 		}
 		do(header, content)
 	}
+}
+
+// eachOf calls do with each file of a layer.
+func eachOf(t *testing.T, layer v1.Layer, do func(*tar.Header, []byte)) {
+	t.Helper()
+	reader, err := layer.Uncompressed()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer reader.Close()
+	each(t, reader, do)
 }
 
 // unpack unpacks an archive and returns the directory.

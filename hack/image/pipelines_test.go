@@ -92,12 +92,7 @@ func extract(t *testing.T, image v1.Image) string {
 		}
 	}
 	for _, layer := range layers {
-		reader, err := layer.Uncompressed()
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer reader.Close()
-		each(t, reader, func(header *tar.Header, content []byte) {
+		eachOf(t, layer, func(header *tar.Header, content []byte) {
 			target := filepath.Join(root, header.Name)
 			var err error
 			switch header.Typeflag {
