@@ -25,10 +25,7 @@ import (
 // the operator is killed and starts again; and in the long run the Secrets change. A sixth
 // wrong signature would lock the key for everybody.
 func TestOneAccessKey(t *testing.T) {
-	window := 2 * time.Minute
-	if testing.Short() {
-		window = 8 * time.Second
-	}
+	window := sized(8*time.Second, 2*time.Minute)
 	c := newCluster(t)
 	other := testenv.DLI(t)
 	tenant := c.tenant(nil)

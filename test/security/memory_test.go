@@ -80,10 +80,7 @@ func TestLargeResponsesAtOnce(t *testing.T) {
 // the limit is lower by as much.
 func TestLargeAnnotations(t *testing.T) {
 	c := newCluster(t)
-	n, memory := 2600, limit()
-	if testing.Short() {
-		n, memory = 200, limit()/10
-	}
+	n, memory := sized(200, 2600), sized(limit()/10, limit())
 	tenant := c.tenant(nil)
 	padding := map[string]string{"padding": strings.Repeat("x", 250_000)}
 	create := func(from, to int) {

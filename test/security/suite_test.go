@@ -47,6 +47,14 @@ var (
 	startOnce sync.Once
 )
 
+// sized is how large or long something is: short with -short, else full.
+func sized[T any](short, full T) T {
+	if testing.Short() {
+		return short
+	}
+	return full
+}
+
 func TestMain(m *testing.M) {
 	ctrl.SetLogger(logr.Discard())
 	os.Exit(runTests(m))

@@ -37,10 +37,7 @@ func refTo(namespace, name string) func(*v1alpha1.DLIJob) {
 // A namespace that may use another one's connection has 5000 jobs at the shortest interval;
 // 1200 in short mode, which take a minute in turn.
 func TestTenantWithManyJobs(t *testing.T) {
-	n, window := 5000, time.Minute
-	if testing.Short() {
-		n, window = 1200, 12*time.Second
-	}
+	n, window := sized(1200, 5000), sized(12*time.Second, time.Minute)
 	c := newCluster(t)
 	tenant := c.tenant(map[string]string{"granted": "yes"})
 	c.createJobs(tenant, n, func(job *v1alpha1.DLIJob, i int) {
@@ -81,10 +78,7 @@ func TestTenantWithManyJobs(t *testing.T) {
 // The endpoints of 600 connections, with one job each, hang.
 func TestHangingConnections(t *testing.T) {
 	const n, interval = 600, 4
-	window := time.Minute
-	if testing.Short() {
-		window = 15 * time.Second
-	}
+	window := sized(15*time.Second, time.Minute)
 	c := newCluster(t)
 	var attacker *endpoint
 	attacker = newEndpoint(t, func(w http.ResponseWriter, r *http.Request, id string, nth int) {

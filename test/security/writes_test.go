@@ -59,10 +59,7 @@ func columnsOf(nth int) string {
 // Each poll of a running job shows 256 other columns.
 func TestOtherColumnsAtEachPoll(t *testing.T) {
 	const n = 100
-	window := 2 * time.Minute
-	if testing.Short() {
-		window = 25 * time.Second
-	}
+	window := sized(25*time.Second, 2*time.Minute)
 	c := newCluster(t)
 	o := c.sideBySide()
 	attacker := newEndpoint(t, func(w http.ResponseWriter, _ *http.Request, id string, nth int) {
@@ -96,10 +93,7 @@ func TestOtherColumnsAtEachPoll(t *testing.T) {
 // Jobs are LAUNCHING and RUNNING by turns.
 func TestFlappingJobs(t *testing.T) {
 	const n = 20
-	window := 2 * time.Minute
-	if testing.Short() {
-		window = 25 * time.Second
-	}
+	window := sized(25*time.Second, 2*time.Minute)
 	c := newCluster(t)
 	o := c.sideBySide()
 	attacker := newEndpoint(t, func(w http.ResponseWriter, _ *http.Request, id string, nth int) {
