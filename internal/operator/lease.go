@@ -62,7 +62,7 @@ func newLease(ctx context.Context, config *rest.Config, o Options, fail func(err
 	if err != nil && o.LeaderElectionNamespace == "" {
 		return nil, fmt.Errorf("outside a pod, --leader-election-namespace is required: %w", err)
 	}
-	config = rest.AddUserAgent(config, "leader-election")
+	config = rest.AddUserAgent(rest.CopyConfig(config), "leader-election")
 	config.Timeout = renewDeadline / 2 // a single request that hangs must not cost the lease
 	clients, errClients := kubernetes.NewForConfig(config)
 	hostname, errHostname := os.Hostname()

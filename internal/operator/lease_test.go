@@ -6,12 +6,14 @@ package operator
 import (
 	"context"
 	"errors"
+	"reflect"
 	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/leaderelection/resourcelock"
 )
 
@@ -209,4 +211,25 @@ func TestIdentitiesTellPodsAndProcessesApart(t *testing.T) {
 	if _, second := newIdentities("laptop", ""); none != "" || first == second {
 		t.Errorf("outside a pod: %q, %s and %s", none, first, second)
 	}
+}
+
+// With the timeout of the lease, no list of many DLIJobs would ever be complete.
+func TestTheLeaseHasAConfigOfItsOwn(t *testing.T) {
+	config, want := &rest.Config{Host: "https://127.0.0.1:1"}, &rest.Config{Host: "https://127.0.0.1:1"}
+	o := Options{LeaderElectionID: "id", LeaderElectionNamespace: "namespace"}
+	if _, err := newLease(t.Context(), config, o, func(error) {}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := findScope(canceled(t), config, o); err == nil {
+		t.Error("there is no API server, but permissions were checked")
+	}
+	if !reflect.DeepEqual(config, want) {
+		t.Errorf("the config has become %v, want %v", config, want)
+	}
+}
+
+func canceled(t *testing.T) context.Context {
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	return ctx
 }
