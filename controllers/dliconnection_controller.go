@@ -129,7 +129,7 @@ func (r *ConnectionReconciler) write(ctx context.Context, stored, object *v1alph
 	if equality.Semantic.DeepEqual(stored.Status, object.Status) {
 		return nil
 	}
-	if err := r.patch(ctx, stored, object); err != nil {
+	if err := r.patch(ctx, object); err != nil {
 		return err
 	}
 	if digestOf(stored) != digestOf(object) {

@@ -6,6 +6,7 @@ package controllers
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"hash/maphash"
 	"slices"
 	"sync"
@@ -270,20 +271,27 @@ func (w *lastWrite) isByOperator(fields []metav1.ManagedFieldsEntry) bool {
 
 var digestSeed = maphash.MakeSeed()
 
+// statusOf returns a copy of the status of an object, as a pointer.
+func statusOf(object client.Object) any {
+	switch object := object.(type) {
+	case *v1alpha1.DLIJob:
+		return new(object.Status)
+	case *v1alpha1.DLIConnection:
+		return new(object.Status)
+	}
+	return nil
+}
+
 // digestOf is the digest of an object's status, without what is no reason to write and no
 // evidence of anything: when the job was last polled, and the rejected credentials of a
 // connection, which every operator that uses them adds to.
 func digestOf(object client.Object) uint64 {
-	var status any
-	switch object := object.(type) {
-	case *v1alpha1.DLIJob:
-		timeless := object.Status
-		timeless.LastPollTime = nil
-		status = &timeless
-	case *v1alpha1.DLIConnection:
-		health := object.Status
-		health.RejectedCredentials = nil
-		status = &health
+	status := statusOf(object)
+	switch status := status.(type) {
+	case *v1alpha1.DLIJobStatus:
+		status.LastPollTime = nil
+	case *v1alpha1.DLIConnectionStatus:
+		status.RejectedCredentials = nil
 	}
 	data, _ := json.Marshal(status) // a status can always be encoded
 	return maphash.Bytes(digestSeed, data)
@@ -303,18 +311,18 @@ type statusWriter struct {
 	ownership ownership
 }
 
-// patch stores the status of an object if the object has not changed since it was read: an
+// patch replaces the status of an object if the object has not changed since it was read: an
 // operator that has lost its lease without knowing it must not overwrite an outcome. The
 // status is known as this process's own before it is sent: the response may be lost, or
 // the watch be faster.
-func (w *statusWriter) patch(ctx context.Context, stored, object client.Object) error {
+func (w *statusWriter) patch(ctx context.Context, object client.Object) error {
 	digest := digestOf(object)
 	w.ownership.update(object, func(last *lastWrite) {
 		if len(last.own) < maxOwn && !slices.Contains(last.own, digest) {
 			last.own = append(last.own, digest)
 		}
 	})
-	err := w.send(ctx, client.MergeFromWithOptions(stored, client.MergeFromWithOptimisticLock{}), object)
+	err := w.send(ctx, object)
 	if err == nil {
 		w.ownership.update(object, func(last *lastWrite) {
 			last.writtenAt = w.Clock.Now()
@@ -324,20 +332,23 @@ func (w *statusWriter) patch(ctx context.Context, stored, object client.Object) 
 	return err
 }
 
-// send sends a patch of the status of an object, which becomes the stored version. Only its
-// metadata is read back: the status is the one that was sent.
-func (w *statusWriter) send(ctx context.Context, patch client.Patch, object client.Object) error {
-	data, err := patch.Data(object)
-	if err != nil {
-		return err
-	}
+// send sends the status of an object, which becomes the stored version. Only its metadata is
+// read back: the status is the one that was sent.
+func (w *statusWriter) send(ctx context.Context, object client.Object) error {
 	kind, err := w.GroupVersionKindFor(object)
 	if err != nil {
 		return err
 	}
+	status, err := json.Marshal(statusOf(object))
+	if err != nil {
+		return err
+	}
+	// Another resourceVersion than the stored one is a conflict.
+	patch := fmt.Appendf(nil, `[{"op":"replace","path":"/metadata/resourceVersion","value":%q},{"op":"add","path":"/status","value":%s}]`,
+		object.GetResourceVersion(), status)
 	response := &metav1.PartialObjectMetadata{ObjectMeta: metav1.ObjectMeta{Namespace: object.GetNamespace(), Name: object.GetName()}}
 	response.SetGroupVersionKind(kind)
-	if err := w.Status().Patch(ctx, response, client.RawPatch(patch.Type(), data), fieldOwner); err != nil {
+	if err := w.Status().Patch(ctx, response, client.RawPatch(types.JSONPatchType, patch), fieldOwner); err != nil {
 		return err
 	}
 	object.SetResourceVersion(response.ResourceVersion)

@@ -245,12 +245,12 @@ func (r *StatusReconciler) write(ctx context.Context, stored, job *v1alpha1.DLIJ
 	conn := r.Connections.NameInUse(job)
 	size := r.sizes.shorten(&job.Status, conn, r.Clock.Now())
 	r.ownership.update(job, func(w *lastWrite) { w.previous = cmp.Or(w.previous, &stored.Status) })
-	err = r.patch(ctx, stored, job)
+	err = r.patch(ctx, job)
 	r.Metrics.CountWrite(err)
 	if apierrors.IsInvalid(err) || apierrors.IsRequestEntityTooLargeError(err) {
 		job.Status = essentialsOf(&stored.Status, &job.Status)
 		size = wireSize(&job.Status)
-		err = r.patch(ctx, stored, job)
+		err = r.patch(ctx, job)
 		r.Metrics.CountWrite(err)
 	}
 	switch {
