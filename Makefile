@@ -18,7 +18,7 @@ PIPELINES_IMG ?= dli-pipelines:v0.1.0
 # The version that the manager reports, and the commit it is built from.
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 REVISION ?= $(shell git describe --match= --always --abbrev=40 --dirty 2>/dev/null)
-# The kubectl for install and deploy: yours, or else the one built for tests.
+# The kubectl for run, install and deploy: yours, or else the one built for tests.
 KUBECTL ?= $(shell command -v kubectl || echo '$$(hack/build.sh controlplane)/kubectl')
 # The oldest supported Kubernetes release.
 OLDEST_KUBERNETES := 1.29
@@ -198,8 +198,9 @@ build: ## Build bin/manager.
 
 .PHONY: run
 run: ## Run the manager on this machine, against the cluster of your kubeconfig. It stands by while an installed one leads.
-	lease=$$(kubectl get namespace dli-operator-system -o name >/dev/null 2>&1 && \
-		echo --leader-elect --leader-election-namespace=dli-operator-system); \
+	lease=; \
+	$(KUBECTL) get namespace dli-operator-system >/dev/null 2>&1 && \
+		lease='--leader-elect --leader-election-namespace=dli-operator-system'; \
 	go run . --metrics-bind-address=0 $$lease $(RUNFLAGS)
 
 .PHONY: image
