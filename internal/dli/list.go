@@ -13,40 +13,38 @@ import (
 	"time"
 )
 
-// MaxPageSize is how many jobs a page can have, and MaxPage is the last page
-// that can be asked for.
+// MaxPageSize is the maximum number of jobs on a page, and MaxPage the last page that can
+// be requested.
 const (
 	MaxPageSize = 100
 	MaxPage     = 100
 )
 
-// ListOptions say which page of which jobs.
+// ListOptions select the jobs and the page.
 type ListOptions struct {
-	// Status is the status word of the jobs that are asked for; "" is every one. An
-	// installation may not know this filter, so look at the rows' own.
+	// Status selects the jobs that have it; "" selects all. DLI may ignore this filter,
+	// so check the status of each row.
 	Status string
-	// Page counts from 1, the first, to MaxPage; 0 is the first too.
+	// Page is from 1 to MaxPage; 0 means 1.
 	Page int
-	// PageSize is how many jobs a page has, at most MaxPageSize; 0 is that many.
+	// PageSize is from 1 to MaxPageSize; 0 means MaxPageSize.
 	PageSize int
 }
 
-// JobList is one page of a project's jobs, those that started first coming
-// first. Jobs start and end while pages are asked for, so a job can be missing
-// from all of them or be on two: what a list does not show is a hint, never a
-// fact.
+// JobList is one page of a project's jobs, in the order in which they started. Jobs start
+// and end between the requests for two pages, so a job can be on none of them or on two:
+// that a list lacks a job is a hint, never a fact.
 type JobList struct {
-	// Total is how many jobs there are on all pages together: job_count.
+	// Total is the number of jobs on all pages: job_count.
 	Total int
-	// Jobs are the rows that have an id and a status, as many as were asked for at
-	// the most.
+	// Jobs are the rows that have an ID and a status, at most PageSize.
 	Jobs []JobRow
-	// Date is DLI's own clock when it answered, as in JobStatus.
+	// Date is the time of the response by DLI's clock, as in JobStatus.
 	Date time.Time
 }
 
-// JobRow is a job as a list describes it. Its fields are those of JobStatus,
-// with the same bounds; EndTime is end_time, in UTC, zero when unknown.
+// JobRow is a job as a list describes it. Its fields are those of JobStatus, with the same
+// bounds; EndTime is end_time, in UTC, and zero if unknown.
 type JobRow struct {
 	JobID  string
 	Status string
@@ -59,11 +57,11 @@ type JobRow struct {
 	JobType, QueueName, Owner, DatabaseName, TableName string
 }
 
-// statusForm is that of the words that can be asked for.
+// statusForm is the form of the statuses that can be selected.
 var statusForm = regexp.MustCompile(`^[A-Za-z_]{0,64}$`)
 
-// ListJobs asks DLI for a page of the project's jobs. Its error is as that of
-// JobStatus; options that cannot be met are refused without a request.
+// ListJobs requests a page of the project's jobs. Its errors are those of JobStatus;
+// invalid options are an error without a request.
 func (c *Client) ListJobs(ctx context.Context, creds Credentials, options ListOptions) (*JobList, error) {
 	options, err := options.checked()
 	if err != nil {
@@ -72,7 +70,7 @@ func (c *Client) ListJobs(ctx context.Context, creds Credentials, options ListOp
 	return ask(ctx, c, creds, c.listQuestion(options), listOf(options.PageSize))
 }
 
-// checked returns the options with their defaults; an error if they cannot be met.
+// checked returns the options with their defaults; an error if they are invalid.
 func (options ListOptions) checked() (ListOptions, error) {
 	options.Page = cmp.Or(options.Page, 1)
 	options.PageSize = cmp.Or(options.PageSize, MaxPageSize)
@@ -95,9 +93,9 @@ func (c *Client) listQuestion(options ListOptions) question {
 	query := url.Values{
 		"current-page": {strconv.Itoa(options.Page)},
 		"page-size":    {strconv.Itoa(options.PageSize)},
-		// Whether no type means every type, the API document does not say.
+		// The API's documentation does not say whether no type means every type.
 		"job-type": {"ALL"},
-		// A job that starts now is appended, and shifts no page.
+		// A job that starts meanwhile comes last, and shifts no page.
 		"order": {"start_time_asc"},
 	}
 	if options.Status != "" {
@@ -111,8 +109,8 @@ func listOf(rows int) reader[JobList] {
 	return func(a answer, hide *secrets) (*JobList, *Error) { return decodeList(a, rows, hide) }
 }
 
-// decodeList reads an HTTP 200 answer to a question for a list. A row that cannot
-// be read is left out, and hurts no other one; so are rows too many.
+// decodeList reads an HTTP 200 answer to a question for a list. A row that cannot be read
+// is left out without affecting the others; so are more rows than were requested.
 func decodeList(a answer, rows int, hide *secrets) (*JobList, *Error) {
 	var body listBody
 	if err := readAnswer(a, &body); err != nil {
@@ -125,13 +123,13 @@ func decodeList(a answer, rows int, hide *secrets) (*JobList, *Error) {
 	case total == nil || *total > math.MaxInt32:
 		return nil, invalid("the answer does not say how many jobs there are")
 	case *total > 0 && !body.Jobs.isArray() && !body.Jobs.isNull():
-		// A page behind the last one may have null for no rows.
+		// A page after the last one may have null instead of an empty list.
 		return nil, invalid("the answer has no list of jobs")
 	}
 	return listRows(a, int(*total), rows, body.Jobs, func(element value) (JobRow, bool) { return readRow(element, hide) }), nil
 }
 
-// listRows returns a list of the rows that can be read, at most so many.
+// listRows returns a list of the rows that can be read, at most that many.
 func listRows(a answer, total, rows int, jobs rawJSON, read func(value) (JobRow, bool)) *JobList {
 	list := &JobList{
 		Total: total,

@@ -8,27 +8,25 @@ import (
 	"net/url"
 )
 
-// Progress is how far a job has come: something to look at, and nothing to
-// decide by.
+// Progress is how much of a job is done. It is informational: nothing is decided by it.
 type Progress struct {
-	// JobID is the id in the answer; it equals the one asked for but for case.
+	// JobID is the ID in the response. It equals the requested one, except for case.
 	JobID string
 	// Status and State are as in JobStatus; Status is "" when absent.
 	Status string
 	State  State
-	// Fraction is from 0 to 1, of the whole job or of the part of it that runs; nil
-	// when unknown, as it is when DLI says something that is no such number.
+	// Fraction is from 0 to 1, of the whole job or of its running part; nil if DLI reports
+	// none, or anything else.
 	Fraction *float64
 }
 
-// JobProgress asks DLI how far a job has come. Its error is as that of
-// JobStatus; DLI also has one, of KindRetry, for a queue that is busy or too old
-// to tell.
+// JobProgress requests the progress of a job. Its errors are those of JobStatus; DLI also
+// has one, of KindRetry, for a queue that is busy or too old to report progress.
 func (c *Client) JobProgress(ctx context.Context, creds Credentials, jobID string) (*Progress, error) {
 	if err := checkJobID(jobID); err != nil {
 		return nil, err
 	}
-	// Its version is another one than that of all else.
+	// Only this call has this version.
 	q := question{path: c.jobsPath("v1") + "/" + url.PathEscape(jobID) + "/progress", limits: jobLimits}
 	return ask(ctx, c, creds, q, progressOf(jobID))
 }
