@@ -45,8 +45,8 @@ type line struct {
 func (f figures) draw(dir string) error {
 	for name, t := range themes {
 		cost := []line{
-			{"DLI operator", t.operator, f.Operator, func(p point) float64 { return p.CPU }},
-			{"bare client at the same rate", t.second, f.Operator, func(p point) float64 { return p.BareClient }},
+			{"DLI operator", t.operator, f.Operator, func(p point) float64 { return millicores(p.CPU) }},
+			{"bare client at the same rate", t.second, f.Operator, func(p point) float64 { return millicores(p.BareClient) }},
 		}
 		late := []line{
 			{"DLI operator: latest", t.third, f.Operator, func(p point) float64 { return p.LateMax }},
@@ -54,11 +54,11 @@ func (f figures) draw(dir string) error {
 			{"median", t.second, f.Operator, func(p point) float64 { return p.LateP50 }},
 		}
 		for _, peer := range f.Peers {
-			cost = append(cost, line{peer.Name, t.peer, peer.Points, func(p point) float64 { return p.CPU }})
+			cost = append(cost, line{peer.Name, t.peer, peer.Points, func(p point) float64 { return millicores(p.CPU) }})
 			late = append(late, line{peer.Name + ": 99th percentile", t.peer, peer.Points, func(p point) float64 { return p.LateP99 }})
 		}
 		for _, err := range []error{
-			t.draw(filepath.Join(dir, "cost-"+name+".svg"), "CPU seconds per 1000 polls", f.Operator, cost),
+			t.draw(filepath.Join(dir, "cost-"+name+".svg"), "CPU for 1000 running jobs that are each polled once a minute, in millicores", f.Operator, cost),
 			t.draw(filepath.Join(dir, "lateness-"+name+".svg"), "How late the end of a job is shown, in poll intervals", f.Operator, late),
 		} {
 			if err != nil {
@@ -68,6 +68,10 @@ func (f figures) draw(dir string) error {
 	}
 	return nil
 }
+
+// millicores returns what 1000 jobs take that are each polled once a minute, the unit of
+// a container's CPU request, from CPU seconds per 1000 polls.
+func millicores(secondsPer1000Polls float64) float64 { return secondsPer1000Polls / 60 * 1000 }
 
 func (t theme) draw(path, title string, ticks []point, lines []line) error {
 	p := plot.New()
@@ -121,7 +125,11 @@ func thousands(n int) string {
 }
 
 func wholeNumbers(most float64) (ticks plot.ConstantTicks) {
-	for n := range int(math.Ceil(most)) + 1 {
+	step := 1
+	if most > 10 {
+		step = 10
+	}
+	for n := 0; n < int(math.Ceil(most))+step; n += step {
 		ticks = append(ticks, plot.Tick{Value: float64(n), Label: strconv.Itoa(n)})
 	}
 	return ticks

@@ -51,10 +51,9 @@ type point struct {
 	// Source says who measured it and when.
 	Source         string  `json:"source"`
 	PollsPerSecond float64 `json:"pollsPerSecond"`
-	// CPU and BareClient are in seconds per 1000 polls; both were measured at the same
-	// time.
-	CPU        float64 `json:"cpu"`
-	BareClient float64 `json:"bareClient,omitempty"`
+	// CPU and BareClient were measured at the same time.
+	CPU        float64 `json:"cpuSecondsPer1000Polls"`
+	BareClient float64 `json:"bareClientCPUSecondsPer1000Polls,omitempty"`
 	// LateP50 and the following are the time from the end of a job until the API server
 	// shows its outcome, in poll intervals; 0 if not measured.
 	LateP50 float64 `json:"lateP50,omitempty"`

@@ -199,7 +199,8 @@ func TestPicturesReadTheOutput(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := []map[string]any{{
-		"jobs": 4711.0, "source": "make bench, 2026-11-22", "pollsPerSecond": 78.5, "cpu": 0.4, "bareClient": 0.3,
+		"jobs": 4711.0, "source": "make bench, 2026-11-22", "pollsPerSecond": 78.5,
+		"cpuSecondsPer1000Polls": 0.4, "bareClientCPUSecondsPer1000Polls": 0.3,
 		"lateP50": 0.5, "lateP99": 1.0, "lateMax": 1.1,
 	}}
 	if !reflect.DeepEqual(got.Operator, want) {
