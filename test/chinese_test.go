@@ -38,6 +38,27 @@ func TestChinesePages(t *testing.T) {
 	}
 }
 
+// The Chinese README has all commands of the English one, which other tests run. Comments in
+// them are translated, and it may have more.
+func TestChineseReadme(t *testing.T) {
+	comment := regexp.MustCompile(`(?m) *# .*$`)
+	read := func(path string) page { return parsePage(comment.ReplaceAllString(testenv.Read(t, path), "")) }
+	english, chinese := read("../README.md"), read("../docs/README.zh-CN.md")
+	if len(english.blocks) < 10 {
+		t.Fatalf("README.md has only %d code blocks", len(english.blocks))
+	}
+	for _, block := range english.blocks {
+		if !slices.Contains(chinese.blocks, block) {
+			t.Errorf("README.zh-CN.md lacks the code block\n%s", block)
+		}
+	}
+	for _, word := range english.words {
+		if !slices.Contains(chinese.words, word) {
+			t.Errorf("README.zh-CN.md does not mention %s", word)
+		}
+	}
+}
+
 // page has the parts of a page that do not depend on its language.
 type page struct{ headings, blocks, words []string }
 

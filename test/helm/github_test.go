@@ -56,3 +56,21 @@ func TestWorkflowsPinActions(t *testing.T) {
 		}
 	}
 }
+
+// What make hands to the shell for a command of a workflow must be what a shell reads: flags
+// with parentheses, say, need quotes of their own.
+func TestWorkflowCommandsAreShell(t *testing.T) {
+	commands := 0
+	for _, name := range []string{"ci.yml", "release.yml"} {
+		for _, found := range regexp.MustCompile(`(?m)\brun: (make .*)$`).FindAllStringSubmatch(testenv.Read(t, "../../.github/workflows/"+name), -1) {
+			commands++
+			recipe := execute(t, nil, "bash", "-euo", "pipefail", "-c", "cd ../.. && "+found[1]+" --dry-run --no-print-directory")
+			if _, err := testenv.Exec(t, nil, recipe, "bash", "-n"); err != nil {
+				t.Errorf("%s: %s runs what is no shell script: %v", name, found[1], err)
+			}
+		}
+	}
+	if commands == 0 {
+		t.Error("no workflow runs make")
+	}
+}
