@@ -58,11 +58,11 @@ func NewRecorder(registry prometheus.Registerer, version string) *Recorder {
 		namespaces:  map[string]bool{},
 		requests: create.NewCounterVec(prometheus.CounterOpts{
 			Name: "dli_operator_requests_total",
-			Help: "Requests to DLI, by connection, call (status: a single job, list: a page of jobs, progress: how much of a job is done), result (Success or the kind of error) and HTTP status code (0: no response).",
+			Help: "Requests to DLI, by connection, call (status: a single job, list: a page of jobs, progress: how much of a job is done), result (Success or the kind of error) and HTTP status code (0: no response, other: not a registered one).",
 		}, []string{"connection", "call", "result", "code"}),
 		differences: create.NewCounter(prometheus.CounterOpts{
 			Name: "dli_operator_list_differences_total",
-			Help: "Jobs for which a list and the status call differed: active jobs that the list lacked, or ended jobs that it showed as active.",
+			Help: "Jobs for which a list and the status call differed: active jobs that the list lacked or showed in another state, or ended jobs that it showed as active.",
 		}),
 		latency: create.NewHistogramVec(prometheus.HistogramOpts{
 			Name:    "dli_operator_request_duration_seconds",
