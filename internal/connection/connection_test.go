@@ -65,7 +65,7 @@ func answering(context.Context) (*dli.JobStatus, error) { return &dli.JobStatus{
 
 func registry(client fake) (*Registry, *clocktesting.FakePassiveClock) {
 	now := clocktesting.NewFakePassiveClock(noon)
-	return NewRegistry(nil, nil, Options{
+	return NewRegistry(reader(nil), nil, Options{
 		AllowInsecure: true,
 		NewClient:     func(dli.Config) (Client, error) { return client, nil },
 	}, client), now
@@ -216,7 +216,7 @@ func TestLockoutsAreRemembered(t *testing.T) {
 	}
 
 	wrong := open("d", "wrong")
-	wrong.addRejection(0, now.Now())
+	wrong.addRejection(false, 0, now.Now())
 	r.Remove(types.NamespacedName{Namespace: "team", Name: "d"}, noon)
 	now.SetTime(noon.Add(time.Hour + time.Minute))
 	open("e", "another")

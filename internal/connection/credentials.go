@@ -47,10 +47,8 @@ type credentials struct {
 	isConnected bool
 	// isDoubted is set if the latest fetch failed, and the one before did not.
 	isDoubted bool
-	// stored is the latest rejectedCredentials of the connection's status, and claim the
-	// time in it if this process may try the credentials once; zero if not.
+	// stored is the latest rejectedCredentials of the connection's status.
 	stored *v1alpha1.RejectedCredentials
-	claim  time.Time
 	// isWanted is set if a job waited since the last request.
 	isWanted bool
 }
@@ -86,7 +84,7 @@ func (c *credentials) isStored() bool {
 
 // hasClaim reports whether this process may try rejected credentials once.
 func (c *credentials) hasClaim() bool {
-	return !c.claim.IsZero() && c.isStored() && c.stored.LockedUntil != nil && c.stored.LockedUntil.Time.Equal(c.claim)
+	return c.lockout.claimant == c && c.isStored() && c.stored.LockedUntil != nil && c.stored.LockedUntil.Time.Equal(c.lockout.claim)
 }
 
 // rejectionFailure is the failure to report for rejected credentials.
@@ -98,15 +96,17 @@ func (c *credentials) rejectionFailure() *Failure {
 		"DLI rejects the credentials of "+c.conn.Name()+"; put valid ones into its Secret")}
 }
 
-// requestSent records that a request is sent, and reports whether it is a trial.
-func (c *credentials) requestSent(now time.Time) (isTrial bool) {
+// requestSent records that a request is sent with the credentials.
+func (c *credentials) requestSent(r *Request) {
 	c.isWanted = false
-	if c.verdict.isAccepted {
-		return false
+	r.creds, r.lockout, r.verdict = c.current, c.lockout, c.verdict
+	if r.isTrial = !c.verdict.isAccepted; !r.isTrial {
+		return
 	}
-	c.claim = time.Time{}
-	c.lockout.trials.requestSent(now)
-	return true
+	c.lockout.trials.requestSent(r.sentAt)
+	if r.isClaimed = c.hasClaim(); r.isClaimed {
+		c.lockout.claim = time.Time{}
+	}
 }
 
 func (c *credentials) isExpired(now time.Time) bool {
@@ -130,34 +130,24 @@ func (c *credentials) setFetched(creds dli.Credentials, expires time.Time, failu
 		if !expires.IsZero() {
 			c.renewAt = renewalTime(now, expires)
 		}
-		c.lockout = c.conn.registry.lockoutOf(fingerprintOf("", dli.Credentials{AccessKeyID: creds.AccessKeyID, Token: creds.Token}), now)
+		key := fingerprintOf("", dli.Credentials{AccessKeyID: creds.AccessKeyID, Token: creds.Token})[:keyLength]
+		c.lockout = c.conn.registry.lockoutOf(key, now)
 		c.verdict = c.lockout.verdictOf(fingerprintOf(c.conn.endpoint, creds))
-		c.fingerprint = fingerprintOf(string(c.conn.uid)+c.conn.endpoint, creds)[:16] // unique to the connection
-		c.adoptStored(now)
+		c.fingerprint = key + fingerprintOf(string(c.conn.uid)+c.conn.endpoint, creds)[:keyLength] // unique to the connection
 	}
 }
 
 // setStored takes the rejectedCredentials of the connection's status, which this process
 // or another one has written.
 func (c *credentials) setStored(stored *v1alpha1.RejectedCredentials, now time.Time) {
-	before, wasStored := c.stored, c.isStored()
-	c.stored = stored
-	switch {
-	case c.lockout == nil || equality.Semantic.DeepEqual(before, stored):
-	case stored == nil && wasStored && c.verdict.rejection != nil:
+	if equality.Semantic.DeepEqual(c.stored, stored) {
+		return
+	}
+	if stored == nil && c.lockout != nil && c.isStored() && c.verdict.rejection != nil {
 		*c.verdict = verdict{} // another process has seen the credentials accepted
-	default:
-		c.adoptStored(now)
 	}
-}
-
-// adoptStored makes everybody wait as the connection's status says. A time that is too far
-// away comes from a clock that was set back.
-func (c *credentials) adoptStored(now time.Time) {
-	if c.isStored() && c.stored.LockedUntil != nil {
-		wait := min(c.stored.LockedUntil.Sub(now), lockoutWindow)
-		c.lockout.retryAt = Later(c.lockout.retryAt, now.Add(wait))
-	}
+	c.stored = stored
+	c.conn.registry.adoptStored(stored, now)
 }
 
 // toStore returns the rejectedCredentials for the connection's status. If somebody
@@ -169,15 +159,16 @@ func (c *credentials) toStore(now time.Time) *v1alpha1.RejectedCredentials {
 	if !c.isRejected() {
 		return nil
 	}
-	until := c.lockout.retryAt
+	l := c.lockout
+	until := l.retryAt()
 	if !now.Before(until) {
-		if !c.isWanted || c.hasClaim() {
+		if c.isWanted && !now.Before(l.claim) {
+			l.claim, l.claimant = now.Add(l.retryInterval()).Truncate(time.Microsecond), c
+		}
+		if !c.isWanted || l.claimant != c || c.hasClaim() {
 			return c.stored
 		}
-		if !now.Before(c.claim) {
-			c.claim = now.Add(c.lockout.retryInterval()).Truncate(time.Microsecond)
-		}
-		until = c.claim
+		until = l.claim
 	}
 	return &v1alpha1.RejectedCredentials{
 		Fingerprint: c.fingerprint,
@@ -185,6 +176,10 @@ func (c *credentials) toStore(now time.Time) *v1alpha1.RejectedCredentials {
 		Message:     text.Truncate(text.OneLine(c.rejectionFailure().Message), maxMessage),
 	}
 }
+
+// keyLength is the length of the part of a fingerprint that is about the access key alone,
+// in which statuses are compared; the rest is about all of the credentials.
+const keyLength = 16
 
 // maxMessage limits a message in the connection's status.
 const maxMessage = 1024
@@ -236,6 +231,9 @@ func fingerprintOf(place string, creds dli.Credentials) string {
 // object's resourceVersion, and when to call it again. Only one caller may refresh a
 // connection at a time. The error means that reading from the API server failed.
 func (c *Connection) Refresh(ctx context.Context, stored *v1alpha1.RejectedCredentials, now time.Time) (rejected *v1alpha1.RejectedCredentials, next time.Duration, err error) {
+	if err = c.registry.readStored(ctx, now); err != nil {
+		return nil, 0, err
+	}
 	c.mu.Lock()
 	c.credentials.setStored(stored, now)
 	revision, fetch := c.revision, c.credentials.fetch
@@ -260,8 +258,8 @@ func (c *Connection) Refresh(ctx context.Context, stored *v1alpha1.RejectedCrede
 	if c.client != nil {
 		next = min(next, c.credentials.fetchDue(now).Sub(now))
 	}
-	if l := c.credentials.lockout; l != nil && c.credentials.isRejected() && now.Before(l.retryAt) {
-		next = min(next, l.retryAt.Sub(now))
+	if l := c.credentials.lockout; l != nil && c.credentials.isRejected() && now.Before(l.retryAt()) {
+		next = min(next, l.retryAt().Sub(now))
 	}
 	return c.credentials.toStore(now), max(next, time.Millisecond), nil
 }

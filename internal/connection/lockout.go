@@ -4,15 +4,21 @@
 package connection
 
 import (
+	"context"
+	"fmt"
 	"maps"
 	"time"
+
+	"github.com/dli-operator/dli-operator/api/v1alpha1"
 )
 
-// Limits of attempts with an access key. More than five consecutive wrong signatures
-// lock it for all its users.
+// More than five consecutive wrong signatures within lockoutWindow lock an access key for all
+// its users.
 const (
-	lockoutWindow   = 5 * time.Minute
-	lockoutFailures = 5
+	lockoutWindow = 5 * time.Minute
+	// maxTrials limits the requests in flight, all but one slow, with credentials that were
+	// not accepted.
+	maxTrials = 5
 	// A request that takes longer than this rarely shows whether the credentials
 	// are valid, so another job is polled in the meantime.
 	trialSlow = time.Second
@@ -21,21 +27,30 @@ const (
 )
 
 // lockout guards one access key, for all connections of the process that use it with
-// whatever secret and at whatever endpoint. Credentials that were not accepted yet are
-// tried with one request at a time, or with a few slow ones, as long as fewer than five
-// wrong signatures were sent within five minutes. Those that were rejected are tried
-// again at retryAt; see credentials.
+// whatever secret and at whatever endpoint. Wrong signatures are limited to two at once and
+// one more per retryInterval, so to four within lockoutWindow. All but the latest stand in
+// the status of a connection: a process that is killed leaves one at most that its successor
+// does not know of, which makes five.
+//
+// Credentials that were not accepted yet are tried with one request at a time, or with a few
+// slow ones while none was rejected lately. Those that were rejected are tried again when
+// none counts any more; see credentials.
 type lockout struct {
 	probe time.Duration
 	// verdicts are by the fingerprint of the credentials.
 	verdicts map[string]*verdict
 	// trials are the requests in flight with credentials that are not accepted.
 	trials inFlight
-	// rejected holds the times of the latest wrong signatures, oldest first.
-	rejected []time.Time
-	// retryAt is when rejected credentials may be tried again, and lockedUntil when any
-	// may that are not accepted, because DLI has locked the key.
-	retryAt, lockedUntil time.Time
+	// countUntil is when no wrong signature counts any more: each moves it ahead by
+	// retryInterval. unstored is its value after the latest one that no status has yet; zero
+	// if there is none.
+	countUntil, unstored time.Time
+	// lockedUntil is when credentials may be tried because DLI has locked the key until then.
+	lockedUntil time.Time
+	// claim is the time in the status of claimant's connection with which it may try its
+	// rejected credentials once; zero if it did.
+	claim    time.Time
+	claimant *credentials
 }
 
 // verdict is what DLI said last of credentials; the zero value is nothing.
@@ -57,30 +72,25 @@ func (l *lockout) verdictOf(fingerprint string) *verdict {
 }
 
 // retryInterval is the time between two attempts with rejected credentials: 100 s with
-// probes every 30 s. Three of five attempts leave some to new credentials and to another
-// process that does not know yet.
+// probes every 30 s, a third of lockoutWindow.
 func (l *lockout) retryInterval() time.Duration { return l.probe * 10 / 3 }
+
+// retryAt is when rejected credentials may be tried again.
+func (l *lockout) retryAt() time.Time { return Later(l.countUntil, l.lockedUntil) }
 
 // decisionAt returns whether credentials may be tried that were neither accepted nor
 // rejected.
 func (l *lockout) decisionAt(now time.Time) Decision {
-	tries := len(l.recentRejections(now)) + len(l.trials.sentAt)
+	mayAt := Later(l.lockedUntil, l.countUntil.Add(-l.retryInterval()))
+	wasRejected := now.Before(l.countUntil.Add(lockoutWindow))
 	switch {
-	case now.Before(l.lockedUntil):
-		return waitUntil(l.lockedUntil, nil)
-	case tries >= lockoutFailures || l.trials.decisionAt(now).Admit == AdmitNone:
+	case now.Before(mayAt):
+		return waitUntil(mayAt, nil)
+	case now.Before(l.unstored), wasRejected && len(l.trials.sentAt) > 0, l.trials.decisionAt(now).Admit == AdmitNone:
 		// Another connection is not notified when its request returns.
 		return waitUntil(now.Add(trialSlow), nil)
 	}
 	return Decision{Admit: AdmitProbe}
-}
-
-// recentRejections returns the times of wrong signatures that still count.
-func (l *lockout) recentRejections(now time.Time) []time.Time {
-	for len(l.rejected) > 0 && now.Sub(l.rejected[0]) > lockoutWindow {
-		l.rejected = l.rejected[1:]
-	}
-	return l.rejected
 }
 
 // requestDone records what a request showed about the credentials. It reports whether a
@@ -89,7 +99,7 @@ func (l *lockout) requestDone(r *Request, failure *Failure, now time.Time) (isDo
 	if r.isTrial {
 		l.trials.requestDone(r.sentAt)
 	}
-	rejection, wasAccepted := r.verdict.rejection, r.verdict.isAccepted
+	wasAccepted := r.verdict.isAccepted
 	switch {
 	case failure.isAccepting():
 		// A request that was sent before the last rejection arrived proves nothing: the
@@ -98,43 +108,69 @@ func (l *lockout) requestDone(r *Request, failure *Failure, now time.Time) (isDo
 			*r.verdict, l.lockedUntil = verdict{isAccepted: true}, time.Time{}
 		}
 	case failure.isRejection() && r.call == CallStatus:
-		l.addRejection(failure.RetryAfter, now)
+		l.addRejection(r.isClaimed, failure.RetryAfter, now)
 		*r.verdict = verdict{rejection: failure, rejectedAt: now}
 		if wasAccepted {
 			r.verdict.rejection, l.lockedUntil = nil, Later(l.lockedUntil, now.Add(confirmAfter(l.probe)))
+			return true
 		}
-		return wasAccepted
+		l.unstored = l.countUntil
 	case failure.isRejection() && wasAccepted:
 		*r.verdict = verdict{} // it may be this API call alone; the next status call shows it
-	case rejection != nil && r.isTrial:
-		l.addRejection(0, now) // the service may have counted it as a wrong signature
 	}
 	return false
 }
 
-// addRejection records a wrong signature. retryAfter is how long DLI locks the key; 0 if it
-// does not say.
-func (l *lockout) addRejection(retryAfter time.Duration, now time.Time) {
-	l.rejected = append(l.recentRejections(now), now)
-	if surplus := len(l.rejected) - lockoutFailures; surplus > 0 {
-		l.rejected = l.rejected[surplus:]
+// addRejection records a wrong signature, which counts already if it was claimed. retryAfter
+// is how long DLI locks the key; 0 if it does not say.
+func (l *lockout) addRejection(isClaimed bool, retryAfter time.Duration, now time.Time) {
+	if isClaimed {
+		l.countUntil = Later(l.countUntil, now.Add(l.retryInterval()))
+	} else {
+		l.countUntil = Sooner(Later(l.countUntil, now).Add(l.retryInterval()), now.Add(lockoutWindow))
 	}
 	l.lockedUntil = Later(l.lockedUntil, now.Add(min(retryAfter, lockoutWindow)))
-	l.retryAt = Later(Later(l.retryAt, now.Add(l.retryInterval())), l.lockedUntil)
-	// One of five attempts is left to new credentials.
-	if surplus := len(l.rejected) - (lockoutFailures - 1); surplus >= 0 {
-		l.retryAt = Later(l.retryAt, l.rejected[surplus].Add(lockoutWindow))
+}
+
+// adoptStored takes what a connection's status says about an access key, whatever the
+// connection uses now. A time that is too far away comes from a clock that was set back.
+func (r *Registry) adoptStored(stored *v1alpha1.RejectedCredentials, now time.Time) {
+	if stored == nil || stored.LockedUntil == nil || len(stored.Fingerprint) < keyLength {
+		return
+	}
+	l := r.lockoutOf(stored.Fingerprint[:keyLength], now)
+	l.countUntil = Later(l.countUntil, now.Add(min(stored.LockedUntil.Sub(now), lockoutWindow)))
+	if !stored.LockedUntil.Time.Before(l.unstored.Truncate(time.Microsecond)) {
+		l.unstored = time.Time{}
 	}
 }
 
-// lockoutOf returns the guard of an access key.
+// readStored reads, once, what earlier processes have stored about access keys.
+func (r *Registry) readStored(ctx context.Context, now time.Time) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.hasReadStored {
+		return nil
+	}
+	list := &v1alpha1.DLIConnectionList{}
+	if err := r.reader.List(ctx, list); err != nil {
+		return fmt.Errorf("listing DLIConnections: %w", err)
+	}
+	for _, object := range list.Items {
+		r.adoptStored(object.Status.RejectedCredentials, now)
+	}
+	r.hasReadStored = true
+	return nil
+}
+
+// lockoutOf returns the guard of an access key, which is the beginning of a fingerprint.
 func (r *Registry) lockoutOf(key string, now time.Time) *lockout {
 	found := r.lockouts[key]
 	if found == nil {
 		r.dropLockouts(now)
 		found = &lockout{
 			probe: r.options.ProbeInterval, verdicts: map[string]*verdict{},
-			trials: inFlight{limit: 1, most: lockoutFailures, slow: trialSlow},
+			trials: inFlight{limit: 1, most: maxTrials, slow: trialSlow},
 		}
 		r.lockouts[key] = found
 	}
@@ -149,6 +185,6 @@ func (r *Registry) dropLockouts(now time.Time) {
 		used[conn.credentials.lockout] = true
 	}
 	maps.DeleteFunc(r.lockouts, func(_ string, l *lockout) bool {
-		return !used[l] && len(l.trials.sentAt)+len(l.recentRejections(now)) == 0 && now.After(l.lockedUntil)
+		return !used[l] && len(l.trials.sentAt) == 0 && now.After(Later(l.lockedUntil, l.countUntil.Add(lockoutWindow)))
 	})
 }

@@ -5,8 +5,6 @@ package connection
 
 import (
 	"errors"
-	"maps"
-	"slices"
 	"testing"
 	"time"
 
@@ -219,124 +217,6 @@ func TestStoredRejections(t *testing.T) {
 		before.credentials.setStored(nil, noon)
 		if d := before.Decide(noon); d.Admit != AdmitProbe || before.credentials.toStore(noon) != nil {
 			t.Errorf("it decides %+v", d)
-		}
-	})
-}
-
-// process is an operator in which every connection always has a job to poll.
-type process struct {
-	*Registry
-	connections []*Connection
-}
-
-// start starts a process with connections that use the given credentials, and whose
-// objects have the given statuses.
-func start(t *testing.T, statuses map[string]*v1alpha1.RejectedCredentials, creds map[string]dli.Credentials, at time.Time) *process {
-	t.Helper()
-	r, now := registry(answering)
-	now.SetTime(at)
-	p := &process{Registry: r}
-	for _, name := range slices.Sorted(maps.Keys(creds)) {
-		object := object(name)
-		object.Status.RejectedCredentials = statuses[name]
-		conn := r.Configure(object)
-		conn.credentials.fetch = (&source{creds: creds[name], now: now}).fetch
-		if _, _, err := conn.Refresh(t.Context(), object.Status.RejectedCredentials, at); err != nil {
-			t.Fatal(err)
-		}
-		p.connections = append(p.connections, conn)
-	}
-	return p
-}
-
-// work does what the reconcilers and queues of a process do at one time. It calls
-// answer for each request that is sent.
-func (p *process) work(statuses map[string]*v1alpha1.RejectedCredentials, now time.Time, answer func(dli.Credentials) *dli.Error) {
-	for _, conn := range p.connections {
-		name := conn.Key.Name
-		conn.credentials.setStored(statuses[name], now)
-		conn.Decide(now)
-		statuses[name] = conn.credentials.toStore(now)
-		conn.credentials.setStored(statuses[name], now)
-		if conn.Decide(now).Admit == AdmitNone {
-			continue
-		}
-		request := conn.Begin(now, CallStatus, dli.JobTypeSQL, "job", "")
-		_ = conn.requestDone(request, failureOf(answer(request.creds), "c"), now)
-	}
-}
-
-// An access key is tried with a wrong signature at most five times in any five minutes.
-func TestWrongSignaturesOfOneKey(t *testing.T) {
-	rejection := &dli.Error{Kind: dli.KindAuth, HTTPStatus: 401}
-	key := func(secret string) dli.Credentials {
-		return dli.Credentials{AccessKeyID: "AK", SecretAccessKey: secret}
-	}
-	wrong := map[string]dli.Credentials{"a": key("1"), "b": key("2"), "c": key("3"), "d": key("4")}
-	check := func(t *testing.T, tries []time.Time) {
-		t.Helper()
-		for i := range tries {
-			if i >= 5 && tries[i].Sub(tries[i-5]) < 5*time.Minute {
-				t.Fatalf("six within %v", tries[i].Sub(tries[i-5]))
-			}
-		}
-		if len(tries) < 34 {
-			t.Errorf("%d in an hour, so nobody would notice that it is accepted again", len(tries))
-		}
-	}
-	for name, test := range map[string]struct {
-		creds     map[string]dli.Credentials
-		processes int
-		// restart is how long a process lives; 0 for ever.
-		restart time.Duration
-	}{
-		"by one connection":                     {creds: map[string]dli.Credentials{"a": key("1")}, processes: 1},
-		"by connections with one Secret":        {creds: map[string]dli.Credentials{"a": key("1"), "b": key("1")}, processes: 1},
-		"by connections with different Secrets": {creds: wrong, processes: 1},
-		"by two processes":                      {creds: map[string]dli.Credentials{"a": key("1")}, processes: 2},
-		"by a process that always starts anew":  {creds: map[string]dli.Credentials{"a": key("1")}, processes: 1, restart: 20 * time.Second},
-		"by two processes that start anew":      {creds: map[string]dli.Credentials{"a": key("1")}, processes: 2, restart: 100 * time.Second},
-		"by different Secrets, starting anew":   {creds: wrong, processes: 1, restart: 20 * time.Second},
-	} {
-		t.Run(name, func(t *testing.T) {
-			statuses := map[string]*v1alpha1.RejectedCredentials{}
-			var processes []*process
-			var tries []time.Time
-			for now := noon; now.Before(noon.Add(time.Hour)); now = now.Add(time.Second) {
-				if processes == nil || test.restart > 0 && now.Sub(noon)%test.restart == 0 {
-					processes = nil
-					for range test.processes {
-						processes = append(processes, start(t, statuses, test.creds, now))
-					}
-				}
-				for _, p := range processes {
-					p.work(statuses, now, func(dli.Credentials) *dli.Error {
-						tries = append(tries, now)
-						return rejection
-					})
-				}
-			}
-			check(t, tries)
-		})
-	}
-	t.Run("without holding back those who have the right Secret", func(t *testing.T) {
-		statuses := map[string]*v1alpha1.RejectedCredentials{}
-		p := start(t, statuses, map[string]dli.Credentials{"a": key("wrong"), "b": key("right"), "c": key("wrong too")}, noon)
-		var tries []time.Time
-		read := 0
-		for now := noon; now.Before(noon.Add(time.Hour)); now = now.Add(time.Second) {
-			p.work(statuses, now, func(creds dli.Credentials) *dli.Error {
-				if creds.SecretAccessKey == "right" {
-					read++
-					return nil
-				}
-				tries = append(tries, now)
-				return rejection
-			})
-		}
-		check(t, tries)
-		if read < 3500 {
-			t.Errorf("%d requests in an hour with the right one", read)
 		}
 	})
 }

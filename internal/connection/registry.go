@@ -57,8 +57,10 @@ type Registry struct {
 	mu sync.Mutex
 	// connections are those in use, and removed those without an object that DLI throttles.
 	connections, removed map[types.NamespacedName]*Connection
-	// lockouts are by access key.
-	lockouts map[string]*lockout
+	// lockouts are by access key. hasReadStored is set once they have what earlier processes
+	// stored.
+	lockouts      map[string]*lockout
+	hasReadStored bool
 }
 
 // NewRegistry returns a registry without connections. reader reads DLIConnections
@@ -159,7 +161,7 @@ func (c *Connection) applyObject(object *v1alpha1.DLIConnection) {
 	}
 	c.throttle.configured, c.throttle.burst = float64(rate), float64(cmp.Or(spec.RateLimit.Burst, defaultBurst))
 	c.endpoint = endpoint
-	c.credentials = credentials{conn: c, stored: object.Status.RejectedCredentials}
+	c.credentials = credentials{conn: c}
 	if err == nil {
 		c.credentials.fetch, err = c.chooseSource()
 	}

@@ -46,9 +46,9 @@ type Request struct {
 	lockout  *lockout
 	verdict  *verdict // of creds
 	sentAt   time.Time
-	// isTrial is set if DLI has not accepted the credentials, and throttledBefore if the
-	// last request of the kind was throttled.
-	isTrial, throttledBefore bool
+	// isTrial is set if DLI has not accepted the credentials, isClaimed if it has rejected
+	// them, and throttledBefore if the last request of the kind was throttled.
+	isTrial, isClaimed, throttledBefore bool
 }
 
 // Begin reserves what a request needs, which Decide has just admitted. It is about jobs of
@@ -64,12 +64,12 @@ func (c *Connection) Begin(now time.Time, call string, jobType dli.JobType, jobI
 	c.throttle.requestSent(now)
 	c.inFlight.requestSent(now)
 	c.circuit.requestSent(now)
-	return &Request{
+	r := &Request{
 		conn: c, call: call, jobType: jobType, jobID: jobID, revision: c.revision, client: c.client,
-		creds: c.credentials.current, lockout: c.credentials.lockout, verdict: c.credentials.verdict,
-		sentAt: now, isTrial: c.credentials.requestSent(now),
-		throttledBefore: lastReason == v1alpha1.ReasonRateLimited,
+		sentAt: now, throttledBefore: lastReason == v1alpha1.ReasonRateLimited,
 	}
+	c.credentials.requestSent(r)
+	return r
 }
 
 // SendStatus sends a request for the status of its job, and updates the connection with what

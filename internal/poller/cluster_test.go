@@ -62,7 +62,15 @@ func (c *cluster) Get(_ context.Context, key client.ObjectKey, into client.Objec
 }
 
 // List implements client.Reader.
-func (c *cluster) List(context.Context, client.ObjectList, ...client.ListOption) error { return nil }
+func (c *cluster) List(_ context.Context, into client.ObjectList, _ ...client.ListOption) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, object := range c.connections {
+		list := into.(*v1alpha1.DLIConnectionList)
+		list.Items = append(list.Items, *object.DeepCopy())
+	}
+	return nil
+}
 
 // rotate replaces the access key.
 func (c *cluster) rotate(accessKeyID string) {
