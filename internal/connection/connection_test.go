@@ -421,10 +421,30 @@ func TestSecretCreatedAnew(t *testing.T) {
 	}
 	s.failure = nil
 	refresh(next)
+	edit := func(change func(*v1alpha1.DLIConnection)) {
+		edited := object("a")
+		edited.Generation = conn.generation + 1
+		change(edited)
+		r.Configure(edited)
+		conn.credentials.fetch = s.fetch
+	}
 	s.failure = Failf(v1alpha1.ReasonSecretNotFound, "gone")
-	refresh(refresh(refreshInterval(DefaultProbeInterval)))
-	if health := conn.Health(now.Now()); health.Reason != v1alpha1.ReasonSecretNotFound || conn.Decide(now.Now()).Admit != AdmitNone {
-		t.Errorf("after two failures it reports %+v", health)
+	edit(func(o *v1alpha1.DLIConnection) { o.Spec.ProjectID = "q" })
+	next = refresh(0)
+	if next != 3*time.Second || !conn.Health(now.Now()).Ready || conn.Decide(now.Now()).Admit == AdmitNone {
+		t.Errorf("after an edit meanwhile it reads the Secret again in %v and reports %+v", next, conn.Health(now.Now()))
+	}
+	next = refresh(next)
+	if health := conn.Health(now.Now()); next != retryInterval(DefaultProbeInterval) || health.Reason != v1alpha1.ReasonSecretNotFound || conn.Decide(now.Now()).Admit != AdmitNone {
+		t.Errorf("after two failures it reads the Secret again in %v and reports %+v", next, health)
+	}
+	s.failure = nil
+	refresh(next)
+	s.failure = Failf(v1alpha1.ReasonSecretNotFound, "gone")
+	edit(func(o *v1alpha1.DLIConnection) { o.Spec.Credentials.SecretRef.Name = "other" })
+	refresh(0)
+	if conn.Decide(now.Now()).Admit != AdmitNone {
+		t.Error("an edit to another Secret uses what the first one held")
 	}
 }
 

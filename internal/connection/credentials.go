@@ -45,7 +45,7 @@ type credentials struct {
 	expires, renewAt time.Time
 	// isConnected is set once DLI has accepted credentials.
 	isConnected bool
-	// isDoubted is set if the latest fetch failed, and the one before did not.
+	// isDoubted is set if the latest fetch failed, but the credentials may still be used.
 	isDoubted bool
 	// stored is the latest rejectedCredentials of the connection's status.
 	stored *v1alpha1.RejectedCredentials
@@ -113,17 +113,18 @@ func (c *credentials) isExpired(now time.Time) bool {
 	return !c.expires.IsZero() && !now.Before(c.expires)
 }
 
-// setFetched records what fetch returned. Old credentials with a known expiration time are
-// used until then if there are no new ones.
+// setFetched records what fetch returned. If it failed, the last credentials are used until
+// it fails again: a Secret may be about to be created anew. If these have a known expiration
+// time, they are used until then.
 func (c *credentials) setFetched(creds dli.Credentials, expires time.Time, failure *Failure, now time.Time) {
 	c.fetchedAt = now
-	c.isDoubted = c.isDoubted && failure != nil
+	isUsable := c.current != dli.Credentials{} && (!c.isDoubted || now.Before(c.expires))
+	if c.isDoubted = failure != nil && isUsable; c.isDoubted {
+		creds, expires = c.current, c.expires
+	}
 	switch {
-	case failure != nil && c.lockout != nil && (now.Before(c.expires) || !c.isDoubted):
-		// The next fetch tries again: a Secret may be about to be created anew.
-		c.isDoubted = true
-	case failure != nil:
-		c.unusable, c.lockout = failure, nil
+	case failure != nil && !isUsable:
+		c.current, c.unusable, c.lockout = dli.Credentials{}, failure, nil
 	case c.lockout != nil && c.current == creds && c.expires.Equal(expires):
 	default:
 		c.current, c.expires, c.renewAt, c.unusable = creds, expires, time.Time{}, nil

@@ -148,6 +148,11 @@ func (c *Connection) applyObject(object *v1alpha1.DLIConnection) {
 		return
 	}
 	c.endRevision()
+	before := c.credentials
+	c.credentials = credentials{conn: c}
+	if isUnchanged && equality.Semantic.DeepEqual(spec.Credentials, c.settings.Credentials) {
+		c.credentials.current, c.credentials.expires = before.current, before.expires // if none can be fetched
+	}
 	c.settings, c.misconfigured, c.listsPaused = spec, nil, ""
 	c.circuit = circuit{probe: options.ProbeInterval}
 	c.unread, c.refusal, c.lastReadAt = circuitFailures-1, nil, time.Time{} // the first failure is enough
@@ -161,7 +166,6 @@ func (c *Connection) applyObject(object *v1alpha1.DLIConnection) {
 	}
 	c.throttle.configured, c.throttle.burst = float64(rate), float64(cmp.Or(spec.RateLimit.Burst, defaultBurst))
 	c.endpoint = endpoint
-	c.credentials = credentials{conn: c}
 	if err == nil {
 		c.credentials.fetch, err = c.chooseSource()
 	}
