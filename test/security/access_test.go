@@ -5,8 +5,13 @@ package security
 
 import (
 	"fmt"
+	"math/rand/v2"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -14,6 +19,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/client-go/rest"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/dli-operator/dli-operator/api/v1alpha1"
@@ -21,60 +27,90 @@ import (
 	"github.com/dli-operator/dli-operator/test/world"
 )
 
-// Four Secrets have wrong secrets of one access key, for eight connections to two endpoints;
-// the operator is killed and starts again; and in the long run the Secrets change. A sixth
-// wrong signature would lock the key for everybody.
+// Eight Secrets have wrong secrets of one access key, for eight connections to two endpoints. A
+// sixth wrong signature would lock the key for everybody.
 func TestOneAccessKey(t *testing.T) {
 	window := sized(8*time.Second, 2*time.Minute)
-	c := newCluster(t)
-	other := testenv.DLI(t)
-	tenant := c.tenant(nil)
-	wrong := user()
-	secretOf := func(i, attempt int) *corev1.Secret {
-		wrong.SecretAccessKey = fmt.Sprintf("wrong-%d-%d", i, attempt)
-		secret := c.Secret(fmt.Sprintf("wrong-%d", i), wrong)
-		secret.Namespace = tenant
-		return secret
-	}
-	for i := range 8 {
-		if i < 4 {
-			c.MustCreate(secretOf(i, 0))
+	t.Run("while the operator is killed", func(t *testing.T) {
+		a := useWrongSecrets(t)
+		o := a.start(limit())
+		a.await("a wrong signature is sent", func() bool { return a.failures() > 0 })
+		o.attack(t, rand.N(3*time.Second), limit())
+		first := a.failures()
+		o.Kill()
+		a.start(limit())
+		testenv.Within(window, func() bool { return a.failures() > 5 })
+		if !testing.Short() {
+			a.changeSecrets()
+			testenv.Within(time.Minute/2, func() bool { return a.failures() > 5 })
 		}
-		c.connect(tenant, fmt.Sprintf("wrong-%d", i), []string{c.DLI.URL(), other.URL()}[i%2], func(spec *v1alpha1.DLIConnectionSpec) {
-			spec.Credentials.SecretRef.Name = fmt.Sprintf("wrong-%d", i%4)
+		t.Logf("%d wrong signatures, and %d more after the operator was killed", first, a.failures()-first)
+		a.check(1, 1)
+	})
+	t.Run("by two operators", func(t *testing.T) {
+		a := useWrongSecrets(t)
+		a.start(limit())
+		a.start(limit())
+		a.await("a wrong signature is sent", func() bool { return a.failures() > 0 })
+		testenv.Within(window, func() bool { return a.failures() > 8 })
+		t.Logf("%d wrong signatures by two operators", a.failures())
+		a.check(2, 0)
+	})
+}
+
+// wrongSecrets is a cluster with eight wrong Secrets of one access key.
+type wrongSecrets struct {
+	*cluster
+	tenant   string
+	failures func() int64
+	began    time.Time
+}
+
+func useWrongSecrets(t *testing.T) *wrongSecrets {
+	t.Helper()
+	a := &wrongSecrets{cluster: newCluster(t), began: time.Now()}
+	other := testenv.DLI(t)
+	a.tenant = a.cluster.tenant(nil)
+	for i := range 8 {
+		a.MustCreate(a.secretOf(i, 0))
+		name := fmt.Sprintf("wrong-%d", i)
+		a.connect(a.tenant, name, []string{a.DLI.URL(), other.URL()}[i%2], func(spec *v1alpha1.DLIConnectionSpec) {
+			spec.Credentials.SecretRef.Name = name
 		})
 	}
-	c.createJobs(tenant, 32, func(job *v1alpha1.DLIJob, i int) {
+	a.createJobs(a.tenant, 32, func(job *v1alpha1.DLIJob, i int) {
 		every(1)(job)
-		refTo(tenant, fmt.Sprintf("wrong-%d", i%8))(job)
-		job.Labels = map[string]string{"half": fmt.Sprint(i % 2)}
+		refTo(a.tenant, fmt.Sprintf("wrong-%d", i%8))(job)
 	})
-	failures := func() int64 {
-		return c.DLI.Stats().AuthFailures[wrong.AccessKeyID] + other.Stats().AuthFailures[wrong.AccessKeyID]
-	}
-	o := c.start(limit())
-	c.await("a wrong signature is sent", func() bool { return failures() > 0 })
-	o.attack(t, window, limit())
-	first := failures()
-	o.Kill()
-	c.start(limit())
-	testenv.Within(window, func() bool { return failures() > 5 })
-	t.Logf("%d wrong signatures, and %d more after a restart", first, failures()-first)
-	if !testing.Short() {
-		for i := range 4 {
-			secret := secretOf(i, 1)
-			if err := c.Patch(t.Context(), secret, client.Merge); err != nil {
-				t.Fatal(err)
-			}
+	key := user().AccessKeyID
+	a.failures = func() int64 { return a.DLI.Stats().AuthFailures[key] + other.Stats().AuthFailures[key] }
+	return a
+}
+
+func (a *wrongSecrets) secretOf(i, attempt int) *corev1.Secret {
+	wrong := user()
+	wrong.SecretAccessKey = fmt.Sprintf("wrong-%d-%d", i, attempt)
+	secret := a.Secret(fmt.Sprintf("wrong-%d", i), wrong)
+	secret.Namespace = a.tenant
+	return secret
+}
+
+func (a *wrongSecrets) changeSecrets() {
+	a.Helper()
+	for i := range 8 {
+		if err := a.Patch(a.Context(), a.secretOf(i, 1), client.Merge); err != nil {
+			a.Fatal(err)
 		}
-		testenv.Within(time.Minute/2, func() bool { return failures() > 5 })
 	}
-	if first > 5 {
-		t.Errorf("%d wrong signatures with one access key ID within five minutes, the sixth locks it", first)
-	}
-	// A killed process may not have written yet what it knew.
-	if n := failures(); n > 7 {
-		t.Errorf("%d wrong signatures with one access key ID, also after a restart", n)
+}
+
+// check compares the wrong signatures so far with what the operators may send: each two at
+// once, and one more per 100 s; and one more after each kill.
+func (a *wrongSecrets) check(operators, kills int64) {
+	a.Helper()
+	most := operators*(2+int64(time.Since(a.began)/(100*time.Second))) + kills
+	if n := a.failures(); n > most {
+		a.Errorf("%d wrong signatures with one access key ID in %v, want %d at most", n, time.Since(a.began).Round(time.Second), most)
 	}
 }
 
@@ -167,3 +203,65 @@ func TestCreatedTogether(t *testing.T) {
 		}
 	}
 }
+
+// A Namespace, a grant to it and its first job are created together, and the operator's cache
+// does not get the Namespace.
+func TestNamespaceThatArrivesLate(t *testing.T) {
+	c := newCluster(t)
+	changeConnection(c, c.Connection("default"), granted)
+	server, err := testenv.NewProxy(plane.Config())
+	if err != nil {
+		t.Fatal(err)
+	}
+	isLate, arrive := atomic.Bool{}, make(chan struct{})
+	arriveNow := sync.OnceFunc(func() { close(arrive) })
+	slow := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/api/v1/namespaces" {
+			w = lateWriter{w, func() {
+				if isLate.Load() {
+					<-arrive
+				}
+			}}
+		}
+		server.ServeHTTP(w, r)
+	}))
+	t.Cleanup(func() {
+		arriveNow()
+		slow.CloseClientConnections()
+		slow.Close()
+		if err := server.Stop(); err != nil {
+			t.Error(err)
+		}
+	})
+	c.api = &rest.Config{Host: slow.URL}
+	o := c.start(limit())
+	own := c.WatchJob("own")
+	c.Runs("own")
+	c.AwaitReason(own, v1alpha1.ReasonJobRunning)
+	isLate.Store(true)
+	job := &v1alpha1.DLIJob{Spec: v1alpha1.DLIJobSpec{JobID: "late"}}
+	job.Name, job.Namespace = "late", c.NewNamespace(map[string]string{"granted": "yes"})
+	c.clear(job.Namespace)
+	c.Runs("late")
+	refTo(c.Namespace, "default")(job)
+	c.MustCreate(job)
+	c.AwaitReason(job, v1alpha1.ReasonJobRunning)
+	arriveNow()
+	if found := c.warnings(job.Namespace); len(found) > 0 {
+		t.Errorf("Warnings %q", found)
+	}
+	o.check(t, limit())
+}
+
+// lateWriter waits before it writes.
+type lateWriter struct {
+	http.ResponseWriter
+	wait func()
+}
+
+func (w lateWriter) Write(body []byte) (int, error) {
+	w.wait()
+	return w.ResponseWriter.Write(body)
+}
+
+func (w lateWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }

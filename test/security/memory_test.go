@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/dli-operator/dli-operator/api/v1alpha1"
+	"github.com/dli-operator/dli-operator/internal/dli"
 	"github.com/dli-operator/dli-operator/test/testenv"
 )
 
@@ -73,7 +74,7 @@ func TestLargeResponsesAtOnce(t *testing.T) {
 	if gap > 5*time.Second {
 		t.Errorf("jobs of others were not polled for %v", gap)
 	}
-	o.check(t, limit())
+	o.check(t, 3*dli.DefaultResponseBytes) // the budget, and everything else
 }
 
 // DLIJobs have an annotation of 250 kB and no connection. In short mode they are fewer, and

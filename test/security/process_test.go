@@ -13,6 +13,8 @@ import (
 	"testing"
 	"time"
 
+	"k8s.io/client-go/rest"
+
 	"github.com/dli-operator/dli-operator/test/testenv"
 	"github.com/dli-operator/dli-operator/test/world"
 )
@@ -30,7 +32,7 @@ func limit() int64 { return pod.Containers[0].Resources.Limits.Memory().Value() 
 // and additional arguments.
 func (c *cluster) start(memory int64, args ...string) *operator {
 	c.Helper()
-	o := startOperator(c.T, c.TempDir(), memory, args...)
+	o := startOperator(c.T, c.api, c.TempDir(), memory, args...)
 	c.Cleanup(func() {
 		o.Kill()
 		if c.Failed() {
@@ -49,7 +51,7 @@ func (c *cluster) sideBySide() *operator {
 		if err != nil {
 			c.Fatal(err)
 		}
-		shared = startOperator(c.T, dir, limit())
+		shared = startOperator(c.T, c.api, dir, limit())
 	})
 	if shared == nil {
 		c.Fatal("the operator was not started")
@@ -57,13 +59,13 @@ func (c *cluster) sideBySide() *operator {
 	return shared
 }
 
-func startOperator(t *testing.T, dir string, memory int64, args ...string) *operator {
+func startOperator(t *testing.T, api *rest.Config, dir string, memory int64, args ...string) *operator {
 	t.Helper()
 	metrics, err := testenv.FreeAddress()
 	if err != nil {
 		t.Fatal(err)
 	}
-	config, err := os.ReadFile(testenv.AccountKubeConfig(t, plane.Config(), operatorNamespace, pod.ServiceAccountName))
+	config, err := os.ReadFile(testenv.AccountKubeConfig(t, api, operatorNamespace, pod.ServiceAccountName))
 	kubeconfig := filepath.Join(dir, "kubeconfig")
 	if err == nil {
 		err = os.WriteFile(kubeconfig, config, 0o600)

@@ -25,6 +25,7 @@ import (
 	eventsv1 "k8s.io/api/events/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/rest"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -78,7 +79,11 @@ func runTests(m *testing.M) (code int) {
 
 // cluster is the world of those who must not notice an attack: its namespace has a
 // connection to a DLI that works. Attackers have other namespaces.
-type cluster struct{ *world.World }
+type cluster struct {
+	*world.World
+	// api is where the operator finds the API server.
+	api *rest.Config
+}
 
 // newCluster returns a cluster with the operator installed, but not running.
 func newCluster(t *testing.T) *cluster {
@@ -99,7 +104,7 @@ func newCluster(t *testing.T) *cluster {
 	if len(pod.Containers) == 0 {
 		t.Fatal("config/default is not installed")
 	}
-	c := &cluster{world.New(t, plane, dlitest.WithRequestLog())}
+	c := &cluster{world.New(t, plane, dlitest.WithRequestLog()), plane.Config()}
 	c.clear(c.Namespace)
 	return c
 }
