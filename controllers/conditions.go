@@ -16,7 +16,6 @@ import (
 	"github.com/dli-operator/dli-operator/internal/connection"
 	"github.com/dli-operator/dli-operator/internal/dli"
 	"github.com/dli-operator/dli-operator/internal/poller"
-	"github.com/dli-operator/dli-operator/internal/text"
 )
 
 // summary is the result for a job: the conditions Ready and Succeeded, and at most
@@ -193,19 +192,6 @@ func pluralOf(n int64, noun string) string {
 		return noun
 	}
 	return noun + "s"
-}
-
-// setCondition sets one condition. Its transition time, in whole seconds, only
-// changes with its status.
-func setCondition(job *v1alpha1.DLIJob, conditionType string, status metav1.ConditionStatus, reason, message string, now time.Time) {
-	meta.SetStatusCondition(&job.Status.Conditions, metav1.Condition{
-		Type:               conditionType,
-		Status:             status,
-		Reason:             reason,
-		Message:            text.Truncate(text.OneLine(message), maxConditionMessage),
-		ObservedGeneration: job.Generation,
-		LastTransitionTime: *wholeSeconds(now),
-	})
 }
 
 // setWhile sets a condition that is present only while True.

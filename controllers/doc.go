@@ -12,7 +12,7 @@
 //
 // The files in reading order:
 //
-//	setup.go                     which changes enqueue which objects; how failures are retried and logged
+//	setup.go                     which changes of which objects each controller watches
 //	poll_controller.go           which jobs the poller polls, and how
 //	status_controller.go         the steps: settle, record, derive, write, announce
 //	status.go                    from a response or failure to the fields of the status
@@ -21,9 +21,11 @@
 //	timers.go                    deadlines, stalls and TTLs: when the next check is due
 //	ownership.go                 whose status it is: this process's own, another operator's
 //	                             or that of another hand
-//	writes.go                    how many writes may be in flight
+//	writes.go                    how a status is written, and how many writes may be in flight
 //	events.go                    Events and log lines after a write
 //	dliconnection_controller.go  credentials of DLIConnections, and their status
+//	watches.go                   what enqueues objects besides their own changes; how failures are retried
+//	options.go                   the options of the controllers
 //
 // status.go, conditions.go and timers.go are functions of the object, the result and the
 // time; their tests need no API server. The only state is in ownership.go: what this

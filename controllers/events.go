@@ -86,17 +86,17 @@ func conditionToLog(previous *v1alpha1.DLIJobStatus, current *v1alpha1.DLIJob) *
 	return cmp.Or(newCondition(previous, current, v1alpha1.ReadyCondition), newCondition(previous, current, v1alpha1.SyncedCondition))
 }
 
-// announce sends the Events for a status that has been written, and logs a transition:
+// announceJob sends the Events for a status that has been written, and logs a transition:
 // an end for everybody, any other for those who look closely. An end is also counted.
-func (r *StatusReconciler) announce(ctx context.Context, previous *v1alpha1.DLIJobStatus, current *v1alpha1.DLIJob) {
+func (w *statusWriter) announceJob(ctx context.Context, previous *v1alpha1.DLIJobStatus, current *v1alpha1.DLIJob) {
 	for _, cause := range eventsOf(previous, current) {
 		eventType := cmp.Or(eventTypes[cause.Reason], corev1.EventTypeWarning)
-		r.Recorder.Eventf(current, nil, eventType, cause.Reason, "Poll", "%s", text.Truncate(cause.Message, maxNote))
+		w.Recorder.Eventf(current, nil, eventType, cause.Reason, "Poll", "%s", text.Truncate(cause.Message, maxNote))
 	}
 	level := 1
 	if current.IsCompleted() && previous.Outcome != current.Status.Outcome {
 		level = 0
-		r.Metrics.CountEnd(r.Connections.NameInUse(current), current)
+		w.Metrics.CountEnd(w.Connections.NameInUse(current), current)
 	}
 	if changed := conditionToLog(previous, current); changed != nil {
 		ctrl.LoggerFrom(ctx).V(level).Info("DLIJob changed", "condition", changed.Type, "status", changed.Status, "reason", changed.Reason,

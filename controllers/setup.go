@@ -10,19 +10,14 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net/http"
-	"sync"
 	"time"
 
-	"github.com/prometheus/client_golang/prometheus"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/types"
-	"k8s.io/client-go/util/workqueue"
 	"k8s.io/utils/clock"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/builder"
 	"sigs.k8s.io/controller-runtime/pkg/client"
-	"sigs.k8s.io/controller-runtime/pkg/controller"
-	"sigs.k8s.io/controller-runtime/pkg/controller/priorityqueue"
 	"sigs.k8s.io/controller-runtime/pkg/event"
 	"sigs.k8s.io/controller-runtime/pkg/handler"
 	"sigs.k8s.io/controller-runtime/pkg/predicate"
@@ -35,46 +30,6 @@ import (
 	"github.com/dli-operator/dli-operator/internal/metrics"
 	"github.com/dli-operator/dli-operator/internal/poller"
 )
-
-// connectionIndex finds the jobs of a connection in the cache: by the key that
-// a job's connectionRef names or implies, and, for jobs without one, also by
-// anyDefault, because they may use the operator's default connection.
-const (
-	connectionIndex = "connection"
-	anyDefault      = "default"
-)
-
-func indexConnection(object client.Object) []string {
-	job := object.(*v1alpha1.DLIJob)
-	keys := []string{connection.Referenced(job).String()}
-	if job.Spec.ConnectionRef == nil {
-		keys = append(keys, anyDefault)
-	}
-	return keys
-}
-
-// Options configure the controllers.
-type Options struct {
-	Schedule    poller.Schedule
-	Connections connection.Options
-	// MaxConcurrentPolls limits the concurrent requests to DLI, and
-	// MaxConcurrentReconciles the jobs whose status is written concurrently, while the API
-	// server is fast.
-	MaxConcurrentPolls, MaxConcurrentReconciles int
-	// ReportConnections says whether to write the status of DLIConnections.
-	ReportConnections bool
-	// Leads reports whether this process certainly leads at a time; nil if it is the
-	// only one. The leader election alone cannot stop a process that was frozen for
-	// longer than its lease before it writes.
-	Leads func(now time.Time) bool
-	// Restored is called when the API server has gone back to an earlier state, as
-	// after a restore of etcd; it ends the process, and must not block.
-	Restored func()
-	// Version is shown by a metric.
-	Version string
-	// Registry registers the metrics.
-	Registry prometheus.Registerer
-}
 
 // Add adds the controllers of DLIJobs and DLIConnections, and the poller between
 // them, to a manager.
@@ -119,38 +74,6 @@ func Add(ctx context.Context, mgr ctrl.Manager, o Options) error {
 	)
 }
 
-// trigger enqueues objects for reasons other than a change of the object.
-type trigger struct {
-	mu    sync.Mutex
-	queue priorityqueue.PriorityQueue[reconcile.Request]
-}
-
-func (t *trigger) start(_ context.Context, queue workqueue.TypedRateLimitingInterface[reconcile.Request]) error {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	t.queue = queue.(priorityqueue.PriorityQueue[reconcile.Request])
-	return nil
-}
-
-// deliver enqueues a key, behind all others if there is only a refresh for it: ends,
-// failures and first statuses do not wait for figures. It never blocks. Nothing is lost
-// before the queue exists: the initial list enqueues every object.
-func (t *trigger) deliver(key types.NamespacedName, isRefresh bool) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if t.queue == nil {
-		return
-	}
-	priority := 0
-	if isRefresh {
-		priority = refreshPriority
-	}
-	t.queue.AddWithOpts(priorityqueue.AddOpts{Priority: &priority}, reconcile.Request{NamespacedName: key})
-}
-
-// refreshPriority is below that of everything but the initial list.
-const refreshPriority = -1
-
 // SetupWithManager registers the reconciler.
 func (r *PollReconciler) SetupWithManager(mgr ctrl.Manager) error {
 	jobs := ctrl.NewControllerManagedBy(mgr).
@@ -183,16 +106,6 @@ func (r *StatusReconciler) SetupWithManager(mgr ctrl.Manager) error {
 // read from the API server does not hold back the others.
 const pollWorkers = 10
 
-// optionsOf returns the options of a controller.
-func optionsOf(workers int) controller.Options {
-	return controller.Options{
-		MaxConcurrentReconciles: workers,
-		// A failed reconcile is retried soon after the API server has recovered; the
-		// default goes up to a quarter of an hour.
-		RateLimiter: workqueue.NewTypedItemExponentialFailureRateLimiter[reconcile.Request](100*time.Millisecond, 5*time.Second),
-	}
-}
-
 // pollChanges passes changes that may affect whether or how a job is polled.
 func pollChanges() predicate.Predicate {
 	return predicate.Funcs{UpdateFunc: func(e event.UpdateEvent) bool {
@@ -213,13 +126,6 @@ func (r *StatusReconciler) statusChanges() predicate.Predicate {
 	}}
 }
 
-// isOtherVersion reports whether the author of an object has changed, deleted or created
-// it anew, which a broken watch shows as an update.
-func isOtherVersion(before, after client.Object) bool {
-	return before.GetGeneration() != after.GetGeneration() || before.GetUID() != after.GetUID() ||
-		before.GetDeletionTimestamp().IsZero() != after.GetDeletionTimestamp().IsZero()
-}
-
 func (r *PollReconciler) jobsOfConnection(ctx context.Context, object client.Object) []reconcile.Request {
 	jobs, err := jobsOfConnection(ctx, r, r.Connections, client.ObjectKeyFromObject(object))
 	return requestsFor(ctx, jobs, err)
@@ -228,31 +134,4 @@ func (r *PollReconciler) jobsOfConnection(ctx context.Context, object client.Obj
 func (r *PollReconciler) jobsOfNamespace(ctx context.Context, namespace client.Object) []reconcile.Request {
 	jobs, err := listJobs(ctx, r, client.InNamespace(namespace.GetName()))
 	return requestsFor(ctx, jobs, err)
-}
-
-func requestsFor(ctx context.Context, jobs []v1alpha1.DLIJob, err error) []reconcile.Request {
-	if err != nil {
-		ctrl.LoggerFrom(ctx).Info("cannot list the DLIJobs to reconcile; they will be reconciled later", "error", err.Error())
-	}
-	requests := make([]reconcile.Request, len(jobs))
-	for i := range jobs {
-		requests[i].NamespacedName = client.ObjectKeyFromObject(&jobs[i])
-	}
-	return requests
-}
-
-// jobsOfConnection returns the DLIJobs that may use a connection, from the cache.
-func jobsOfConnection(ctx context.Context, reader client.Reader, connections *connection.Registry, key types.NamespacedName) ([]v1alpha1.DLIJob, error) {
-	jobs, err := listJobs(ctx, reader, client.MatchingFields{connectionIndex: key.String()})
-	if err != nil || key != connections.Options().Default {
-		return jobs, err
-	}
-	others, err := listJobs(ctx, reader, client.MatchingFields{connectionIndex: anyDefault})
-	return append(jobs, others...), err
-}
-
-func listJobs(ctx context.Context, reader client.Reader, options ...client.ListOption) ([]v1alpha1.DLIJob, error) {
-	jobs := &v1alpha1.DLIJobList{}
-	err := reader.List(ctx, jobs, append(options, client.UnsafeDisableDeepCopy)...)
-	return jobs.Items, err
 }

@@ -22,6 +22,8 @@ const (
 	// namespace together.
 	smallStatusBytes    = 16 << 10
 	largeBytesPerMinute = 8 << 20
+	// maxColumnBytes is the size of the largest column.
+	maxColumnBytes = 256 + 1024
 )
 
 // sizeLimit limits the bytes of large statuses: who chooses an endpoint chooses what is

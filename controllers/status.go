@@ -27,8 +27,6 @@ const (
 	maxRequestID        = 128
 	// maxPollRequest limits how much of the annotation counts.
 	maxPollRequest = 256
-	// maxColumnBytes is the size of the largest column.
-	maxColumnBytes = 256 + 1024
 )
 
 // outcomes maps the final states of a job to how it ended.
@@ -253,6 +251,19 @@ func failureMessage(job *v1alpha1.DLIJob, f *connection.Failure) string {
 func recordSuspended(job *v1alpha1.DLIJob, now time.Time) {
 	job.Status.NotFoundSince = nil
 	setCondition(job, v1alpha1.SyncedCondition, metav1.ConditionUnknown, v1alpha1.ReasonSuspended, "spec.suspend is true, so the job is not polled", now)
+}
+
+// setCondition sets one condition. Its transition time, in whole seconds, only
+// changes with its status.
+func setCondition(job *v1alpha1.DLIJob, conditionType string, status metav1.ConditionStatus, reason, message string, now time.Time) {
+	meta.SetStatusCondition(&job.Status.Conditions, metav1.Condition{
+		Type:               conditionType,
+		Status:             status,
+		Reason:             reason,
+		Message:            text.Truncate(text.OneLine(message), maxConditionMessage),
+		ObservedGeneration: job.Generation,
+		LastTransitionTime: *wholeSeconds(now),
+	})
 }
 
 // humanDuration formats a duration for humans: 2.523s, 1m33s, 30h30m.

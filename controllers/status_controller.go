@@ -109,7 +109,7 @@ func (r *StatusReconciler) reconcile(ctx context.Context, stored *v1alpha1.DLIJo
 		if written, err := r.write(ctx, stored, job); err != nil || !written {
 			return 0, err
 		}
-		r.announce(ctx, cmp.Or(last.replaced, &stored.Status), job)
+		r.announceJob(ctx, cmp.Or(last.replaced, &stored.Status), job)
 		r.Metrics.ObserveEnd(latest.Result)
 	}
 	r.Poller.Stored(key, latest.Result)
@@ -167,7 +167,7 @@ func (r *StatusReconciler) settle(ctx context.Context, job *v1alpha1.DLIJob, now
 		}
 		if digest := digestOf(job); digest != last.own[0] {
 			// It was stored although there was no response.
-			r.announce(ctx, last.previous, job)
+			r.announceJob(ctx, last.previous, job)
 			r.ownership.update(job, func(w *lastWrite) { w.accept(job, digest) })
 		}
 		return last, 0
@@ -226,9 +226,6 @@ func (r *StatusReconciler) read(ctx context.Context, key types.NamespacedName, i
 	r.ownership.changed(cached, live)
 	return live, nil
 }
-
-// sharedObject avoids copying objects that are only read.
-var sharedObject = &client.GetOptions{UnsafeDisableDeepCopy: new(true)}
 
 // writeTimeout limits a write. The API server itself gives up after a minute.
 const writeTimeout = time.Minute

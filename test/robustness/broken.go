@@ -34,7 +34,7 @@ var brokenOperators = []broken{
 		{"controllers/conditions.go", "\tjob.Status.Phase = phaseOf(job, s)", "\tif job.Status.Phase != v1alpha1.PhaseRunning || !job.IsCompleted() {\n\t\tjob.Status.Phase = phaseOf(job, s)\n\t}"},
 	}, []string{"watches-closed"}},
 	{"a write without precondition", []edit{
-		{"controllers/ownership.go", `"replace","path":"/metadata/resourceVersion"`, `"add","path":"/status/jobStatus"`},
+		{"controllers/writes.go", `"replace","path":"/metadata/resourceVersion"`, `"add","path":"/status/jobStatus"`},
 	}, []string{"writes-held", "stale-writer"}},
 	{"a lost wake-up", []edit{
 		{"internal/poller/requests.go", "\tif isNews {", "\tif isNews && (j.result == nil || !j.result.Ended) {"},
