@@ -4,7 +4,6 @@
 package connection
 
 import (
-	"cmp"
 	"time"
 )
 
@@ -37,32 +36,6 @@ type Decision struct {
 // of its own.
 type policy interface {
 	decisionAt(now time.Time) Decision
-}
-
-// allPolicies returns all policies, in the order in which they are reported.
-func (c *Connection) allPolicies() [4]policy {
-	return [...]policy{&c.credentials, &c.circuit, &c.throttle, &c.inFlight}
-}
-
-// Decide says which jobs may be polled.
-func (c *Connection) Decide(now time.Time) Decision {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.client == nil {
-		return Decision{Admit: AdmitNone, Reason: c.misconfigured}
-	}
-	c.credentials.isWanted = true
-	return c.decisionAt(now)
-}
-
-// decisionAt is what all policies together say.
-func (c *Connection) decisionAt(now time.Time) (all Decision) {
-	for _, p := range c.allPolicies() {
-		one := p.decisionAt(now)
-		all.Admit, all.RecheckAt = max(all.Admit, one.Admit), Sooner(all.RecheckAt, one.RecheckAt)
-		all.Reason, all.health = cmp.Or(all.Reason, one.Reason), cmp.Or(all.health, one.health, one.Reason)
-	}
-	return all
 }
 
 // waitUntil is the decision to admit no job before a time.

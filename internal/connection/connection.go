@@ -6,9 +6,11 @@ package connection
 import (
 	"cmp"
 	"context"
+	"fmt"
 	"sync"
 	"time"
 
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/types"
 
@@ -164,4 +166,97 @@ func (c *Connection) Stats(now time.Time) Stats {
 		stats.Dialed = c.client.OpenedConnections()
 	}
 	return stats
+}
+
+// allPolicies returns all policies, in the order in which they are reported.
+func (c *Connection) allPolicies() [4]policy {
+	return [...]policy{&c.credentials, &c.circuit, &c.throttle, &c.inFlight}
+}
+
+// Decide says which jobs may be polled.
+func (c *Connection) Decide(now time.Time) Decision {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.client == nil {
+		return Decision{Admit: AdmitNone, Reason: c.misconfigured}
+	}
+	c.credentials.isWanted = true
+	return c.decisionAt(now)
+}
+
+// decisionAt is what all policies together say.
+func (c *Connection) decisionAt(now time.Time) (all Decision) {
+	for _, p := range c.allPolicies() {
+		one := p.decisionAt(now)
+		all.Admit, all.RecheckAt = max(all.Admit, one.Admit), Sooner(all.RecheckAt, one.RecheckAt)
+		all.Reason, all.health = cmp.Or(all.Reason, one.Reason), cmp.Or(all.health, one.health, one.Reason)
+	}
+	return all
+}
+
+// Refresh takes the rejectedCredentials of the connection's object, fetches the credentials
+// if they are due, and returns the rejectedCredentials to write, with a precondition on the
+// object's resourceVersion, and when to call it again. Only one caller may refresh a
+// connection at a time. The error means that reading from the API server failed.
+func (c *Connection) Refresh(ctx context.Context, stored *v1alpha1.RejectedCredentials, now time.Time) (rejected *v1alpha1.RejectedCredentials, next time.Duration, err error) {
+	if err = c.registry.readStored(ctx, now); err != nil {
+		return nil, 0, err
+	}
+	c.mu.Lock()
+	c.credentials.setStored(stored, now)
+	revision, fetch := c.revision, c.credentials.fetch
+	isDue := c.client != nil && !now.Before(c.credentials.fetchDue(now))
+	c.mu.Unlock()
+	var creds dli.Credentials
+	var expires time.Time
+	if isDue {
+		creds, expires, err = fetch(ctx)
+	}
+	failure, isFailure := AsFailure(err)
+	if err != nil && !isFailure {
+		return nil, 0, err
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if isDue && c.revision == revision { // meanwhile
+		c.credentials.setFetched(creds, expires, failure, now)
+	}
+	// What a connection reports may end by time alone.
+	next = retryInterval(c.registry.options.ProbeInterval)
+	if c.client != nil {
+		next = min(next, c.credentials.fetchDue(now).Sub(now))
+	}
+	if l := c.credentials.lockout; l != nil && c.credentials.isRejected() && now.Before(l.retryAt()) {
+		next = min(next, l.retryAt().Sub(now))
+	}
+	return c.credentials.toStore(now), max(next, time.Millisecond), nil
+}
+
+// maxSelected limits the values of a selector: each is compared for each job.
+const maxSelected = 1000
+
+// setSelector sets which namespaces may use the connection.
+func (c *Connection) setSelector(allowed v1alpha1.AllowedNamespaces, scope Scope) {
+	c.selector, c.selectorInvalid, c.selectorNote = labels.Nothing(), nil, ""
+	switch {
+	case allowed.From == v1alpha1.NamespacesFromAll:
+		c.selector = labels.Everything()
+	case allowed.From != v1alpha1.NamespacesFromSelector || allowed.Selector == nil:
+	case scope.WithoutNamespaces:
+		c.selectorNote = "; spec.allowedNamespaces.selector selects nothing: " + NamespacesNeeded
+	default:
+		selector, err := metav1.LabelSelectorAsSelector(allowed.Selector)
+		values := 0
+		for _, expression := range allowed.Selector.MatchExpressions {
+			values += len(expression.Values)
+		}
+		if err == nil && values > maxSelected {
+			err = fmt.Errorf("it has %d values, and at most %d are read", values, maxSelected)
+		}
+		if err != nil {
+			c.selectorInvalid = Failf(v1alpha1.ReasonSelectorInvalid, "spec.allowedNamespaces.selector selects nothing: %v; correct it", err)
+			return
+		}
+		c.selector = selector
+	}
 }

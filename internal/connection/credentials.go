@@ -26,7 +26,12 @@ import (
 // connection's status, with a precondition on its resourceVersion. Only one process
 // succeeds in that, and then sends one request.
 type credentials struct {
-	conn *Connection
+	// name is the connection's in messages. Its UID and endpoint tell its credentials from the
+	// same ones elsewhere.
+	name, uid, endpoint string
+	probe               time.Duration
+	// lockoutOf returns the guard of an access key.
+	lockoutOf func(key string, now time.Time) *lockout
 	// fetch returns the credentials and when they expire; zero if that is unknown. Its
 	// error is a *Failure if it requires user action.
 	fetch func(ctx context.Context) (dli.Credentials, time.Time, error)
@@ -60,7 +65,7 @@ func (c *credentials) decisionAt(now time.Time) Decision {
 		return Decision{Admit: AdmitNone, Reason: c.unusable}
 	case c.isExpired(now):
 		return Decision{Admit: AdmitNone, Reason: Failf(v1alpha1.ReasonCredentialsRejected,
-			"the temporary credentials of %s have expired and could not be renewed", c.conn.Name())}
+			"the temporary credentials of %s have expired and could not be renewed", c.name)}
 	case c.verdict.isAccepted:
 		return Decision{}
 	case !c.isRejected():
@@ -84,7 +89,7 @@ func (c *credentials) isStored() bool {
 
 // hasClaim reports whether this process may try rejected credentials once.
 func (c *credentials) hasClaim() bool {
-	return c.lockout.claimant == c && c.isStored() && c.stored.LockedUntil != nil && c.stored.LockedUntil.Time.Equal(c.lockout.claim)
+	return c.lockout.claimant == c.fingerprint && c.isStored() && c.stored.LockedUntil != nil && c.stored.LockedUntil.Time.Equal(c.lockout.claim)
 }
 
 // rejectionFailure is the failure to report for rejected credentials.
@@ -93,20 +98,21 @@ func (c *credentials) rejectionFailure() *Failure {
 		return c.verdict.rejection
 	}
 	return &Failure{Reason: v1alpha1.ReasonCredentialsRejected, Message: cmp.Or(c.stored.Message,
-		"DLI rejects the credentials of "+c.conn.Name()+"; put valid ones into its Secret")}
+		"DLI rejects the credentials of "+c.name+"; put valid ones into its Secret")}
 }
 
 // requestSent records that a request is sent with the credentials.
-func (c *credentials) requestSent(r *Request) {
+func (c *credentials) requestSent(now time.Time) attempt {
 	c.isWanted = false
-	r.creds, r.lockout, r.verdict = c.current, c.lockout, c.verdict
-	if r.isTrial = !c.verdict.isAccepted; !r.isTrial {
-		return
+	a := attempt{creds: c.current, lockout: c.lockout, verdict: c.verdict, sentAt: now, isTrial: !c.verdict.isAccepted}
+	if !a.isTrial {
+		return a
 	}
-	c.lockout.trials.requestSent(r.sentAt)
-	if r.isClaimed = c.hasClaim(); r.isClaimed {
+	c.lockout.trials.requestSent(now)
+	if a.isClaimed = c.hasClaim(); a.isClaimed {
 		c.lockout.claim = time.Time{}
 	}
+	return a
 }
 
 func (c *credentials) isExpired(now time.Time) bool {
@@ -132,9 +138,9 @@ func (c *credentials) setFetched(creds dli.Credentials, expires time.Time, failu
 			c.renewAt = renewalTime(now, expires)
 		}
 		key := fingerprintOf("", dli.Credentials{AccessKeyID: creds.AccessKeyID, Token: creds.Token})[:keyLength]
-		c.lockout = c.conn.registry.lockoutOf(key, now)
-		c.verdict = c.lockout.verdictOf(fingerprintOf(c.conn.endpoint, creds))
-		c.fingerprint = key + fingerprintOf(string(c.conn.uid)+c.conn.endpoint, creds)[:keyLength] // unique to the connection
+		c.lockout = c.lockoutOf(key, now)
+		c.verdict = c.lockout.verdictOf(fingerprintOf(c.endpoint, creds))
+		c.fingerprint = key + fingerprintOf(c.uid+c.endpoint, creds)[:keyLength] // unique to the connection
 	}
 }
 
@@ -148,7 +154,7 @@ func (c *credentials) setStored(stored *v1alpha1.RejectedCredentials, now time.T
 		*c.verdict = verdict{} // another process has seen the credentials accepted
 	}
 	c.stored = stored
-	c.conn.registry.adoptStored(stored, now)
+	adoptStored(c.lockoutOf, stored, now)
 }
 
 // toStore returns the rejectedCredentials for the connection's status. If somebody
@@ -164,9 +170,9 @@ func (c *credentials) toStore(now time.Time) *v1alpha1.RejectedCredentials {
 	until := l.retryAt()
 	if !now.Before(until) {
 		if c.isWanted && !now.Before(l.claim) {
-			l.claim, l.claimant = now.Add(l.retryInterval()).Truncate(time.Microsecond), c
+			l.claim, l.claimant = now.Add(l.retryInterval()).Truncate(time.Microsecond), c.fingerprint
 		}
-		if !c.isWanted || l.claimant != c || c.hasClaim() {
+		if !c.isWanted || l.claimant != c.fingerprint || c.hasClaim() {
 			return c.stored
 		}
 		until = l.claim
@@ -178,37 +184,29 @@ func (c *credentials) toStore(now time.Time) *v1alpha1.RejectedCredentials {
 	}
 }
 
-// keyLength is the length of the part of a fingerprint that is about the access key alone,
-// in which statuses are compared; the rest is about all of the credentials.
-const keyLength = 16
-
 // maxMessage limits a message in the connection's status.
 const maxMessage = 1024
 
 // fetchDue is when to fetch the credentials again: temporary ones when they need to be
 // renewed, others within a minute, and those that do not work within 30 s.
 func (c *credentials) fetchDue(now time.Time) time.Time {
-	probe := c.conn.registry.options.ProbeInterval
 	switch {
 	case c.fetchedAt.IsZero():
 		return now
 	case c.isDoubted && c.expires.IsZero():
-		return c.fetchedAt.Add(confirmAfter(probe))
+		return c.fetchedAt.Add(confirmAfter(c.probe))
 	case c.lockout == nil || c.isExpired(now) || c.isRejected():
-		return c.fetchedAt.Add(retryInterval(probe))
+		return c.fetchedAt.Add(retryInterval(c.probe))
 	case c.renewAt.IsZero():
-		return c.fetchedAt.Add(refreshInterval(probe))
+		return c.fetchedAt.Add(refreshInterval(c.probe))
 	default:
-		return Later(c.renewAt, c.fetchedAt.Add(retryInterval(probe)))
+		return Later(c.renewAt, c.fetchedAt.Add(retryInterval(c.probe)))
 	}
 }
 
 // With probes every 30 s, these are 45 s and 20 s.
 func refreshInterval(probe time.Duration) time.Duration { return probe * 3 / 2 }
 func retryInterval(probe time.Duration) time.Duration   { return probe * 2 / 3 }
-
-// confirmAfter is how long after the first failure the next attempt confirms it: 3 s.
-func confirmAfter(probe time.Duration) time.Duration { return probe / 10 }
 
 // renewalTime is when to renew credentials that expire at
 // expires: when a fifth of their lifetime remains, at least five minutes, but not
@@ -225,42 +223,4 @@ func fingerprintOf(place string, creds dli.Credentials) string {
 		fmt.Fprintf(sum, "%d:%s", len(part), part)
 	}
 	return hex.EncodeToString(sum.Sum(nil))
-}
-
-// Refresh takes the rejectedCredentials of the connection's object, fetches the credentials
-// if they are due, and returns the rejectedCredentials to write, with a precondition on the
-// object's resourceVersion, and when to call it again. Only one caller may refresh a
-// connection at a time. The error means that reading from the API server failed.
-func (c *Connection) Refresh(ctx context.Context, stored *v1alpha1.RejectedCredentials, now time.Time) (rejected *v1alpha1.RejectedCredentials, next time.Duration, err error) {
-	if err = c.registry.readStored(ctx, now); err != nil {
-		return nil, 0, err
-	}
-	c.mu.Lock()
-	c.credentials.setStored(stored, now)
-	revision, fetch := c.revision, c.credentials.fetch
-	isDue := c.client != nil && !now.Before(c.credentials.fetchDue(now))
-	c.mu.Unlock()
-	var creds dli.Credentials
-	var expires time.Time
-	if isDue {
-		creds, expires, err = fetch(ctx)
-	}
-	failure, isFailure := AsFailure(err)
-	if err != nil && !isFailure {
-		return nil, 0, err
-	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if isDue && c.revision == revision { // meanwhile
-		c.credentials.setFetched(creds, expires, failure, now)
-	}
-	// What a connection reports may end by time alone.
-	next = retryInterval(c.registry.options.ProbeInterval)
-	if c.client != nil {
-		next = min(next, c.credentials.fetchDue(now).Sub(now))
-	}
-	if l := c.credentials.lockout; l != nil && c.credentials.isRejected() && now.Before(l.retryAt()) {
-		next = min(next, l.retryAt().Sub(now))
-	}
-	return c.credentials.toStore(now), max(next, time.Millisecond), nil
 }

@@ -6,12 +6,13 @@
 //
 // In reading order:
 //
+//   - resolve.go: which connection a job uses, and whether it may
+//   - request.go: the one place where a request is sent, and what its response changes
 //   - registry.go: the connections in use, one per object key, for life; how an edit, a
 //     re-creation or a deletion changes one
-//   - resolve.go: which connection a job uses, and whether it may
-//   - connection.go: what a connection reports of itself
-//   - admission.go: the policies together decide which jobs may be polled
-//   - request.go: the one place where a request is sent, and what its response changes
+//   - connection.go: which jobs may be polled, as all policies together say, and what a
+//     connection reports of itself
+//   - admission.go: what a policy decides
 //   - failure.go: what an error of DLI means for a job, the endpoint and the credentials
 //   - credentials.go: the policy for credentials: their renewal, and attempts with rejected ones
 //   - secret.go: where they come from

@@ -4,12 +4,10 @@
 package connection
 
 import (
-	"context"
-	"fmt"
-	"maps"
 	"time"
 
 	"github.com/dli-operator/dli-operator/api/v1alpha1"
+	"github.com/dli-operator/dli-operator/internal/dli"
 )
 
 // More than five consecutive wrong signatures within lockoutWindow lock an access key for all
@@ -47,10 +45,10 @@ type lockout struct {
 	countUntil, unstored time.Time
 	// lockedUntil is when credentials may be tried because DLI has locked the key until then.
 	lockedUntil time.Time
-	// claim is the time in the status of claimant's connection with which it may try its
-	// rejected credentials once; zero if it did.
+	// claim is the time in a connection's status with which it may try its rejected credentials
+	// once, and claimant their fingerprint there; zero if it did.
 	claim    time.Time
-	claimant *credentials
+	claimant string
 }
 
 // verdict is what DLI said last of credentials; the zero value is nothing.
@@ -93,30 +91,42 @@ func (l *lockout) decisionAt(now time.Time) Decision {
 	return Decision{Admit: AdmitProbe}
 }
 
-// requestDone records what a request showed about the credentials. It reports whether a
-// rejection is to be confirmed first, by the next request.
-func (l *lockout) requestDone(r *Request, failure *Failure, now time.Time) (isDoubtful bool) {
-	if r.isTrial {
-		l.trials.requestDone(r.sentAt)
+// attempt is what a request is to the credentials that it uses.
+type attempt struct {
+	creds   dli.Credentials
+	lockout *lockout
+	verdict *verdict
+	sentAt  time.Time
+	// isTrial is set if DLI has not accepted the credentials, and isClaimed if it has rejected
+	// them.
+	isTrial, isClaimed bool
+}
+
+// requestDone records what a request showed about its credentials: one for a status, if
+// isStatus is set. It reports whether a rejection is to be confirmed first, by the next request.
+func (a *attempt) requestDone(isStatus bool, failure *Failure, now time.Time) (isDoubtful bool) {
+	l := a.lockout
+	if a.isTrial {
+		l.trials.requestDone(a.sentAt)
 	}
-	wasAccepted := r.verdict.isAccepted
+	wasAccepted := a.verdict.isAccepted
 	switch {
 	case failure.isAccepting():
 		// A request that was sent before the last rejection arrived proves nothing: the
 		// credentials may have been revoked in between.
-		if r.sentAt.After(r.verdict.rejectedAt) {
-			*r.verdict, l.lockedUntil = verdict{isAccepted: true}, time.Time{}
+		if a.sentAt.After(a.verdict.rejectedAt) {
+			*a.verdict, l.lockedUntil = verdict{isAccepted: true}, time.Time{}
 		}
-	case failure.isRejection() && r.call == CallStatus:
-		l.addRejection(r.isClaimed, failure.RetryAfter, now)
-		*r.verdict = verdict{rejection: failure, rejectedAt: now}
+	case failure.isRejection() && isStatus:
+		l.addRejection(a.isClaimed, failure.RetryAfter, now)
+		*a.verdict = verdict{rejection: failure, rejectedAt: now}
 		if wasAccepted {
-			r.verdict.rejection, l.lockedUntil = nil, Later(l.lockedUntil, now.Add(confirmAfter(l.probe)))
+			a.verdict.rejection, l.lockedUntil = nil, Later(l.lockedUntil, now.Add(confirmAfter(l.probe)))
 			return true
 		}
 		l.unstored = l.countUntil
 	case failure.isRejection() && wasAccepted:
-		*r.verdict = verdict{} // it may be this API call alone; the next status call shows it
+		*a.verdict = verdict{} // it may be this API call alone; the next status call shows it
 	}
 	return false
 }
@@ -134,57 +144,20 @@ func (l *lockout) addRejection(isClaimed bool, retryAfter time.Duration, now tim
 
 // adoptStored takes what a connection's status says about an access key, whatever the
 // connection uses now. A time that is too far away comes from a clock that was set back.
-func (r *Registry) adoptStored(stored *v1alpha1.RejectedCredentials, now time.Time) {
+func adoptStored(lockoutOf func(key string, now time.Time) *lockout, stored *v1alpha1.RejectedCredentials, now time.Time) {
 	if stored == nil || stored.LockedUntil == nil || len(stored.Fingerprint) < keyLength {
 		return
 	}
-	l := r.lockoutOf(stored.Fingerprint[:keyLength], now)
+	l := lockoutOf(stored.Fingerprint[:keyLength], now)
 	l.countUntil = Later(l.countUntil, now.Add(min(stored.LockedUntil.Sub(now), lockoutWindow)))
 	if !stored.LockedUntil.Time.Before(l.unstored.Truncate(time.Microsecond)) {
 		l.unstored = time.Time{}
 	}
 }
 
-// readStored reads, once, what earlier processes have stored about access keys.
-func (r *Registry) readStored(ctx context.Context, now time.Time) error {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if r.hasReadStored {
-		return nil
-	}
-	list := &v1alpha1.DLIConnectionList{}
-	if err := r.reader.List(ctx, list); err != nil {
-		return fmt.Errorf("listing DLIConnections: %w", err)
-	}
-	for _, object := range list.Items {
-		r.adoptStored(object.Status.RejectedCredentials, now)
-	}
-	r.hasReadStored = true
-	return nil
-}
+// confirmAfter is how long after the first failure the next attempt confirms it: 3 s.
+func confirmAfter(probe time.Duration) time.Duration { return probe / 10 }
 
-// lockoutOf returns the guard of an access key, which is the beginning of a fingerprint.
-func (r *Registry) lockoutOf(key string, now time.Time) *lockout {
-	found := r.lockouts[key]
-	if found == nil {
-		r.dropLockouts(now)
-		found = &lockout{
-			probe: r.options.ProbeInterval, verdicts: map[string]*verdict{},
-			trials: inFlight{limit: 1, most: maxTrials, slow: trialSlow},
-		}
-		r.lockouts[key] = found
-	}
-	return found
-}
-
-// dropLockouts drops the guards of access keys that no connection uses and that say
-// nothing any more.
-func (r *Registry) dropLockouts(now time.Time) {
-	used := map[*lockout]bool{}
-	for _, conn := range r.connections {
-		used[conn.credentials.lockout] = true
-	}
-	maps.DeleteFunc(r.lockouts, func(_ string, l *lockout) bool {
-		return !used[l] && len(l.trials.sentAt) == 0 && now.After(Later(l.lockedUntil, l.countUntil.Add(lockoutWindow)))
-	})
-}
+// keyLength is the length of the part of a fingerprint that is about the access key alone,
+// in which statuses are compared; the rest is about all of the credentials.
+const keyLength = 16

@@ -5,6 +5,8 @@ package connection
 
 import (
 	"cmp"
+	"context"
+	"fmt"
 	"maps"
 	"slices"
 	"sync"
@@ -44,6 +46,48 @@ type Options struct {
 	Budget *dli.ResponseBudget
 	// NewClient creates the client of a connection; nil means dli.NewClient.
 	NewClient func(dli.Config) (Client, error)
+}
+
+// Scope is what the operator may read in addition to DLIJobs. The zero value is
+// everything.
+type Scope struct {
+	// ConnectionNamespaces are the namespaces whose DLIConnections are read; empty
+	// for all.
+	ConnectionNamespaces []string
+	// WithoutNamespaces is set if Namespaces are not read, so that grants by selector
+	// have no effect.
+	WithoutNamespaces bool
+}
+
+// readsNamespace reports whether the DLIConnections of a namespace are read.
+func (s Scope) readsNamespace(namespace string) bool {
+	return len(s.ConnectionNamespaces) == 0 || slices.Contains(s.ConnectionNamespaces, namespace)
+}
+
+// NamespacesNeeded says which permission is missing for grants by selector.
+const NamespacesNeeded = "the operator may not read Namespaces; grant it get, list and watch on namespaces with a ClusterRole, and restart it"
+
+// notAllowed is the failure of a job that may not use a connection in another
+// namespace. It is the same whether or not the connection exists: authors of
+// DLIJobs must not learn what other namespaces contain.
+func (s Scope) notAllowed(connection types.NamespacedName, namespace string) *Failure {
+	if !s.readsNamespace(connection.Namespace) {
+		return Failf(v1alpha1.ReasonConnectionNotAllowed,
+			"the operator does not read DLIConnections in namespace %s; name one in namespace %s in spec.connectionRef, or have %s added to the operator's --watch-namespaces, and a Role created there", connection.Namespace, namespace, connection.Namespace)
+	}
+	failure := Failf(v1alpha1.ReasonConnectionNotAllowed,
+		"DLIConnection %s does not exist or does not allow namespace %s; ask its owner to allow it in spec.allowedNamespaces", connection, namespace)
+	if s.WithoutNamespaces {
+		failure.Message += ", but not with a selector: " + NamespacesNeeded
+	}
+	return failure
+}
+
+// Recorder counts requests.
+type Recorder interface {
+	// Requested counts a request of a connection and how long it took; err is nil if
+	// it succeeded.
+	Requested(connection string, call string, took time.Duration, err *dli.Error)
 }
 
 // Registry owns the connections in use, and finds the one of a job.
@@ -149,7 +193,8 @@ func (c *Connection) applyObject(object *v1alpha1.DLIConnection) {
 	}
 	c.endRevision()
 	before := c.credentials
-	c.credentials = credentials{conn: c}
+	endpoint, err := dli.ResolveEndpoint(spec.Region, spec.Endpoint, options.AllowedHosts, options.AllowInsecure)
+	c.credentials = credentials{name: c.Name(), uid: string(c.uid), endpoint: endpoint, probe: options.ProbeInterval, lockoutOf: c.registry.lockoutOf}
 	if isUnchanged && equality.Semantic.DeepEqual(spec.Credentials, c.settings.Credentials) {
 		c.credentials.current, c.credentials.expires = before.current, before.expires // if none can be fetched
 	}
@@ -160,14 +205,13 @@ func (c *Connection) applyObject(object *v1alpha1.DLIConnection) {
 	// Enough to sustain the rate at 200 ms per request; at least four, also by default.
 	limit := max(rate/5, 4)
 	c.inFlight = inFlight{limit: limit, most: slowFactor * limit, slow: slowAfter}
-	endpoint, err := dli.ResolveEndpoint(spec.Region, spec.Endpoint, options.AllowedHosts, options.AllowInsecure)
 	if endpoint != c.endpoint {
 		c.throttle = throttle{}
 	}
 	c.throttle.configured, c.throttle.burst = float64(rate), float64(cmp.Or(spec.RateLimit.Burst, defaultBurst))
 	c.endpoint = endpoint
 	if err == nil {
-		c.credentials.fetch, err = c.chooseSource()
+		c.credentials.fetch, err = newSource(&spec.Credentials, c.Key, c.registry.live, options.PodIdentityNamespaces)
 	}
 	if err == nil {
 		c.client, err = options.NewClient(dli.Config{
@@ -200,4 +244,48 @@ func (c *Connection) endRevision() {
 		c.client.CloseIdleConnections()
 	}
 	c.client = nil
+}
+
+// readStored reads, once, what earlier processes have stored about access keys.
+func (r *Registry) readStored(ctx context.Context, now time.Time) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.hasReadStored {
+		return nil
+	}
+	list := &v1alpha1.DLIConnectionList{}
+	if err := r.reader.List(ctx, list); err != nil {
+		return fmt.Errorf("listing DLIConnections: %w", err)
+	}
+	for _, object := range list.Items {
+		adoptStored(r.lockoutOf, object.Status.RejectedCredentials, now)
+	}
+	r.hasReadStored = true
+	return nil
+}
+
+// lockoutOf returns the guard of an access key, which is the beginning of a fingerprint.
+func (r *Registry) lockoutOf(key string, now time.Time) *lockout {
+	found := r.lockouts[key]
+	if found == nil {
+		r.dropLockouts(now)
+		found = &lockout{
+			probe: r.options.ProbeInterval, verdicts: map[string]*verdict{},
+			trials: inFlight{limit: 1, most: maxTrials, slow: trialSlow},
+		}
+		r.lockouts[key] = found
+	}
+	return found
+}
+
+// dropLockouts drops the guards of access keys that no connection uses and that say
+// nothing any more.
+func (r *Registry) dropLockouts(now time.Time) {
+	used := map[*lockout]bool{}
+	for _, conn := range r.connections {
+		used[conn.credentials.lockout] = true
+	}
+	maps.DeleteFunc(r.lockouts, func(_ string, l *lockout) bool {
+		return !used[l] && len(l.trials.sentAt) == 0 && now.After(Later(l.lockedUntil, l.countUntil.Add(lockoutWindow)))
+	})
 }

@@ -14,13 +14,6 @@ import (
 	"github.com/dli-operator/dli-operator/internal/dli"
 )
 
-// Recorder counts requests.
-type Recorder interface {
-	// Requested counts a request of a connection and how long it took; err is nil if
-	// it succeeded.
-	Requested(connection string, call string, took time.Duration, err *dli.Error)
-}
-
 // The API calls of requests.
 const (
 	CallStatus   = "status"
@@ -42,13 +35,9 @@ type Request struct {
 	jobID    string
 	revision int
 	client   Client
-	creds    dli.Credentials
-	lockout  *lockout
-	verdict  *verdict // of creds
-	sentAt   time.Time
-	// isTrial is set if DLI has not accepted the credentials, isClaimed if it has rejected
-	// them, and throttledBefore if the last request of the kind was throttled.
-	isTrial, isClaimed, throttledBefore bool
+	attempt
+	// throttledBefore is set if the last request of the kind was throttled.
+	throttledBefore bool
 }
 
 // Begin reserves what a request needs, which Decide has just admitted. It is about jobs of
@@ -64,12 +53,10 @@ func (c *Connection) Begin(now time.Time, call string, jobType dli.JobType, jobI
 	c.throttle.requestSent(now)
 	c.inFlight.requestSent(now)
 	c.circuit.requestSent(now)
-	r := &Request{
+	return &Request{
 		conn: c, call: call, jobType: jobType, jobID: jobID, revision: c.revision, client: c.client,
-		sentAt: now, throttledBefore: lastReason == v1alpha1.ReasonRateLimited,
+		attempt: c.credentials.requestSent(now), throttledBefore: lastReason == v1alpha1.ReasonRateLimited,
 	}
-	c.credentials.requestSent(r)
-	return r
 }
 
 // SendStatus sends a request for the status of its job, and updates the connection with what
@@ -127,7 +114,7 @@ func sendRequest[T any](r *Request, clock func() time.Time, call func() (*T, err
 func (c *Connection) requestDone(r *Request, failure *Failure, now time.Time) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	isDoubtful := r.lockout.requestDone(r, failure, now)
+	isDoubtful := r.attempt.requestDone(r.call == CallStatus, failure, now)
 	if r.revision != c.revision {
 		return ErrOutdated
 	}

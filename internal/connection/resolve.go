@@ -6,7 +6,6 @@ package connection
 import (
 	"context"
 	"fmt"
-	"slices"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -133,68 +132,4 @@ func (r *Registry) selectorOf(object *v1alpha1.DLIConnection) labels.Selector {
 		conn.setSelector(object.Spec.AllowedNamespaces, r.options.Scope)
 	}
 	return conn.selector
-}
-
-// maxSelected limits the values of a selector: each is compared for each job.
-const maxSelected = 1000
-
-// setSelector sets which namespaces may use the connection.
-func (c *Connection) setSelector(allowed v1alpha1.AllowedNamespaces, scope Scope) {
-	c.selector, c.selectorInvalid, c.selectorNote = labels.Nothing(), nil, ""
-	switch {
-	case allowed.From == v1alpha1.NamespacesFromAll:
-		c.selector = labels.Everything()
-	case allowed.From != v1alpha1.NamespacesFromSelector || allowed.Selector == nil:
-	case scope.WithoutNamespaces:
-		c.selectorNote = "; spec.allowedNamespaces.selector selects nothing: " + NamespacesNeeded
-	default:
-		selector, err := metav1.LabelSelectorAsSelector(allowed.Selector)
-		values := 0
-		for _, expression := range allowed.Selector.MatchExpressions {
-			values += len(expression.Values)
-		}
-		if err == nil && values > maxSelected {
-			err = fmt.Errorf("it has %d values, and at most %d are read", values, maxSelected)
-		}
-		if err != nil {
-			c.selectorInvalid = Failf(v1alpha1.ReasonSelectorInvalid, "spec.allowedNamespaces.selector selects nothing: %v; correct it", err)
-			return
-		}
-		c.selector = selector
-	}
-}
-
-// Scope is what the operator may read in addition to DLIJobs. The zero value is
-// everything.
-type Scope struct {
-	// ConnectionNamespaces are the namespaces whose DLIConnections are read; empty
-	// for all.
-	ConnectionNamespaces []string
-	// WithoutNamespaces is set if Namespaces are not read, so that grants by selector
-	// have no effect.
-	WithoutNamespaces bool
-}
-
-// readsNamespace reports whether the DLIConnections of a namespace are read.
-func (s Scope) readsNamespace(namespace string) bool {
-	return len(s.ConnectionNamespaces) == 0 || slices.Contains(s.ConnectionNamespaces, namespace)
-}
-
-// NamespacesNeeded says which permission is missing for grants by selector.
-const NamespacesNeeded = "the operator may not read Namespaces; grant it get, list and watch on namespaces with a ClusterRole, and restart it"
-
-// notAllowed is the failure of a job that may not use a connection in another
-// namespace. It is the same whether or not the connection exists: authors of
-// DLIJobs must not learn what other namespaces contain.
-func (s Scope) notAllowed(connection types.NamespacedName, namespace string) *Failure {
-	if !s.readsNamespace(connection.Namespace) {
-		return Failf(v1alpha1.ReasonConnectionNotAllowed,
-			"the operator does not read DLIConnections in namespace %s; name one in namespace %s in spec.connectionRef, or have %s added to the operator's --watch-namespaces, and a Role created there", connection.Namespace, namespace, connection.Namespace)
-	}
-	failure := Failf(v1alpha1.ReasonConnectionNotAllowed,
-		"DLIConnection %s does not exist or does not allow namespace %s; ask its owner to allow it in spec.allowedNamespaces", connection, namespace)
-	if s.WithoutNamespaces {
-		failure.Message += ", but not with a selector: " + NamespacesNeeded
-	}
-	return failure
 }

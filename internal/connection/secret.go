@@ -21,25 +21,27 @@ import (
 	"github.com/dli-operator/dli-operator/internal/dli"
 )
 
-// chooseSource returns the function that fetches the connection's credentials; see
-// credentials.fetch.
-func (c *Connection) chooseSource() (fetch func(context.Context) (dli.Credentials, time.Time, error), err error) {
-	if ref := c.settings.Credentials.SecretRef; ref != nil {
+// newSource returns the function that fetches the credentials of a connection; see
+// credentials.fetch. identityNamespaces are those that may use podIdentity; all if empty.
+func newSource(from *v1alpha1.Credentials, connection types.NamespacedName, live client.Reader, identityNamespaces []string) (
+	fetch func(context.Context) (dli.Credentials, time.Time, error), err error,
+) {
+	if ref := from.SecretRef; ref != nil {
 		// Objects may be older than the CRD's pattern.
 		if problems := validation.NameIsDNSSubdomain(ref.Name, false); len(problems) > 0 {
 			return nil, Failf(v1alpha1.ReasonSecretInvalid,
-				"%s names a Secret %q, which cannot exist: %s; correct spec.credentials.secretRef.name", c.Name(), ref.Name, problems[0])
+				"DLIConnection %s names a Secret %q, which cannot exist: %s; correct spec.credentials.secretRef.name", connection, ref.Name, problems[0])
 		}
-		reader, key := c.registry.live, types.NamespacedName{Namespace: c.Key.Namespace, Name: ref.Name}
-		return func(ctx context.Context) (dli.Credentials, time.Time, error) { return readSecret(ctx, reader, key) }, nil
+		key := types.NamespacedName{Namespace: connection.Namespace, Name: ref.Name}
+		return func(ctx context.Context) (dli.Credentials, time.Time, error) { return readSecret(ctx, live, key) }, nil
 	}
-	if allowed := c.registry.options.PodIdentityNamespaces; len(allowed) > 0 && !slices.Contains(allowed, c.Key.Namespace) {
+	if len(identityNamespaces) > 0 && !slices.Contains(identityNamespaces, connection.Namespace) {
 		return nil, Failf(v1alpha1.ReasonCredentialsRejected,
-			"%s may not use podIdentity, which uses the operator's own permissions; use a secretRef, or have namespace %s added to the operator's --pod-identity-namespaces", c.Name(), c.Key.Namespace)
+			"DLIConnection %s may not use podIdentity, which uses the operator's own permissions; use a secretRef, or have namespace %s added to the operator's --pod-identity-namespaces", connection, connection.Namespace)
 	}
 	identity, err := dli.PodIdentityFromEnv()
 	if err != nil {
-		return nil, Failf(v1alpha1.ReasonCredentialsRejected, "%s cannot use the pod's identity: %v", c.Name(), err)
+		return nil, Failf(v1alpha1.ReasonCredentialsRejected, "DLIConnection %s cannot use the pod's identity: %v", connection, err)
 	}
 	return func(ctx context.Context) (dli.Credentials, time.Time, error) { return fetchIdentity(ctx, identity) }, nil
 }
