@@ -57,7 +57,6 @@ var brokenOperators = []broken{
 		{"internal/operator/lease.go", "\treturn r != nil && now.Sub(", "\treturn true || now.Sub("},
 	}, []string{"leader-frozen"}},
 	{"a key that is tried too often", []edit{
-		{"internal/connection/lockout.go", "lockoutFailures = 5", "lockoutFailures = 500"},
 		{"internal/connection/lockout.go", "return l.probe * 10 / 3", "return time.Second"},
 	}, []string{"key-wrong"}},
 	{"a batch that fails when it recovers", []edit{
