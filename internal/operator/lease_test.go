@@ -229,6 +229,7 @@ func TestTheLeaseHasAConfigOfItsOwn(t *testing.T) {
 }
 
 func canceled(t *testing.T) context.Context {
+	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	return ctx
