@@ -49,13 +49,11 @@ func routeBatch(method, project, rest string) question {
 		}
 		return question{}
 	}
-	id, suffix, _ := strings.Cut(rest, "/")
-	call, ok := map[string]Call{"": CallBatch, "state": CallBatchState, "log": CallBatchLog}[suffix]
-	plain, err := url.PathUnescape(id)
-	if !ok || strings.HasSuffix(rest, "/") || method != http.MethodGet || !isSegment(id) || err != nil {
+	plain, err := url.PathUnescape(rest)
+	if method != http.MethodGet || !isSegment(rest) || err != nil {
 		return question{}
 	}
-	return question{call: call, project: project, id: plain}
+	return question{call: CallBatch, project: project, id: plain}
 }
 
 // answerBatch appends what a batch is.
@@ -64,22 +62,7 @@ func (s *Server) answerBatch(b []byte, q question) ([]byte, *Response) {
 	if instead != nil {
 		return nil, instead
 	}
-	switch q.call {
-	case CallBatchState:
-		b = append(b, `{"id":`...)
-		b = appendJSONString(b, job.ID)
-		b = appendText(b, "state", batchWord(phase))
-		return append(b, '}'), nil
-	case CallBatchLog:
-		lines := logOf(phase)
-		b = append(b, `{"id":`...)
-		b = appendJSONString(b, job.ID)
-		b = append(b, `,"from":0,"total":`...)
-		b = strconv.AppendInt(b, int64(len(lines)), 10)
-		return append(appendLog(b, lines), '}'), nil
-	default:
-		return job.appendBatch(b, phase, q.now), nil
-	}
+	return job.appendBatch(b, phase, q.now), nil
 }
 
 // appendBatch appends the details of a batch.
@@ -135,13 +118,10 @@ func appendLog(b []byte, lines []string) []byte {
 }
 
 // parseBatchQuery is parseListQuery for a list of batches.
-func parseBatchQuery(values url.Values, quirks ListQuirks) (q listQuery, why string) {
+func parseBatchQuery(values url.Values) (q listQuery, why string) {
 	q = listQuery{
 		isBatch: true,
 		status:  values.Get("state"),
-		queue:   values.Get("queue_name"),
-		owner:   values.Get("owner"),
-		id:      values.Get("job-id"),
 		order:   "start_time_desc",
 		size:    maxPageSize,
 	}
@@ -165,10 +145,6 @@ func parseBatchQuery(values url.Values, quirks ListQuirks) (q listQuery, why str
 	}
 	if order == "CREATE_TIME_ASC" {
 		q.order = "start_time_asc"
-	}
-	q.size = min(q.size, quirks.MaxPageSize)
-	if quirks.IgnoreStatus {
-		q.status = ""
 	}
 	return q, ""
 }

@@ -126,8 +126,8 @@ func (j Job) then(p Phase) Job {
 	return j
 }
 
-// EndsAt is when the job ends; false if it never does, or while its Start is unknown.
-func (j Job) EndsAt() (time.Time, bool) {
+// endsAt is when the job ends; false if it never does, or while its Start is unknown.
+func (j Job) endsAt() (time.Time, bool) {
 	for _, p := range j.ordered().Timeline {
 		if p.ends() && !j.Start.IsZero() {
 			return j.Start.Add(p.After), true

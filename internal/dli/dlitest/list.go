@@ -91,28 +91,20 @@ func byStart(a, b listed) int {
 
 // listQuery are the parameters of a list. Empty filters match everything.
 type listQuery struct {
-	isBatch                           bool
-	status, jobType, queue, owner, id string
-	order                             string
-	from, size                        int
+	isBatch       bool
+	status, order string
+	from, size    int
 }
 
 // parseListQuery reads the known parameters and ignores all others, like the service;
 // why says what is wrong with them.
-func parseListQuery(values url.Values, quirks ListQuirks) (q listQuery, why string) {
+func parseListQuery(values url.Values) (q listQuery, why string) {
 	q = listQuery{
-		status:  values.Get("job-status"),
-		jobType: values.Get("job-type"),
-		queue:   values.Get("queue_name"),
-		owner:   values.Get("owner"),
-		id:      values.Get("job-id"),
-		order:   cmp.Or(values.Get("order"), "start_time_desc"),
-		size:    defaultPageSize,
+		status: values.Get("job-status"),
+		order:  cmp.Or(values.Get("order"), "start_time_desc"),
+		size:   defaultPageSize,
 	}
 	page := 1
-	if q.jobType == "ALL" {
-		q.jobType = ""
-	}
 	var errPage, errSize error
 	if text := values.Get("current-page"); text != "" {
 		page, errPage = strconv.Atoi(text)
@@ -125,20 +117,12 @@ func parseListQuery(values url.Values, quirks ListQuirks) (q listQuery, why stri
 		return q, "current-page must be from 1 to 100."
 	case errSize != nil || q.size < 1 || q.size > maxPageSize:
 		return q, "page-size must be from 1 to 100."
-	case q.size > quirks.MaxPageSize && quirks.RefuseLargePages:
-		return q, "page-size must be from 1 to " + strconv.Itoa(quirks.MaxPageSize) + "."
 	case len(values["job-status"]) > 1 || strings.Contains(q.status, ","):
 		return q, "job-status takes one value."
-	case len(values["job-id"]) > 1 || strings.Contains(q.id, ","):
-		return q, "job-id takes one value."
-	case !slices.Contains([]string{"start_time_desc", "start_time_asc", "duration_desc", "duration_asc"}, q.order):
-		return q, "order is none of start_time_desc, start_time_asc, duration_desc and duration_asc."
+	case q.order != "start_time_desc" && q.order != "start_time_asc":
+		return q, "order is neither start_time_desc nor start_time_asc."
 	}
-	q.size = min(q.size, quirks.MaxPageSize)
 	q.from = (page - 1) * q.size
-	if quirks.IgnoreStatus {
-		q.status = ""
-	}
 	return q, ""
 }
 
@@ -151,16 +135,18 @@ func (s *Server) answerList(b []byte, values url.Values, q question) ([]byte, *R
 	if q.call == CallBatchList {
 		parse, appendStart, appendRow = parseBatchQuery, appendBatchListStart, (*Job).appendBatchRow
 	}
-	query, why := parse(values, l.quirks)
+	query, why := parse(values)
 	if why != "" {
 		return nil, parameterError(why)
 	}
 	s.update()
 	now := q.now.Add(-l.quirks.Lag)
-	total := l.find(query, q.project, now)
-	l.sort(query.order, now)
+	l.find(query, q.project, now)
+	if strings.HasSuffix(query.order, "_desc") {
+		slices.Reverse(l.found)
+	}
 
-	b = appendStart(b, query.from, total)
+	b = appendStart(b, query.from, len(l.found))
 	first := min(query.from, len(l.found))
 	last := min(first+query.size, len(l.found))
 	for i, j := range l.found[first:last] {
@@ -191,9 +177,8 @@ func appendBatchListStart(b []byte, from, total int) []byte {
 	return append(b, `,"sessions":[`...)
 }
 
-// find puts the jobs of a query's page into l.found and returns the total number, which
-// may be greater.
-func (l *listing) find(query listQuery, project string, now time.Time) (total int) {
+// find puts the jobs of a query, of all pages, into l.found.
+func (l *listing) find(query listQuery, project string, now time.Time) {
 	l.found = l.found[:0]
 	for i := range l.jobs {
 		j := &l.jobs[i]
@@ -203,16 +188,11 @@ func (l *listing) find(query listQuery, project string, now time.Time) (total in
 		if query.status != "" && !query.isIn(j.phaseAt(now)) || !query.admits(j.job, project) {
 			continue
 		}
-		missing := l.chance(l.quirks.Missing)
-		if !missing || l.quirks.CountMissing {
-			total++
-		}
-		if !missing {
+		if !l.chance(l.quirks.Missing) {
 			j.phaseAt(now)
 			l.found = append(l.found, j)
 		}
 	}
-	return total
 }
 
 // isIn reports whether a phase has the status of the filter.
@@ -225,23 +205,7 @@ func (q listQuery) isIn(p *Phase) bool {
 
 // admits reports whether a job matches all filters except that of the status.
 func (q listQuery) admits(job *Job, project string) bool {
-	return job.Batch == q.isBatch && (job.ProjectID == "" || job.ProjectID == project) &&
-		(q.jobType == "" || job.Type == q.jobType) &&
-		(q.queue == "" || job.Queue == q.queue) &&
-		(q.owner == "" || job.Owner == q.owner) &&
-		(q.id == "" || job.ID == q.id)
-}
-
-// sort sorts the result of find, which is ordered by start time.
-func (l *listing) sort(order string, now time.Time) {
-	if strings.HasPrefix(order, "duration") {
-		slices.SortStableFunc(l.found, func(a, b *listed) int {
-			return cmp.Compare(a.job.duration(*a.phase, now), b.job.duration(*b.phase, now))
-		})
-	}
-	if strings.HasSuffix(order, "_desc") {
-		slices.Reverse(l.found)
-	}
+	return job.Batch == q.isBatch && (job.ProjectID == "" || job.ProjectID == project)
 }
 
 // appendRow appends the JSON of a job in a list.

@@ -23,8 +23,6 @@ type options struct {
 	ratePerSec int64
 	retryAfter time.Duration
 
-	quirks ListQuirks
-
 	errorRate float64
 	dice      *rand.Rand
 	diceMu    sync.Mutex

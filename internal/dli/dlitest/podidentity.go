@@ -8,22 +8,17 @@ import (
 	"io"
 	"net/http"
 	"strings"
-	"sync"
 	"time"
 )
 
 // PodIdentity simulates the endpoint on a CCE node that provides temporary credentials
 // for a pod's identity: a POST of {} with the pod's token in Authorization. It is a
-// handler for the test's own server. Its methods are safe for concurrent use.
+// handler for the test's own server.
 type PodIdentity struct {
 	token string
 	life  time.Duration
 	now   func() time.Time
-
-	mu      sync.Mutex
-	user    User
-	fault   *Response
-	fetches int
+	user  User
 }
 
 // NewPodIdentity provides the credentials of user for that token. They claim to expire
@@ -32,40 +27,12 @@ func NewPodIdentity(token string, user User, life time.Duration, now func() time
 	return &PodIdentity{token: token, user: user, life: life, now: now}
 }
 
-// SetUser changes the user whose credentials are provided from now on.
-func (p *PodIdentity) SetUser(u User) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.user = u
-}
-
-// SetFault answers with r instead, until it is set to nil. Only Status, Header and Body
-// of the Response count here.
-func (p *PodIdentity) SetFault(r *Response) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.fault = r
-}
-
-// Fetches is the number of requests, whatever the answers.
-func (p *PodIdentity) Fetches() int {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return p.fetches
-}
-
 // ServeHTTP answers one request.
 func (p *PodIdentity) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	p.answer(r).write(w)
 }
 
 func (p *PodIdentity) answer(r *http.Request) *Response {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.fetches++
-	if p.fault != nil {
-		return p.fault
-	}
 	body, err := io.ReadAll(io.LimitReader(r.Body, 1024))
 	switch {
 	case r.Method != http.MethodPost:

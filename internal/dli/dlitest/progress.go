@@ -40,7 +40,7 @@ func (j *Job) progress(p Phase, now time.Time) (fraction float64, ok bool) {
 		return 0, false
 	}
 	whole := 2 * now.Sub(j.Start)
-	if end, ok := j.EndsAt(); ok {
+	if end, ok := j.endsAt(); ok {
 		whole = end.Sub(j.Start)
 	}
 	if whole <= 0 {

@@ -11,18 +11,11 @@ import (
 // ListQuirks are the ways in which lists deviate from the documentation; the zero value
 // is none. The status call is always correct.
 type ListQuirks struct {
-	// IgnoreStatus simulates an edition without the parameter job-status.
-	IgnoreStatus bool
-	// MaxPageSize is the maximum page size; 100 if zero. A larger requested size is
-	// reduced to it, or rejected with 400 if RefuseLargePages.
-	MaxPageSize      int
-	RefuseLargePages bool
 	// Lag is how far lists are behind: they show the jobs as they were then.
 	Lag time.Duration
 	// Missing is the fraction of the jobs, from 0 to 1, that a list omits, different ones
-	// for each request. job_count does not include them unless CountMissing.
-	Missing      float64
-	CountMissing bool
+	// for each request. job_count does not include them.
+	Missing float64
 	// WrongStatus is the fraction of the rows, from 0 to 1, with a wrong status; the filter
 	// uses the job's actual one.
 	WrongStatus float64
@@ -30,14 +23,8 @@ type ListQuirks struct {
 	Seed uint64
 }
 
-// WithListQuirks starts the server with quirks.
-func WithListQuirks(q ListQuirks) Option { return func(o *options) { o.quirks = q } }
-
 // SetListQuirks replaces the quirks, from the next list on.
 func (s *Server) SetListQuirks(q ListQuirks) {
-	if q.MaxPageSize == 0 {
-		q.MaxPageSize = maxPageSize
-	}
 	s.listing.mu.Lock()
 	defer s.listing.mu.Unlock()
 	s.listing.quirks = q

@@ -35,8 +35,6 @@ type Response struct {
 	Reset bool `json:"reset,omitempty"`
 	// Cut announces more than Body, sends Body, and closes the connection.
 	Cut bool `json:"cut,omitempty"`
-	// Slow continues after Body with one space every 50 ms, endlessly.
-	Slow bool `json:"slow,omitempty"`
 }
 
 // DLIError is an error in the format of the service itself.
@@ -80,15 +78,8 @@ func (s *Server) play(w http.ResponseWriter, req *http.Request, r *Response) {
 	s.counters.answered(r.status())
 	r.write(w)
 
-	switch {
-	case r.Cut:
+	if r.Cut {
 		_ = http.NewResponseController(w).Flush()
-		panic(http.ErrAbortHandler)
-	case r.Slow:
-		for s.pause(req, 50*time.Millisecond) {
-			_, _ = w.Write([]byte{' '})
-			_ = http.NewResponseController(w).Flush()
-		}
 		panic(http.ErrAbortHandler)
 	}
 }

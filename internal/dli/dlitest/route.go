@@ -24,8 +24,6 @@ const (
 
 	// The calls for batches.
 	CallBatch       Call = "batch"
-	CallBatchState  Call = "batchState"
-	CallBatchLog    Call = "batchLog"
 	CallBatchList   Call = "batchList"
 	CallBatchSubmit Call = "batchSubmit"
 )
@@ -38,8 +36,6 @@ var actions = map[Call]string{
 	CallSubmit:   "dli:queue:submitJob",
 
 	CallBatch:       "dli:jobs:get",
-	CallBatchState:  "dli:jobs:get",
-	CallBatchLog:    "dli:jobs:get",
 	CallBatchList:   "dli:jobs:list",
 	CallBatchSubmit: "dli:queue:submitJob",
 }

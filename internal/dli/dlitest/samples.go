@@ -16,14 +16,13 @@ func SampleUser() User {
 	}
 }
 
-// The IDs of SampleJobs. SampleUnknown does not exist.
+// The IDs of SampleJobs.
 const (
 	SampleFinished  = "208b08d4-0dc2-4dd7-8879-ddd4c020d7aa"
 	SampleInserted  = "6d2146a0-c2d5-41bd-8ca0-ca9694ada992"
 	SampleFailed    = "9e8f7a6b-5c4d-4e3f-8a1b-0c9d8e7f6a5b"
 	SampleCancelled = "1b4e28ba-2fa1-41d2-883f-0016d3cca427"
 	SampleBatch     = "0a324461-d9d9-45da-a52a-3b3c7a3d809e"
-	SampleUnknown   = "00000000-0000-4000-8000-000000000000"
 )
 
 // SampleJobs returns one job for each way to end, and a Spark job, all within 25 seconds.

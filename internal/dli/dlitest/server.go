@@ -76,7 +76,7 @@ func NewServer(opts ...Option) (*Server, error) {
 		}
 	}
 	s.requestID.Store(rand.Uint64())
-	s.SetListQuirks(s.quirks)
+	s.SetListQuirks(ListQuirks{})
 	s.SetTemplate(Query("").Launching(2 * time.Second).Running(8 * time.Second).Finishes(4))
 	s.SetUsers(SampleUser())
 
@@ -229,9 +229,9 @@ var bodies = sync.Pool{New: func() any { return new([]byte) }}
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	now := s.now()
 	q := route(r)
-	s.counters.arrive(now, q.call)
+	s.counters.arrive(q.call)
 	defer s.counters.leave()
-	if q.call == CallStatus || q.call == CallBatch || q.call == CallBatchState {
+	if q.call == CallStatus || q.call == CallBatch {
 		q.entry = s.entry(q.id)
 		q.entry.arrive(now, s.log)
 	}
@@ -294,7 +294,7 @@ func (s *Server) answer(body []byte, r *http.Request, q question) ([]byte, *Resp
 	switch q.call {
 	case CallList, CallBatchList:
 		return s.answerList(body, r.URL.Query(), q)
-	case CallBatch, CallBatchState, CallBatchLog:
+	case CallBatch:
 		return s.answerBatch(body, q)
 	case CallBatchSubmit:
 		return s.answerBatchSubmit(body, q)

@@ -26,8 +26,6 @@ type Stats struct {
 	ByCode map[int]int64 `json:"byCode,omitempty"`
 	// Connections is the number of opened connections.
 	Connections int64 `json:"connections"`
-	// PeakPerSecond is the maximum number of requests in one second of the clock.
-	PeakPerSecond int64 `json:"peakPerSecond"`
 	// InFlight is the number of requests in progress.
 	InFlight int64 `json:"inFlight"`
 }
@@ -41,7 +39,6 @@ func (s *Server) Stats() Stats {
 		ByCall:        map[Call]int64{},
 		ByCode:        map[int]int64{},
 		Connections:   s.counters.connections.Load(),
-		PeakPerSecond: s.counters.arrivals.highest(),
 		InFlight:      s.counters.inFlight.Load(),
 	}
 	for code := range s.counters.byCode {
@@ -138,13 +135,12 @@ func (e *entry) arrive(now time.Time, log bool) {
 
 type counters struct {
 	requests, connections, inFlight atomic.Int64
-	arrivals                        window
 	byCode                          [600]atomic.Int64
 	// byCall is an *atomic.Int64 for each Call.
 	byCall sync.Map
 }
 
-func (c *counters) arrive(now time.Time, call Call) {
+func (c *counters) arrive(call Call) {
 	n, ok := c.byCall.Load(call)
 	if !ok {
 		n, _ = c.byCall.LoadOrStore(call, new(atomic.Int64))
@@ -152,7 +148,6 @@ func (c *counters) arrive(now time.Time, call Call) {
 	n.(*atomic.Int64).Add(1)
 	c.requests.Add(1)
 	c.inFlight.Add(1)
-	c.arrivals.add(now)
 }
 
 func (c *counters) leave() { c.inFlight.Add(-1) }
@@ -166,8 +161,8 @@ func (c *counters) answered(status int) {
 
 // window counts what happens within one second of the clock.
 type window struct {
-	mu                  sync.Mutex
-	second, count, peak int64
+	mu            sync.Mutex
+	second, count int64
 }
 
 // add counts one more and returns how many there were in this second.
@@ -178,12 +173,5 @@ func (w *window) add(now time.Time) int64 {
 		w.second, w.count = second, 0
 	}
 	w.count++
-	w.peak = max(w.peak, w.count)
 	return w.count
-}
-
-func (w *window) highest() int64 {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	return w.peak
 }

@@ -9,11 +9,7 @@ import (
 )
 
 func TestAttention(t *testing.T) {
-	server, err := NewServer()
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(server.Close)
+	server := newServer(t)
 	now := time.Now()
 	for id, start := range map[string]time.Time{"asked": now.Add(-time.Hour), "waiting": now.Add(-time.Minute)} {
 		job := Query(id).Running(0)
