@@ -4,20 +4,16 @@
 package controllers_test
 
 import (
-	"net/http"
 	"slices"
 	"strings"
 	"testing"
 	"time"
 
-	"github.com/google/go-cmp/cmp"
-	"github.com/google/go-cmp/cmp/cmpopts"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/dli-operator/dli-operator/api/v1alpha1"
 	"github.com/dli-operator/dli-operator/internal/dli/dlitest"
-	"github.com/dli-operator/dli-operator/test/testenv"
 	"github.com/dli-operator/dli-operator/test/world"
 )
 
@@ -49,60 +45,6 @@ func TestJobFromLaunchToEnd(t *testing.T) {
 	want := []string{"Normal JobLaunching", "Normal JobRunning", "Normal JobFinished"}
 	if !eventually(func() bool { events = w.Events(jobID); return len(events) >= len(want) }) || !slices.Equal(events, want) {
 		t.Errorf("the Events are %q, want %q", events, want)
-	}
-}
-
-func TestDocumentedSample(t *testing.T) {
-	w := newWorld(t)
-	w.DLI.SetResponse(jobID, &dlitest.Response{Status: http.StatusOK, Body: testenv.Read(t, "../internal/dli/testdata/status-sample.zh-CN.txt")})
-	w.Start()
-	job := w.AwaitReason(w.WatchJob(jobID), "JobFinished")
-
-	want := v1alpha1.DLIJobStatus{
-		ObservedGeneration: 1, JobStatus: "FINISHED", Outcome: "Succeeded", Phase: "Succeeded", JobType: "QUERY", QueueName: "default", Owner: "test",
-		DatabaseName: "dbtest", TableName: "tbtest", DurationMilliseconds: new(int64(2523)), Duration: "2.523s",
-		ResultCount: new(int64(4)), InputBytes: new(int64(22)), Statement: "select * from t1", Message: `{"error_code":"DLI.0999"}`,
-		Columns: []v1alpha1.Column{{Name: "id", Type: "int", Nullable: true}, {Name: "name", Type: "string", Nullable: true}},
-	}
-	ignored := cmpopts.IgnoreFields(v1alpha1.DLIJobStatus{}, "Conditions", "LastPollTime", "StartTime", "CompletionTime")
-	if diff := cmp.Diff(want, job.Status, ignored); diff != "" {
-		t.Error(diff)
-	}
-	if got := job.Status.CompletionTime.UTC().Format(time.RFC3339); got != "2017-10-30T03:45:11Z" {
-		t.Errorf("completionTime is %s", got)
-	}
-}
-
-func TestSparkJob(t *testing.T) {
-	w := newWorld(t)
-	batch := dlitest.Batch(jobID).Running(time.Second).Fails("at Main.main\nDLI.0002: no such file")
-	batch.Image = "swr/team/spark:3"
-	w.DLI.SetJob(batch)
-	w.Start()
-	job := w.AwaitReason(w.WatchJob(jobID, func(job *v1alpha1.DLIJob) { job.Spec.Type = v1alpha1.JobTypeSpark }), "JobFailed")
-
-	want := v1alpha1.DLIJobStatus{
-		ObservedGeneration: 1, JobStatus: "dead", Outcome: "Failed", Phase: "Failed", JobType: "SPARK", JobName: "nightly",
-		ApplicationID: "batch-session-" + jobID + ":30663", Image: "swr/team/spark:3", QueueName: "spark1", Owner: "test",
-		DurationMilliseconds: new(int64(1000)), Duration: "1s", Message: "at Main.main\nDLI.0002: no such file",
-		Error: &v1alpha1.JobError{Code: "DLI.0002", Message: "at Main.main\nDLI.0002: no such file"},
-	}
-	ignored := cmpopts.IgnoreFields(v1alpha1.DLIJobStatus{}, "Conditions", "LastPollTime", "StartTime", "CompletionTime")
-	if diff := cmp.Diff(want, job.Status, ignored); diff != "" {
-		t.Error(diff)
-	}
-}
-
-func TestUnchangedStatusIsNotWritten(t *testing.T) {
-	w := newWorld(t)
-	w.Runs(jobID)
-	seen := recordJobs(w)
-	job := w.WatchJob(jobID)
-	w.Start()
-	w.AwaitRequests(jobID, 21)
-	w.AwaitReason(job, "JobRunning")
-	if versions := len(seen.all()); versions > 2 {
-		t.Errorf("%d watch events, want the creation and one write", versions)
 	}
 }
 
@@ -168,22 +110,6 @@ func TestSuspendAndResume(t *testing.T) {
 	checkStopped(w, jobID, "second")
 	world.Change(w, job, func(job *v1alpha1.DLIJob) { job.Spec.Suspend = false })
 	w.AwaitReason(job, "JobRunning")
-}
-
-// The deadline of a job passes, and its TTL, without any change of the object.
-func TestTTLDeletesCompletedJobs(t *testing.T) {
-	w := newWorld(t, dlitest.WithStartOnRequest())
-	w.DLI.SetJob(dlitest.Query(jobID).Running(4 * time.Second).Finishes(4))
-	job := w.WatchJob(jobID, func(job *v1alpha1.DLIJob) {
-		job.Spec.ActiveDeadlineSeconds, job.Spec.TTLSecondsAfterFinished = new(int64(1)), new(int32(1))
-	})
-	w.Start()
-	w.AwaitReason(job, "DeadlineExceeded")
-	if !eventually(func() bool {
-		return apierrors.IsNotFound(w.Get(w.Context(), client.ObjectKeyFromObject(job), &v1alpha1.DLIJob{}))
-	}) {
-		t.Error("the DLIJob still exists")
-	}
 }
 
 func TestValidation(t *testing.T) {

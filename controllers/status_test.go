@@ -31,6 +31,7 @@ func TestRecord(t *testing.T) {
 			DatabaseName: "dbtest", TableName: "tbtest", Statement: "select * from t1", Message: `{"error_code":"DLI.0999"}`,
 			Columns: []dli.Column{{Name: "id", Type: "int", Nullable: true}, {Name: "name", Type: "string", Nullable: true}},
 			Tags:    []dli.Tag{{Key: "team", Value: "data"}},
+			Name:    "nightly", ApplicationID: "batch-session-1", Image: "swr/team/spark:3", // of a Spark job
 		}, noon)
 		want := v1alpha1.DLIJobStatus{
 			JobStatus: "FINISHED", Outcome: "Succeeded", JobType: "QUERY", QueueName: "default", Owner: "test", DatabaseName: "dbtest", TableName: "tbtest",
@@ -40,6 +41,7 @@ func TestRecord(t *testing.T) {
 			InputBytes: ptr.To[int64](22), ResultCount: ptr.To[int64](4), Statement: "select * from t1", Message: `{"error_code":"DLI.0999"}`,
 			Columns: []v1alpha1.Column{{Name: "id", Type: "int", Nullable: true}, {Name: "name", Type: "string", Nullable: true}},
 			Tags:    []v1alpha1.Tag{{Key: "team", Value: "data"}},
+			JobName: "nightly", ApplicationID: "batch-session-1", Image: "swr/team/spark:3",
 		}
 		if diff := cmp.Diff(want, job.Status, cmpopts.IgnoreFields(v1alpha1.DLIJobStatus{}, "Conditions")); diff != "" {
 			t.Error(diff)

@@ -4,8 +4,6 @@
 package controllers_test
 
 import (
-	"flag"
-	"fmt"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
@@ -14,9 +12,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/go-logr/logr"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/dli-operator/dli-operator/api/v1alpha1"
@@ -32,18 +28,8 @@ const jobID = "208b08d4-0dc2-4dd7-8879-ddd4c020d7aa"
 func TestMain(m *testing.M) { os.Exit(runTests(m)) }
 
 func runTests(m *testing.M) int {
-	flag.Parse()
-	// The tests spend most of their time waiting.
-	must(flag.Set("test.parallel", "4"))
-	ctrl.SetLogger(logr.Discard())
-	if err := controllers.Plane.Start(); err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		return 1
-	}
 	defer servePodIdentity()()
-	code := m.Run()
-	must(controllers.Plane.Close())
-	return code
+	return testenv.RunTests(m, controllers.Plane, 4)
 }
 
 func must(err error) {

@@ -260,13 +260,15 @@ func TestFailuresAreLoggedOnce(t *testing.T) {
 	}
 }
 
-// An operator that does not report connections sends the Event that lists are disabled
-// once, too.
+// If the user may not list, each job is polled individually, and one Event says so, also of an
+// operator that does not report connections.
 func TestListingDisabledOnce(t *testing.T) {
 	w := newWorld(t)
 	w.Options.Controllers.ReportConnections = false
 	w.Options.Controllers.Schedule.ListInterval, w.Options.Controllers.Schedule.ListTrust = time.Second, time.Minute
-	w.DLI.SetCallFault(dlitest.CallList, dlitest.GatewayError(http.StatusForbidden, "APIGW.0302", "no permission", "r"))
+	user := dlitest.SampleUser()
+	user.Denied = []string{"dli:jobs:list"}
+	w.DLI.SetUsers(user)
 	for i := range 50 {
 		id := fmt.Sprint("job-", i)
 		w.Runs(id)
@@ -280,6 +282,9 @@ func TestListingDisabledOnce(t *testing.T) {
 		}
 		for _, event := range list.Items {
 			if event.Reason == v1alpha1.ReasonListingDisabled {
+				if event.Type != "Warning" || event.Regarding.Kind != "DLIConnection" || !strings.Contains(event.Note, "dli:jobs:list") {
+					t.Errorf("the Event is %+v", event)
+				}
 				n++
 				if event.Series != nil {
 					n += int(event.Series.Count) - 1
@@ -295,5 +300,8 @@ func TestListingDisabledOnce(t *testing.T) {
 	w.AwaitRequests("job-0", w.DLI.Requests("job-0")+60)
 	if n := count(); n != 1 {
 		t.Errorf("%d Events", n)
+	}
+	if n := w.DLI.Stats().ByCall[dlitest.CallList]; n > 3 {
+		t.Errorf("%d lists were requested", n)
 	}
 }

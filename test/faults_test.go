@@ -4,18 +4,14 @@
 package test
 
 import (
-	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"regexp"
 	"slices"
-	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
 
-	corev1 "k8s.io/api/core/v1"
-	eventsv1 "k8s.io/api/events/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -87,55 +83,6 @@ func TestADeletedJobHasNoEvents(t *testing.T) {
 	if told := w.Events("deleted"); slices.Contains(told, "Normal JobFinished") {
 		t.Errorf("the deleted DLIJob has Events: %q", told)
 	}
-}
-
-// If the user may not list, each job is polled individually, and an Event says so.
-func TestListingIsNotAllowed(t *testing.T) {
-	t.Parallel()
-	w := world.New(t, controlPlane)
-	user := dlitest.SampleUser()
-	user.Denied = []string{"dli:jobs:list"}
-	w.DLI.SetUsers(user)
-	w.Runs("job")
-	job := w.WatchJob("job")
-	for i := range 50 {
-		id := fmt.Sprintf("other-%d", i)
-		w.Runs(id)
-		w.WatchJob(id)
-	}
-	w.Start()
-	if !testenv.Within(world.Patience, func() bool {
-		return strings.Contains(w.ConnectionReady("default").Message, "dli:jobs:list")
-	}) {
-		t.Fatalf("the DLIConnection is %+v", w.ConnectionReady("default"))
-	}
-	if ready := w.ConnectionReady("default"); ready.Reason != v1alpha1.ReasonConnected {
-		t.Errorf("the DLIConnection is %s/%s", ready.Status, ready.Reason)
-	}
-	var told []eventsv1.Event
-	if !testenv.Within(world.Patience, func() bool {
-		all := &eventsv1.EventList{}
-		if err := w.List(w.Context(), all, client.InNamespace(w.Namespace)); err != nil {
-			t.Fatal(err)
-		}
-		told = nil
-		for _, event := range all.Items {
-			if event.Reason == v1alpha1.ReasonListingDisabled {
-				told = append(told, event)
-			}
-		}
-		return len(told) > 0
-	}) {
-		t.Fatal("there is no Event")
-	}
-	if e := told[0]; e.Type != corev1.EventTypeWarning || e.Regarding.Kind != "DLIConnection" || !strings.Contains(e.Note, "dli:jobs:list") {
-		t.Errorf("%+v", e)
-	}
-	if n := w.DLI.Stats().ByCall[dlitest.CallList]; n > 3 {
-		t.Errorf("%d lists were requested", n)
-	}
-	w.Finishes("job")
-	w.AwaitReason(job, v1alpha1.ReasonJobFinished)
 }
 
 // Progress is shown only where it is requested, and removed when the job ends.

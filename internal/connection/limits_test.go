@@ -30,6 +30,13 @@ func TestThrottleRate(t *testing.T) {
 			t.Error("wrongly considered adapted")
 		}
 	})
+	for hint, want := range map[time.Duration]time.Duration{0: 5 * time.Second, 7 * time.Second: 7 * time.Second, 24 * time.Hour: 10 * time.Minute} {
+		th := &throttle{configured: 100, burst: 100}
+		th.slowDown(&Failure{RetryAfter: hint}, false, noon)
+		if may(th, noon.Add(want-1)) || !may(th, noon.Add(want)) {
+			t.Errorf("with a hint of %v, it does not wait %v", hint, want)
+		}
+	}
 	t.Run("is reduced once for all requests in flight", func(t *testing.T) {
 		th := throttled(100)
 		for i := range 50 {

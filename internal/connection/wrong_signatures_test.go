@@ -122,9 +122,12 @@ func TestWrongSignaturesOfOneKey(t *testing.T) {
 		processes int
 		// restart is how long a process lives; 0 for ever.
 		restart time.Duration
+		// between is the response to every other request; a rejection if nil.
+		between *dli.Error
 		most    int
 	}{
 		"by one connection":                     {creds: wrongKeys(1), processes: 1, most: 3},
+		"with other failures in between":        {creds: wrongKeys(1), processes: 1, between: &dli.Error{Kind: dli.KindRetry, HTTPStatus: 502}, most: 5},
 		"by connections with one Secret":        {creds: map[string]dli.Credentials{"a": key("1"), "b": key("1")}, processes: 1, most: 3},
 		"by connections with different Secrets": {creds: wrongKeys(4), processes: 1, most: 4},
 		"by two processes":                      {creds: wrongKeys(1), processes: 2, most: 5},
@@ -147,6 +150,9 @@ func TestWrongSignaturesOfOneKey(t *testing.T) {
 				for _, p := range processes {
 					p.work(statuses, now, func(dli.Credentials) *dli.Error {
 						tries = append(tries, now)
+						if test.between != nil && len(tries)%2 == 0 {
+							return test.between
+						}
 						return rejection
 					})
 				}

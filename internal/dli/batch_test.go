@@ -141,16 +141,6 @@ func TestLongLogs(t *testing.T) {
 	}
 }
 
-func TestBatchErrors(t *testing.T) {
-	for _, status := range []int{400, 404} {
-		for _, code := range []string{"DLI.0002", "DLI.0023"} {
-			client, _ := serve(t, reply(status, `{"error_code":"`+code+`","error_msg":"no batch"}`))
-			result, err := client.BatchStatus(background, accessKey, batchID)
-			check(t, result, err, &Error{Kind: KindNotFound, HTTPStatus: status, Code: code, Message: "no batch"})
-		}
-	}
-}
-
 func TestBatchSecrets(t *testing.T) {
 	key := Credentials{AccessKeyID: "AK-0123456789", SecretAccessKey: "SK-0123456789"}
 	body := strings.NewReplacer("nightly", key.SecretAccessKey, "spark1", key.SecretAccessKey, "30663", key.SecretAccessKey,

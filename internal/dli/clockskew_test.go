@@ -4,46 +4,11 @@
 package dli
 
 import (
-	"fmt"
 	"net/http"
 	"strings"
 	"testing"
 	"time"
-
-	"github.com/dli-operator/dli-operator/internal/dli/dlitest"
 )
-
-// In TestAWrongClock, the simulator rejects a signature whose date is off by 20
-// minutes.
-func TestAWrongClock(t *testing.T) {
-	user := dlitest.SampleUser()
-	creds := Credentials{AccessKeyID: user.AccessKeyID, SecretAccessKey: user.SecretAccessKey}
-	for _, ahead := range []time.Duration{20 * time.Minute, -20 * time.Minute} {
-		t.Run(fmt.Sprintf("%v ahead", ahead), func(t *testing.T) {
-			theirs, ours := noon, noon.Add(ahead)
-			server, err := dlitest.NewServer(dlitest.WithClock(func() time.Time { return theirs }))
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer server.Close()
-			client := clientOf(t, server.URL(), func(c *Config) {
-				c.ProjectID = user.ProjectID
-				c.Now = func() time.Time { return ours }
-			})
-			for range 2 {
-				_, err := client.JobStatus(background, creds, jobID)
-				e, ok := AsError(err)
-				if !ok || e.Kind != KindAuth || e.ClockSkew != ahead {
-					t.Fatalf("want an error of KindAuth with a skew of %v, got %+v", ahead, err)
-				}
-				if want := "Incorrect IAM authentication information: signature expired, signature time:…,server time:…"; e.Message != want {
-					t.Errorf("want %q, got %q", want, e.Message)
-				}
-				theirs, ours = theirs.Add(time.Minute), ours.Add(time.Minute)
-			}
-		})
-	}
-}
 
 func TestClockSkew(t *testing.T) {
 	const (

@@ -144,35 +144,6 @@ func TestInvalidLists(t *testing.T) {
 	}
 }
 
-// TestListErrors has one response of each class: the code that distinguishes them is
-// shared with the status call.
-func TestListErrors(t *testing.T) {
-	for _, tc := range []struct {
-		status int
-		body   string
-		want   *Error
-	}{
-		{400, `{"error_code":"DLI.0001","error_msg":"page-size"}`, &Error{Kind: KindRejected, Code: "DLI.0001", Message: "page-size"}},
-		{401, `{"error_code":"APIGW.0301","error_msg":"m","request_id":"r1"}`, &Error{Kind: KindAuth, Code: "APIGW.0301", Message: "m", RequestID: "r1"}},
-		{403, `{"error_code":"DLI.0003","error_msg":"m"}`, &Error{Kind: KindPermission, Code: "DLI.0003", Message: "m"}},
-		{404, `{"error_code":"APIGW.0101","error_msg":"m"}`, &Error{Kind: KindConfig, Code: "APIGW.0101", Message: "m"}},
-		{429, `{"error_code":"APIGW.0308","error_msg":"limit:60,time:1 minute"}`, &Error{Kind: KindThrottle, Code: "APIGW.0308", Message: "limit:60,time:1 minute", RetryAfter: time.Minute}},
-		{503, `{}`, &Error{Kind: KindRetry, Message: "HTTP 503 without an error message"}},
-	} {
-		t.Run(http.StatusText(tc.status), func(t *testing.T) {
-			client, _ := serve(t, reply(tc.status, tc.body))
-			tc.want.HTTPStatus = tc.status
-			list, err := client.ListJobs(background, accessKey, ListOptions{})
-			checkResult(t, list, err, tc.want)
-		})
-	}
-	t.Run("the request ID of a response is kept", func(t *testing.T) {
-		client, _ := serve(t, reply(200, `{}`, "X-Request-Id: r7"))
-		list, err := client.ListJobs(background, accessKey, ListOptions{})
-		checkResult(t, list, err, &Error{Kind: KindInvalid, HTTPStatus: 200, Message: "the answer does not say how many jobs there are", RequestID: "r7"})
-	})
-}
-
 func TestListOptions(t *testing.T) {
 	client := clientOf(t, "http://127.0.0.1")
 	for _, tc := range []struct {
@@ -216,12 +187,4 @@ func TestListsHideCredentials(t *testing.T) {
 	client, _ := serve(t, reply(200, page(2, row("SKEXAMPLE"), row("a", `"owner":"AKEXAMPLE","queue_name":"q-SKEXAMPLE","status":"SKEXAMPLE"`))))
 	list, err := client.ListJobs(background, creds, ListOptions{})
 	checkResult(t, list, err, listing(2, JobRow{JobID: "a", Status: redacted, Owner: redacted, QueueName: "q-" + redacted}))
-}
-
-func TestListDate(t *testing.T) {
-	client, _ := serve(t, reply(200, page(0)))
-	list, err := client.ListJobs(background, accessKey, ListOptions{})
-	if err != nil || !list.Date.Equal(noon) {
-		t.Errorf("want %v, got %v, %v", noon, list, err)
-	}
 }

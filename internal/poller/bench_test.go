@@ -95,22 +95,3 @@ func BenchmarkPoll(b *testing.B) {
 	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N*n), "ns/poll")
 	b.ReportMetric(float64(after.HeapAlloc-before.HeapAlloc)/n, "B/job")
 }
-
-// BenchmarkWait measures the cost of one more job on a connection that admits none and
-// has 50,000 waiting jobs.
-func BenchmarkWait(b *testing.B) {
-	const n = 50_000
-	p, _, targets := benchmark(b, 2*n, false)
-	for _, t := range targets[:n] {
-		p.Watch(t)
-	}
-	p.look(b.Context())
-	i := 0
-	for b.Loop() {
-		t := targets[n+i%n]
-		p.Forget(t.Key)
-		p.Watch(t)
-		p.look(b.Context())
-		i++
-	}
-}

@@ -19,16 +19,13 @@ import (
 	"github.com/dli-operator/dli-operator/api/v1alpha1"
 )
 
-// cluster simulates the API server with its connections. Several operators may share
-// it.
+// cluster simulates the API server with its connections.
 type cluster struct {
 	mu          sync.Mutex
 	connections map[types.NamespacedName]*v1alpha1.DLIConnection
 	// secret is the only Secret, and reads are the times when it was read.
 	secret map[string][]byte
 	reads  []time.Time
-	// writes counts the writes of statuses.
-	writes int
 	// changed wakes the reconcilers of a connection.
 	changed map[types.NamespacedName][]chan struct{}
 }
@@ -125,7 +122,6 @@ func (c *cluster) write(read *v1alpha1.DLIConnection, rejections *v1alpha1.Rejec
 		return
 	}
 	if equality.Semantic.DeepEqual(object.Status, read.Status) {
-		c.writes++
 		c.connections[key] = object.DeepCopy()
 		c.connections[key].Status.RejectedCredentials = rejections
 	}

@@ -144,35 +144,32 @@ func TestPanic(t *testing.T) {
 			})
 		},
 	} {
-		t.Run(name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				o := newOperator(t, newCluster(), 0)
-				var stacks atomic.Int32
-				o.poller.config.Log = funcr.New(func(_, args string) {
-					if strings.Contains(args, "goroutine") {
-						stacks.Add(1)
-					}
-				}, funcr.Options{})
-				panics(o, "bad")
-				o.watch("a", 5*time.Second, names("good", 20)...)
-				o.watch("a", 5*time.Second, "bad")
-				o.run(10 * time.Minute)
-				last := o.poller.Latest(key("bad"))
-				if last.Failures.Count < 8 || last.Failures.Reason != v1alpha1.ReasonInvalidResponse {
-					t.Errorf("the failing job has %+v", last.Failures)
+		simulate(t, name, func(t *testing.T, o *operator) {
+			var stacks atomic.Int32
+			o.poller.config.Log = funcr.New(func(_, args string) {
+				if strings.Contains(args, "goroutine") {
+					stacks.Add(1)
 				}
-				for _, job := range names("good", 20) {
-					if n := len(o.asksOf(job)); n < 118 {
-						t.Errorf("%s was polled %d times in ten minutes", job, n)
-					}
+			}, funcr.Options{})
+			panics(o, "bad")
+			o.watch("a", 5*time.Second, names("good", 20)...)
+			o.watch("a", 5*time.Second, "bad")
+			o.run(10 * time.Minute)
+			last := o.poller.Latest(key("bad"))
+			if last.Failures.Count < 8 || last.Failures.Reason != v1alpha1.ReasonInvalidResponse {
+				t.Errorf("the failing job has %+v", last.Failures)
+			}
+			for _, job := range names("good", 20) {
+				if n := len(o.asksOf(job)); n < 118 {
+					t.Errorf("%s was polled %d times in ten minutes", job, n)
 				}
-				if stacks.Load() != 1 {
-					t.Errorf("%d stacks in the log", stacks.Load())
-				}
-				if h := o.health("a"); !h.Ready {
-					t.Errorf("the connection is %+v", h)
-				}
-			})
+			}
+			if stacks.Load() != 1 {
+				t.Errorf("%d stacks in the log", stacks.Load())
+			}
+			if h := o.health("a"); !h.Ready {
+				t.Errorf("the connection is %+v", h)
+			}
 		})
 	}
 }
@@ -219,57 +216,4 @@ func TestHealthy(t *testing.T) {
 	if p.Healthy(noon.Add(21*time.Second)) == nil {
 		t.Error("a loop that hangs is healthy")
 	}
-}
-
-// A failure of a job's own is over within a minute and its jitter, however long it lasted.
-func TestBackoffIsShort(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		o := newOperator(t, newCluster(), 0)
-		o.watch("a", 5*time.Second, names("job", 5)...)
-		o.run(time.Minute)
-		o.says(always(dli.Error{Kind: dli.KindRetry, HTTPStatus: 500, Code: "DLI.10001"}, usual))
-		o.run(20 * time.Minute)
-		o.says(well)
-		back := time.Now()
-		o.run(2 * time.Minute)
-		if took := o.allAfter(back); took > 66*time.Second {
-			t.Errorf("all jobs were read %v after DLI answered again", took)
-		}
-	})
-}
-
-// Jobs that cannot be read do not delay the notice that the endpoint is back.
-func TestHealthyJobsProbeFirst(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		o := newOperator(t, newCluster(), 0)
-		garbage := answer{took: usual, err: &dli.Error{Kind: dli.KindInvalid, HTTPStatus: 200}}
-		says := func(a asked) answer {
-			if a.job == "good" {
-				return running
-			}
-			return garbage
-		}
-		o.says(says)
-		o.watch("a", 5*time.Second, "good")
-		o.watch("a", 5*time.Second, names("bad", 20)...)
-		for range 5 {
-			o.run(5 * time.Minute)
-			o.says(always(dli.Error{Kind: dli.KindUnreachable}, time.Millisecond))
-			o.run(30 * time.Second)
-			o.says(says)
-			back := time.Now()
-			o.run(time.Minute)
-			asks := o.asksOf("good")
-			i := 0
-			for i < len(asks) && asks[i].Before(back) {
-				i++
-			}
-			if i == len(asks) || asks[i].Sub(back) > 35*time.Second {
-				t.Errorf("the healthy job was not polled within 35 s: %v", asks[max(0, i-1):])
-			}
-			if h := o.health("a"); !h.Ready {
-				t.Errorf("after a minute the connection is %+v", h)
-			}
-		}
-	})
 }

@@ -31,9 +31,8 @@ type asked struct {
 	at           time.Time
 	// nth counts the requests for the job, from 1.
 	nth int
-	// rejected is set if the credentials were rejected, throttled if the request was
-	// throttled.
-	rejected, throttled bool
+	// rejected is set if the credentials were rejected.
+	rejected bool
 }
 
 // answer is a response of DLI, and how long it takes.
@@ -91,6 +90,17 @@ func newOperator(t *testing.T, c *cluster, maxRequests int) *operator {
 	schedule := DefaultSchedule()
 	schedule.ListInterval = 0
 	return newScheduled(t, c, maxRequests, schedule)
+}
+
+// simulate runs a subtest with an operator in a synctest bubble.
+func simulate(t *testing.T, name string, test func(t *testing.T, o *operator)) {
+	t.Helper()
+	t.Run(name, func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			t.Helper()
+			test(t, newOperator(t, newCluster(), 0))
+		})
+	})
 }
 
 // newScheduled is newOperator with a schedule.
@@ -370,7 +380,6 @@ func (s script) Status(ctx context.Context, creds dli.Credentials, _ dli.JobType
 	a := asked{project: s.project, job: job, creds: creds, at: time.Now(), nth: o.nth[job]}
 	said := o.answer(a)
 	a.rejected = said.err != nil && said.err.Kind == dli.KindAuth
-	a.throttled = said.err != nil && said.err.Kind == dli.KindThrottle
 	o.asks = append(o.asks, a)
 	o.flying++
 	o.flew = max(o.flew, o.flying)

@@ -4,7 +4,6 @@
 package poller
 
 import (
-	"context"
 	"fmt"
 	"slices"
 	"strings"
@@ -31,73 +30,64 @@ func TestOutage(t *testing.T) {
 		"never responds":      {always(dli.Error{}, timeout), 2 * time.Minute, time.Second},
 		"answers HTTP 502":    {always(dli.Error{Kind: dli.KindRetry, HTTPStatus: 502}, usual), 2 * time.Minute, time.Second},
 	} {
-		t.Run(name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				o := newOperator(t, newCluster(), 0)
-				o.watch("a", 5*time.Second, names("job", 1000)...)
-				o.run(time.Minute)
-				o.says(dead.answer)
-				began := time.Now()
-				o.run(dead.settled)
-				first := len(o.since(began))
-				settled := time.Now()
-				o.run(20 * time.Minute)
-				probes := o.since(settled)
-				if got := most(probes, dead.every*29/30); got > 1 {
-					t.Errorf("%d requests within %v", got, dead.every)
-				}
-				if want := int(20 * time.Minute / dead.every); len(probes) < want*9/10 {
-					t.Errorf("%d probes in twenty minutes, want almost %d", len(probes), want)
-				}
-				if different := jobsOf(probes); different < min(len(probes), 1000) {
-					t.Errorf("%d probes of %d jobs", len(probes), different)
-				}
-				if h := o.health("a"); h.Reason != v1alpha1.ReasonCircuitOpen {
-					t.Errorf("the connection reports %+v", h)
-				}
-				t.Logf("%d requests in the first %v, %d in twenty minutes more", first, dead.settled, len(probes))
-				checkHealing(o, time.Minute)
-			})
+		simulate(t, name, func(t *testing.T, o *operator) {
+			o.watch("a", 5*time.Second, names("job", 1000)...)
+			o.run(time.Minute)
+			o.says(dead.answer)
+			began := time.Now()
+			o.run(dead.settled)
+			first := len(o.since(began))
+			settled := time.Now()
+			o.run(20 * time.Minute)
+			probes := o.since(settled)
+			if got := most(probes, dead.every*29/30); got > 1 {
+				t.Errorf("%d requests within %v", got, dead.every)
+			}
+			if want := int(20 * time.Minute / dead.every); len(probes) < want*9/10 {
+				t.Errorf("%d probes in twenty minutes, want almost %d", len(probes), want)
+			}
+			if different := jobsOf(probes); different < min(len(probes), 1000) {
+				t.Errorf("%d probes of %d jobs", len(probes), different)
+			}
+			if h := o.health("a"); h.Reason != v1alpha1.ReasonCircuitOpen {
+				t.Errorf("the connection reports %+v", h)
+			}
+			t.Logf("%d requests in the first %v, %d in twenty minutes more", first, dead.settled, len(probes))
+			checkHealing(o, time.Minute)
 		})
 	}
 
-	t.Run("responds with error codes", func(t *testing.T) {
-		synctest.Test(t, func(t *testing.T) {
-			o := newOperator(t, newCluster(), 0)
-			o.watch("a", 5*time.Second, names("job", 300)...)
-			o.run(time.Minute)
-			o.says(always(dli.Error{Kind: dli.KindRetry, HTTPStatus: 500, Code: "DLI.10001"}, usual))
-			began := time.Now()
-			o.run(20 * time.Minute)
-			// Every job backs off individually: after 1, 2, 4 ... 60 s.
-			if got := len(o.since(began)); got > 26*300 {
-				t.Errorf("%d requests in twenty minutes for 300 jobs", got)
-			}
-			t.Logf("%d requests in twenty minutes", len(o.since(began)))
-			// At the rate limit, the last to be due waits for all that could be read again.
-			checkHealing(o, 2*time.Minute)
-		})
+	simulate(t, "responds with error codes", func(t *testing.T, o *operator) {
+		o.watch("a", 5*time.Second, names("job", 300)...)
+		o.run(time.Minute)
+		o.says(always(dli.Error{Kind: dli.KindRetry, HTTPStatus: 500, Code: "DLI.10001"}, usual))
+		began := time.Now()
+		o.run(20 * time.Minute)
+		// Every job backs off individually: after 1, 2, 4 ... 60 s.
+		if got := len(o.since(began)); got > 26*300 {
+			t.Errorf("%d requests in twenty minutes for 300 jobs", got)
+		}
+		t.Logf("%d requests in twenty minutes", len(o.since(began)))
+		// At the rate limit, the last to be due waits for all that could be read again.
+		checkHealing(o, 2*time.Minute)
 	})
 
-	t.Run("ends even if the probing jobs were deleted", func(t *testing.T) {
-		synctest.Test(t, func(t *testing.T) {
-			o := newOperator(t, newCluster(), 0)
-			o.watch("a", 5*time.Second, names("job", 200)...)
-			o.says(always(dli.Error{Kind: dli.KindUnreachable}, time.Millisecond))
-			o.run(8 * time.Minute)
-			for i := range 150 {
-				o.leave(fmt.Sprint("job", i))
-			}
-			o.says(well)
-			back := time.Now()
-			o.run(2 * time.Minute)
-			if first := o.firstAfter(back); first > 31*time.Second {
-				t.Errorf("the first request was sent after %v", first)
-			}
-			if took := o.allAfter(back); took > time.Minute {
-				t.Errorf("all jobs were polled after %v", took)
-			}
-		})
+	simulate(t, "ends even if the probing jobs were deleted", func(t *testing.T, o *operator) {
+		o.watch("a", 5*time.Second, names("job", 200)...)
+		o.says(always(dli.Error{Kind: dli.KindUnreachable}, time.Millisecond))
+		o.run(8 * time.Minute)
+		for i := range 150 {
+			o.leave(fmt.Sprint("job", i))
+		}
+		o.says(well)
+		back := time.Now()
+		o.run(2 * time.Minute)
+		if first := o.firstAfter(back); first > 31*time.Second {
+			t.Errorf("the first request was sent after %v", first)
+		}
+		if took := o.allAfter(back); took > time.Minute {
+			t.Errorf("all jobs were polled after %v", took)
+		}
 	})
 }
 
@@ -161,55 +151,49 @@ func TestRateIsShared(t *testing.T) {
 		})
 	})
 
-	t.Run("among the jobs that remain", func(t *testing.T) {
-		synctest.Test(t, func(t *testing.T) {
-			o := newOperator(t, newCluster(), 0)
-			jobs := names("job", 20000)
-			o.watch("a", 5*time.Second, jobs...)
-			o.run(10 * time.Second)
-			for i, job := range jobs {
-				if i%1000 != 0 {
-					o.leave(job)
-				}
+	simulate(t, "among the jobs that remain", func(t *testing.T, o *operator) {
+		jobs := names("job", 2000)
+		o.watch("a", 5*time.Second, jobs...)
+		o.run(10 * time.Second)
+		for i, job := range jobs {
+			if i%100 != 0 {
+				o.leave(job)
 			}
-			left := time.Now()
-			o.watch("a", 5*time.Second, "new")
-			o.run(time.Minute)
-			fresh := o.since(left)
-			if i := slices.IndexFunc(fresh, func(a asked) bool { return a.job == "new" }); i < 0 || fresh[i].at.Sub(left) > 2*time.Second {
-				t.Errorf("a new job waited for deleted ones")
-			}
-			if took := o.allAfter(left); took > 10*time.Second {
-				t.Errorf("it took %v until the others were polled", took)
-			}
-			if got := most(fresh, time.Second); got > 40 {
-				t.Errorf("%d requests within a second, want at most rate plus burst, 40", got)
-			}
-		})
+		}
+		left := time.Now()
+		o.watch("a", 5*time.Second, "new")
+		o.run(time.Minute)
+		fresh := o.since(left)
+		if i := slices.IndexFunc(fresh, func(a asked) bool { return a.job == "new" }); i < 0 || fresh[i].at.Sub(left) > 2*time.Second {
+			t.Errorf("a new job waited for deleted ones")
+		}
+		if took := o.allAfter(left); took > 10*time.Second {
+			t.Errorf("it took %v until the others were polled", took)
+		}
+		if got := most(fresh, time.Second); got > 40 {
+			t.Errorf("%d requests within a second, want at most rate plus burst, 40", got)
+		}
 	})
 }
 
 func TestRequestsInFlight(t *testing.T) {
 	t.Parallel()
-	t.Run("are limited if the endpoint is slow", func(t *testing.T) {
-		synctest.Test(t, func(t *testing.T) {
-			o := newOperator(t, newCluster(), 0)
-			o.watch("a", 5*time.Second, names("job", 500)...)
-			o.run(10 * time.Second)
-			slow := running
-			slow.took = 9 * time.Second
-			o.says(func(asked) answer { return slow })
-			o.run(5 * time.Minute)
-			if o.flew != 16 {
-				t.Errorf("%d requests in flight, want four times the four that a fast endpoint needs", o.flew)
-			}
-			o.says(well)
-			quick := time.Now()
-			o.run(time.Minute)
-			if took := o.allAfter(quick); took > time.Minute {
-				t.Errorf("it took %v until all jobs were polled after the endpoint was fast again", took)
-			}
-		})
+	simulate(t, "are limited if the endpoint is slow", func(t *testing.T, o *operator) {
+		o.watch("a", 5*time.Second, names("job", 500)...)
+		o.run(10 * time.Second)
+		slow := running
+		slow.took = 9 * time.Second
+		o.says(func(asked) answer { return slow })
+		o.run(5 * time.Minute)
+		if o.flew != 16 {
+			t.Errorf("%d requests in flight, want four times the four that a fast endpoint needs", o.flew)
+		}
+		o.says(well)
+		quick := time.Now()
+		o.run(time.Minute)
+		if took := o.allAfter(quick); took > time.Minute {
+			t.Errorf("it took %v until all jobs were polled after the endpoint was fast again", took)
+		}
 	})
 
 	t.Run("leave capacity for other connections", func(t *testing.T) {
@@ -313,28 +297,6 @@ func TestRequestsInFlight(t *testing.T) {
 				t.Errorf("%d requests in a minute, want one every 5 s", n)
 			}
 		})
-	})
-}
-
-func TestStall(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		o := newOperator(t, newCluster(), 0)
-		o.watch("a", 5*time.Second, names("job", 1000)...)
-		o.run(time.Minute)
-		o.stop()
-		o.run(30 * time.Second)
-		resumed := time.Now()
-		o.ctx, o.stop = context.WithCancel(t.Context())
-		go func() { _ = o.poller.Start(o.ctx) }()
-		o.reconcile("a")
-		o.refind("a") // requests in flight are aborted
-		o.run(2 * time.Minute)
-		if got := most(o.since(resumed), time.Second); got > 40 {
-			t.Errorf("%d requests within a second, want at most rate plus burst, 40", got)
-		}
-		if took := o.allAfter(resumed); took > time.Minute {
-			t.Errorf("it took %v until all jobs were polled", took)
-		}
 	})
 }
 

@@ -5,7 +5,6 @@ package poller
 
 import (
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"k8s.io/apimachinery/pkg/types"
@@ -27,47 +26,31 @@ func (c *cluster) recreate(name string) {
 
 func TestReconfiguredConnection(t *testing.T) {
 	t.Parallel()
-	t.Run("that was created anew with the same generation strands no job", func(t *testing.T) {
-		synctest.Test(t, func(t *testing.T) {
-			o := newOperator(t, newCluster(), 0)
-			o.watch("a", 5*time.Second, names("job", 20)...)
-			o.run(time.Minute)
-			o.recreate("a")
-			recreated := time.Now()
-			o.run(time.Minute)
-			if took := o.allAfter(recreated); took > 10*time.Second {
-				t.Errorf("it took %v until all jobs were polled", took)
-			}
-		})
-	})
 	for name, change := range map[string]func(*operator){
 		"of another project":        func(o *operator) { o.edit("a", func(s *v1alpha1.DLIConnectionSpec) { s.ProjectID = "b" }) },
 		"of an object that is gone": func(o *operator) { o.recreate("a") },
 	} {
-		t.Run("does not believe a response "+name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				o := newOperator(t, newCluster(), 0)
-				changed := false
-				o.says(func(asked) answer {
-					if changed {
-						return running
-					}
-					return answer{took: 5 * time.Second, status: &dli.JobStatus{Status: "FAILED", State: dli.StateFailed}}
-				})
-				o.watch("a", 0, "job")
-				o.run(time.Second)
-				changed = true
-				change(o)
-				o.run(time.Minute)
-				for _, s := range o.storedOf("job") {
-					if s.Status == nil || s.Status.State != dli.StateRunning {
-						t.Errorf("stored: %+v", s.Result)
-					}
+		simulate(t, "does not believe a response "+name, func(t *testing.T, o *operator) {
+			changed := false
+			o.says(func(asked) answer {
+				if changed {
+					return running
 				}
-				if len(o.storedOf("job")) == 0 {
-					t.Error("nothing was stored")
-				}
+				return answer{took: 5 * time.Second, status: &dli.JobStatus{Status: "FAILED", State: dli.StateFailed}}
 			})
+			o.watch("a", 0, "job")
+			o.run(time.Second)
+			changed = true
+			change(o)
+			o.run(time.Minute)
+			for _, s := range o.storedOf("job") {
+				if s.Status == nil || s.Status.State != dli.StateRunning {
+					t.Errorf("stored: %+v", s.Result)
+				}
+			}
+			if len(o.storedOf("job")) == 0 {
+				t.Error("nothing was stored")
+			}
 		})
 	}
 }
@@ -77,43 +60,40 @@ func TestReconfiguredConnection(t *testing.T) {
 func TestHealthyJobAfterAnOutage(t *testing.T) {
 	t.Parallel()
 	for name, healthy := range map[string]int{"beside unreadable ones": 1, "without it": 0} {
-		t.Run(name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				o := newOperator(t, newCluster(), 0)
-				refused := false
-				o.says(func(a asked) answer {
-					switch {
-					case refused:
-						return answer{took: time.Millisecond, err: &dli.Error{Kind: dli.KindUnreachable, Message: "connection refused"}}
-					case a.job == "healthy0":
-						return running
-					}
-					return answer{took: usual, err: &dli.Error{Kind: dli.KindInvalid, HTTPStatus: 200, Message: "a web page"}}
-				})
-				o.watch("a", 5*time.Second, names("healthy", healthy)...)
-				o.watch("a", 5*time.Second, names("bad", 20)...)
-				o.run(time.Minute)
-				o.set(func() { refused = true })
-				o.run(30 * time.Second)
-				o.set(func() { refused = false })
-				back := time.Now()
-				o.run(40 * time.Second)
-				if h := o.health("a"); h.Reason == v1alpha1.ReasonCircuitOpen {
-					t.Errorf("the connection still reports %+v", h)
+		simulate(t, name, func(t *testing.T, o *operator) {
+			refused := false
+			o.says(func(a asked) answer {
+				switch {
+				case refused:
+					return answer{took: time.Millisecond, err: &dli.Error{Kind: dli.KindUnreachable, Message: "connection refused"}}
+				case a.job == "healthy0":
+					return running
 				}
-				if healthy == 0 {
+				return answer{took: usual, err: &dli.Error{Kind: dli.KindInvalid, HTTPStatus: 200, Message: "a web page"}}
+			})
+			o.watch("a", 5*time.Second, names("healthy", healthy)...)
+			o.watch("a", 5*time.Second, names("bad", 20)...)
+			o.run(5 * time.Minute)
+			o.set(func() { refused = true })
+			o.run(30 * time.Second)
+			o.set(func() { refused = false })
+			back := time.Now()
+			o.run(40 * time.Second)
+			if h := o.health("a"); h.Reason == v1alpha1.ReasonCircuitOpen {
+				t.Errorf("the connection still reports %+v", h)
+			}
+			if healthy == 0 {
+				return
+			}
+			for _, a := range o.since(back) {
+				if a.job == "healthy0" {
+					if took := a.at.Sub(back); took > 31*time.Second {
+						t.Errorf("it was polled after %v", took)
+					}
 					return
 				}
-				for _, a := range o.since(back) {
-					if a.job == "healthy0" {
-						if took := a.at.Sub(back); took > 31*time.Second {
-							t.Errorf("it was polled after %v", took)
-						}
-						return
-					}
-				}
-				t.Error("it was not polled")
-			})
+			}
+			t.Error("it was not polled")
 		})
 	}
 }

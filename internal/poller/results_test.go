@@ -32,76 +32,67 @@ func TestResults(t *testing.T) {
 		}
 	})
 
-	t.Run("the newest result is kept until it is stored", func(t *testing.T) {
-		synctest.Test(t, func(t *testing.T) {
-			o := newOperator(t, newCluster(), 0)
-			o.writable = false
-			o.says(func(a asked) answer {
-				if a.nth == 1 {
-					return running
-				}
-				return finished
-			})
-			o.watch("a", 5*time.Second, "job")
-			o.run(2 * time.Second)
-			first := o.poller.Latest(key("job")).Result
-			o.run(time.Hour)
-			newest := o.poller.Latest(key("job")).Result
-			if newest.Status.State != dli.StateFinished || !newest.Ended || len(o.asks) != 2 {
-				t.Errorf("after %d polls the result is %+v", len(o.asks), newest)
-			}
-			o.poller.Stored(key("job"), first)
-			if o.poller.Latest(key("job")).Result != newest {
-				t.Error("a newer result is dropped when an older one was stored")
-			}
-			o.watch("a", 5*time.Second, "job") // like after a conflict
-			o.run(time.Hour)
-			if len(o.asks) != 2 {
-				t.Error("a job that has ended is polled again before its outcome is stored")
-			}
-		})
-	})
-
-	t.Run("an outcome is kept despite failures until it is stored", func(t *testing.T) {
-		synctest.Test(t, func(t *testing.T) {
-			o := newOperator(t, newCluster(), 0)
-			o.writable = false
-			o.says(func(a asked) answer {
-				if a.nth == 2 {
-					return finished
-				}
-				if a.nth > 2 {
-					return answer{err: &dli.Error{Kind: dli.KindNotFound, HTTPStatus: 404}}
-				}
+	simulate(t, "the newest result is kept until it is stored", func(t *testing.T, o *operator) {
+		o.writable = false
+		o.says(func(a asked) answer {
+			if a.nth == 1 {
 				return running
-			})
-			o.watch("a", 5*time.Second, "job")
-			o.run(10 * time.Second)
-			o.poller.PollNow(key("job"))
-			o.run(time.Minute)
-			o.change("job", func(t *Target) { t.Connection, t.Failure = o.find("none") })
-			if r := o.poller.Latest(key("job")).Result; r.Status == nil || r.Status.State != dli.StateFinished || !r.Ended {
-				t.Errorf("the result is %+v", r)
 			}
+			return finished
 		})
+		o.watch("a", 5*time.Second, "job")
+		o.run(2 * time.Second)
+		first := o.poller.Latest(key("job")).Result
+		o.run(time.Hour)
+		newest := o.poller.Latest(key("job")).Result
+		if newest.Status.State != dli.StateFinished || !newest.Ended || len(o.asks) != 2 {
+			t.Errorf("after %d polls the result is %+v", len(o.asks), newest)
+		}
+		o.poller.Stored(key("job"), first)
+		if o.poller.Latest(key("job")).Result != newest {
+			t.Error("a newer result is dropped when an older one was stored")
+		}
+		o.watch("a", 5*time.Second, "job") // like after a conflict
+		o.run(time.Hour)
+		if len(o.asks) != 2 {
+			t.Error("a job that has ended is polled again before its outcome is stored")
+		}
 	})
 
-	t.Run("the confirmation of a missing job continues after a restart", func(t *testing.T) {
-		synctest.Test(t, func(t *testing.T) {
-			o := newOperator(t, newCluster(), 0)
-			o.says(always(dli.Error{Kind: dli.KindNotFound, HTTPStatus: 404, Code: "DLI.0023"}, usual))
-			since := time.Now().Add(-100 * time.Second)
-			o.change("job", func(target *Target) {
-				*target = Target{Key: key("job"), JobID: "job", Known: Known{
-					Failures: FailureStreak{Count: 1, Reason: v1alpha1.ReasonJobNotFound, NotFound: 2, NotFoundSince: since},
-				}}
-				target.Connection, target.Failure = o.find("a")
-			})
-			o.run(21 * time.Second)
-			r, streak := o.storedOf("job"), o.poller.Latest(key("job")).Failures
-			if last := r[len(r)-1]; !streak.ConfirmsNotFound(last.SentAt, 2*time.Minute) || !streak.NotFoundSince.Equal(since) {
-				t.Errorf("the streak is %+v", streak)
+	simulate(t, "an outcome is kept despite failures until it is stored", func(t *testing.T, o *operator) {
+		o.writable = false
+		o.says(func(a asked) answer {
+			if a.nth == 2 {
+				return finished
 			}
+			if a.nth > 2 {
+				return answer{err: &dli.Error{Kind: dli.KindNotFound, HTTPStatus: 404}}
+			}
+			return running
 		})
+		o.watch("a", 5*time.Second, "job")
+		o.run(10 * time.Second)
+		o.poller.PollNow(key("job"))
+		o.run(time.Minute)
+		o.change("job", func(t *Target) { t.Connection, t.Failure = o.find("none") })
+		if r := o.poller.Latest(key("job")).Result; r.Status == nil || r.Status.State != dli.StateFinished || !r.Ended {
+			t.Errorf("the result is %+v", r)
+		}
+	})
+
+	simulate(t, "the confirmation of a missing job continues after a restart", func(t *testing.T, o *operator) {
+		o.says(always(dli.Error{Kind: dli.KindNotFound, HTTPStatus: 404, Code: "DLI.0023"}, usual))
+		since := time.Now().Add(-100 * time.Second)
+		o.change("job", func(target *Target) {
+			*target = Target{Key: key("job"), JobID: "job", Known: Known{
+				Failures: FailureStreak{Count: 1, Reason: v1alpha1.ReasonJobNotFound, NotFound: 2, NotFoundSince: since},
+			}}
+			target.Connection, target.Failure = o.find("a")
+		})
+		o.run(21 * time.Second)
+		r, streak := o.storedOf("job"), o.poller.Latest(key("job")).Failures
+		if last := r[len(r)-1]; !streak.ConfirmsNotFound(last.SentAt, 2*time.Minute) || !streak.NotFoundSince.Equal(since) {
+			t.Errorf("the streak is %+v", streak)
+		}
 	})
 }

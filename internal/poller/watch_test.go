@@ -32,90 +32,75 @@ func TestEdits(t *testing.T) {
 		"a requested poll":   {func(o *operator) { o.change("job", func(t *Target) { t.PollRequest = "now" }) }, time.Second},
 		"a changed status":   {func(o *operator) { o.poller.PollNow(key("job")) }, time.Second},
 	} {
-		t.Run(name+" takes effect immediately", func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				o := newOperator(t, newCluster(), 0)
-				o.watch("a", time.Hour, "job")
-				o.run(10 * time.Minute)
-				changed := time.Now()
-				test.change(o)
-				o.run(time.Minute)
-				if took := o.firstAfter(changed); took > test.within {
-					t.Errorf("took effect after %v", took)
-				}
-			})
+		simulate(t, name+" takes effect immediately", func(t *testing.T, o *operator) {
+			o.watch("a", time.Hour, "job")
+			o.run(10 * time.Minute)
+			changed := time.Now()
+			test.change(o)
+			o.run(time.Minute)
+			if took := o.firstAfter(changed); took > test.within {
+				t.Errorf("took effect after %v", took)
+			}
 		})
 	}
 
-	t.Run("a shorter interval also takes effect immediately after a restart", func(t *testing.T) {
-		synctest.Test(t, func(t *testing.T) {
-			o := newOperator(t, newCluster(), 0)
-			o.change("job", func(target *Target) {
-				*target = Target{Key: key("job"), JobID: "job", Interval: time.Hour, Known: Known{LastPoll: time.Now().Add(-10 * time.Minute)}}
-				target.Connection, target.Failure = o.find("a")
-			})
-			o.run(time.Second)
-			o.change("job", func(t *Target) { t.Interval = 2 * time.Second })
-			o.run(time.Second)
-			if len(o.asks) == 0 {
-				t.Error("not polled")
-			}
+	simulate(t, "a shorter interval also takes effect immediately after a restart", func(t *testing.T, o *operator) {
+		o.change("job", func(target *Target) {
+			*target = Target{Key: key("job"), JobID: "job", Interval: time.Hour, Known: Known{LastPoll: time.Now().Add(-10 * time.Minute)}}
+			target.Connection, target.Failure = o.find("a")
 		})
+		o.run(time.Second)
+		o.change("job", func(t *Target) { t.Interval = 2 * time.Second })
+		o.run(time.Second)
+		if len(o.asks) == 0 {
+			t.Error("not polled")
+		}
 	})
 
-	t.Run("a poll that is requested during a failing one is not delayed", func(t *testing.T) {
-		synctest.Test(t, func(t *testing.T) {
-			o := newOperator(t, newCluster(), 0)
-			o.says(always(dli.Error{Kind: dli.KindPermission, HTTPStatus: 403}, time.Second))
-			o.watch("a", time.Hour, "job")
-			o.run(500 * time.Millisecond)
+	simulate(t, "a poll that is requested during a failing one is not delayed", func(t *testing.T, o *operator) {
+		o.says(always(dli.Error{Kind: dli.KindPermission, HTTPStatus: 403}, time.Second))
+		o.watch("a", time.Hour, "job")
+		o.run(500 * time.Millisecond)
+		o.change("job", func(t *Target) { t.PollRequest = "now" })
+		o.run(time.Second)
+		if asks := o.asksOf("job"); len(asks) != 2 {
+			t.Errorf("polled at %v, want twice", asks)
+		}
+	})
+
+	simulate(t, "one request causes one poll, even if the result cannot be stored", func(t *testing.T, o *operator) {
+		o.writable = false
+		o.watch("a", time.Hour, "job")
+		o.run(time.Minute)
+		for range 100 { // like a reconcile that fails
 			o.change("job", func(t *Target) { t.PollRequest = "now" })
-			o.run(time.Second)
-			if asks := o.asksOf("job"); len(asks) != 2 {
-				t.Errorf("polled at %v, want twice", asks)
-			}
-		})
+			o.run(300 * time.Millisecond)
+		}
+		o.change("job", func(t *Target) { t.PollRequest = "again" })
+		o.run(time.Minute)
+		if n := len(o.asksOf("job")); n != 3 {
+			t.Errorf("polled %d times, want 3", n)
+		}
+		if result := o.poller.Latest(key("job")).Result; result == nil || result.PollRequest != "again" {
+			t.Errorf("the result is %+v", result)
+		}
 	})
 
-	t.Run("one request causes one poll, even if the result cannot be stored", func(t *testing.T) {
-		synctest.Test(t, func(t *testing.T) {
-			o := newOperator(t, newCluster(), 0)
-			o.writable = false
-			o.watch("a", time.Hour, "job")
-			o.run(time.Minute)
-			for range 100 { // like a reconcile that fails
-				o.change("job", func(t *Target) { t.PollRequest = "now" })
-				o.run(300 * time.Millisecond)
+	simulate(t, "a completed job is polled once on request, and again if that fails", func(t *testing.T, o *operator) {
+		o.says(func(a asked) answer {
+			if a.nth < 3 {
+				return answer{err: &dli.Error{Kind: dli.KindRetry, HTTPStatus: 500, Code: "DLI.10001"}}
 			}
-			o.change("job", func(t *Target) { t.PollRequest = "again" })
-			o.run(time.Minute)
-			if n := len(o.asksOf("job")); n != 3 {
-				t.Errorf("polled %d times, want 3", n)
-			}
-			if result := o.poller.Latest(key("job")).Result; result == nil || result.PollRequest != "again" {
-				t.Errorf("the result is %+v", result)
-			}
+			return running
 		})
-	})
-
-	t.Run("a completed job is polled once on request, and again if that fails", func(t *testing.T) {
-		synctest.Test(t, func(t *testing.T) {
-			o := newOperator(t, newCluster(), 0)
-			o.says(func(a asked) answer {
-				if a.nth < 3 {
-					return answer{err: &dli.Error{Kind: dli.KindRetry, HTTPStatus: 500, Code: "DLI.10001"}}
-				}
-				return running
-			})
-			o.change("job", func(target *Target) {
-				*target = Target{Key: key("job"), JobID: "job", Completed: true, PollRequest: "now", Known: Known{LastPoll: time.Now()}}
-				target.Connection, target.Failure = o.find("a")
-			})
-			o.run(time.Hour)
-			if n := len(o.asksOf("job")); n != 3 {
-				t.Errorf("polled %d times, want 3", n)
-			}
+		o.change("job", func(target *Target) {
+			*target = Target{Key: key("job"), JobID: "job", Completed: true, PollRequest: "now", Known: Known{LastPoll: time.Now()}}
+			target.Connection, target.Failure = o.find("a")
 		})
+		o.run(time.Hour)
+		if n := len(o.asksOf("job")); n != 3 {
+			t.Errorf("polled %d times, want 3", n)
+		}
 	})
 
 	t.Run("an edit of a connection applies to jobs that wait, fail or are being polled", func(t *testing.T) {
@@ -145,27 +130,6 @@ func TestEdits(t *testing.T) {
 			}
 			if len(o.poller.queues) != 1 {
 				t.Errorf("%d queues are kept", len(o.poller.queues))
-			}
-		})
-	})
-
-	t.Run("a response counts even if the connection is edited in the meantime", func(t *testing.T) {
-		synctest.Test(t, func(t *testing.T) {
-			o := newOperator(t, newCluster(), 0)
-			slow := finished
-			slow.took = 4 * time.Second
-			o.says(func(asked) answer { return slow })
-			o.watch("a", time.Minute, "job")
-			for range 10 {
-				o.run(2 * time.Second)
-				if len(o.storedOf("job")) > 0 {
-					break
-				}
-				o.edit("a", nil)
-				o.refind("a")
-			}
-			if n := len(o.asksOf("job")); n != 1 || len(o.storedOf("job")) != 1 {
-				t.Errorf("polled %d times", n)
 			}
 		})
 	})
