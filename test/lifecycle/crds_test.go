@@ -29,7 +29,7 @@ const olderCRDs = "testdata/crds-9e3bb8c"
 // The operator works with CRDs that lack its newest fields. Only what these fields
 // store is lost in a restart.
 func TestOlderCRDs(t *testing.T) {
-	w := newCluster(t, olderCRDs)
+	w := newOwnCluster(t, olderCRDs)
 	o := w.start("--not-found-after=6s", "--stall-after=3s", "--poll-interval-min=1s", "--poll-interval-max=1s")
 	w.DLI.SetJob(dlitest.Query("ends").Running(3 * time.Second).Finishes(4))
 	w.DLI.SetJob(dlitest.Query("runs").Running(time.Hour))
@@ -78,7 +78,7 @@ func TestNewerCRDs(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	w := newCluster(t, newer)
+	w := newOwnCluster(t, newer)
 	w.DLI.SetJob(dlitest.Query("job").Running(2 * time.Second).Finishes(4))
 	object := &unstructured.Unstructured{Object: map[string]any{
 		"spec": map[string]any{"jobID": "job", "newField": "stays", "pollIntervalSeconds": int64(1)},

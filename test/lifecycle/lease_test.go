@@ -35,11 +35,10 @@ func (c cluster) holder() string {
 	return *lease.Spec.HolderIdentity
 }
 
-// startReplica starts an operator with leader election, like a container of a pod.
-func (c cluster) startReplica(podUID string, args ...string) *process {
+// startElected starts an operator with leader election, like a container of a pod.
+func (c cluster) startElected(podUID string, args ...string) *process {
 	c.Helper()
-	c.Setenv("POD_UID", podUID)
-	return c.start(append(args, "--leader-elect", "--leader-election-namespace="+c.Namespace)...)
+	return c.startReplica(podUID, append(args, "--leader-elect", "--leader-election-namespace="+c.Namespace)...)
 }
 
 // awaitLeader waits until another process than the previous leader leads, and returns it.
@@ -72,15 +71,15 @@ func (c cluster) firstPollAfter(t time.Time, job *v1alpha1.DLIJob) time.Duration
 // A leader that was frozen for longer than its lease asks DLI for nothing when it
 // continues, and ends.
 func TestAFrozenLeaderPollsNothingWhenItContinues(t *testing.T) {
-	c := newCluster(t, crds)
+	c := newCluster(t)
 	c.Runs("job")
-	leader := c.startReplica("a")
+	leader := c.startElected("a")
 	holder := c.awaitLeader("")
 	job := c.WatchJob("job", everySecond)
 	c.AwaitReason(job, v1alpha1.ReasonJobRunning)
 
 	leader.Signal(syscall.SIGSTOP)
-	standby := c.startReplica("b")
+	standby := c.startElected("b")
 	c.awaitLeader(holder)
 	c.firstPollAfter(time.Now(), job)
 	standby.Kill() // nobody else polls from here on
@@ -97,19 +96,19 @@ func TestAFrozenLeaderPollsNothingWhenItContinues(t *testing.T) {
 // A container that is killed and starts again does not wait until its own lease has
 // expired.
 func TestARestartedContainerLeadsAtOnce(t *testing.T) {
-	c := newCluster(t, crds)
+	c := newCluster(t)
 	c.Runs("job")
-	leader := c.startReplica("a")
+	leader := c.startElected("a")
 	began := time.Now()
 	holder := c.awaitLeader("")
-	c.startReplica("b")
+	c.startElected("b")
 	job := c.WatchJob("job", everySecond)
 	c.AwaitReason(job, v1alpha1.ReasonJobRunning)
 	testenv.Within(leaseDuration+5*time.Second, func() bool { return time.Since(began) > leaseDuration+4*time.Second })
 
 	leader.Kill()
 	killed := time.Now()
-	c.startReplica("a")
+	c.startElected("a")
 	gap := c.firstPollAfter(killed, job)
 	t.Logf("no poll for %v", gap.Round(time.Millisecond))
 	if gap > 5*time.Second {
@@ -122,13 +121,13 @@ func TestARestartedContainerLeadsAtOnce(t *testing.T) {
 
 // A container that crashes soon after each start leaves the lease to the other replica.
 func TestAContainerThatCrashesAgainAndAgainLosesTheLease(t *testing.T) {
-	c := newCluster(t, crds)
-	crashing := c.startReplica("a")
+	c := newCluster(t)
+	crashing := c.startElected("a")
 	leader := c.awaitLeader("")
-	c.startReplica("b")
+	c.startElected("b")
 	for began := time.Now(); time.Since(began) < world.Patience; {
 		crashing.Kill()
-		crashing = c.startReplica("a")
+		crashing = c.startElected("a")
 		previous := leader
 		testenv.Within(leaseDuration/3, func() bool { leader = c.holder(); return leader != previous })
 		if crashing.Alive() == nil && leader != previous && !strings.Contains(leader, "_a_") {
@@ -140,14 +139,14 @@ func TestAContainerThatCrashesAgainAndAgainLosesTheLease(t *testing.T) {
 
 // Two processes of one pod cannot lead at once: they share the port of the probes.
 func TestASecondProcessOfAPodDoesNotStart(t *testing.T) {
-	c := newCluster(t, crds)
+	c := newCluster(t)
 	probes, err := testenv.FreeAddress()
 	if err != nil {
 		t.Fatal(err)
 	}
-	c.startReplica("a", "--health-probe-bind-address="+probes)
+	c.startElected("a", "--health-probe-bind-address="+probes)
 	c.awaitLeader("")
-	if code := c.startReplica("a", "--health-probe-bind-address="+probes).ExitCode(); code != 1 {
+	if code := c.startElected("a", "--health-probe-bind-address="+probes).ExitCode(); code != 1 {
 		t.Errorf("it exits with %d", code)
 	}
 }
@@ -156,10 +155,10 @@ func TestASecondProcessOfAPodDoesNotStart(t *testing.T) {
 // expired, without waiting for its writes, and the restarted container waits for the API
 // server, and then polls at once.
 func TestAnAPIServerThatDoesNotRespond(t *testing.T) {
-	c := newCluster(t, crds)
+	c := newOwnCluster(t, crds)
 	c.Runs("job")
 	c.Runs("ends")
-	leader := c.startReplica("a")
+	leader := c.startElected("a")
 	began := time.Now()
 	c.awaitLeader("")
 	job, ends := c.WatchJob("job", everySecond), c.WatchJob("ends", everySecond)
@@ -174,7 +173,7 @@ func TestAnAPIServerThatDoesNotRespond(t *testing.T) {
 	c.Finishes("ends") // its write hangs
 	leader.ExitCode()
 	ended := time.Since(frozen)
-	c.startReplica("a")
+	c.startElected("a")
 	testenv.Within(time.Minute, func() bool { return time.Since(frozen) > 40*time.Second })
 	returned := time.Now()
 	if err := c.Plane.ThawAPIServer(); err != nil {
@@ -194,7 +193,7 @@ func TestAnAPIServerThatDoesNotRespond(t *testing.T) {
 // A poller that hangs makes the kubelet restart the container: otherwise it would keep
 // the lease and poll nothing.
 func TestLivenessIncludesThePoller(t *testing.T) {
-	c := newCluster(t, crds)
+	c := newCluster(t)
 	probes, err := testenv.FreeAddress()
 	if err != nil {
 		t.Fatal(err)

@@ -20,12 +20,10 @@ import (
 	"github.com/dli-operator/dli-operator/test/world"
 )
 
-const crds = "../../config/crd/bases"
-
 // An operator stops soon after SIGTERM and loses nothing, and the standby takes over
 // immediately.
 func TestShutdown(t *testing.T) {
-	w := newCluster(t, crds)
+	w := newCluster(t)
 	leading := w.start("--leader-elect", "--leader-election-namespace="+w.Namespace)
 	if !testenv.Within(time.Minute, func() bool { return w.holder() != "" }) {
 		t.Fatal("there is no leader")

@@ -7,6 +7,7 @@ package lifecycle
 
 import (
 	"context"
+	"os"
 	"testing"
 	"time"
 
@@ -16,11 +17,27 @@ import (
 	"github.com/dli-operator/dli-operator/test/world"
 )
 
-// cluster is a world with its own control plane, whose operators are processes.
+const crds = "../../config/crd/bases"
+
+// shared is the control plane of tests that neither stop it nor change its CRDs.
+var shared = &testenv.ControlPlane{CRDs: crds}
+
+// The tests mostly wait.
+func TestMain(m *testing.M) { os.Exit(testenv.RunTests(m, shared, 8)) }
+
+// cluster is a world whose operators are processes.
 type cluster struct{ *world.World }
 
-func newCluster(t *testing.T, crds string) cluster {
+func newCluster(t *testing.T) cluster {
 	t.Helper()
+	t.Parallel()
+	return cluster{world.New(t, shared, dlitest.WithRequestLog())}
+}
+
+// newOwnCluster returns a cluster with its own control plane.
+func newOwnCluster(t *testing.T, crds string) cluster {
+	t.Helper()
+	t.Parallel()
 	return cluster{world.New(t, testenv.Run(t, crds), dlitest.WithRequestLog())}
 }
 
@@ -36,13 +53,20 @@ type process struct {
 // start starts an operator that runs until the test ends.
 func (c cluster) start(args ...string) *process {
 	c.Helper()
+	return c.startReplica("", args...)
+}
+
+// startReplica starts an operator like a container of a pod.
+func (c cluster) startReplica(podUID string, args ...string) *process {
+	c.Helper()
 	proxy, err := testenv.NewProxy(c.Config)
 	if err != nil {
 		c.Fatal(err)
 	}
 	c.Cleanup(func() { _ = proxy.Stop() })
-	return &process{proxy: proxy, Process: testenv.Start(c.T, testenv.KubeConfig(c.T, proxy.Config(), ""), testenv.Binary(c.T), append([]string{
-		"--allow-insecure-endpoints", "--metrics-bind-address=0", "--health-probe-bind-address=0",
+	return &process{proxy: proxy, Process: testenv.Start(c.T, testenv.KubeConfig(c.T, proxy.Config(), ""), "env", append([]string{
+		"POD_UID=" + podUID, testenv.Binary(c.T),
+		"--watch-namespaces=" + c.Namespace, "--allow-insecure-endpoints", "--metrics-bind-address=0", "--health-probe-bind-address=0",
 	}, args...)...)}
 }
 

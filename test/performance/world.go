@@ -95,10 +95,10 @@ func (w *world) startControlPlane() (err error) {
 		return err
 	}
 	w.controlPlane = plane
-	if w.etcd, err = testenv.Child("etcd"); err != nil {
+	if w.etcd, err = plane.PID("etcd"); err != nil {
 		return err
 	}
-	if w.apiServer, err = testenv.Child("kube-apiserver"); err != nil {
+	if w.apiServer, err = plane.PID("kube-apiserver"); err != nil {
 		return err
 	}
 	config := plane.Config()

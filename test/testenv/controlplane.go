@@ -15,6 +15,8 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"strconv"
+	"strings"
 	"syscall"
 	"time"
 
@@ -159,17 +161,31 @@ func (c *ControlPlane) StartAPIServer() error {
 
 // FreezeAPIServer stops the process of the kube-apiserver as it is: connections stay open,
 // and nothing is answered until ThawAPIServer.
-func (c *ControlPlane) FreezeAPIServer() error { return signalAPIServer(syscall.SIGSTOP) }
+func (c *ControlPlane) FreezeAPIServer() error { return c.signalAPIServer(syscall.SIGSTOP) }
 
 // ThawAPIServer lets the kube-apiserver go on.
-func (c *ControlPlane) ThawAPIServer() error { return signalAPIServer(syscall.SIGCONT) }
+func (c *ControlPlane) ThawAPIServer() error { return c.signalAPIServer(syscall.SIGCONT) }
 
-func signalAPIServer(s syscall.Signal) error {
-	pid, err := Child("kube-apiserver")
+func (c *ControlPlane) signalAPIServer(s syscall.Signal) error {
+	pid, err := c.PID("kube-apiserver")
 	if err != nil {
 		return err
 	}
 	return syscall.Kill(pid, s)
+}
+
+// PID returns the ID of the kube-apiserver's or etcd's process, which envtest does not tell.
+// It needs Linux.
+func (c *ControlPlane) PID(program string) (int, error) {
+	processes, err := filepath.Glob("/proc/[0-9]*/cmdline")
+	for _, path := range processes {
+		line, _ := os.ReadFile(path) // none if it has ended
+		name, args, _ := strings.Cut(string(line), "\x00")
+		if filepath.Base(name) == program && strings.Contains(args, c.dir+"/") {
+			return strconv.Atoi(filepath.Base(filepath.Dir(path)))
+		}
+	}
+	return 0, errors.Join(fmt.Errorf("found no process %s", program), err)
 }
 
 // released waits until an address has no listener.

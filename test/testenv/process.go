@@ -5,7 +5,6 @@ package testenv
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"net"
 	"os"
@@ -107,24 +106,6 @@ func Operator(ctx context.Context) (string, error) {
 		return "", fmt.Errorf("building the operator: %w", err)
 	}
 	return filepath.Join(strings.TrimSpace(string(dir)), "manager"), nil
-}
-
-// Child returns the ID of this process's child with a name, which envtest does not tell. It
-// needs Linux.
-func Child(name string) (pid int, err error) {
-	stats, err := filepath.Glob("/proc/[0-9]*/stat")
-	for _, path := range stats {
-		var command, state string
-		var parent int
-		text, err := os.ReadFile(path)
-		if err != nil {
-			continue // it has ended
-		}
-		if _, err := fmt.Sscan(string(text), &pid, &command, &state, &parent); err == nil && parent == os.Getpid() && command == "("+name+")" {
-			return pid, nil
-		}
-	}
-	return 0, errors.Join(fmt.Errorf("found no process %s", name), err)
 }
 
 // BuildOperator builds the operator like for its image, with additional flags for go

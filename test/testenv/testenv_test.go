@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"net/http"
 	"strconv"
-	"strings"
 	"testing"
 	"time"
 
@@ -73,25 +72,6 @@ func TestControlPlane(t *testing.T) {
 		}
 		get(t, admin, "kept")
 	})
-	t.Run("can be watched through the proxy", func(t *testing.T) {
-		watcher, err := behind.Watch(t.Context(), &corev1.ConfigMapList{})
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer watcher.Stop()
-		create(t, admin, "watched")
-		timeout := time.After(time.Minute)
-		for {
-			select {
-			case e := <-watcher.ResultChan():
-				if object, ok := e.Object.(*corev1.ConfigMap); ok && object.Name == "watched" {
-					return
-				}
-			case <-timeout:
-				t.Fatal("there was no event")
-			}
-		}
-	})
 	t.Run("cannot be watched while the proxy rejects watches", func(t *testing.T) {
 		proxy.RefuseWatches(http.StatusGone)
 		defer proxy.RefuseWatches(0)
@@ -149,32 +129,6 @@ func TestControlPlane(t *testing.T) {
 		err := Client(t, config).List(t.Context(), &corev1.ConfigMapList{})
 		if !apierrors.IsUnauthorized(err) {
 			t.Errorf("error is %v", err)
-		}
-	})
-}
-
-func TestProcess(t *testing.T) {
-	t.Run("has its log and exit code when it has ended", func(t *testing.T) {
-		p := Start(t, "", "sh", "-c", "echo goodbye; exit 3")
-		if code := p.ExitCode(); code != 3 {
-			t.Errorf("the exit code is %d", code)
-		}
-		if err := p.Alive(); err == nil || !strings.Contains(err.Error(), "goodbye") {
-			t.Errorf("error is %v", err)
-		}
-		p.Stop(time.Minute)
-	})
-	t.Run("is killed if it does not stop", func(t *testing.T) {
-		p := Start(t, "", "sh", "-c", "trap '' TERM; echo ready; exec sleep 600")
-		if !Within(time.Minute, func() bool { return p.Said() != "" }) {
-			t.Fatal("there is no output")
-		}
-		if err := p.Alive(); err != nil {
-			t.Error(err)
-		}
-		p.Stop(10 * time.Millisecond)
-		if code := p.ExitCode(); code != -1 {
-			t.Errorf("the exit code is %d", code)
 		}
 	})
 }

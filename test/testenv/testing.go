@@ -6,11 +6,14 @@ package testenv
 import (
 	"bytes"
 	"context"
+	"errors"
+	"flag"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -37,6 +40,23 @@ func Run(t testing.TB, crds string) *ControlPlane {
 		}
 	})
 	return plane
+}
+
+// RunTests runs the tests of a package, so many at once, which share a control plane, and
+// returns the exit code.
+func RunTests(m *testing.M, plane *ControlPlane, parallel int) (code int) {
+	flag.Parse()
+	err := errors.Join(flag.Set("test.parallel", strconv.Itoa(parallel)), plane.Start())
+	ctrl.SetLogger(logr.Discard())
+	if err == nil {
+		code = m.Run()
+		err = plane.Close()
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	return code
 }
 
 // Client returns a client for the API server of a config.
