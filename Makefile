@@ -145,7 +145,7 @@ test-long: ## Run the slow tests: Helm, Prometheus, the image, a release.
 .PHONY: test-cluster
 test-cluster: ## Test the image in pods on a cluster of two nodes; needs root on Linux.
 	@[[ $$(go env GOOS) == linux ]] || echo 'SKIPPED, nothing was tested: pods need Linux'
-	go test -v -count=1 -timeout=30m $(TESTFLAGS) ./test/cluster
+	go test -v -count=1 -timeout=30m -run=TestCluster $(TESTFLAGS) ./test/cluster
 
 # Later versions of kubectl format the output of explain differently.
 .PHONY: test-oldest
@@ -155,9 +155,10 @@ test-oldest: ## Test the API, install, reconciling and gates on the oldest suppo
 		-skip='^TestExplain|^TestKubectl$$/^explain' $(TESTFLAGS) ./controllers ./test ./test/helm ./test/install
 
 .PHONY: test-engines
-test-engines: ## Run Flux, Argo CD, Argo Workflows, Helm, kro and OpenTofu on DLIJobs; prints what they make of them.
+test-engines: ## Run Flux, Argo CD, Argo Workflows, Helm, kro, OpenTofu and Tekton on DLIJobs; prints what they make of them.
 	for module in hack/engines/*/; do go -C "$$module" mod tidy -diff; done
 	$(PROGRAMS) && go test -v -count=1 -timeout=60m $(TESTFLAGS) ./test/engines
+	go test -v -count=1 -timeout=30m -skip=TestCluster $(TESTFLAGS) ./test/cluster
 
 .PHONY: fuzz
 fuzz: ## Fuzz the parsing of DLI's responses, each target for FUZZTIME.

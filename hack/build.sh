@@ -16,12 +16,13 @@
 #   hack/build.sh argo-workflows  argoexec
 #   hack/build.sh argo-cd         argo-cd-sync
 #   hack/build.sh kro             kro
+#   hack/build.sh tekton          Tekton's controller, webhook and entrypoint
 #   hack/build.sh opentofu        tofu
 #
 # If KUBEBUILDER_ASSETS, OPERATOR_ASSETS, NODE_ASSETS, CONTAINERD_ASSETS,
 # PROMETHEUS_ASSETS, ALERTMANAGER_ASSETS, HELM_ASSETS, HELM3_ASSETS, SETUP_ENVTEST_ASSETS,
-# FLUX_ASSETS, ARGO_WORKFLOWS_ASSETS, ARGO_CD_ASSETS, KRO_ASSETS or OPENTOFU_ASSETS names a
-# directory, its programs are used as they are. Otherwise the programs are built once, from
+# FLUX_ASSETS, ARGO_WORKFLOWS_ASSETS, ARGO_CD_ASSETS, KRO_ASSETS, TEKTON_ASSETS or
+# OPENTOFU_ASSETS names a directory, its programs are used as they are. Otherwise the programs are built once, from
 # the versions in the module's go.mod, and kept in the user's cache. containerd and runc are
 # unpacked there, not installed.
 #
@@ -262,6 +263,13 @@ kro)
   module=$hack/engines/kro
   takes='about a minute'
   ;;
+tekton)
+  given=TEKTON_ASSETS
+  programs='controller webhook entrypoint'
+  packages="$(printf 'github.com/tektoncd/pipeline/cmd/%s ' controller webhook entrypoint)"
+  module=$hack/engines/tekton
+  takes='about four minutes'
+  ;;
 opentofu)
   given=OPENTOFU_ASSETS
   programs=tofu
@@ -328,6 +336,7 @@ argo-workflows | alertmanager) version=$(version "$module" "$upstream") ;;
 # With the sum of its own source.
 argo-cd) version=$(version "$module" github.com/argoproj/argo-cd/v3)-$(cksum <"$module/main.go" | cut -d' ' -f1) ;;
 kro) version=$(version "$module" github.com/kubernetes-sigs/kro) ;;
+tekton) version=$(version "$module" github.com/tektoncd/pipeline) ;;
 opentofu) version=$(version "$module" github.com/opentofu/opentofu) ;;
 esac
 

@@ -161,6 +161,8 @@ clusters: [{name: c, cluster: {server: "https://%s", certificate-authority: %s/s
 		"--secure-port=443", "--advertise-address="+address, "--service-cluster-ip-range=10.96.0.0/16",
 		"--tls-cert-file="+work+"/server.crt", "--tls-private-key-file="+work+"/server.key",
 		"--token-auth-file="+work+"/tokens.csv", "--authorization-mode=Node,RBAC",
+		// There is no kube-proxy for webhooks, and no DNS for kubectl logs.
+		"--enable-aggregator-routing=true", "--kubelet-preferred-address-types=InternalIP",
 		"--service-account-issuer=https://kubernetes.default.svc",
 		"--service-account-key-file="+work+"/server.key", "--service-account-signing-key-file="+work+"/server.key")
 	within(t, time.Minute, "the API server is ready", func() bool {
@@ -196,8 +198,8 @@ func startNode(t *testing.T, n int) {
 	var images []string
 	for _, pattern := range []string{"/*.tar", "/releases/download/*/*.tar"} {
 		found, err := filepath.Glob(os.Getenv(insideEnv) + pattern)
-		if err != nil || len(found) == 0 {
-			t.Fatalf("no images %s: %v", pattern, err)
+		if err != nil {
+			t.Fatal(err)
 		}
 		images = append(images, found...)
 	}

@@ -31,12 +31,19 @@ const (
 	chart      = "../../config/helm/dli-operator"
 )
 
-func testInside(t *testing.T) {
-	t.Helper()
-	c := start(t)
-	t.Run("release", c.testRelease)
-	t.Run("kustomize", c.testKustomize)
-	t.Run("helm", c.testHelm)
+func TestCluster(t *testing.T) {
+	build := func(t *testing.T, dir string) {
+		t.Helper()
+		buildImage(t, dir, "dli-operator:v0.1.1")
+		buildReleases(t, dir)
+	}
+	inNamespaces(t, build, func(t *testing.T) {
+		t.Helper()
+		c := start(t)
+		t.Run("release", c.testRelease)
+		t.Run("kustomize", c.testKustomize)
+		t.Run("helm", c.testHelm)
+	})
 }
 
 // testKustomize installs config/default unchanged, then adds the flag that allows the

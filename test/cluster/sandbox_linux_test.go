@@ -28,8 +28,10 @@ import (
 )
 
 const (
-	// insideEnv is set in the namespaces, to the directory of the images and releases.
+	// insideEnv is set in the namespaces, to the directory of the images and releases;
+	// testEnv is the name of the test there.
 	insideEnv = "CLUSTER_IMAGES"
+	testEnv   = "CLUSTER_TEST"
 	// cgroup is the name of the parent of all cgroups of the test.
 	cgroup  = "dli-operator-test-cluster"
 	cgroups = "/sys/fs/cgroup"
@@ -50,10 +52,15 @@ var sysctls = map[string]string{
 	"kernel/keys/root_maxbytes": "25000000",
 }
 
-func TestCluster(t *testing.T) {
+// inNamespaces runs a test in private namespaces, where containerd has the images that
+// build writes to a directory. It skips the test where that is impossible.
+func inNamespaces(t *testing.T, build func(t *testing.T, dir string), inside func(*testing.T)) {
+	t.Helper()
 	ctrl.SetLogger(logr.Discard())
 	if os.Getenv(insideEnv) != "" {
-		testInside(t)
+		if os.Getenv(testEnv) == t.Name() {
+			inside(t)
+		}
 		return
 	}
 	if testing.Short() {
@@ -64,7 +71,7 @@ func TestCluster(t *testing.T) {
 	}
 	unlock := lock(t)
 	defer unlock()
-	env := prepare(t)
+	env := prepare(t, build)
 
 	removeCgroups(t) // of a run that was killed
 	before := traces(t)
@@ -127,33 +134,41 @@ func lock(t *testing.T) (unlock func()) {
 	return func() { dir.Close() }
 }
 
-// prepare gets the programs and builds the images and releases before entering the
-// namespaces, which have no internet. It returns the environment for the test inside.
-func prepare(t *testing.T) []string {
+// prepare gets the programs and builds the images before entering the namespaces, which
+// have no internet. It returns the environment for the test inside.
+func prepare(t *testing.T, build func(t *testing.T, dir string)) []string {
 	t.Helper()
 	var path []string
 	for _, what := range []string{"controlplane", "node", "helm", "containerd"} {
-		build := exec.Command("../../hack/build.sh", what)
-		build.Stderr = os.Stderr // the first time it takes minutes
-		dir, err := build.Output()
-		if err != nil {
-			t.Fatalf("hack/build.sh %s: %v", what, err)
-		}
-		path = append(path, strings.TrimSpace(string(dir)))
+		path = append(path, assets(t, what))
 	}
 	images := t.TempDir()
-	for name, root := range map[string]string{
-		"pause:v1":            "../../test/cluster/pause",
-		"dli-operator:v0.1.0": "../..",
-		"dli-operator:v0.1.1": "../..",
-	} {
-		_, version, _ := strings.Cut(name, ":")
-		run(t, "go", "-C", "../../hack/image", "run", ".", "-root="+root, "-image="+name, "-version="+version,
-			"-platforms=linux/"+runtime.GOARCH, "-output="+filepath.Join(images, strings.ReplaceAll(name, ":", "-")+".tar"))
-	}
-	buildReleases(t, images)
-	return append(os.Environ(), insideEnv+"="+images, "CNI_PATH="+path[1],
+	buildImage(t, images, "pause:v1", "-root=../../test/cluster/pause")
+	buildImage(t, images, "dli-operator:v0.1.0")
+	build(t, images)
+	return append(os.Environ(), insideEnv+"="+images, testEnv+"="+t.Name(), "CNI_PATH="+path[1],
 		"PATH="+strings.Join(append(path, os.Getenv("PATH")), ":"))
+}
+
+// assets returns the directory of programs, after building them.
+func assets(t *testing.T, what string) string {
+	t.Helper()
+	build := exec.Command("../../hack/build.sh", what)
+	build.Stderr = os.Stderr // the first time it takes minutes
+	dir, err := build.Output()
+	if err != nil {
+		t.Fatalf("hack/build.sh %s: %v", what, err)
+	}
+	return strings.TrimSpace(string(dir))
+}
+
+// buildImage builds an image with hack/image, and writes it to a directory.
+func buildImage(t *testing.T, dir, image string, flags ...string) {
+	t.Helper()
+	_, version, _ := strings.Cut(image, ":")
+	archive := strings.NewReplacer(":", "-", "/", "-").Replace(image) + ".tar"
+	run(t, "go", append([]string{"-C", "../../hack/image", "run", ".", "-image=" + image, "-version=" + version,
+		"-platforms=linux/" + runtime.GOARCH, "-output=" + filepath.Join(dir, archive)}, flags...)...)
 }
 
 // runInside runs this test again, as the first process in new namespaces: when it ends,
