@@ -46,6 +46,8 @@ func TestMain(m *testing.M) {
 }
 
 func runTests(m *testing.M) int {
+	// The tests mostly wait.
+	must(flag.Set("test.parallel", "8"))
 	ctrl.SetLogger(logr.Discard())
 	if err := controlPlane.Start(); err != nil {
 		fmt.Fprintln(os.Stderr, err)

@@ -12,27 +12,28 @@ import (
 	"time"
 )
 
-// The edits of the broken operators must apply to the current operator.
+// The edits of the broken operators must apply to the current operator. They are compiled
+// together, which takes a tenth of the time.
 func TestBrokenOperatorsCompile(t *testing.T) {
 	root, err := filepath.Abs("../..")
 	if err != nil {
 		t.Fatal(err)
 	}
+	edits := []edit{panicOnResponse}
 	for _, b := range brokenOperators {
-		t.Run(b.name, func(t *testing.T) {
-			overlay, err := writeOverlay(root, t.TempDir(), append([]edit{panicOnResponse}, b.edits...)...)
-			if err != nil {
-				t.Fatal(err)
-			}
-			build := exec.CommandContext(t.Context(), "go", "build", "-overlay="+overlay, "./controllers", "./internal/operator")
-			build.Dir = root
-			if out, err := build.CombinedOutput(); err != nil {
-				t.Errorf("no longer compiles: %v\n%s", err, out)
-			}
-			if _, err := chooseFaults(b.faults); err != nil {
-				t.Error(err)
-			}
-		})
+		edits = append(edits, b.edits...)
+		if _, err := chooseFaults(b.faults); err != nil {
+			t.Errorf("%s: %v", b.name, err)
+		}
+	}
+	overlay, err := writeOverlay(root, t.TempDir(), edits...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	build := exec.CommandContext(t.Context(), "go", "build", "-overlay="+overlay, "./controllers", "./internal/operator")
+	build.Dir = root
+	if out, err := build.CombinedOutput(); err != nil {
+		t.Errorf("no longer compile: %v\n%s", err, out)
 	}
 }
 
