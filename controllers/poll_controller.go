@@ -37,6 +37,10 @@ type PollReconciler struct {
 // write.
 const settleWait = time.Second
 
+// costWindow is how long after its outcome was recorded the cost of a job is requested: for
+// a few tries.
+const costWindow = 2 * time.Minute
+
 // Reconcile watches a DLIJob that is to be polled, and forgets any other. An outcome that
 // the operator did not write does not count until it is settled.
 func (r *PollReconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Result, error) {
@@ -48,7 +52,8 @@ func (r *PollReconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.
 	}
 	isForeign := job.IsCompleted() && r.ownership.isForeign(job)
 	isCompleted := job.IsCompleted() && !isForeign
-	if isGone || !job.DeletionTimestamp.IsZero() || job.Spec.Suspend || isCompleted && !pollRequested(job) {
+	isDone := isCompleted && !pollRequested(job)
+	if isGone || !job.DeletionTimestamp.IsZero() || job.Spec.Suspend || isDone && !lacksCost(job, r.Clock.Now()) {
 		r.Poller.Forget(req.NamespacedName)
 		return ctrl.Result{}, nil
 	}
@@ -63,15 +68,31 @@ func (r *PollReconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.
 		return ctrl.Result{}, err
 	default:
 		target.Connection, target.ReportProgress = client.ObjectKeyFromObject(conn), conn.Spec.ReportProgress
+		target.ReportCost = isDone && conn.Spec.ReportCost
+	}
+	if isDone && !target.ReportCost {
+		r.Poller.Forget(req.NamespacedName)
+		return ctrl.Result{}, nil
 	}
 	if wanted := job.Spec.ReportProgress; wanted != nil {
 		target.ReportProgress = *wanted
 	}
 	r.Poller.Watch(target)
-	if isForeign {
+	switch {
+	case isForeign:
 		return ctrl.Result{RequeueAfter: settleWait}, nil
+	case isDone:
+		return ctrl.Result{RequeueAfter: costWindow}, nil
 	}
 	return ctrl.Result{}, nil
+}
+
+// lacksCost reports whether the cost of a completed SQL job may still be requested. It says
+// the same before and after a restart, and depends on nothing but the object: a job whose
+// outcome was recorded longer ago is never asked about again.
+func lacksCost(job *v1alpha1.DLIJob, now time.Time) bool {
+	hasCost := job.Spec.Type != v1alpha1.JobTypeSpark && job.Status.Outcome != v1alpha1.OutcomeNotFound
+	return hasCost && job.Status.Cost == nil && now.Sub(recordedAt(job)).Abs() < costWindow
 }
 
 // targetOf returns how to poll a job, except for its connection and whether it has ended. Times in the

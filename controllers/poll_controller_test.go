@@ -96,3 +96,36 @@ func TestPollRequested(t *testing.T) {
 		})
 	}
 }
+
+// The cost is requested for a while after an outcome was recorded, whichever process did.
+func TestLacksCost(t *testing.T) {
+	ended := func(ago time.Duration, changes ...func(*v1alpha1.DLIJob)) *v1alpha1.DLIJob {
+		job := newJob()
+		recordStatus(job, answering("FINISHED"), noon.Add(-ago))
+		deriveConditions(job, poller.Snapshot{}, noon.Add(-ago), stallAfter)
+		for _, change := range changes {
+			change(job)
+		}
+		return job
+	}
+	for name, test := range map[string]struct {
+		job  *v1alpha1.DLIJob
+		want bool
+	}{
+		"a new job":                {newJob(), false},
+		"one that has ended":       {ended(0), true},
+		"a moment ago":             {ended(time.Minute), true},
+		"long ago":                 {ended(costWindow), false},
+		"by a clock that is ahead": {ended(-time.Minute), true},
+		"by a clock that is wrong": {ended(-time.Hour), false},
+		"one with a cost":          {ended(0, func(job *v1alpha1.DLIJob) { job.Status.Cost = &v1alpha1.JobCost{} }), false},
+		"a Spark job, of which DLI reports no cost": {ended(0, func(job *v1alpha1.DLIJob) { job.Spec.Type = v1alpha1.JobTypeSpark }), false},
+		"one that DLI does not have":                {ended(0, func(job *v1alpha1.DLIJob) { job.Status.Outcome = v1alpha1.OutcomeNotFound }), false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if got := lacksCost(test.job, noon); got != test.want {
+				t.Errorf("lacks its cost: %v", got)
+			}
+		})
+	}
+}

@@ -56,13 +56,13 @@ func TestARefusedStatus(t *testing.T) {
 
 // What a client decodes into, or the cache holds, is shared with nothing.
 func TestStatusSharesNoMemory(t *testing.T) {
-	percent, rows := int32(40), int64(4)
+	percent, rows, cpu := int32(40), int64(4), int64(7)
 	job := newJob()
-	latest := poller.Snapshot{Progress: &percent, Result: &poller.Result{ArrivedAt: noon, Status: answering("RUNNING", func(a *dli.JobStatus) { a.ResultCount = &rows })}}
+	latest := poller.Snapshot{Progress: &percent, Cost: &dli.Cost{CPUCost: &cpu}, Result: &poller.Result{ArrivedAt: noon, Status: answering("RUNNING", func(a *dli.JobStatus) { a.ResultCount = &rows })}}
 	recordSnapshot(job, latest, noon, time.Minute)
 	// A client decodes the response into the object that it has sent.
-	*job.Status.Progress, *job.Status.ResultCount = 0, 0
-	if percent != 40 || rows != 4 {
+	*job.Status.Progress, *job.Status.ResultCount, *job.Status.Cost.CPUCost = 0, 0, 0
+	if percent != 40 || rows != 4 || cpu != 7 {
 		t.Error("what was decoded has changed the poller's memory")
 	}
 	job.Status.Progress = &percent

@@ -45,6 +45,9 @@ func recordSnapshot(job *v1alpha1.DLIJob, latest poller.Snapshot, now time.Time,
 		recordSuspended(job, now)
 	}
 	job.Status.Progress = copyOf(latest.Progress)
+	if latest.Cost != nil {
+		recordCost(&job.Status, latest.Cost)
+	}
 }
 
 // recordResult copies a result into the status of a job, as of when it arrived: that may
@@ -157,6 +160,13 @@ func recordFigures(status *v1alpha1.DLIJobStatus, response *dli.Figures) {
 	status.BadRowCount = copyOf(cmp.Or(response.BadRowCount, status.BadRowCount))
 	status.ResultCount = copyOf(cmp.Or(response.ResultCount, status.ResultCount))
 	status.InputBytes = copyOf(cmp.Or(response.InputBytes, status.InputBytes))
+}
+
+func recordCost(status *v1alpha1.DLIJobStatus, cost *dli.Cost) {
+	status.Cost = &v1alpha1.JobCost{CPUCost: copyOf(cost.CPUCost), OutputBytes: copyOf(cost.OutputBytes)}
+	if !cost.EndTime.IsZero() {
+		status.Cost.EndTime = wholeSeconds(cost.EndTime)
+	}
 }
 
 func recordColumns(status *v1alpha1.DLIJobStatus, response *dli.JobStatus) {

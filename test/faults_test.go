@@ -111,6 +111,60 @@ func TestProgress(t *testing.T) {
 	}
 }
 
+// The cost of a job that has ended is written after its outcome, once and without an Event.
+// Where lists are refused, the outcome is all there is.
+func TestCost(t *testing.T) {
+	t.Parallel()
+	w := world.New(t, controlPlane)
+	proxy := w.BehindProxy()
+	writes := func() int {
+		return proxy.Count(func(write testenv.Write) bool { return write.Resource == "dlijobs/status" })
+	}
+	refused := dlitest.SampleUser()
+	refused.AccessKeyID, refused.Denied = "AKREFUSED", []string{"dli:jobs:list"}
+	w.DLI.SetUsers(dlitest.SampleUser(), refused)
+	w.MustCreate(w.Secret("refused", refused))
+	reports := w.Connection("reports")
+	w.MustCreate(reports)
+	w.MustCreate(w.Connection("refused", func(spec *v1alpha1.DLIConnectionSpec) {
+		spec.Credentials.SecretRef.Name, spec.ReportCost = "refused", true
+	}))
+	watch := func(name, connection string) *v1alpha1.DLIJob {
+		job := dlitest.Query(name).Finishes(4)
+		job.CPUCost, job.OutputBytes = 15376, 35
+		w.DLI.SetJob(job)
+		return w.WatchJob(name, func(job *v1alpha1.DLIJob) { job.Spec.ConnectionRef = &v1alpha1.ConnectionReference{Name: connection} })
+	}
+	priced, unpriced, denied := watch("priced", "reports"), watch("unpriced", "default"), watch("denied", "refused")
+	w.Start()
+	for _, job := range []*v1alpha1.DLIJob{priced, unpriced, denied} {
+		if job = w.AwaitReason(job, v1alpha1.ReasonJobFinished); job.Status.Cost != nil {
+			t.Errorf("%s has the cost %+v", job.Name, job.Status.Cost)
+		}
+	}
+	if !testenv.Within(world.Patience, func() bool { return w.DLI.Stats().ByCall[dlitest.CallList] > 0 }) {
+		t.Fatal("the cost was not requested where lists are refused")
+	}
+	before := writes()
+	world.Change(w, reports, func(connection *v1alpha1.DLIConnection) { connection.Spec.ReportCost = true })
+	priced = w.Await(priced, world.Patience, "priced", func(job *v1alpha1.DLIJob) bool { return job.Status.Cost != nil })
+	if cost := priced.Status.Cost; *cost.CPUCost != 15376 || *cost.OutputBytes != 35 || cost.EndTime == nil || cost.EndTime.Before(priced.Status.StartTime) {
+		t.Errorf("the cost is %+v", cost)
+	}
+	if n := writes() - before; n != 1 || priced.Status.Outcome != v1alpha1.OutcomeSucceeded {
+		t.Errorf("the cost took %d writes, and the outcome is %s", n, priced.Status.Outcome)
+	}
+	if n := w.DLI.Stats().Authenticated[dlitest.SampleUser().AccessKeyID]; n != 3 {
+		t.Errorf("%d requests for the status of two jobs and the cost of one", n)
+	}
+	if !testenv.Within(world.Patience, func() bool { return slices.Equal(w.Events("priced"), []string{"Normal JobFinished"}) }) {
+		t.Errorf("the Events are %q", w.Events("priced"))
+	}
+	if ready := w.ConnectionReady("refused"); ready.Reason != v1alpha1.ReasonConnected {
+		t.Errorf("the connection whose lists are refused is %s/%s", ready.Status, ready.Reason)
+	}
+}
+
 // A clock that is too far off for signatures is not reported as wrong credentials, and
 // the times in the message do not cause repeated writes.
 func TestAWrongClock(t *testing.T) {

@@ -74,6 +74,12 @@ type DLIConnectionSpec struct {
 	// +optional
 	ReportProgress bool `json:"reportProgress,omitempty"`
 
+	// reportCost fills status.cost of this connection's SQL jobs once they have
+	// ended. It costs one more request per job, for which DLI requires the
+	// permission dli:jobs:list.
+	// +optional
+	ReportCost bool `json:"reportCost,omitempty"`
+
 	// language is the language of DLI's messages, such as those of failed jobs:
 	// en-us or zh-cn. The operator's own messages are in English.
 	// +optional

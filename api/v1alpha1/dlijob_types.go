@@ -285,6 +285,12 @@ type DLIJobStatus struct {
 	// +kubebuilder:validation:Maximum=100
 	Progress *int32 `json:"progress,omitempty"`
 
+	// cost is what a SQL job that has ended has used, written a moment after its
+	// outcome. Absent without the connection's reportCost, and if DLI does not
+	// report it within two minutes of the outcome. It is informational only.
+	// +optional
+	Cost *JobCost `json:"cost,omitempty"`
+
 	// columns is the schema of the result (DLI: detail), at most 256 columns.
 	// Absent if DLI reports none, or one that cannot be parsed.
 	// +optional
@@ -380,6 +386,25 @@ type Tag struct {
 	// +required
 	// +kubebuilder:validation:MaxLength=256
 	Value string `json:"value"`
+}
+
+// JobCost is what a job has used, as DLI's list of jobs reports it.
+type JobCost struct {
+	// endTime is when the job ended (DLI: end_time). Absent if DLI does not report
+	// it.
+	// +optional
+	EndTime *metav1.Time `json:"endTime,omitempty"`
+
+	// cpuCost is the CPU that the job has used in total (DLI: cpu_cost), in DLI's
+	// own unit, which its documentation does not name. Absent if DLI does not
+	// report it.
+	// +optional
+	CPUCost *int64 `json:"cpuCost,omitempty"`
+
+	// outputBytes is the size of the job's output (DLI: output_byte), in bytes.
+	// Absent if DLI does not report it.
+	// +optional
+	OutputBytes *int64 `json:"outputBytes,omitempty"`
 }
 
 // JobError is the error of the job itself, as opposed to an error while

@@ -187,7 +187,7 @@ func (c *Connection) applyObject(object *v1alpha1.DLIConnection) {
 	isUnchanged := c.uid == object.UID
 	c.uid, c.generation = object.UID, object.Generation
 	c.setSelector(spec.AllowedNamespaces, options.Scope)
-	spec.AllowedNamespaces, spec.ReportProgress = v1alpha1.AllowedNamespaces{}, false
+	spec.AllowedNamespaces, spec.ReportProgress, spec.ReportCost = v1alpha1.AllowedNamespaces{}, false, false
 	if isUnchanged && equality.Semantic.DeepEqual(spec, c.settings) {
 		return
 	}

@@ -168,6 +168,9 @@ func TestBatchRequests(t *testing.T) {
 		{"the third page of the running ones", func() {
 			_, _ = client.List(background, accessKey, JobTypeSpark, ListOptions{Status: "running", Page: 3, PageSize: 50})
 		}, path, "from=100&order=CREATE_TIME_ASC&size=50&state=running"},
+		{"one", func() {
+			_, _ = client.List(background, accessKey, JobTypeSpark, ListOptions{JobID: batchID, PageSize: 1})
+		}, path, "from=0&job-id=" + batchID + "&order=CREATE_TIME_ASC&size=1"},
 		{"the first page of all", func() { _, _ = client.List(background, accessKey, JobTypeSpark, ListOptions{}) }, path, "from=0&order=CREATE_TIME_ASC&size=100"},
 		{"a SQL job", func() { _, _ = client.Status(background, accessKey, JobTypeSQL, jobID) }, "/v1.0/" + projectID + "/jobs/" + jobID + "/status", ""},
 		{"a job without a type", func() { _, _ = client.Status(background, accessKey, "", jobID) }, "/v1.0/" + projectID + "/jobs/" + jobID + "/status", ""},
@@ -244,7 +247,7 @@ func TestBatchLists(t *testing.T) {
 		{"a row", pageOf(1, row("a")), listing(1, running)},
 		{"a row with all members", pageOf(1, row(batchID, fullBatch[len(`{"id":"`+batchID+`",`):len(fullBatch)-1])), listing(1, JobRow{
 			JobID: batchID, Status: "dead", State: StateFailed, JobType: "SPARK", QueueName: "spark1", Owner: "test",
-			StartTime: at(1747169026784), EndTime: at(1747169086784), Figures: Figures{Duration: new(time.Minute)},
+			StartTime: at(1747169026784), Cost: Cost{EndTime: at(1747169086784)}, Figures: Figures{Duration: new(time.Minute)},
 		})},
 		{"rows that cannot be read", pageOf(4, row("a"), `{"id":"b"}`, `{"state":"dead"}`, `5`, row("a/b")), listing(4, running)},
 		{"no total", `{"sessions":[]}`, refuse("the answer does not say how many jobs there are")},

@@ -26,6 +26,9 @@ func (c *Client) ListBatches(ctx context.Context, creds Credentials, options Lis
 	if options.Status != "" {
 		query.Set("state", options.Status)
 	}
+	if options.JobID != "" {
+		query.Set("job-id", options.JobID)
+	}
 	q := question{path: c.batchesPath(), query: query, limits: pageLimits}
 	return ask(ctx, c, creds, q, batchListOf(options.PageSize))
 }

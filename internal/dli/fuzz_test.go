@@ -126,6 +126,11 @@ func checkList(t *testing.T, list *JobList, rows int) {
 		if _, err := row.EndTime.MarshalJSON(); err != nil {
 			t.Error(err)
 		}
+		for _, count := range []*int64{row.CPUCost, row.OutputBytes} {
+			if count != nil && *count < 0 {
+				t.Errorf("a cost of %d", *count)
+			}
+		}
 	}
 }
 

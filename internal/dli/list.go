@@ -25,6 +25,8 @@ type ListOptions struct {
 	// Status selects the jobs that have it; "" selects all. DLI may ignore this filter,
 	// so check the status of each row.
 	Status string
+	// JobID selects one job; "" selects all. DLI may ignore this filter, too.
+	JobID string
 	// Page is from 1 to MaxPage; 0 means 1.
 	Page int
 	// PageSize is from 1 to MaxPageSize; 0 means MaxPageSize.
@@ -44,17 +46,26 @@ type JobList struct {
 }
 
 // JobRow is a job as a list describes it. Its fields are those of JobStatus, with the same
-// bounds; EndTime is end_time, in UTC, and zero if unknown.
+// bounds.
 type JobRow struct {
 	JobID  string
 	Status string
 	State  State
 
 	StartTime time.Time
-	EndTime   time.Time
 	Figures
+	Cost
 
 	JobType, QueueName, Owner, DatabaseName, TableName string
+}
+
+// Cost is what only a list reports of a job that has ended.
+type Cost struct {
+	// EndTime is end_time, in UTC, and zero if unknown.
+	EndTime time.Time
+	// CPUCost is cpu_cost, the CPU that the job has used in total, in a unit that the API's
+	// documentation does not name, and OutputBytes output_byte; nil if unknown.
+	CPUCost, OutputBytes *int64
 }
 
 // statusForm is the form of the statuses that can be selected.
@@ -82,6 +93,8 @@ func (options ListOptions) checked() (ListOptions, error) {
 		why = "a page has 1 to 100 jobs"
 	case !statusForm.MatchString(options.Status):
 		why = "the status of the jobs to list must be a word of at most 64 letters"
+	case options.JobID != "" && !jobIDForm.MatchString(options.JobID):
+		why = "the ID of the job to list is not one of a job"
 	}
 	if why != "" {
 		return options, &Error{Kind: KindRejected, Message: why}
@@ -100,6 +113,9 @@ func (c *Client) listQuestion(options ListOptions) question {
 	}
 	if options.Status != "" {
 		query.Set("job-status", options.Status)
+	}
+	if options.JobID != "" {
+		query.Set("job-id", options.JobID)
 	}
 	return question{path: c.jobsPath("v1.0"), query: query, limits: pageLimits}
 }
@@ -162,13 +178,17 @@ func readRow(element value, hide *secrets) (JobRow, bool) {
 		Status:    word,
 		State:     stateOf(JobTypeSQL, word),
 		StartTime: start,
-		EndTime:   timeOf(body.EndTime),
 		Figures: Figures{
 			Duration:      durationOf(body.Duration, start),
 			InputRowCount: countOf(body.InputRowCount),
 			BadRowCount:   countOf(body.BadRowCount),
 			ResultCount:   countOf(body.ResultCount),
 			InputBytes:    countOf(body.InputSize),
+		},
+		Cost: Cost{
+			EndTime:     timeOf(body.EndTime),
+			CPUCost:     countOf(body.CPUCost),
+			OutputBytes: countOf(body.OutputByte),
 		},
 		JobType:      wordOf(body.JobType, hide),
 		QueueName:    nameOf(body.QueueName, hide),

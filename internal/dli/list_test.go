@@ -41,7 +41,8 @@ func fullRow(id string) string {
 func fullJobRow(id string) JobRow {
 	return JobRow{
 		JobID: id, Status: "RUNNING", State: StateRunning,
-		StartTime: time.UnixMilli(1509335108918).UTC(), EndTime: time.UnixMilli(1509335111441).UTC(),
+		StartTime: time.UnixMilli(1509335108918).UTC(),
+		Cost:      Cost{EndTime: time.UnixMilli(1509335111441).UTC(), CPUCost: new(int64(12)), OutputBytes: new(int64(34))},
 		Figures: Figures{
 			Duration: new(2523 * time.Millisecond), InputRowCount: new(int64(9007199254740993)), BadRowCount: new(int64(2)),
 			ResultCount: new(int64(3000000000)), InputBytes: new(int64(22)),
@@ -94,6 +95,10 @@ func TestLists(t *testing.T) {
 		{"null after the last page", `{"job_count":7,"jobs":null}`, listing(7)},
 		{"a count in quotes and no is_success", `{"job_count":"1","jobs":[` + row("a") + `]}`, listing(1, running("a")...)},
 		{"members of other types, which are dropped", page(1, row("a", `"start_time":"x","duration":-1,"end_time":{},"result_count":1.5,"owner":7,"queue_name":null`)), listing(1, running("a")...)},
+		{"a cost of zero, as numbers", page(1, row("a", `"cpu_cost":0,"output_byte":0`)),
+			listing(1, JobRow{JobID: "a", Status: "RUNNING", State: StateRunning, Cost: Cost{CPUCost: new(int64(0)), OutputBytes: new(int64(0))}})},
+		{"a cost that is none", page(1, row("a", `"cpu_cost":"","output_byte":null`)), listing(1, running("a")...)},
+		{"a cost of other types and signs", page(1, row("a", `"cpu_cost":"1.5 core hours","output_byte":"-1"`)), listing(1, running("a")...)},
 		{"an unknown status", page(1, row("a", `"status":"SUSPENDED"`)), listing(1, JobRow{JobID: "a", Status: "SUSPENDED"})},
 		{"a status in another case", page(1, row("a", `"status":" finished "`)), listing(1, JobRow{JobID: "a", Status: "finished", State: StateFinished})},
 		{"no end time yet", page(1, row("a", `"end_time":0`)), listing(1, running("a")...)},
@@ -153,6 +158,9 @@ func TestListOptions(t *testing.T) {
 	}{
 		{"the last page of the smallest size", ListOptions{Status: "RUNNING", Page: 100, PageSize: 1}, "current-page=100&job-status=RUNNING&job-type=ALL&order=start_time_asc&page-size=1"},
 		{"every status", ListOptions{Page: 2, PageSize: 50}, "current-page=2&job-type=ALL&order=start_time_asc&page-size=50"},
+		{"one job", ListOptions{JobID: "a_1", Page: 1, PageSize: 1}, "current-page=1&job-id=a_1&job-type=ALL&order=start_time_asc&page-size=1"},
+		{"two jobs", ListOptions{JobID: "a,b", Page: 1, PageSize: 1}, ""},
+		{"a job that is another parameter", ListOptions{JobID: "a&owner=x", Page: 1, PageSize: 1}, ""},
 		{"no page", ListOptions{Page: -1, PageSize: 1}, ""},
 		{"a page after the last one", ListOptions{Page: 101, PageSize: 1}, ""},
 		{"no size", ListOptions{Page: 1, PageSize: -1}, ""},

@@ -95,6 +95,10 @@ type rowBody struct {
 	TableName     lenientText    `json:"table_name"`
 	// EndTime is in milliseconds since 1970, for a job that has ended.
 	EndTime lenientInteger `json:"end_time"`
+	// CPUCost, of which the API document names no unit, and OutputByte are numbers in
+	// strings.
+	CPUCost    lenientInteger `json:"cpu_cost"`
+	OutputByte lenientInteger `json:"output_byte"`
 
 	Detail               unread `json:"detail"`
 	Statement            unread `json:"statement"`
@@ -107,9 +111,6 @@ type rowBody struct {
 	WithColumnHeader unread `json:"with_column_header"`
 	// EngineType is spark or hetuEngine.
 	EngineType unread `json:"engine_type"`
-	// CPUCost and OutputByte are numbers in strings.
-	CPUCost    unread `json:"cpu_cost"`
-	OutputByte unread `json:"output_byte"`
 }
 
 // batchBody is DLI's answer about a Spark job. It has no member for a reason: only the log

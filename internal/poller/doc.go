@@ -13,7 +13,7 @@
 //	lists.go       when a connection's jobs are listed, and whether its lists are right
 //	list_round.go  the pages of one list
 //	results.go     what a response changes, and the one rule of what is news
-//	progress.go    the percentage of a running job
+//	progress.go    the percentage of a running job, and the cost of one that has ended
 //	schedule.go    when a job is polled next
 //	job.go         what is watched, and what is known about it
 //

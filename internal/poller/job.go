@@ -27,8 +27,9 @@ type Target struct {
 	Failure    *connection.Failure
 	// Interval is a fixed time between two polls; 0 for the adaptive one.
 	Interval time.Duration
-	// ReportProgress is set if the percentage is wanted.
-	ReportProgress bool
+	// ReportProgress is set if the percentage is wanted, and ReportCost if the cost of a job
+	// is wanted that has ended and is not polled any more.
+	ReportProgress, ReportCost bool
 	// PollRequest identifies a request for one immediate poll; "" if there is none.
 	// Completed is set if nothing else makes the job due, because it has ended.
 	PollRequest string
@@ -61,6 +62,8 @@ type Snapshot struct {
 	// Progress is how much of the job is done, in percent; nil unless it runs and that is
 	// known and wanted.
 	Progress *int32
+	// Cost is the cost of a job that has ended; nil unless it is known and wanted.
+	Cost *dli.Cost
 }
 
 // Result is a result for a job that is to be stored.
@@ -188,6 +191,8 @@ type job struct {
 	// progress is the last known percentage, and progressDueAt when to read it again.
 	progress      *int32
 	progressDueAt time.Time
+	// cost is the cost of a job that has ended; nil while it is unknown.
+	cost *dli.Cost
 
 	lastDelivered lastDelivered
 	// result is the latest one that was not stored yet; nil for none.

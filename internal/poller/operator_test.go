@@ -71,8 +71,10 @@ type operator struct {
 	// of these requests.
 	percent  func() (float64, answer)
 	percents []time.Time
-	asks     []asked
-	nth      map[string]int
+	// reportCost is set if the cost of jobs that have ended is wanted.
+	reportCost bool
+	asks       []asked
+	nth        map[string]int
 	// flying counts the requests in flight, and flew is the maximum.
 	flying, flew int
 	targets      map[types.NamespacedName]Target
@@ -201,11 +203,22 @@ func (o *operator) store() {
 				o.stored[key.Name] = append(o.stored[key.Name], stored{result, time.Now()})
 				o.mu.Unlock()
 				if result.Status != nil && hasEnded(result.Status.State) {
-					o.poller.Forget(key)
+					o.complete(key)
 				}
 			}
 		}
 	}
+}
+
+// complete does what the reconciler of a DLIJob does that has got its outcome.
+func (o *operator) complete(key types.NamespacedName) {
+	if !o.reportCost {
+		o.poller.Forget(key)
+		return
+	}
+	target := o.targets[key]
+	target.Completed, target.ReportCost = true, true
+	o.poller.Watch(target)
 }
 
 // watch polls jobs through a connection at an interval; 0 for the adaptive one.

@@ -198,7 +198,7 @@ func (p *Poller) Latest(key types.NamespacedName) Snapshot {
 	if j == nil {
 		return Snapshot{}
 	}
-	return Snapshot{Result: j.result, Times: j.times, Failures: j.failures, Progress: j.progress}
+	return Snapshot{Result: j.result, Times: j.times, Failures: j.failures, Progress: j.progress, Cost: j.cost}
 }
 
 // Stored drops a result that was stored, unless there is a newer one.
@@ -220,6 +220,7 @@ func (p *Poller) PollNow(key types.NamespacedName) {
 		return
 	}
 	j.lastDelivered = lastDelivered{settledAt: j.lastDelivered.settledAt}
+	j.target.ReportCost = false // the job may not have ended
 	if !j.inFlight && j.queue != nil {
 		j.queue.pollAt(j, p.config.Clock.Now())
 	}

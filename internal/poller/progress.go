@@ -5,6 +5,7 @@ package poller
 
 import (
 	"math"
+	"strings"
 	"time"
 
 	"github.com/dli-operator/dli-operator/internal/dli"
@@ -28,4 +29,20 @@ func (j *job) recordProgress(progress *dli.Progress) bool {
 	}
 	j.progress = &percent
 	return true
+}
+
+// wantsCost reports whether the cost of a job is wanted and unknown.
+func (j *job) wantsCost() bool { return j.target.ReportCost && j.cost == nil }
+
+// recordCost records the cost of a job that a list shows, and reports whether it does.
+func (j *job) recordCost(list *dli.JobList) bool {
+	for i := range list.Jobs {
+		row := &list.Jobs[i]
+		if j.wantsCost() && strings.EqualFold(row.JobID, j.target.JobID) && (row.CPUCost != nil || row.OutputBytes != nil) {
+			j.cost = new(row.Cost)
+			j.leaveHeap()
+			return true
+		}
+	}
+	return false
 }

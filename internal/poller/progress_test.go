@@ -4,9 +4,12 @@
 package poller
 
 import (
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/google/go-cmp/cmp"
 
 	"github.com/dli-operator/dli-operator/api/v1alpha1"
 	"github.com/dli-operator/dli-operator/internal/dli"
@@ -75,6 +78,97 @@ func TestPercent(t *testing.T) {
 				o.change(jobs[0], func(t *Target) { t.ReportProgress = false })
 				if percent := o.poller.Latest(key(jobs[0])).Progress; percent != nil {
 					t.Errorf("%d %% when it is no longer wanted", *percent)
+				}
+				o.stop()
+			})
+		})
+	}
+}
+
+// The cost of a job is requested once its outcome was stored, until DLI reports it. Failures
+// of these requests have no effect.
+func TestCost(t *testing.T) {
+	t.Parallel()
+	cost := dli.Cost{EndTime: time.Unix(1509335111, 0).UTC(), CPUCost: new(int64(12)), OutputBytes: new(int64(34))}
+	rows := func(id string, cost dli.Cost) listAnswer {
+		return listAnswer{took: usual, list: &dli.JobList{Total: 1, Jobs: []dli.JobRow{{JobID: id, Status: "FINISHED", State: dli.StateFinished, Cost: cost}}}}
+	}
+	fails := func(kind dli.Kind, took time.Duration) func(string, int) listAnswer {
+		return func(string, int) listAnswer {
+			return listAnswer{took: took, err: &dli.Error{Kind: kind, HTTPStatus: 403, Message: "no"}}
+		}
+	}
+	for _, test := range []struct {
+		name string
+		off  bool
+		rate int32 // requests per second
+		jobs int
+		// lists returns the nth response for a job.
+		lists       func(id string, nth int) listAnswer
+		least, most int // requests in two minutes
+		known       int // jobs with a cost
+	}{
+		{name: "of a job", rate: 20, jobs: 1, lists: func(id string, _ int) listAnswer { return rows(id, cost) }, least: 1, most: 1, known: 1},
+		{name: "of a job whose ID DLI writes in capitals", rate: 20, jobs: 1, lists: func(id string, _ int) listAnswer { return rows(strings.ToUpper(id), cost) }, least: 1, most: 1, known: 1},
+		{name: "of more jobs than the rate allows at once", rate: 2, jobs: 100, lists: func(id string, _ int) listAnswer { return rows(id, cost) }, least: 100, most: 100, known: 100},
+		{name: "not wanted", off: true, rate: 20, jobs: 3, lists: func(id string, _ int) listAnswer { return rows(id, cost) }},
+		{name: "which DLI knows a minute later", rate: 20, jobs: 1, lists: func(id string, nth int) listAnswer {
+			if nth < 3 {
+				return rows(id, dli.Cost{EndTime: cost.EndTime})
+			}
+			return rows(id, cost)
+		}, least: 3, most: 3, known: 1},
+		{name: "where the filter is unknown", rate: 20, jobs: 1, lists: func(string, int) listAnswer { return rows("another", cost) }, least: 4, most: 5},
+		{name: "where lists are not allowed", rate: 20, jobs: 3, lists: fails(dli.KindPermission, usual), least: 12, most: 15},
+		{name: "where lists hang", rate: 20, jobs: 3, lists: fails(dli.KindUnreachable, timeout), least: 9, most: 15},
+		{name: "where lists are throttled", rate: 20, jobs: 3, lists: fails(dli.KindThrottle, usual), least: 12, most: 15},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				c := newCluster()
+				c.edit("a", func(spec *v1alpha1.DLIConnectionSpec) {
+					spec.RateLimit = v1alpha1.RateLimit{RequestsPerSecond: test.rate, Burst: test.rate}
+				})
+				o := newOperator(t, c, 0)
+				o.reportCost = !test.off
+				nth := map[string]int{}
+				o.set(func() {
+					o.list = func(options dli.ListOptions) listAnswer {
+						nth[options.JobID]++
+						if options.PageSize != 1 || options.Status != "" {
+							t.Errorf("the list %+v", options)
+						}
+						return test.lists(options.JobID, nth[options.JobID])
+					}
+				})
+				o.says(func(asked) answer { return finished })
+				jobs := names("job", test.jobs)
+				o.watch("a", 0, jobs...)
+				o.run(2 * time.Minute)
+				if n := o.listsSince(time.Time{}); n < test.least || n > test.most {
+					t.Errorf("%d requests, want %d to %d", n, test.least, test.most)
+				}
+				known := 0
+				for _, job := range jobs {
+					if n := len(o.storedOf(job)); n != 1 {
+						t.Errorf("the outcome of %s was stored %d times", job, n)
+					}
+					if got := o.poller.Latest(key(job)).Cost; got != nil {
+						known++
+						if diff := cmp.Diff(&cost, got); diff != "" {
+							t.Error(diff)
+						}
+					}
+				}
+				if known != test.known {
+					t.Errorf("the cost of %d jobs is known, want %d", known, test.known)
+				}
+				if n := len(o.since(time.Time{})); n != test.jobs {
+					t.Errorf("%d jobs were polled %d times", test.jobs, n)
+				}
+				if health := o.health("a"); !health.Ready {
+					t.Errorf("the connection is %+v", health)
 				}
 				o.stop()
 			})

@@ -128,6 +128,7 @@ func (q *queue) updateJob(j *job, before Target, isMoved bool, now time.Time) {
 		return
 	case j.wantsPoll():
 		due = connection.Sooner(due, now)
+	case j.wantsCost(): // at once, or again as scheduled
 	case j.target.Completed:
 		if !j.isFailing() {
 			j.leaveHeap()
@@ -147,8 +148,13 @@ func (q *queue) updateJob(j *job, before Target, isMoved bool, now time.Time) {
 
 // runDue polls the jobs that are due and admitted, and returns when to run again.
 func (q *queue) runDue(ctx context.Context, now time.Time) time.Time {
-	var arrived []*job
+	var arrived, ended []*job
 	for j := q.later.firstDue(); j != nil && !j.dueAt.After(now); j = q.later.firstDue() {
+		if j.wantsCost() {
+			j.leaveHeap()
+			ended = append(ended, j)
+			continue
+		}
 		q.startWaiting(j)
 		arrived = append(arrived, j)
 	}
@@ -160,6 +166,9 @@ func (q *queue) runDue(ctx context.Context, now time.Time) time.Time {
 		if conn.Note(q.lists.note, len(q.jobs) > 0 && now.Sub(q.overloadedAt) < overloadFor) {
 			q.noteHealth(conn, nil, now)
 		}
+	}
+	for _, j := range ended {
+		q.readCost(ctx, j, now)
 	}
 	return q.nextRun(now)
 }

@@ -93,22 +93,49 @@ func (q *queue) logPoll(j *job, status *dli.JobStatus, failure *connection.Failu
 	}
 }
 
-// readProgress reads the progress of a job if wanted, and only while no poll waits: it is
-// informational, so it must not delay polls.
+// costInterval is the time between two requests for the cost of a job.
+const costInterval = 30 * time.Second
+
+// readProgress reads the progress of a job if wanted.
 func (q *queue) readProgress(ctx context.Context, j *job, now time.Time) {
+	if j.wantsProgress(now) && readDetail(ctx, q, j, connection.CallProgress, now, (*connection.Request).SendProgress, j.recordProgress) {
+		j.progressDueAt = now.Add(q.config.Schedule.StatusRefreshInterval)
+	}
+}
+
+// readCost reads the cost of a job, and tries again while it is wanted: DLI may not know it
+// at once.
+func (q *queue) readCost(ctx context.Context, j *job, now time.Time) {
+	options := dli.ListOptions{JobID: j.target.JobID, PageSize: 1}
+	call := func(r *connection.Request, ctx context.Context, clock func() time.Time) (*dli.JobList, error) {
+		return r.SendList(ctx, clock, options)
+	}
+	wait := time.Second
+	if readDetail(ctx, q, j, connection.CallList, now, call, j.recordCost) {
+		wait = costInterval
+	}
+	q.pollAt(j, now.Add(wait))
+}
+
+// readDetail sends a call for a detail of a job, but only while no poll waits: it is
+// informational, so it must not delay polls, and its failure has no effect. record records the
+// response, and reports whether it is news. It reports whether the call was sent.
+func readDetail[T any](
+	ctx context.Context, q *queue, j *job, call string, now time.Time,
+	send func(*connection.Request, context.Context, func() time.Time) (*T, error), record func(*T) bool,
+) bool {
 	conn := q.currentConnection()
-	if conn == nil || !j.wantsProgress(now) || q.waitingJobs() > 0 || !q.maySend() ||
-		conn.Decide(now).Admit != connection.AdmitAll {
-		return
+	if conn == nil || q.waitingJobs() > 0 || !q.maySend() || conn.Decide(now).Admit != connection.AdmitAll {
+		return false
 	}
-	request := conn.Begin(now, connection.CallProgress, j.target.Type, j.target.JobID, "")
+	request := conn.Begin(now, call, j.target.Type, j.target.JobID, "")
 	if request == nil {
-		return
+		return false
 	}
-	j.progressDueAt = now.Add(q.config.Schedule.StatusRefreshInterval)
-	sendRequest(ctx, q, request, false, (*connection.Request).SendProgress, func(progress *dli.Progress, err error, _ time.Time) {
-		q.deliverIf(err == nil && j.queue == q && j.recordProgress(progress), j)
+	sendRequest(ctx, q, request, false, send, func(detail *T, err error, _ time.Time) {
+		q.deliverIf(err == nil && j.queue == q && record(detail), j)
 	})
+	return true
 }
 
 // sendPage requests a page of a list.

@@ -39,6 +39,8 @@ func ForKind(kind schema.GroupVersionKind) interface{} {
 		return &apiv1alpha1.DLIJobSpecApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("DLIJobStatus"):
 		return &apiv1alpha1.DLIJobStatusApplyConfiguration{}
+	case v1alpha1.SchemeGroupVersion.WithKind("JobCost"):
+		return &apiv1alpha1.JobCostApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("JobError"):
 		return &apiv1alpha1.JobErrorApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("RateLimit"):

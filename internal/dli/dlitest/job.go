@@ -47,6 +47,9 @@ type Job struct {
 	// Detail is the schema of the result: JSON, which answers contain as a string once
 	// the job has finished.
 	Detail string `json:"detail,omitempty"`
+	// CPUCost and OutputBytes are what lists show once the job has ended, and 0 before.
+	CPUCost     int64 `json:"cpuCost,omitempty"`
+	OutputBytes int64 `json:"outputBytes,omitempty"`
 
 	// elapsed is when the next phase begins, for the methods that add one.
 	elapsed time.Duration

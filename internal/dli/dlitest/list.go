@@ -227,7 +227,9 @@ func (j *Job) appendRow(b []byte, p Phase, now time.Time) []byte {
 		detail = j.Detail
 		b = appendText(b, "result_path", j.ResultPath)
 	}
+	cpu, output := int64(0), int64(0)
 	if p.ends() {
+		cpu, output = j.CPUCost, j.OutputBytes
 		end := j.Start.Add(p.After).UnixMilli()
 		b = appendFigure(b, "end_time", &end)
 	}
@@ -236,5 +238,8 @@ func (j *Job) appendRow(b []byte, p Phase, now time.Time) []byte {
 	b = appendText(b, "statement", j.Statement)
 	b = append(b, `,"message":`...)
 	b = appendJSONString(b, p.Message)
-	return append(b, `,"engine_type":"spark","cpu_cost":"0","output_byte":"0"}`...)
+	b = appendText(b, "engine_type", "spark")
+	b = appendText(b, "cpu_cost", strconv.FormatInt(cpu, 10))
+	b = appendText(b, "output_byte", strconv.FormatInt(output, 10))
+	return append(b, '}')
 }

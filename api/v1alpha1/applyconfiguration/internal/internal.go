@@ -119,6 +119,9 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: region
       type:
         scalar: string
+    - name: reportCost
+      type:
+        scalar: boolean
     - name: reportProgress
       type:
         scalar: boolean
@@ -219,6 +222,9 @@ var schemaYAML = typed.YAMLObject(`types:
           elementRelationship: associative
           keys:
           - type
+    - name: cost
+      type:
+        namedType: com.github.dli-operator.dli-operator.api.v1alpha1.JobCost
     - name: databaseName
       type:
         scalar: string
@@ -311,6 +317,18 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: unreadableSince
       type:
         namedType: io.k8s.apimachinery.pkg.apis.meta.v1.Time
+- name: com.github.dli-operator.dli-operator.api.v1alpha1.JobCost
+  map:
+    fields:
+    - name: cpuCost
+      type:
+        scalar: numeric
+    - name: endTime
+      type:
+        namedType: io.k8s.apimachinery.pkg.apis.meta.v1.Time
+    - name: outputBytes
+      type:
+        scalar: numeric
 - name: com.github.dli-operator.dli-operator.api.v1alpha1.JobError
   map:
     fields:

@@ -36,6 +36,10 @@ type DLIConnectionSpecApplyConfiguration struct {
 	// reportProgress fills status.progress of this connection's DLIJobs, unless
 	// they set reportProgress themselves.
 	ReportProgress *bool `json:"reportProgress,omitempty"`
+	// reportCost fills status.cost of this connection's SQL jobs once they have
+	// ended. It costs one more request per job, for which DLI requires the
+	// permission dli:jobs:list.
+	ReportCost *bool `json:"reportCost,omitempty"`
 	// language is the language of DLI's messages, such as those of failed jobs:
 	// en-us or zh-cn. The operator's own messages are in English.
 	Language *apiv1alpha1.Language `json:"language,omitempty"`
@@ -103,6 +107,14 @@ func (b *DLIConnectionSpecApplyConfiguration) WithRateLimit(value *RateLimitAppl
 // If called multiple times, the ReportProgress field is set to the value of the last call.
 func (b *DLIConnectionSpecApplyConfiguration) WithReportProgress(value bool) *DLIConnectionSpecApplyConfiguration {
 	b.ReportProgress = &value
+	return b
+}
+
+// WithReportCost sets the ReportCost field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the ReportCost field is set to the value of the last call.
+func (b *DLIConnectionSpecApplyConfiguration) WithReportCost(value bool) *DLIConnectionSpecApplyConfiguration {
+	b.ReportCost = &value
 	return b
 }
 

@@ -94,6 +94,10 @@ type DLIJobStatusApplyConfiguration struct {
 	// present while the job runs, with reportProgress, and if DLI reports it. It
 	// is informational only.
 	Progress *int32 `json:"progress,omitempty"`
+	// cost is what a SQL job that has ended has used, written a moment after its
+	// outcome. Absent without the connection's reportCost, and if DLI does not
+	// report it within two minutes of the outcome. It is informational only.
+	Cost *JobCostApplyConfiguration `json:"cost,omitempty"`
 	// columns is the schema of the result (DLI: detail), at most 256 columns.
 	// Absent if DLI reports none, or one that cannot be parsed.
 	Columns []ColumnApplyConfiguration `json:"columns,omitempty"`
@@ -332,6 +336,14 @@ func (b *DLIJobStatusApplyConfiguration) WithInputBytes(value int64) *DLIJobStat
 // If called multiple times, the Progress field is set to the value of the last call.
 func (b *DLIJobStatusApplyConfiguration) WithProgress(value int32) *DLIJobStatusApplyConfiguration {
 	b.Progress = &value
+	return b
+}
+
+// WithCost sets the Cost field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the Cost field is set to the value of the last call.
+func (b *DLIJobStatusApplyConfiguration) WithCost(value *JobCostApplyConfiguration) *DLIJobStatusApplyConfiguration {
+	b.Cost = value
 	return b
 }
 
