@@ -116,7 +116,7 @@ func TestAnEndIsCountedOnce(t *testing.T) {
 	w.AwaitReason(job, v1alpha1.ReasonJobFailed)
 	failed := map[string]string{"namespace": w.Namespace, "connection": w.Namespace + "/default", "type": "SQL", "outcome": "Failed"}
 	awaitEnds(t, first, 1, failed)
-	if m := metricOf(t, first, "dli_operator_job_duration_seconds", map[string]string{"type": "SQL", "outcome": "Failed"}); m.count != 1 || m.sum < 2 {
+	if m := metricOf(t, first, "dli_operator_job_duration_seconds", map[string]string{"connection": failed["connection"], "type": "SQL", "outcome": "Failed"}); m.count != 1 || m.sum < 2 {
 		t.Errorf("a job ran for 2 s, but the histogram has %+v", m)
 	}
 	world.ChangeStatus(w, job, func(job *v1alpha1.DLIJob) { job.Status = v1alpha1.DLIJobStatus{} })
@@ -149,7 +149,41 @@ func awaitEnds(t *testing.T, o *world.Operator, want float64, labels map[string]
 	}
 }
 
-// metric is the value of a counter, or what a histogram has counted.
+// The job that has been running longest is measured for each connection and type, for as long
+// as it runs.
+func TestTheLongestRun(t *testing.T) {
+	t.Parallel()
+	w := world.New(t, controlPlane)
+	w.Options.Controllers.Schedule = quick()
+	started := time.Now()
+	for name, ago := range map[string]time.Duration{"long": 10 * time.Minute, "longer": 20 * time.Minute} {
+		job := dlitest.Query(name).Running(time.Hour)
+		job.Start = started.Add(-ago)
+		w.DLI.SetJob(job)
+		w.WatchJob(name)
+	}
+	o := w.Start()
+	longest := func() time.Duration {
+		labels := map[string]string{"connection": w.Namespace + "/default", "type": "SQL"}
+		return time.Duration(metricOf(t, o, "dli_operator_job_longest_run_seconds", labels).value) * time.Second
+	}
+	isFor := func(runtime time.Duration) func() bool {
+		return func() bool { return longest() >= runtime && longest() <= runtime+time.Since(started) }
+	}
+	if !eventually(isFor(20 * time.Minute)) {
+		t.Errorf("the longest of 10 and 20 minutes is %v", longest())
+	}
+	w.Finishes("longer")
+	if !eventually(isFor(10 * time.Minute)) {
+		t.Errorf("the longest run is %v once that of 20 minutes has ended", longest())
+	}
+	w.Finishes("long")
+	if !eventually(func() bool { return longest() == 0 }) {
+		t.Errorf("the longest run is %v once both have ended", longest())
+	}
+}
+
+// metric is the value of a counter or a gauge, or what a histogram has counted.
 type metric struct {
 	value, sum float64
 	count      uint64
@@ -169,7 +203,7 @@ func metricOf(t *testing.T, o *world.Operator, name string, labels map[string]st
 				has[label.GetName()] = label.GetValue()
 			}
 			if family.GetName() == name && maps.Equal(has, labels) {
-				return metric{m.GetCounter().GetValue(), m.GetHistogram().GetSampleSum(), m.GetHistogram().GetSampleCount()}
+				return metric{m.GetCounter().GetValue() + m.GetGauge().GetValue(), m.GetHistogram().GetSampleSum(), m.GetHistogram().GetSampleCount()}
 			}
 		}
 	}

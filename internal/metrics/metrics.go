@@ -85,9 +85,9 @@ func NewRecorder(registry prometheus.Registerer, version string) *Recorder {
 		}, []string{"namespace", "connection", "type", "outcome"}),
 		duration: create.NewHistogramVec(prometheus.HistogramOpts{
 			Name:    "dli_operator_job_duration_seconds",
-			Help:    "How long jobs ran whose outcome was stored, as reported by DLI, by type and outcome.",
+			Help:    "How long jobs ran whose outcome was stored, as reported by DLI, by connection, type and outcome.",
 			Buckets: []float64{1, 5, 15, 60, 300, 900, 1800, 3600, 2 * 3600, 4 * 3600, 8 * 3600, 24 * 3600},
-		}, []string{"type", "outcome"}),
+		}, []string{"connection", "type", "outcome"}),
 		writes: create.NewCounterVec(prometheus.CounterOpts{
 			Name: "dli_operator_status_writes_total",
 			Help: "Status writes of DLIJobs, by result: written, conflict or error.",
@@ -153,7 +153,7 @@ func (m *Recorder) KeepConnection(name string, exists bool) {
 	delete(m.connections, name)
 	for _, vec := range []interface {
 		DeletePartialMatch(labels prometheus.Labels) int
-	}{m.requests, m.latency, m.bytes, m.ends} {
+	}{m.requests, m.latency, m.bytes, m.ends, m.duration} {
 		vec.DeletePartialMatch(prometheus.Labels{"connection": name})
 	}
 }
@@ -163,7 +163,7 @@ func (m *Recorder) KeepConnection(name string, exists bool) {
 func (m *Recorder) CountEnd(connection string, job *v1alpha1.DLIJob) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	namespace, jobType, outcome := job.Namespace, string(cmp.Or(job.Spec.Type, v1alpha1.JobTypeSQL)), string(job.Status.Outcome)
+	namespace, jobType, outcome := job.Namespace, string(typeOf(job)), string(job.Status.Outcome)
 	if !m.connections[connection] {
 		connection = ""
 	}
@@ -173,9 +173,12 @@ func (m *Recorder) CountEnd(connection string, job *v1alpha1.DLIJob) {
 	m.namespaces[namespace] = true
 	m.ends.WithLabelValues(namespace, connection, jobType, outcome).Inc()
 	if milliseconds := job.Status.DurationMilliseconds; milliseconds != nil {
-		m.duration.WithLabelValues(jobType, outcome).Observe(float64(*milliseconds) / 1000)
+		m.duration.WithLabelValues(connection, jobType, outcome).Observe(float64(*milliseconds) / 1000)
 	}
 }
+
+// typeOf returns the type of a job; that of one which is older than the field is SQL.
+func typeOf(job *v1alpha1.DLIJob) v1alpha1.JobType { return cmp.Or(job.Spec.Type, v1alpha1.JobTypeSQL) }
 
 // CountBytes counts a status of so many bytes that was written.
 func (m *Recorder) CountBytes(connection string, size int) {
@@ -222,6 +225,8 @@ type collector struct {
 var (
 	jobsDesc = prometheus.NewDesc("dli_operator_jobs",
 		"DLIJobs by connection (empty: no connection in use), phase, reason of the condition Ready, and status of the condition Synced.", []string{"connection", "phase", "reason", "synced"}, nil)
+	longestRunDesc = prometheus.NewDesc("dli_operator_job_longest_run_seconds",
+		"How long the job has been running that has been running longest, by connection and type.", []string{"connection", "type"}, nil)
 	connectionReadyDesc = prometheus.NewDesc("dli_operator_connection_ready",
 		"1 if the connection is usable, else 0, labelled with the reason.", []string{"connection", "reason"}, nil)
 	connectionTokensDesc = prometheus.NewDesc("dli_operator_connection_rate_limit_tokens",
@@ -235,14 +240,14 @@ var (
 )
 
 func (c *collector) Describe(ch chan<- *prometheus.Desc) {
-	for _, desc := range []*prometheus.Desc{jobsDesc, connectionReadyDesc, connectionTokensDesc, connectionRateDesc, connectionInFlightDesc, connectionDialsDesc} {
+	for _, desc := range []*prometheus.Desc{jobsDesc, longestRunDesc, connectionReadyDesc, connectionTokensDesc, connectionRateDesc, connectionInFlightDesc, connectionDialsDesc} {
 		ch <- desc
 	}
 }
 
 func (c *collector) Collect(ch chan<- prometheus.Metric) {
-	c.collectJobs(ch)
 	now := c.clock.Now()
+	c.collectJobs(ch, now)
 	for _, conn := range c.connections.All() {
 		name, health, stats := conn.Key.String(), conn.Health(now), conn.Stats(now)
 		gauge := func(desc *prometheus.Desc, value float64, labels ...string) {
@@ -289,7 +294,7 @@ func oneOf[T ~string](known []T, word T) T {
 	return "other"
 }
 
-func (c *collector) collectJobs(ch chan<- prometheus.Metric) {
+func (c *collector) collectJobs(ch chan<- prometheus.Metric, now time.Time) {
 	list := &v1alpha1.DLIJobList{}
 	//nolint:forbidigo // a scrape has no context to pass on, and the cache responds immediately
 	err := c.jobs.List(context.TODO(), list, client.UnsafeDisableDeepCopy)
@@ -297,7 +302,7 @@ func (c *collector) collectJobs(ch chan<- prometheus.Metric) {
 		ch <- prometheus.NewInvalidMetric(jobsDesc, err)
 		return
 	}
-	counts := map[[4]string]int{}
+	counts, longest := map[[4]string]int{}, map[[2]string]float64{}
 	for i := range list.Items {
 		job := &list.Items[i]
 		labels := [4]string{c.connections.NameInUse(job), string(oneOf(phases, job.Status.Phase))}
@@ -308,6 +313,13 @@ func (c *collector) collectJobs(ch chan<- prometheus.Metric) {
 			labels[3] = string(synced.Status)
 		}
 		counts[labels]++
+		if start := job.Status.StartTime; start != nil && job.Status.Phase == v1alpha1.PhaseRunning {
+			kind := [2]string{labels[0], string(typeOf(job))}
+			longest[kind] = max(longest[kind], now.Sub(start.Time).Seconds())
+		}
+	}
+	for labels, seconds := range longest {
+		ch <- prometheus.MustNewConstMetric(longestRunDesc, prometheus.GaugeValue, seconds, labels[:]...)
 	}
 	for labels, n := range counts {
 		ch <- prometheus.MustNewConstMetric(jobsDesc, prometheus.GaugeValue, float64(n), labels[:]...)
