@@ -150,6 +150,34 @@ late_count 100
 	}
 }
 
+func TestReporting(t *testing.T) {
+	before := testenv.Series{
+		`dli_operator_job_ends_total{outcome="Failed"}`: 1, `dli_operator_status_writes_total{result="written"}`: 10,
+		`dli_operator_status_writes_total{result="conflict"}`: 1, `rest_client_requests_total{method="POST"}`: 5,
+	}
+	after := testenv.Series{
+		`dli_operator_job_ends_total{outcome="Failed"}`: 2, `dli_operator_job_ends_total{outcome="Succeeded"}`: 3,
+		`dli_operator_status_writes_total{result="written"}`: 20, `dli_operator_status_writes_total{result="conflict"}`: 9,
+		`rest_client_requests_total{method="POST"}`: 11, `rest_client_requests_total{method="PATCH"}`: 70,
+	}
+	if got, want := reportingOf(before, after, 8), (reporting{events: 1.5, writes: 2.5, seriesBefore: 3, seriesAfter: 4, seriesPerJob: 0.5}); got != want {
+		t.Errorf("got %+v, want %+v", got, want)
+	}
+	var printed strings.Builder
+	(&stage{reporting: reportingOf(before, after, 8)}).print(&printed)
+	for _, line := range []string{
+		"Events per end of a job: 1.50", "status writes per end of a job: 2.50", "metric series before the window: 3", "metric series after it: 4", "metric series per job: 0.500",
+	} {
+		if !strings.Contains(printed.String(), "\n"+line+"\n") {
+			t.Errorf("the report has no line %q", line)
+		}
+	}
+	idle := reportingOf(before, before, 8)
+	if got := idle.rows()[0].value; got != "–" {
+		t.Errorf("%s Events per end without ends", got)
+	}
+}
+
 func TestOnlyCountsFailTheSmokeTest(t *testing.T) {
 	good := func() stage {
 		return stage{polling: polling{kept: 1}, effort: effort{cpu: 9, floor: 1, controlPlaneNet: 9}, writing: writing{changes: 100, written: 100}}

@@ -21,6 +21,7 @@ type stage struct {
 	polling
 	effort
 	writing
+	reporting
 	memory
 	lateness
 	recovery
@@ -115,6 +116,36 @@ func (w *writing) rows() []row {
 	}
 }
 
+// reporting is how much the operator says about jobs: Events and status writes per end of a job,
+// with those of all else that happened to jobs in the window, and its own metric series.
+type reporting struct{ events, writes, seriesBefore, seriesAfter, seriesPerJob float64 }
+
+// reportingOf compares the operator's metrics before and after a window, with so many jobs.
+func reportingOf(before, after testenv.Series, jobs int) reporting {
+	grown := func(name string, labels ...string) float64 {
+		return after.Sum(name, labels...) - before.Sum(name, labels...)
+	}
+	ends := grown("dli_operator_job_ends_total")
+	r := reporting{
+		// Events are all that the operator creates.
+		events:       grown("rest_client_requests_total", `method="POST"`) / ends,
+		writes:       grown(writesTotal, `result="written"`) / ends,
+		seriesBefore: float64(before.Count("dli_operator_")), seriesAfter: float64(after.Count("dli_operator_")),
+	}
+	r.seriesPerJob = r.seriesAfter / float64(jobs)
+	return r
+}
+
+func (r *reporting) rows() []row {
+	return []row{
+		{"Events per end of a job", f(r.events, 2)},
+		{"status writes per end of a job", f(r.writes, 2)},
+		{"metric series before the window", f(r.seriesBefore, 0)},
+		{"metric series after it", f(r.seriesAfter, 0)},
+		{"metric series per job", f(r.seriesPerJob, 3)},
+	}
+}
+
 type memory struct {
 	rss, peak, perJob, heap, heapPerJob, goroutines float64
 	apiServerRSS, etcdRSS                           float64
@@ -166,6 +197,7 @@ func (d *distribution) rows(what string) []row {
 const (
 	requestsTotal = "dli_operator_requests_total"
 	dialsTotal    = "dli_operator_connection_dials_total"
+	writesTotal   = "dli_operator_status_writes_total"
 )
 
 // fill calculates the stage from the measurements of the window.
@@ -198,9 +230,9 @@ func (s *stage) fill(w *world, i idle, before, after snapshot) {
 	ours := after.operator - before.operator + gross + after.simulatorCPU - before.simulatorCPU + after.self - before.self + after.floor - before.floor
 	s.others = (after.machine - before.machine - ours) / seconds
 
-	const writes = "dli_operator_status_writes_total"
 	s.changes = float64(w.jobs.changes(before.at, after.at))
-	s.written, s.conflicts = grown(writes, `result="written"`), grown(writes, `result="conflict"`)
+	s.written, s.conflicts = grown(writesTotal, `result="written"`), grown(writesTotal, `result="conflict"`)
+	s.reporting = reportingOf(before.metrics, after.metrics, w.jobs.len())
 	s.watch = float64(after.events.all - before.events.all)
 	s.news = float64(after.events.news - before.events.news)
 	s.figures = float64(after.events.figures - before.events.figures)
@@ -216,7 +248,7 @@ const mib = 1 << 20
 
 // rows returns the values of a stage in the order of the output.
 func (s *stage) rows() []row {
-	return slices.Concat(s.polling.rows(), s.effort.rows(), s.writing.rows(), s.memory.rows(), s.lateness.rows(),
+	return slices.Concat(s.polling.rows(), s.effort.rows(), s.writing.rows(), s.reporting.rows(), s.memory.rows(), s.lateness.rows(),
 		s.recovery.rows(), s.creation.rows())
 }
 

@@ -71,6 +71,16 @@ next:
 	return total
 }
 
+// Count returns the number of series whose names begin with a prefix.
+func (s Series) Count(prefix string) (n int) {
+	for key := range s {
+		if strings.HasPrefix(key, prefix) {
+			n++
+		}
+	}
+	return n
+}
+
 // Within returns the upper bound of the histogram bucket that contains a quantile of
 // the observations since before.
 func (s Series) Within(name string, before Series, share float64) float64 {
