@@ -38,6 +38,7 @@ type cluster struct {
 // newCluster starts a control plane and applies a kustomization of config.
 func newCluster(t *testing.T, kustomization string) *cluster {
 	t.Helper()
+	t.Parallel()
 	plane := testenv.Run(t, "")
 	c := &cluster{T: t, Client: testenv.Client(t, plane.Config()), plane: plane, kubeconfig: testenv.KubeConfig(t, plane.Config(), "")}
 	c.kubectl("apply", "-k", filepath.Join(config, kustomization))
