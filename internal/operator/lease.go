@@ -50,6 +50,9 @@ type lease struct {
 	renewed atomic.Pointer[renewal]
 	// expiry ends the operator: after a lost lease there is nothing to wait for.
 	expiry *time.Timer
+	// seen is the latest record that was read or written, and fail ends the operator.
+	seen resourcelock.LeaderElectionRecord
+	fail func(error)
 }
 
 // renewal is when the request that renewed the lease was sent, by two clocks: the wall
@@ -93,7 +96,7 @@ func newIdentities(hostname, podUID string) (pod, identity string) {
 }
 
 func wrapLock(lock resourcelock.Interface, pod string, fail func(error)) *lease {
-	l := &lease{Interface: lock, pod: pod, expiry: time.AfterFunc(renewDeadline, func() { fail(errNotRenewed) })}
+	l := &lease{Interface: lock, pod: pod, fail: fail, expiry: time.AfterFunc(renewDeadline, func() { fail(errNotRenewed) })}
 	l.expiry.Stop()
 	return l
 }
@@ -104,13 +107,29 @@ func wrapLock(lock resourcelock.Interface, pod string, fail func(error)) *lease 
 // keep the lease from the other replicas.
 func (l *lease) Get(ctx context.Context) (*resourcelock.LeaderElectionRecord, []byte, error) {
 	r, raw, err := l.Interface.Get(ctx)
+	if err != nil {
+		return nil, nil, err
+	}
+	if isBefore(r, &l.seen) {
+		l.fail(errRestored)
+	}
+	l.seen = *r
 	switch {
-	case err != nil || r.HolderIdentity == "" || r.HolderIdentity == l.Identity():
+	case r.HolderIdentity == "" || r.HolderIdentity == l.Identity():
 	case l.renewed.Swap(nil) != nil: // another replica has taken the lease; expiry ends this process
 	case l.pod != "" && strings.HasPrefix(r.HolderIdentity, l.pod) && r.RenewTime.Sub(r.AcquireTime.Time) >= leaseDuration:
 		r.HolderIdentity = ""
 	}
-	return r, raw, err
+	return r, raw, nil
+}
+
+// isBefore reports whether a record of the lease is from before another one: the API server
+// has gone back to an earlier state. Caches do not notice, since their watches wait for the
+// version that they have seen. A lease that was deleted begins anew, and the clocks of two
+// replicas may differ.
+func isBefore(r, seen *resourcelock.LeaderElectionRecord) bool {
+	return r.LeaderTransitions < seen.LeaderTransitions && r.AcquireTime.Before(&seen.AcquireTime) ||
+		r.LeaderTransitions == seen.LeaderTransitions && r.HolderIdentity == seen.HolderIdentity && r.RenewTime.Before(&seen.RenewTime)
 }
 
 // Create implements resourcelock.Interface.
@@ -128,16 +147,18 @@ func (l *lease) Update(ctx context.Context, r resourcelock.LeaderElectionRecord)
 // noteRenewal records when the request that renewed or released the lease was sent: other
 // replicas wait from then on, no matter how long the response took.
 func (l *lease) noteRenewal(err error, r resourcelock.LeaderElectionRecord, sent time.Time) error {
-	switch {
-	case err != nil:
-	case r.HolderIdentity == l.Identity():
+	if err != nil {
+		return err
+	}
+	l.seen = r
+	if r.HolderIdentity == l.Identity() {
 		l.renewed.Store(&renewal{monotonic: sent, wall: sent.Round(0)})
 		l.expiry.Reset(time.Until(sent.Add(renewDeadline))) //nolint:forbidigo // a timer of this clock
-	default:
+	} else {
 		l.renewed.Store(nil)
 		l.expiry.Stop()
 	}
-	return err
+	return nil
 }
 
 // holds reports whether this process certainly holds the lease at now. Whoever sends a

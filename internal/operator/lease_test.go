@@ -200,6 +200,57 @@ func TestARestartedContainerTakesItsOwnLease(t *testing.T) {
 	}
 }
 
+func TestARestoredLeaseEndsTheOperator(t *testing.T) {
+	record := func(holder string, transitions int, acquired, renewed time.Duration) resourcelock.LeaderElectionRecord {
+		began := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+		return resourcelock.LeaderElectionRecord{
+			HolderIdentity: holder, LeaderTransitions: transitions,
+			AcquireTime: metav1.NewTime(began.Add(acquired)), RenewTime: metav1.NewTime(began.Add(renewed)),
+		}
+	}
+	seen := record("b_1", 3, time.Minute, 2*time.Minute)
+	for name, test := range map[string]struct {
+		next    resourcelock.LeaderElectionRecord
+		isOlder bool
+	}{
+		"not renewed":                        {seen, false},
+		"renewed":                            {record("b_1", 3, time.Minute, 3*time.Minute), false},
+		"taken by one whose clock is behind": {record("c_1", 4, 0, 0), false},
+		"deleted and created anew":           {record("c_1", 0, 3*time.Minute, 3*time.Minute), false},
+		"restored to an earlier renewal":     {record("b_1", 3, time.Minute, 2*time.Minute-time.Second), true},
+		"restored to before another has it":  {record("a_1", 2, 0, time.Minute), true},
+		"restored to before the same had it": {record("b_1", 1, 0, time.Second), true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var cause error
+			lock := &memoryLock{stored: seen}
+			l := wrapLock(lock, "a_", func(err error) { cause = err })
+			for _, lock.stored = range []resourcelock.LeaderElectionRecord{seen, test.next} {
+				if _, _, err := l.Get(t.Context()); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if test.isOlder != errors.Is(cause, errRestored) {
+				t.Errorf("the operator ends with %v", cause)
+			}
+		})
+	}
+	t.Run("after a renewal of its own", func(t *testing.T) {
+		var cause error
+		lock := &memoryLock{}
+		l := wrapLock(lock, "a_", func(err error) { cause = err })
+		for _, r := range []resourcelock.LeaderElectionRecord{record("a_1", 3, 0, time.Minute), record("a_1", 3, 0, 2*time.Minute)} {
+			if err := l.Update(t.Context(), r); err != nil {
+				t.Fatal(err)
+			}
+		}
+		lock.stored = record("a_1", 3, 0, time.Minute)
+		if _, _, err := l.Get(t.Context()); err != nil || !errors.Is(cause, errRestored) {
+			t.Errorf("%v, and the operator ends with %v", err, cause)
+		}
+	})
+}
+
 func TestIdentitiesTellPodsAndProcessesApart(t *testing.T) {
 	pod, first := newIdentities("operator-0", "uid-1")
 	_, second := newIdentities("operator-0", "uid-1")
