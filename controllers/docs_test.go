@@ -18,8 +18,8 @@ import (
 	"github.com/dli-operator/dli-operator/test/testenv"
 )
 
-// docs/security.md names a test for each claim.
-func TestSecurityPage(t *testing.T) {
+// The pages name the tests that prove their claims.
+func TestNamedTestsExist(t *testing.T) {
 	defined := map[string]bool{}
 	err := filepath.WalkDir("..", func(path string, _ fs.DirEntry, err error) error {
 		if err != nil || !strings.HasSuffix(path, "_test.go") {
@@ -34,13 +34,20 @@ func TestSecurityPage(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	named := regexp.MustCompile("`(Test\\w+)`").FindAllStringSubmatch(testenv.Read(t, "../docs/security.md"), -1)
-	if len(named) < 20 {
-		t.Errorf("the page names only %d tests", len(named))
+	pages, err := filepath.Glob("../docs/*.md")
+	if err != nil {
+		t.Fatal(err)
 	}
-	for _, match := range named {
-		if !defined[match[1]] {
-			t.Errorf("there is no %s", match[1])
+	named := regexp.MustCompile(`\bTest[A-Z]\w+`)
+	for _, page := range append(pages, "../CONTRIBUTING.md") {
+		names := named.FindAllString(testenv.Read(t, page), -1)
+		if filepath.Base(page) == "security.md" && len(names) < 20 {
+			t.Errorf("%s names only %d tests, not one for each claim", page, len(names))
+		}
+		for _, name := range names {
+			if !defined[name] {
+				t.Errorf("%s: there is no %s", page, name)
+			}
 		}
 	}
 }
