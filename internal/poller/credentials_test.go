@@ -46,7 +46,8 @@ func TestRevokedKey(t *testing.T) {
 
 func TestCredentials(t *testing.T) {
 	t.Parallel()
-	simulate(t, "that are new are used immediately, without a stampede", func(t *testing.T, o *operator) {
+	simulate(t, "that are new are used immediately, without a stampede", func(o *operator) {
+		t := o.T
 		o.says(func(a asked) answer {
 			if a.creds.AccessKeyID == "AK" {
 				return rejecting(a)
@@ -74,7 +75,8 @@ func TestCredentials(t *testing.T) {
 		}
 	})
 
-	simulate(t, "that are rotated are read within a minute, without a failure", func(t *testing.T, o *operator) {
+	simulate(t, "that are rotated are read within a minute, without a failure", func(o *operator) {
+		t := o.T
 		o.watch("a", 5*time.Second, names("job", 1000)...)
 		o.run(4 * time.Minute)
 		for i := 1; i < len(o.reads); i++ {

@@ -55,7 +55,8 @@ func TestNeighbours(t *testing.T) {
 					o.run(time.Minute)
 				},
 			} {
-				simulate(t, fmt.Sprintf("%d of %d %s get %s", k, n, order, what), func(t *testing.T, o *operator) {
+				simulate(t, fmt.Sprintf("%d of %d %s get %s", k, n, order, what), func(o *operator) {
+					t := o.T
 					began := time.Now()
 					// The good jobs end one after the other, the first one
 					// immediately.

@@ -144,7 +144,8 @@ func TestPanic(t *testing.T) {
 			})
 		},
 	} {
-		simulate(t, name, func(t *testing.T, o *operator) {
+		simulate(t, name, func(o *operator) {
+			t := o.T
 			var stacks atomic.Int32
 			o.poller.config.Log = funcr.New(func(_, args string) {
 				if strings.Contains(args, "goroutine") {

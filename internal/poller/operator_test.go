@@ -95,12 +95,12 @@ func newOperator(t *testing.T, c *cluster, maxRequests int) *operator {
 }
 
 // simulate runs a subtest with an operator in a synctest bubble.
-func simulate(t *testing.T, name string, test func(t *testing.T, o *operator)) {
+func simulate(t *testing.T, name string, test func(o *operator)) {
 	t.Helper()
 	t.Run(name, func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			t.Helper()
-			test(t, newOperator(t, newCluster(), 0))
+			test(newOperator(t, newCluster(), 0))
 		})
 	})
 }

@@ -30,7 +30,8 @@ func TestOutage(t *testing.T) {
 		"never responds":      {always(dli.Error{}, timeout), 2 * time.Minute, time.Second},
 		"answers HTTP 502":    {always(dli.Error{Kind: dli.KindRetry, HTTPStatus: 502}, usual), 2 * time.Minute, time.Second},
 	} {
-		simulate(t, name, func(t *testing.T, o *operator) {
+		simulate(t, name, func(o *operator) {
+			t := o.T
 			o.watch("a", 5*time.Second, names("job", 1000)...)
 			o.run(time.Minute)
 			o.says(dead.answer)
@@ -57,7 +58,8 @@ func TestOutage(t *testing.T) {
 		})
 	}
 
-	simulate(t, "responds with error codes", func(t *testing.T, o *operator) {
+	simulate(t, "responds with error codes", func(o *operator) {
+		t := o.T
 		o.watch("a", 5*time.Second, names("job", 300)...)
 		o.run(time.Minute)
 		o.says(always(dli.Error{Kind: dli.KindRetry, HTTPStatus: 500, Code: "DLI.10001"}, usual))
@@ -72,7 +74,8 @@ func TestOutage(t *testing.T) {
 		checkHealing(o, 2*time.Minute)
 	})
 
-	simulate(t, "ends even if the probing jobs were deleted", func(t *testing.T, o *operator) {
+	simulate(t, "ends even if the probing jobs were deleted", func(o *operator) {
+		t := o.T
 		o.watch("a", 5*time.Second, names("job", 200)...)
 		o.says(always(dli.Error{Kind: dli.KindUnreachable}, time.Millisecond))
 		o.run(8 * time.Minute)
@@ -151,7 +154,8 @@ func TestRateIsShared(t *testing.T) {
 		})
 	})
 
-	simulate(t, "among the jobs that remain", func(t *testing.T, o *operator) {
+	simulate(t, "among the jobs that remain", func(o *operator) {
+		t := o.T
 		jobs := names("job", 2000)
 		o.watch("a", 5*time.Second, jobs...)
 		o.run(10 * time.Second)
@@ -178,7 +182,8 @@ func TestRateIsShared(t *testing.T) {
 
 func TestRequestsInFlight(t *testing.T) {
 	t.Parallel()
-	simulate(t, "are limited if the endpoint is slow", func(t *testing.T, o *operator) {
+	simulate(t, "are limited if the endpoint is slow", func(o *operator) {
+		t := o.T
 		o.watch("a", 5*time.Second, names("job", 500)...)
 		o.run(10 * time.Second)
 		slow := running

@@ -30,7 +30,8 @@ func TestReconfiguredConnection(t *testing.T) {
 		"of another project":        func(o *operator) { o.edit("a", func(s *v1alpha1.DLIConnectionSpec) { s.ProjectID = "b" }) },
 		"of an object that is gone": func(o *operator) { o.recreate("a") },
 	} {
-		simulate(t, "does not believe a response "+name, func(t *testing.T, o *operator) {
+		simulate(t, "does not believe a response "+name, func(o *operator) {
+			t := o.T
 			changed := false
 			o.says(func(asked) answer {
 				if changed {
@@ -60,7 +61,8 @@ func TestReconfiguredConnection(t *testing.T) {
 func TestHealthyJobAfterAnOutage(t *testing.T) {
 	t.Parallel()
 	for name, healthy := range map[string]int{"beside unreadable ones": 1, "without it": 0} {
-		simulate(t, name, func(t *testing.T, o *operator) {
+		simulate(t, name, func(o *operator) {
+			t := o.T
 			refused := false
 			o.says(func(a asked) answer {
 				switch {

@@ -32,7 +32,8 @@ func TestResults(t *testing.T) {
 		}
 	})
 
-	simulate(t, "the newest result is kept until it is stored", func(t *testing.T, o *operator) {
+	simulate(t, "the newest result is kept until it is stored", func(o *operator) {
+		t := o.T
 		o.writable = false
 		o.says(func(a asked) answer {
 			if a.nth == 1 {
@@ -59,7 +60,8 @@ func TestResults(t *testing.T) {
 		}
 	})
 
-	simulate(t, "an outcome is kept despite failures until it is stored", func(t *testing.T, o *operator) {
+	simulate(t, "an outcome is kept despite failures until it is stored", func(o *operator) {
+		t := o.T
 		o.writable = false
 		o.says(func(a asked) answer {
 			if a.nth == 2 {
@@ -80,7 +82,8 @@ func TestResults(t *testing.T) {
 		}
 	})
 
-	simulate(t, "the confirmation of a missing job continues after a restart", func(t *testing.T, o *operator) {
+	simulate(t, "the confirmation of a missing job continues after a restart", func(o *operator) {
+		t := o.T
 		o.says(always(dli.Error{Kind: dli.KindNotFound, HTTPStatus: 404, Code: "DLI.0023"}, usual))
 		since := time.Now().Add(-100 * time.Second)
 		o.change("job", func(target *Target) {

@@ -38,7 +38,8 @@ func (w *windows) answer(asked) answer {
 func TestThrottle(t *testing.T) {
 	t.Parallel()
 	for n, hint := range map[int]time.Duration{500: time.Second, 2000: 0} {
-		simulate(t, fmt.Sprintf("%d jobs use most of the rate that DLI admits, with a hint of %v", n, hint), func(t *testing.T, o *operator) {
+		simulate(t, fmt.Sprintf("%d jobs use most of the rate that DLI admits, with a hint of %v", n, hint), func(o *operator) {
+			t := o.T
 			dli := &windows{limit: 10, hint: hint}
 			o.says(dli.answer)
 			o.watch("a", 5*time.Second, names("job", n)...)
@@ -55,7 +56,8 @@ func TestThrottle(t *testing.T) {
 		})
 	}
 
-	simulate(t, "is reported once, however often it happens", func(t *testing.T, o *operator) {
+	simulate(t, "is reported once, however often it happens", func(o *operator) {
+		t := o.T
 		o.says((&windows{limit: 10, hint: time.Second}).answer)
 		o.watch("a", 5*time.Second, names("job", 300)...)
 		o.run(time.Minute)

@@ -32,7 +32,8 @@ func TestEdits(t *testing.T) {
 		"a requested poll":   {func(o *operator) { o.change("job", func(t *Target) { t.PollRequest = "now" }) }, time.Second},
 		"a changed status":   {func(o *operator) { o.poller.PollNow(key("job")) }, time.Second},
 	} {
-		simulate(t, name+" takes effect immediately", func(t *testing.T, o *operator) {
+		simulate(t, name+" takes effect immediately", func(o *operator) {
+			t := o.T
 			o.watch("a", time.Hour, "job")
 			o.run(10 * time.Minute)
 			changed := time.Now()
@@ -44,7 +45,8 @@ func TestEdits(t *testing.T) {
 		})
 	}
 
-	simulate(t, "a shorter interval also takes effect immediately after a restart", func(t *testing.T, o *operator) {
+	simulate(t, "a shorter interval also takes effect immediately after a restart", func(o *operator) {
+		t := o.T
 		o.change("job", func(target *Target) {
 			*target = Target{Key: key("job"), JobID: "job", Interval: time.Hour, Known: Known{LastPoll: time.Now().Add(-10 * time.Minute)}}
 			target.Connection, target.Failure = o.find("a")
@@ -57,7 +59,8 @@ func TestEdits(t *testing.T) {
 		}
 	})
 
-	simulate(t, "a poll that is requested during a failing one is not delayed", func(t *testing.T, o *operator) {
+	simulate(t, "a poll that is requested during a failing one is not delayed", func(o *operator) {
+		t := o.T
 		o.says(always(dli.Error{Kind: dli.KindPermission, HTTPStatus: 403}, time.Second))
 		o.watch("a", time.Hour, "job")
 		o.run(500 * time.Millisecond)
@@ -68,7 +71,8 @@ func TestEdits(t *testing.T) {
 		}
 	})
 
-	simulate(t, "one request causes one poll, even if the result cannot be stored", func(t *testing.T, o *operator) {
+	simulate(t, "one request causes one poll, even if the result cannot be stored", func(o *operator) {
+		t := o.T
 		o.writable = false
 		o.watch("a", time.Hour, "job")
 		o.run(time.Minute)
@@ -86,7 +90,8 @@ func TestEdits(t *testing.T) {
 		}
 	})
 
-	simulate(t, "a completed job is polled once on request, and again if that fails", func(t *testing.T, o *operator) {
+	simulate(t, "a completed job is polled once on request, and again if that fails", func(o *operator) {
+		t := o.T
 		o.says(func(a asked) answer {
 			if a.nth < 3 {
 				return answer{err: &dli.Error{Kind: dli.KindRetry, HTTPStatus: 500, Code: "DLI.10001"}}
