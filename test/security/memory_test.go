@@ -14,6 +14,7 @@ import (
 	"github.com/dli-operator/dli-operator/api/v1alpha1"
 	"github.com/dli-operator/dli-operator/internal/dli"
 	"github.com/dli-operator/dli-operator/test/testenv"
+	"github.com/dli-operator/dli-operator/test/world"
 )
 
 // Six connections get responses of 4 MiB, all but the last byte of each, and then all the
@@ -94,9 +95,12 @@ func TestLargeAnnotations(t *testing.T) {
 	own := c.watchRunning(3, 1)
 	o := c.start(memory)
 	create(n/2, n)
-	c.await("all were seen", func() bool {
+	// The API server needs a while to store as much.
+	if !testenv.Within(sized(world.Patience, 5*world.Patience), func() bool {
 		return o.scrape(t).Sum("dli_operator_jobs", `reason="ConnectionNotFound"`) == float64(n)
-	})
+	}) {
+		t.Fatal("not all were seen")
+	}
 	c.await("the jobs of others are polled", func() bool { return c.DLI.Requests(own[0]) > 1 })
 	o.check(t, memory)
 }

@@ -100,7 +100,7 @@ func TestEndlessErrorCodes(t *testing.T) {
 	})
 	tenant := c.tenant(nil)
 	// Responses below 500 do not open the circuit.
-	connection := c.connect(tenant, "default", attacker.URL, func(spec *v1alpha1.DLIConnectionSpec) {
+	connection := c.connect(tenant, "default", attacker.URL, c.ownKey(tenant), func(spec *v1alpha1.DLIConnectionSpec) {
 		spec.RateLimit = v1alpha1.RateLimit{RequestsPerSecond: 200, Burst: 200}
 	})
 	c.createJobs(tenant, 150, func(job *v1alpha1.DLIJob, _ int) { every(1)(job) })

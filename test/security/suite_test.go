@@ -115,7 +115,11 @@ func (c *cluster) clear(namespace string) {
 	c.Cleanup(func() {
 		ctx := context.WithoutCancel(c.Context())
 		for _, kind := range []client.Object{&v1alpha1.DLIJob{}, &v1alpha1.DLIConnection{}} {
-			if err := c.DeleteAllOf(ctx, kind, client.InNamespace(namespace)); err != nil {
+			var err error
+			if !testenv.Within(5*world.Patience, func() bool {
+				err = c.DeleteAllOf(ctx, kind, client.InNamespace(namespace))
+				return err == nil || !apierrors.IsTimeout(err) // of large objects, it takes the API server minutes
+			}) || err != nil {
 				c.Error(err)
 			}
 		}
@@ -136,6 +140,15 @@ func (c *cluster) secret(namespace, name string, user dlitest.User) {
 	secret := c.Secret(name, user)
 	secret.Namespace = namespace
 	c.MustCreate(secret)
+}
+
+// ownKey makes a connection of a tenant use a key of its own: until DLI has accepted the
+// credentials of a connection, they are tried in turn with all others that have the same
+// access key ID, and wrong signatures hold these back.
+func (c *cluster) ownKey(namespace string) func(*v1alpha1.DLIConnectionSpec) {
+	c.Helper()
+	c.secret(namespace, "own", dlitest.User{AccessKeyID: "AKOFTHEATTACKER", SecretAccessKey: "secret-of-the-attacker"})
+	return func(spec *v1alpha1.DLIConnectionSpec) { spec.Credentials.SecretRef.Name = "own" }
 }
 
 // connect creates a connection of a tenant to an endpoint.
