@@ -13,11 +13,14 @@ import (
 	"sync/atomic"
 	"time"
 
+	coordinationv1 "k8s.io/api/coordination/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/rand"
+	"k8s.io/apimachinery/pkg/util/resourceversion"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/kubernetes/scheme"
+	coordinationclient "k8s.io/client-go/kubernetes/typed/coordination/v1"
 	coreclient "k8s.io/client-go/kubernetes/typed/core/v1"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/leaderelection/resourcelock"
@@ -50,9 +53,6 @@ type lease struct {
 	renewed atomic.Pointer[renewal]
 	// expiry ends the operator: after a lost lease there is nothing to wait for.
 	expiry *time.Timer
-	// seen is the latest record that was read or written, and fail ends the operator.
-	seen resourcelock.LeaderElectionRecord
-	fail func(error)
 }
 
 // renewal is when the request that renewed the lease was sent, by two clocks: the wall
@@ -75,9 +75,10 @@ func newLease(ctx context.Context, config *rest.Config, o Options, fail func(err
 	pod, identity := newIdentities(hostname, os.Getenv("POD_UID"))
 	events := record.NewBroadcaster(record.WithContext(ctx))
 	events.StartRecordingToSink(&coreclient.EventSinkImpl{Interface: clients.CoreV1().Events("")})
+	namespace := cmp.Or(o.LeaderElectionNamespace, string(podNamespace))
 	return wrapLock(&resourcelock.LeaseLock{
-		LeaseMeta: metav1.ObjectMeta{Namespace: cmp.Or(o.LeaderElectionNamespace, string(podNamespace)), Name: o.LeaderElectionID},
-		Client:    clients.CoordinationV1(),
+		LeaseMeta: metav1.ObjectMeta{Namespace: namespace, Name: o.LeaderElectionID},
+		Client:    &versionedLeases{LeaseInterface: clients.CoordinationV1().Leases(namespace), fail: fail},
 		LockConfig: resourcelock.ResourceLockConfig{
 			Identity:      identity,
 			EventRecorder: events.NewRecorder(scheme.Scheme, corev1.EventSource{Component: o.LeaderElectionID}),
@@ -96,7 +97,7 @@ func newIdentities(hostname, podUID string) (pod, identity string) {
 }
 
 func wrapLock(lock resourcelock.Interface, pod string, fail func(error)) *lease {
-	l := &lease{Interface: lock, pod: pod, fail: fail, expiry: time.AfterFunc(renewDeadline, func() { fail(errNotRenewed) })}
+	l := &lease{Interface: lock, pod: pod, expiry: time.AfterFunc(renewDeadline, func() { fail(errNotRenewed) })}
 	l.expiry.Stop()
 	return l
 }
@@ -107,29 +108,13 @@ func wrapLock(lock resourcelock.Interface, pod string, fail func(error)) *lease 
 // keep the lease from the other replicas.
 func (l *lease) Get(ctx context.Context) (*resourcelock.LeaderElectionRecord, []byte, error) {
 	r, raw, err := l.Interface.Get(ctx)
-	if err != nil {
-		return nil, nil, err
-	}
-	if isBefore(r, &l.seen) {
-		l.fail(errRestored)
-	}
-	l.seen = *r
 	switch {
-	case r.HolderIdentity == "" || r.HolderIdentity == l.Identity():
+	case err != nil || r.HolderIdentity == "" || r.HolderIdentity == l.Identity():
 	case l.renewed.Swap(nil) != nil: // another replica has taken the lease; expiry ends this process
 	case l.pod != "" && strings.HasPrefix(r.HolderIdentity, l.pod) && r.RenewTime.Sub(r.AcquireTime.Time) >= leaseDuration:
 		r.HolderIdentity = ""
 	}
-	return r, raw, nil
-}
-
-// isBefore reports whether a record of the lease is from before another one: the API server
-// has gone back to an earlier state. Caches do not notice, since their watches wait for the
-// version that they have seen. A lease that was deleted begins anew, and the clocks of two
-// replicas may differ.
-func isBefore(r, seen *resourcelock.LeaderElectionRecord) bool {
-	return r.LeaderTransitions < seen.LeaderTransitions && r.AcquireTime.Before(&seen.AcquireTime) ||
-		r.LeaderTransitions == seen.LeaderTransitions && r.HolderIdentity == seen.HolderIdentity && r.RenewTime.Before(&seen.RenewTime)
+	return r, raw, err
 }
 
 // Create implements resourcelock.Interface.
@@ -147,18 +132,16 @@ func (l *lease) Update(ctx context.Context, r resourcelock.LeaderElectionRecord)
 // noteRenewal records when the request that renewed or released the lease was sent: other
 // replicas wait from then on, no matter how long the response took.
 func (l *lease) noteRenewal(err error, r resourcelock.LeaderElectionRecord, sent time.Time) error {
-	if err != nil {
-		return err
-	}
-	l.seen = r
-	if r.HolderIdentity == l.Identity() {
+	switch {
+	case err != nil:
+	case r.HolderIdentity == l.Identity():
 		l.renewed.Store(&renewal{monotonic: sent, wall: sent.Round(0)})
 		l.expiry.Reset(time.Until(sent.Add(renewDeadline))) //nolint:forbidigo // a timer of this clock
-	} else {
+	default:
 		l.renewed.Store(nil)
 		l.expiry.Stop()
 	}
-	return nil
+	return err
 }
 
 // holds reports whether this process certainly holds the lease at now. Whoever sends a
@@ -166,4 +149,40 @@ func (l *lease) noteRenewal(err error, r resourcelock.LeaderElectionRecord, sent
 func (l *lease) holds(now time.Time) bool {
 	r := l.renewed.Load()
 	return r != nil && now.Sub(r.monotonic) < renewDeadline && now.Round(0).Sub(r.wall) < renewDeadline
+}
+
+// versionedLeases ends the operator if the lease becomes older: the API server has gone back to
+// an earlier state. Caches do not notice that, since their watches wait for the version that
+// they have seen. Every replica reads or writes the lease every two seconds.
+type versionedLeases struct {
+	coordinationclient.LeaseInterface
+
+	version string
+	fail    func(error)
+}
+
+// Leases implements LeasesGetter.
+func (v *versionedLeases) Leases(string) coordinationclient.LeaseInterface { return v }
+
+// Get implements LeaseInterface.
+func (v *versionedLeases) Get(ctx context.Context, name string, options metav1.GetOptions) (*coordinationv1.Lease, error) {
+	lease, err := v.LeaseInterface.Get(ctx, name, options)
+	return v.noteVersion(lease, err)
+}
+
+// Update implements LeaseInterface.
+func (v *versionedLeases) Update(ctx context.Context, lease *coordinationv1.Lease, options metav1.UpdateOptions) (*coordinationv1.Lease, error) {
+	lease, err := v.LeaseInterface.Update(ctx, lease, options)
+	return v.noteVersion(lease, err)
+}
+
+func (v *versionedLeases) noteVersion(lease *coordinationv1.Lease, err error) (*coordinationv1.Lease, error) {
+	if err != nil {
+		return nil, err
+	}
+	if order, err := resourceversion.CompareResourceVersion(lease.ResourceVersion, v.version); err == nil && order < 0 {
+		v.fail(errRestored)
+	}
+	v.version = lease.ResourceVersion
+	return lease, nil
 }
