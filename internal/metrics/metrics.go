@@ -164,9 +164,7 @@ func (m *Recorder) CountEnd(connection string, job *v1alpha1.DLIJob) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	namespace, jobType, outcome := job.Namespace, string(typeOf(job)), string(job.Status.Outcome)
-	if !m.connections[connection] {
-		connection = ""
-	}
+	connection = m.labelOf(connection)
 	if !m.namespaces[namespace] && len(m.namespaces) >= maxNamespaces {
 		namespace = ""
 	}
@@ -182,7 +180,18 @@ func typeOf(job *v1alpha1.DLIJob) v1alpha1.JobType { return cmp.Or(job.Spec.Type
 
 // CountBytes counts a status of so many bytes that was written.
 func (m *Recorder) CountBytes(connection string, size int) {
-	m.bytes.WithLabelValues(connection).Add(float64(size))
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.bytes.WithLabelValues(m.labelOf(connection)).Add(float64(size))
+}
+
+// labelOf returns the label for a connection: "" for one that was deleted meanwhile, whose
+// series have ended.
+func (m *Recorder) labelOf(connection string) string {
+	if !m.connections[connection] {
+		return ""
+	}
+	return connection
 }
 
 // CountForeignWrite counts a status of a kind of object that another operator wrote.

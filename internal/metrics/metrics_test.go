@@ -8,6 +8,9 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/dli-operator/dli-operator/api/v1alpha1"
 	"github.com/dli-operator/dli-operator/test/testenv"
@@ -24,5 +27,43 @@ func TestReasonsAreAClosedSet(t *testing.T) {
 	}
 	if !slices.Equal(defined, readyReasons) {
 		t.Errorf("the label knows %q, want %q", readyReasons, defined)
+	}
+}
+
+// A write or a request of a deleted connection may end after it.
+func TestSeriesEndWithTheirConnection(t *testing.T) {
+	registry := prometheus.NewRegistry()
+	m := NewRecorder(registry, "test")
+	count := func() {
+		milliseconds := int64(1)
+		m.Requested("a/b", "status", time.Second, nil)
+		m.CountBytes("a/b", 1)
+		m.CountEnd("a/b", &v1alpha1.DLIJob{Status: v1alpha1.DLIJobStatus{Outcome: v1alpha1.OutcomeSucceeded, DurationMilliseconds: &milliseconds}})
+	}
+	named := func() (n int) {
+		families, err := registry.Gather()
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, family := range families {
+			for _, metric := range family.GetMetric() {
+				for _, label := range metric.GetLabel() {
+					if label.GetValue() == "a/b" {
+						n++
+					}
+				}
+			}
+		}
+		return n
+	}
+	m.KeepConnection("a/b", true)
+	count()
+	if n := named(); n != 5 {
+		t.Errorf("the connection has %d metrics, want 5", n)
+	}
+	m.KeepConnection("a/b", false)
+	count()
+	if n := named(); n != 0 {
+		t.Errorf("the deleted connection has %d metrics", n)
 	}
 }
