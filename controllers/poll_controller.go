@@ -37,6 +37,10 @@ type PollReconciler struct {
 // write.
 const settleWait = time.Second
 
+// togetherFor is how long after its creation a DLIJob may lack a connection before it says so:
+// both may be created together, in any order.
+const togetherFor = 3 * time.Second
+
 // costWindow is how long after its outcome was recorded the cost of a job is requested: for
 // a few tries.
 const costWindow = 2 * time.Minute
@@ -62,6 +66,8 @@ func (r *PollReconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.
 	conn, err := r.Connections.Resolve(ctx, job, r.Clock.Now())
 	failure, isFailure := connection.AsFailure(err)
 	switch {
+	case isFailure && r.Clock.Now().Sub(job.CreationTimestamp.Time).Abs() < togetherFor:
+		return ctrl.Result{RequeueAfter: settleWait}, nil
 	case isFailure:
 		target.Failure = failure
 	case err != nil:
