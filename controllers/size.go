@@ -30,10 +30,10 @@ const (
 // written, for any number of jobs, and etcd is everybody's.
 type sizeLimit struct {
 	mu sync.Mutex
-	// began is when the present minute began, and spent what each namespace has written in
+	// minute is when the present minute began, and spent what each namespace has written in
 	// it beyond small statuses.
-	began time.Time
-	spent map[string]int
+	minute time.Time
+	spent  map[string]int
 }
 
 // shorten drops columns and long texts from a large status if the namespace of its
@@ -56,8 +56,8 @@ func (l *sizeLimit) shorten(status *v1alpha1.DLIJobStatus, connection string, no
 func (l *sizeLimit) spend(namespace string, bytes int, now time.Time) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if now.Sub(l.began) >= time.Minute {
-		l.began, l.spent = now, map[string]int{}
+	if now.Sub(l.minute) >= time.Minute {
+		l.minute, l.spent = now, map[string]int{}
 	}
 	if l.spent[namespace]+bytes > largeBytesPerMinute {
 		return false

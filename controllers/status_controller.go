@@ -234,8 +234,8 @@ const writeTimeout = time.Minute
 // conditions are stored. It reports whether the object still existed.
 func (r *StatusReconciler) write(ctx context.Context, stored, job *v1alpha1.DLIJob) (written bool, err error) {
 	r.slots.acquire()
-	began := r.Clock.Now()
-	defer func() { r.slots.release(r.Clock.Since(began), err) }()
+	sentAt := r.Clock.Now()
+	defer func() { r.slots.release(r.Clock.Since(sentAt), err) }()
 	// A write in flight completes even if the operator is told to stop.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), writeTimeout)
 	defer cancel()

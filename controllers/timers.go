@@ -62,9 +62,9 @@ func expiryOf(job *v1alpha1.DLIJob, completedAt time.Time) time.Time {
 // TTL; 0 if there is none.
 func nextCheck(job *v1alpha1.DLIJob, latest poller.Snapshot, completedAt, now time.Time, stallAfter time.Duration) time.Duration {
 	next := farFuture
-	consider := func(at time.Time) {
-		if at.After(now) && at.Before(next) {
-			next = at
+	consider := func(due time.Time) {
+		if due.After(now) && due.Before(next) {
+			next = due
 		}
 	}
 	switch since := latest.Failures.UnreadableSince; {

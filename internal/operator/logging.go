@@ -52,7 +52,7 @@ func (l limitedErrors) WithName(name string) logr.LogSink {
 func (l limitedErrors) Error(err error, message string, values ...any) {
 	cause, now := message+": "+causeOf(err), time.Now()
 	l.mu.Lock()
-	maps.DeleteFunc(l.loggedAt, func(_ string, at time.Time) bool { return now.Sub(at) >= time.Minute })
+	maps.DeleteFunc(l.loggedAt, func(_ string, loggedAt time.Time) bool { return now.Sub(loggedAt) >= time.Minute })
 	_, isRecent := l.loggedAt[cause]
 	if !isRecent {
 		l.loggedAt[cause] = now
