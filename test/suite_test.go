@@ -161,7 +161,7 @@ var varying = []struct {
 	{regexp.MustCompile(` \(request [0-9a-f]{32}\)`), ""}, // a connection may report its own failure instead
 	{regexp.MustCompile(`(UID: +)[0-9a-f-]{36}`), "${1}01234567-89ab-cdef-0123-456789abcdef"},
 	{regexp.MustCompile(`(Resource Version: +)\d+`), "${1}1234"},
-	{regexp.MustCompile(`("fingerprint":")[0-9a-f]{16}`), "${1}0123456789abcdef"},
+	{regexp.MustCompile(`("fingerprint":")[0-9a-f]{32}`), "${1}0123456789abcdef0123456789abcdef"},
 	{regexp.MustCompile(`\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d+Z`), "2026-01-02T03:04:05.000000Z"},
 }
 
