@@ -42,6 +42,15 @@ generated() {
   fi
 }
 
+# small finds programs and archives that were added by mistake.
+small() {
+  local file status=0
+  while IFS= read -r -d '' file; do
+    [[ ! -f "$file" ]] || (($(wc -c <"$file") <= 500000)) || { echo "$file is large"; status=1; }
+  done < <(git ls-files -z --cached --others --exclude-standard)
+  return $status
+}
+
 formatted() {
   local found
   found=$(git ls-files -z --cached --others --exclude-standard -- '*.go' |
@@ -75,6 +84,7 @@ kustomizations() {
 }
 
 step "generated files" "run make generate manifests docs pictures" generated
+step "size of files" "remove what is not source, or add it to .gitignore" small
 step "format" "run make fmt" formatted
 step "modules" "run go mod tidy where it is said above" modules
 step "vet" "run go vet ./..." go vet ./...
