@@ -135,7 +135,8 @@ func TestCost(t *testing.T) {
 		w.DLI.SetJob(job)
 		return w.WatchJob(name, func(job *v1alpha1.DLIJob) { job.Spec.ConnectionRef = &v1alpha1.ConnectionReference{Name: connection} })
 	}
-	priced, unpriced, denied := watch("priced", "reports"), watch("unpriced", "default"), watch("denied", "refused")
+	// Lists begin with another job than the one that is asked for.
+	unpriced, priced, denied := watch("unpriced", "default"), watch("priced", "reports"), watch("denied", "refused")
 	w.Start()
 	for _, job := range []*v1alpha1.DLIJob{priced, unpriced, denied} {
 		if job = w.AwaitReason(job, v1alpha1.ReasonJobFinished); job.Status.Cost != nil {

@@ -122,6 +122,7 @@ func parseBatchQuery(values url.Values) (q listQuery, why string) {
 	q = listQuery{
 		isBatch: true,
 		status:  values.Get("state"),
+		id:      values.Get("job-id"),
 		order:   "start_time_desc",
 		size:    maxPageSize,
 	}

@@ -91,9 +91,9 @@ func byStart(a, b listed) int {
 
 // listQuery are the parameters of a list. Empty filters match everything.
 type listQuery struct {
-	isBatch       bool
-	status, order string
-	from, size    int
+	isBatch           bool
+	status, id, order string
+	from, size        int
 }
 
 // parseListQuery reads the known parameters and ignores all others, like the service;
@@ -101,6 +101,7 @@ type listQuery struct {
 func parseListQuery(values url.Values) (q listQuery, why string) {
 	q = listQuery{
 		status: values.Get("job-status"),
+		id:     values.Get("job-id"),
 		order:  cmp.Or(values.Get("order"), "start_time_desc"),
 		size:   defaultPageSize,
 	}
@@ -119,6 +120,8 @@ func parseListQuery(values url.Values) (q listQuery, why string) {
 		return q, "page-size must be from 1 to 100."
 	case len(values["job-status"]) > 1 || strings.Contains(q.status, ","):
 		return q, "job-status takes one value."
+	case len(values["job-id"]) > 1 || strings.Contains(q.id, ","):
+		return q, "job-id takes one value."
 	case q.order != "start_time_desc" && q.order != "start_time_asc":
 		return q, "order is neither start_time_desc nor start_time_asc."
 	}
@@ -205,7 +208,7 @@ func (q listQuery) isIn(p *Phase) bool {
 
 // admits reports whether a job matches all filters except that of the status.
 func (q listQuery) admits(job *Job, project string) bool {
-	return job.Batch == q.isBatch && (job.ProjectID == "" || job.ProjectID == project)
+	return job.Batch == q.isBatch && (job.ProjectID == "" || job.ProjectID == project) && (q.id == "" || job.ID == q.id)
 }
 
 // appendRow appends the JSON of a job in a list.
