@@ -65,7 +65,7 @@ func (w *lastWrite) isOwn(object client.Object) bool {
 }
 
 // isBehind reports whether an object is older than its last status of this process.
-func (w *lastWrite) isBehind(object client.Object) bool { return isOlder(object, w.version) }
+func (w *lastWrite) isBehind(object client.Object) bool { return IsOlder(object, w.version) }
 
 // accept makes the status of an object, which has a digest, this process's own.
 func (w *lastWrite) accept(object client.Object, digest uint64) {
@@ -76,8 +76,8 @@ func (w *lastWrite) accept(object client.Object, digest uint64) {
 	w.previous, w.replaced, w.disputedAt = nil, nil, time.Time{}
 }
 
-// isOlder reports whether an object is older than a resource version.
-func isOlder(object client.Object, version string) bool {
+// IsOlder reports whether an object is older than a resource version.
+func IsOlder(object client.Object, version string) bool {
 	order, err := resourceversion.CompareResourceVersion(object.GetResourceVersion(), version)
 	return err == nil && order < 0
 }

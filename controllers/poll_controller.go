@@ -48,7 +48,7 @@ const costWindow = 2 * time.Minute
 // Reconcile watches a DLIJob that is to be polled, and forgets any other. An outcome that
 // the operator did not write does not count until it is settled.
 func (r *PollReconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Result, error) {
-	job := &v1alpha1.DLIJob{}
+	job, now := &v1alpha1.DLIJob{}, r.Clock.Now()
 	err := r.Get(ctx, req.NamespacedName, job, sharedObject)
 	isGone := apierrors.IsNotFound(err)
 	if err != nil && !isGone {
@@ -57,16 +57,16 @@ func (r *PollReconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.
 	isForeign := job.IsCompleted() && r.ownership.isForeign(job)
 	isCompleted := job.IsCompleted() && !isForeign
 	isDone := isCompleted && !pollRequested(job)
-	if isGone || !job.DeletionTimestamp.IsZero() || job.Spec.Suspend || isDone && !lacksCost(job, r.Clock.Now()) {
+	if isGone || !job.DeletionTimestamp.IsZero() || job.Spec.Suspend || isDone && !lacksCost(job, now) {
 		r.Poller.Forget(req.NamespacedName)
 		return ctrl.Result{}, nil
 	}
-	target := targetOf(job, r.Clock.Now())
+	target := targetOf(job, now)
 	target.Completed = isCompleted
-	conn, err := r.Connections.Resolve(ctx, job, r.Clock.Now())
+	conn, err := r.Connections.Resolve(ctx, job, now)
 	failure, isFailure := connection.AsFailure(err)
 	switch {
-	case isFailure && r.Clock.Now().Sub(job.CreationTimestamp.Time).Abs() < togetherFor:
+	case isFailure && now.Sub(job.CreationTimestamp.Time).Abs() < togetherFor:
 		return ctrl.Result{RequeueAfter: settleWait}, nil
 	case isFailure:
 		target.Failure = failure

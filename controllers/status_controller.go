@@ -218,7 +218,7 @@ func (r *StatusReconciler) read(ctx context.Context, key types.NamespacedName, i
 	if err := r.Live.Get(ctx, key, live); err != nil {
 		return nil, client.IgnoreNotFound(err)
 	}
-	if last.isBehind(live) || isOlder(live, cached.ResourceVersion) {
+	if last.isBehind(live) || IsOlder(live, cached.ResourceVersion) {
 		r.ending.Store(true)
 		r.Restored()
 		return nil, fmt.Errorf("DLIJob %s is older than before: the API server has gone back to an earlier state", key)

@@ -17,7 +17,6 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/rand"
-	"k8s.io/apimachinery/pkg/util/resourceversion"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/kubernetes/scheme"
 	coordinationclient "k8s.io/client-go/kubernetes/typed/coordination/v1"
@@ -25,6 +24,8 @@ import (
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/leaderelection/resourcelock"
 	"k8s.io/client-go/tools/record"
+
+	"github.com/dli-operator/dli-operator/controllers"
 )
 
 // Times of the leader election: another replica takes the lease if it was not
@@ -180,7 +181,7 @@ func (v *versionedLeases) noteVersion(lease *coordinationv1.Lease, err error) (*
 	if err != nil {
 		return nil, err
 	}
-	if order, err := resourceversion.CompareResourceVersion(lease.ResourceVersion, v.version); err == nil && order < 0 {
+	if controllers.IsOlder(lease, v.version) {
 		v.fail(errRestored)
 	}
 	v.version = lease.ResourceVersion

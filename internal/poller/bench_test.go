@@ -14,7 +14,6 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	clocktesting "k8s.io/utils/clock/testing"
 
-	"github.com/dli-operator/dli-operator/api/v1alpha1"
 	"github.com/dli-operator/dli-operator/internal/connection"
 	"github.com/dli-operator/dli-operator/internal/dli"
 )
@@ -30,9 +29,7 @@ func (quick) Status(context.Context, dli.Credentials, dli.JobType, string) (*dli
 func benchmark(b *testing.B, n int, secret bool) (*Poller, *clocktesting.FakeClock, []Target) {
 	b.Helper()
 	c := newCluster()
-	c.edit("a", func(spec *v1alpha1.DLIConnectionSpec) {
-		spec.RateLimit = v1alpha1.RateLimit{RequestsPerSecond: 1e6, Burst: 1e6}
-	})
+	c.limitRate(1e6)
 	if !secret {
 		c.secret = nil
 	}

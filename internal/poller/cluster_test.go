@@ -101,6 +101,13 @@ func (c *cluster) edit(name string, change func(*v1alpha1.DLIConnectionSpec)) {
 	c.tell(key)
 }
 
+// limitRate changes the rate limit of the connection a.
+func (c *cluster) limitRate(rate int32) {
+	c.edit("a", func(spec *v1alpha1.DLIConnectionSpec) {
+		spec.RateLimit = v1alpha1.RateLimit{RequestsPerSecond: rate, Burst: rate}
+	})
+}
+
 // tell wakes all reconcilers of a connection; the caller holds the lock.
 func (c *cluster) tell(key types.NamespacedName) {
 	for _, changed := range c.changed[key] {

@@ -13,7 +13,6 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/dli-operator/dli-operator/api/v1alpha1"
 	"github.com/dli-operator/dli-operator/internal/dli"
 )
 
@@ -186,9 +185,7 @@ func (p *project) truth(options dli.ListOptions, now time.Time) listAnswer {
 func watchProject(t *testing.T, p *project, schedule Schedule, rate int32) *operator {
 	t.Helper()
 	c := newCluster()
-	c.edit("a", func(spec *v1alpha1.DLIConnectionSpec) {
-		spec.RateLimit = v1alpha1.RateLimit{RequestsPerSecond: rate, Burst: rate}
-	})
+	c.limitRate(rate)
 	o := newScheduled(t, c, 0, schedule)
 	o.set(func() { o.answer, o.list = p.status, p.list })
 	later := map[time.Duration][]*life{}

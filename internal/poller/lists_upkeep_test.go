@@ -12,7 +12,6 @@ import (
 
 	"k8s.io/apimachinery/pkg/types"
 
-	"github.com/dli-operator/dli-operator/api/v1alpha1"
 	"github.com/dli-operator/dli-operator/internal/dli"
 )
 
@@ -275,9 +274,7 @@ func TestTakeoverIsSpread(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		c := newCluster()
-		c.edit("a", func(spec *v1alpha1.DLIConnectionSpec) {
-			spec.RateLimit = v1alpha1.RateLimit{RequestsPerSecond: 200, Burst: 200}
-		})
+		c.limitRate(200)
 		o := newOperator(t, c, 0)
 		began := time.Now()
 		for _, job := range names("job", 200) {

@@ -469,6 +469,11 @@ var (
 	finished = answer{took: usual, status: &dli.JobStatus{Status: "FINISHED", State: dli.StateFinished}}
 )
 
+// inTurn responds to the requests for each job in turn, and to all further ones with the last.
+func inTurn(answers ...answer) func(asked) answer {
+	return func(a asked) answer { return answers[min(a.nth, len(answers))-1] }
+}
+
 // always responds to every request with an error.
 func always(err dli.Error, took time.Duration) func(asked) answer {
 	return func(asked) answer { return answer{took: took, err: &err} }

@@ -11,7 +11,6 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"github.com/dli-operator/dli-operator/api/v1alpha1"
 	"github.com/dli-operator/dli-operator/internal/dli"
 )
 
@@ -45,9 +44,7 @@ func TestPercent(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
 				c := newCluster()
-				c.edit("a", func(spec *v1alpha1.DLIConnectionSpec) {
-					spec.RateLimit = v1alpha1.RateLimit{RequestsPerSecond: test.rate, Burst: test.rate}
-				})
+				c.limitRate(test.rate)
 				o := newOperator(t, c, 0)
 				o.says(func(asked) answer { return test.says })
 				o.set(func() { o.percent = func() (float64, answer) { return test.fraction, test.percent } })
@@ -127,9 +124,7 @@ func TestCost(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
 				c := newCluster()
-				c.edit("a", func(spec *v1alpha1.DLIConnectionSpec) {
-					spec.RateLimit = v1alpha1.RateLimit{RequestsPerSecond: test.rate, Burst: test.rate}
-				})
+				c.limitRate(test.rate)
 				o := newOperator(t, c, 0)
 				o.reportCost = !test.off
 				nth := map[string]int{}

@@ -35,12 +35,7 @@ func TestResults(t *testing.T) {
 	simulate(t, "the newest result is kept until it is stored", func(o *operator) {
 		t := o.T
 		o.writable = false
-		o.says(func(a asked) answer {
-			if a.nth == 1 {
-				return running
-			}
-			return finished
-		})
+		o.says(inTurn(running, finished))
 		o.watch("a", 5*time.Second, "job")
 		o.run(2 * time.Second)
 		first := o.poller.Latest(key("job")).Result
@@ -63,15 +58,7 @@ func TestResults(t *testing.T) {
 	simulate(t, "an outcome is kept despite failures until it is stored", func(o *operator) {
 		t := o.T
 		o.writable = false
-		o.says(func(a asked) answer {
-			if a.nth == 2 {
-				return finished
-			}
-			if a.nth > 2 {
-				return answer{err: &dli.Error{Kind: dli.KindNotFound, HTTPStatus: 404}}
-			}
-			return running
-		})
+		o.says(inTurn(running, finished, answer{err: &dli.Error{Kind: dli.KindNotFound, HTTPStatus: 404}}))
 		o.watch("a", 5*time.Second, "job")
 		o.run(10 * time.Second)
 		o.poller.PollNow(key("job"))

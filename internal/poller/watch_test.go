@@ -92,12 +92,8 @@ func TestEdits(t *testing.T) {
 
 	simulate(t, "a completed job is polled once on request, and again if that fails", func(o *operator) {
 		t := o.T
-		o.says(func(a asked) answer {
-			if a.nth < 3 {
-				return answer{err: &dli.Error{Kind: dli.KindRetry, HTTPStatus: 500, Code: "DLI.10001"}}
-			}
-			return running
-		})
+		failed := answer{err: &dli.Error{Kind: dli.KindRetry, HTTPStatus: 500, Code: "DLI.10001"}}
+		o.says(inTurn(failed, failed, running))
 		o.change("job", func(target *Target) {
 			*target = Target{Key: key("job"), JobID: "job", Completed: true, PollRequest: "now", Known: Known{LastPoll: time.Now()}}
 			target.Connection, target.Failure = o.find("a")

@@ -122,9 +122,7 @@ type reporting struct{ events, writes, seriesBefore, seriesAfter, seriesPerJob f
 
 // reportingOf compares the operator's metrics before and after a window, with so many jobs.
 func reportingOf(before, after testenv.Series, jobs int) reporting {
-	grown := func(name string, labels ...string) float64 {
-		return after.Sum(name, labels...) - before.Sum(name, labels...)
-	}
+	grown := func(name string, labels ...string) float64 { return after.Growth(before, name, labels...) }
 	ends := grown("dli_operator_job_ends_total")
 	r := reporting{
 		// Events are all that the operator creates.
@@ -204,7 +202,7 @@ const (
 func (s *stage) fill(w *world, i idle, before, after snapshot) {
 	seconds := after.at.Sub(before.at).Seconds()
 	grown := func(name string, labels ...string) float64 {
-		return after.metrics.Sum(name, labels...) - before.metrics.Sum(name, labels...)
+		return after.metrics.Growth(before.metrics, name, labels...)
 	}
 	s.polls = asked(after.metrics) - asked(before.metrics)
 	s.done = s.polls / seconds

@@ -81,10 +81,15 @@ func (s Series) Count(prefix string) (n int) {
 	return n
 }
 
+// Growth returns by how much the series of Sum have grown since before.
+func (s Series) Growth(before Series, name string, labels ...string) float64 {
+	return s.Sum(name, labels...) - before.Sum(name, labels...)
+}
+
 // Within returns the upper bound of the histogram bucket that contains a quantile of
 // the observations since before.
 func (s Series) Within(name string, before Series, share float64) float64 {
-	total := s.Sum(name+"_count") - before.Sum(name+"_count")
+	total := s.Growth(before, name+"_count")
 	least := math.Inf(1)
 	for key, value := range s {
 		rest, ok := strings.CutPrefix(key, name+`_bucket{le="`)
