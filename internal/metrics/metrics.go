@@ -222,6 +222,9 @@ func (m *Recorder) ObserveEnd(result *poller.Result) {
 	m.endLateness.Observe(max(0, seen.Sub(result.Status.StartTime.Add(*result.Status.Duration)).Seconds()))
 }
 
+// fillTimeout is how long a scrape waits for a cache that is not filled yet.
+const fillTimeout = time.Second
+
 // collector counts the DLIJobs in the cache, and describes the connections in use, when
 // scraped, so there are no counters to keep in sync with them.
 type collector struct {
@@ -305,11 +308,11 @@ func oneOf[T ~string](known []T, word T) T {
 
 func (c *collector) collectJobs(ch chan<- prometheus.Metric, now time.Time) {
 	list := &v1alpha1.DLIJobList{}
-	//nolint:forbidigo // a scrape has no context to pass on, and the cache responds immediately
-	err := c.jobs.List(context.TODO(), list, client.UnsafeDisableDeepCopy)
-	if err != nil {
-		ch <- prometheus.NewInvalidMetric(jobsDesc, err)
-		return
+	//nolint:forbidigo // a scrape has no context to pass on
+	ctx, cancel := context.WithTimeout(context.TODO(), fillTimeout)
+	defer cancel()
+	if err := c.jobs.List(ctx, list, client.UnsafeDisableDeepCopy); err != nil {
+		return // the cache is not filled yet: what is known is served without the jobs
 	}
 	counts, longest := map[[4]string]int{}, map[[2]string]float64{}
 	for i := range list.Items {

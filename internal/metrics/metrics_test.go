@@ -4,6 +4,7 @@
 package metrics
 
 import (
+	"errors"
 	"regexp"
 	"slices"
 	"strings"
@@ -11,8 +12,14 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"k8s.io/apimachinery/pkg/api/meta"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/client-go/rest"
+	"k8s.io/utils/clock"
+	"sigs.k8s.io/controller-runtime/pkg/cache"
 
 	"github.com/dli-operator/dli-operator/api/v1alpha1"
+	"github.com/dli-operator/dli-operator/internal/connection"
 	"github.com/dli-operator/dli-operator/test/testenv"
 )
 
@@ -65,5 +72,25 @@ func TestSeriesEndWithTheirConnection(t *testing.T) {
 	count()
 	if n := named(); n != 0 {
 		t.Errorf("the deleted connection has %d metrics", n)
+	}
+}
+
+// A scrape right after the start has everything but the jobs.
+func TestScrapesBeforeTheCacheIsFilled(t *testing.T) {
+	scheme := runtime.NewScheme()
+	mapper := meta.NewDefaultRESTMapper(nil)
+	mapper.Add(v1alpha1.GroupVersion.WithKind("DLIJob"), meta.RESTScopeNamespace)
+	jobs, err := cache.New(&rest.Config{}, cache.Options{Scheme: scheme, Mapper: mapper})
+	if err := errors.Join(err, v1alpha1.AddToScheme(scheme)); err != nil {
+		t.Fatal(err)
+	}
+	registry := prometheus.NewRegistry()
+	NewRecorder(registry, "test")
+	connections := connection.NewRegistry(jobs, jobs, connection.Options{}, nil)
+	if err := RegisterGauges(registry, jobs, connections, nil, clock.RealClock{}); err != nil {
+		t.Fatal(err)
+	}
+	if families, err := registry.Gather(); err != nil || len(families) == 0 {
+		t.Errorf("%d metrics are served, %v", len(families), err)
 	}
 }
