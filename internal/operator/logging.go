@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"slices"
 	"sync"
 	"time"
 
@@ -27,12 +28,14 @@ func NewLogger(options ...zap.Opts) logr.Logger {
 		}
 	}
 	sink := zap.New(append(options, withoutStacks)...).GetSink()
-	return logr.New(limitedErrors{sink, &sync.Mutex{}, map[string]time.Time{}})
+	return logr.New(limitedErrors{LogSink: sink, mu: &sync.Mutex{}, loggedAt: map[string]time.Time{}})
 }
 
 // limitedErrors drops errors with a cause that was logged within a minute.
 type limitedErrors struct {
 	logr.LogSink
+	// values are encoded with each entry: of the loggers, one per reconcile, few log any.
+	values []any
 
 	mu       *sync.Mutex
 	loggedAt map[string]time.Time
@@ -40,12 +43,19 @@ type limitedErrors struct {
 
 // WithValues implements logr.LogSink.
 func (l limitedErrors) WithValues(values ...any) logr.LogSink {
-	return limitedErrors{l.LogSink.WithValues(values...), l.mu, l.loggedAt}
+	l.values = slices.Concat(l.values, values)
+	return l
 }
 
 // WithName implements logr.LogSink.
 func (l limitedErrors) WithName(name string) logr.LogSink {
-	return limitedErrors{l.LogSink.WithName(name), l.mu, l.loggedAt}
+	l.LogSink = l.LogSink.WithName(name)
+	return l
+}
+
+// Info implements logr.LogSink.
+func (l limitedErrors) Info(level int, message string, values ...any) {
+	l.LogSink.Info(level, message, slices.Concat(l.values, values)...)
 }
 
 // Error implements logr.LogSink.
@@ -59,7 +69,7 @@ func (l limitedErrors) Error(err error, message string, values ...any) {
 	}
 	l.mu.Unlock()
 	if !isRecent {
-		l.LogSink.Error(err, message, values...)
+		l.LogSink.Error(err, message, slices.Concat(l.values, values)...)
 	}
 }
 
