@@ -111,7 +111,7 @@ func (r *ConnectionReconciler) waitToReport(ctx context.Context, stored *v1alpha
 	if !r.ReportConnections {
 		return never, nil
 	}
-	jobs, err := jobsOfConnection(ctx, r, r.Connections, client.ObjectKeyFromObject(stored))
+	jobs, err := jobsOfConnection(ctx, r, r.Connections, client.ObjectKeyFromObject(stored), client.Limit(1))
 	isReported := stored.Status.ObservedGeneration == stored.Generation
 	switch {
 	case err != nil:

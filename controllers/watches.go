@@ -98,12 +98,12 @@ func requestsFor(ctx context.Context, jobs []v1alpha1.DLIJob, err error) []recon
 }
 
 // jobsOfConnection returns the DLIJobs that may use a connection, from the cache.
-func jobsOfConnection(ctx context.Context, reader client.Reader, connections *connection.Registry, key types.NamespacedName) ([]v1alpha1.DLIJob, error) {
-	jobs, err := listJobs(ctx, reader, client.MatchingFields{connectionIndex: key.String()})
+func jobsOfConnection(ctx context.Context, reader client.Reader, connections *connection.Registry, key types.NamespacedName, options ...client.ListOption) ([]v1alpha1.DLIJob, error) {
+	jobs, err := listJobs(ctx, reader, append(options, client.MatchingFields{connectionIndex: key.String()})...)
 	if err != nil || key != connections.Options().Default {
 		return jobs, err
 	}
-	others, err := listJobs(ctx, reader, client.MatchingFields{connectionIndex: anyDefault})
+	others, err := listJobs(ctx, reader, append(options, client.MatchingFields{connectionIndex: anyDefault})...)
 	return append(jobs, others...), err
 }
 
