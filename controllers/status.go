@@ -249,8 +249,8 @@ func failureMessage(job *v1alpha1.DLIJob, f *connection.Failure) string {
 	failure.Message = text.Truncate(text.OneLine(f.Message), maxConditionMessage-maxRequestID)
 	synced := meta.FindStatusCondition(job.Status.Conditions, v1alpha1.SyncedCondition)
 	if synced != nil && synced.Reason == f.Reason {
-		before := connection.ParseFailure(f.Reason, synced.Message)
-		if text.WithoutNumbers(before.Message) == text.WithoutNumbers(failure.Message) {
+		before, _, _ := strings.Cut(synced.Message, connection.RequestMark)
+		if text.WithoutNumbers(before) == text.WithoutNumbers(failure.Message) {
 			return synced.Message
 		}
 	}

@@ -168,11 +168,6 @@ func (c *Connection) Stats(now time.Time) Stats {
 	return stats
 }
 
-// allPolicies returns all policies, in the order in which they are reported.
-func (c *Connection) allPolicies() [4]policy {
-	return [...]policy{&c.credentials, &c.circuit, &c.throttle, &c.inFlight}
-}
-
 // Decide says which jobs may be polled.
 func (c *Connection) Decide(now time.Time) Decision {
 	c.mu.Lock()
@@ -184,9 +179,9 @@ func (c *Connection) Decide(now time.Time) Decision {
 	return c.decisionAt(now)
 }
 
-// decisionAt is what all policies together say.
+// decisionAt is what all policies together say; the first one that has something to report wins.
 func (c *Connection) decisionAt(now time.Time) (all Decision) {
-	for _, p := range c.allPolicies() {
+	for _, p := range [...]policy{&c.credentials, &c.circuit, &c.throttle, &c.inFlight} {
 		one := p.decisionAt(now)
 		all.Admit, all.RecheckAt = max(all.Admit, one.Admit), Sooner(all.RecheckAt, one.RecheckAt)
 		all.Reason, all.health = cmp.Or(all.Reason, one.Reason), cmp.Or(all.health, one.health, one.Reason)

@@ -40,15 +40,15 @@ func Failf(reason, format string, args ...any) *Failure {
 	return &Failure{Reason: reason, Message: fmt.Sprintf(format, args...)}
 }
 
-// requestMark separates the message from the ID of the request.
-const requestMark = " (request "
+// RequestMark separates the message from the ID of the request.
+const RequestMark = " (request "
 
 // Error returns the message with the ID of the request, if there is one.
 func (f *Failure) Error() string {
 	if f.RequestID == "" {
 		return f.Message
 	}
-	return f.Message + requestMark + f.RequestID + ")"
+	return f.Message + RequestMark + f.RequestID + ")"
 }
 
 // AsFailure finds the *Failure in err's chain.
@@ -56,12 +56,6 @@ func AsFailure(err error) (*Failure, bool) {
 	var failure *Failure
 	ok := errors.As(err, &failure)
 	return failure, ok
-}
-
-// ParseFailure is the inverse of Error.
-func ParseFailure(reason, text string) *Failure {
-	message, id, _ := strings.Cut(text, requestMark)
-	return &Failure{Reason: reason, Message: message, RequestID: strings.TrimSuffix(id, ")")}
 }
 
 // permanentReasons require user action. The others are temporary.
