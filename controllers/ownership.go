@@ -51,8 +51,6 @@ type lastWrite struct {
 	calmAt time.Time
 	// listsPaused is why a connection does not list; the last Event said so.
 	listsPaused string
-	// completedAt is when the outcome was recorded, by the monotonic clock.
-	completedAt time.Time
 }
 
 // maxOwn limits the digests that are remembered. Writes in doubt are few: each needs a
@@ -202,21 +200,6 @@ func (o *ownership) changed(before, after *v1alpha1.DLIJob) (foreign bool) {
 func (o *ownership) isForeign(job *v1alpha1.DLIJob) (foreign bool) {
 	o.update(job, func(w *lastWrite) { foreign = !w.isOwn(job) || !w.disputedAt.IsZero() })
 	return foreign
-}
-
-// completedAt is when the outcome of a DLIJob was recorded, by the monotonic clock; zero
-// before that.
-func (o *ownership) completedAt(job *v1alpha1.DLIJob, now time.Time) (completedAt time.Time) {
-	o.update(job, func(w *lastWrite) {
-		switch recorded := recordedAt(job); {
-		case recorded.IsZero():
-			w.completedAt = time.Time{}
-		case w.completedAt.IsZero():
-			w.completedAt = now.Add(-max(now.Sub(recorded), 0))
-		}
-		completedAt = w.completedAt
-	})
-	return completedAt
 }
 
 // adopted records that another operator has written the status of an object.

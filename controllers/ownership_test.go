@@ -97,20 +97,6 @@ func TestOwnership(t *testing.T) {
 			t.Error("version 10 is not behind 12")
 		}
 	})
-	t.Run("a TTL counts from when the outcome was recorded, even if the clock changes", func(t *testing.T) {
-		o, ended := ownedJob("FINISHED")
-		if at := o.completedAt(ended, noon.Add(10*time.Second)); !at.Equal(noon) {
-			t.Errorf("recorded %v", at)
-		}
-		for i := range ended.Status.Conditions {
-			ended.Status.Conditions[i].LastTransitionTime = metav1.NewTime(noon.Add(time.Hour))
-		}
-		other := &ownership{}
-		other.of(ended)
-		if at := other.completedAt(ended, noon); at.After(noon) {
-			t.Errorf("an outcome in the future was recorded %v", at)
-		}
-	})
 	t.Run("starts over for another object of the same name", func(t *testing.T) {
 		o, job := ownedJob("RUNNING")
 		again := atVersion(job, "5", emptied, func(job *v1alpha1.DLIJob) { job.UID = "another" })

@@ -113,11 +113,10 @@ func (r *StatusReconciler) reconcile(ctx context.Context, stored *v1alpha1.DLIJo
 		r.Metrics.ObserveEnd(latest.Result)
 	}
 	r.Poller.Stored(key, latest.Result)
-	completedAt := r.ownership.completedAt(job, now)
-	if job.IsCompleted() && !now.Before(expiryOf(job, completedAt)) {
+	if job.IsCompleted() && !now.Before(expiryOf(job)) {
 		return 0, r.delete(ctx, job)
 	}
-	return nextCheck(job, latest, completedAt, now, r.Schedule.StallAfter), nil
+	return nextCheck(job, latest, now, r.Schedule.StallAfter), nil
 }
 
 // differs reports whether there is more to write than when the job was last polled.

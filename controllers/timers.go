@@ -51,16 +51,17 @@ func recordedAt(job *v1alpha1.DLIJob) time.Time {
 
 // expiryOf is when a completed job with a TTL is deleted: counted from when the
 // outcome was recorded, so that everyone has time to see it.
-func expiryOf(job *v1alpha1.DLIJob, completedAt time.Time) time.Time {
-	if job.Spec.TTLSecondsAfterFinished == nil || completedAt.IsZero() {
+func expiryOf(job *v1alpha1.DLIJob) time.Time {
+	recorded := recordedAt(job)
+	if job.Spec.TTLSecondsAfterFinished == nil || recorded.IsZero() {
 		return farFuture
 	}
-	return completedAt.Add(time.Duration(*job.Spec.TTLSecondsAfterFinished) * time.Second)
+	return recorded.Add(time.Duration(*job.Spec.TTLSecondsAfterFinished) * time.Second)
 }
 
 // nextCheck is the time from now until the next deadline, end of a grace period or
 // TTL; 0 if there is none.
-func nextCheck(job *v1alpha1.DLIJob, latest poller.Snapshot, completedAt, now time.Time, stallAfter time.Duration) time.Duration {
+func nextCheck(job *v1alpha1.DLIJob, latest poller.Snapshot, now time.Time, stallAfter time.Duration) time.Duration {
 	next := farFuture
 	consider := func(due time.Time) {
 		if due.After(now) && due.Before(next) {
@@ -69,7 +70,7 @@ func nextCheck(job *v1alpha1.DLIJob, latest poller.Snapshot, completedAt, now ti
 	}
 	switch since := latest.Failures.UnreadableSince; {
 	case job.IsCompleted():
-		consider(expiryOf(job, completedAt))
+		consider(expiryOf(job))
 	case job.Spec.Suspend:
 	default:
 		consider(deadlineOf(job, latest.Times))

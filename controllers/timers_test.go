@@ -40,6 +40,9 @@ func TestDeadline(t *testing.T) {
 
 func TestNextCheck(t *testing.T) {
 	ttl := func(job *v1alpha1.DLIJob) { job.Spec.TTLSecondsAfterFinished = ptr.To[int32](60) }
+	recorded := func(job *v1alpha1.DLIJob) {
+		deriveConditions(job, poller.Snapshot{}, noon.Add(-10*time.Second), stallAfter)
+	}
 	for name, test := range map[string]struct {
 		job    *v1alpha1.DLIJob
 		latest poller.Snapshot
@@ -49,12 +52,12 @@ func TestNextCheck(t *testing.T) {
 		"a deadline":                  {newJob(func(job *v1alpha1.DLIJob) { job.Spec.ActiveDeadlineSeconds = ptr.To[int64](10) }), poller.Snapshot{Times: poller.JobTimes{FirstSeen: noon}}, 10 * time.Second},
 		"the end of a grace period":   {newJob(), poller.Snapshot{Failures: blocked(time.Minute)}, stallAfter - time.Minute},
 		"a grace period that is over": {newJob(), poller.Snapshot{Failures: blocked(time.Hour)}, 0},
-		"a TTL":                       {newJob(read(answering("FINISHED")), ttl), poller.Snapshot{}, 50 * time.Second},
+		"a TTL":                       {newJob(read(answering("FINISHED")), ttl, recorded), poller.Snapshot{}, 50 * time.Second},
 		"a TTL of a running job":      {newJob(read(answering("RUNNING")), ttl), poller.Snapshot{Times: poller.JobTimes{FirstSeen: noon}}, 0},
 		"nothing for a suspended job": {newJob(func(job *v1alpha1.DLIJob) { job.Spec.Suspend, job.Spec.ActiveDeadlineSeconds = true, ptr.To[int64](10) }), poller.Snapshot{}, 0},
 	} {
 		t.Run(name, func(t *testing.T) {
-			if got := nextCheck(test.job, test.latest, noon.Add(-10*time.Second), noon, stallAfter); got != test.want {
+			if got := nextCheck(test.job, test.latest, noon, stallAfter); got != test.want {
 				t.Errorf("got %v, want %v", got, test.want)
 			}
 		})
