@@ -14,11 +14,11 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	eventsv1 "k8s.io/api/events/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	certutil "k8s.io/client-go/util/cert"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/dli-operator/dli-operator/api/v1alpha1"
 	"github.com/dli-operator/dli-operator/internal/dli/dlitest"
-	"github.com/dli-operator/dli-operator/test/testenv"
 	"github.com/dli-operator/dli-operator/test/world"
 )
 
@@ -318,7 +318,10 @@ func TestFixedSecret(t *testing.T) {
 }
 
 func TestUnusableEndpoints(t *testing.T) {
-	stranger := testenv.DLI(t, dlitest.WithTLS())
+	stranger, _, err := certutil.GenerateSelfSignedCertKey("127.0.0.1", nil, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
 	trusting := func(w *world.World, spec *v1alpha1.DLIConnectionSpec) { spec.CABundle = string(w.DLI.CABundle()) }
 	for name, test := range map[string]struct {
 		hosts  []string // that are allowed; insecure if empty
@@ -328,7 +331,7 @@ func TestUnusableEndpoints(t *testing.T) {
 	}{
 		"a host that is not allowed": {[]string{"dli.*.example.com"}, func(_ *world.World, spec *v1alpha1.DLIConnectionSpec) { spec.Endpoint = "https://elsewhere.test" },
 			"EndpointMisconfigured", "allowed hosts"},
-		"the certificate of another server": {nil, func(_ *world.World, spec *v1alpha1.DLIConnectionSpec) { spec.CABundle = string(stranger.CABundle()) },
+		"the certificate of another server": {nil, func(_ *world.World, spec *v1alpha1.DLIConnectionSpec) { spec.CABundle = string(stranger) },
 			"EndpointMisconfigured", "CA bundle"},
 		"the right caBundle": {nil, trusting, "JobRunning", ""},
 	} {

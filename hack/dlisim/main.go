@@ -40,16 +40,12 @@
 // With -control 127.0.0.1:8081, another process can observe and control the simulator
 // through a second listener. All bodies are JSON.
 //
-//	GET    /stats      the counters since the start: requests, answers per HTTP
-//	                   status, connections, requests per access key ...
-//	GET    /attention  the number of active jobs, how many of them were not
-//	                   requested since the time since=..., and when the one that
-//	                   has waited longest was last requested
-//	PUT    /jobs       a list of jobs, as in a script, to add or replace
-//	DELETE /jobs/{id}  removes a job
-//	PUT    /users      a list that replaces all users: projectID, accessKeyID,
-//	                   secretAccessKey, securityToken, token
-//	PUT    /fault      a response to every request, as in a script; null ends it
+//	GET /stats      the counters since the start: requests, answers per HTTP
+//	                status, connections, requests per access key ...
+//	GET /attention  the number of active jobs, how many of them were not
+//	                requested since the time since=..., and when the one that
+//	                has waited longest was last requested
+//	PUT /jobs       a list of jobs, as in a script, to add or replace
 package main
 
 import (
@@ -89,20 +85,16 @@ func main() {
 
 type options struct {
 	address, script, control, caFile string
-	anyAddress, tls                  bool
+	tls                              bool
 	latency                          time.Duration
 	errorRate                        float64
-	seed                             uint64
-	rateLimit                        int
-	retryAfter                       time.Duration
 	user                             dlitest.User
 }
 
 func parse(args []string) (options, error) {
 	o := options{user: dlitest.SampleUser()}
 	flags := flag.NewFlagSet("dlisim", flag.ContinueOnError)
-	flags.StringVar(&o.address, "addr", "127.0.0.1:0", "host:port to listen on")
-	flags.BoolVar(&o.anyAddress, "any-address", false, "allow -addr to be an address that other machines can reach")
+	flags.StringVar(&o.address, "addr", "127.0.0.1:0", "host:port of this machine to listen on")
 	flags.BoolVar(&o.tls, "tls", false, "serve https with a generated certificate")
 	flags.StringVar(&o.caFile, "ca-file", "", "file to write that certificate to")
 	flags.StringVar(&o.script, "script", "", "YAML or JSON file with the jobs to simulate; sample jobs if empty")
@@ -114,9 +106,6 @@ func parse(args []string) (options, error) {
 	flags.StringVar(&o.user.Token, "token", o.user.Token, "IAM token to accept")
 	flags.DurationVar(&o.latency, "latency", 0, "delay of every answer")
 	flags.Float64Var(&o.errorRate, "error-rate", 0, "fraction of requests to fail with 502, from 0 to 1")
-	flags.Uint64Var(&o.seed, "seed", 1, "seed that selects these requests")
-	flags.IntVar(&o.rateLimit, "rate-limit", 0, "requests per second and access key above which to answer 429; 0 for no limit")
-	flags.DurationVar(&o.retryAfter, "retry-after", 0, "Retry-After to send with a 429; 0 for none")
 	if err := flags.Parse(args); err != nil {
 		return o, err
 	}
@@ -180,12 +169,8 @@ func (o options) server() []dlitest.Option {
 	options := []dlitest.Option{
 		dlitest.WithAddress(o.address),
 		dlitest.WithLatency(o.latency),
-		dlitest.WithErrorRate(o.errorRate, o.seed),
-		dlitest.WithRateLimit(o.rateLimit, o.retryAfter),
+		dlitest.WithErrorRate(o.errorRate),
 		dlitest.WithStartOnRequest(),
-	}
-	if o.anyAddress {
-		options = append(options, dlitest.WithAnyAddress())
 	}
 	if o.tls {
 		options = append(options, dlitest.WithTLS())
@@ -248,11 +233,14 @@ func control(server *dlitest.Server) http.Handler {
 		_ = json.NewEncoder(w).Encode(server.Attention(since))
 	})
 	mux.HandleFunc("PUT /jobs", func(w http.ResponseWriter, r *http.Request) {
-		jobs, ok := read[[]dlitest.Job](w, r)
-		if !ok {
-			return
+		var jobs []dlitest.Job
+		decoder := json.NewDecoder(r.Body)
+		decoder.DisallowUnknownFields()
+		err := decoder.Decode(&jobs)
+		if err == nil {
+			err = requireIDs(jobs)
 		}
-		if err := requireIDs(jobs); err != nil {
+		if err != nil {
 			http.Error(w, err.Error(), http.StatusBadRequest)
 			return
 		}
@@ -261,33 +249,7 @@ func control(server *dlitest.Server) http.Handler {
 		}
 		w.WriteHeader(http.StatusNoContent)
 	})
-	mux.HandleFunc("DELETE /jobs/{id}", func(w http.ResponseWriter, r *http.Request) {
-		server.RemoveJob(r.PathValue("id"))
-		w.WriteHeader(http.StatusNoContent)
-	})
-	mux.HandleFunc("PUT /users", func(w http.ResponseWriter, r *http.Request) {
-		if users, ok := read[[]dlitest.User](w, r); ok {
-			server.SetUsers(users...)
-			w.WriteHeader(http.StatusNoContent)
-		}
-	})
-	mux.HandleFunc("PUT /fault", func(w http.ResponseWriter, r *http.Request) {
-		if fault, ok := read[*dlitest.Response](w, r); ok {
-			server.SetFault(fault)
-			w.WriteHeader(http.StatusNoContent)
-		}
-	})
 	return mux
-}
-
-func read[T any](w http.ResponseWriter, r *http.Request) (value T, ok bool) {
-	decoder := json.NewDecoder(r.Body)
-	decoder.DisallowUnknownFields()
-	if err := decoder.Decode(&value); err != nil {
-		http.Error(w, err.Error(), http.StatusBadRequest)
-		return value, false
-	}
-	return value, true
 }
 
 func describe(out io.Writer, o options, server *dlitest.Server, controlURL string, jobs []dlitest.Job) error {

@@ -108,10 +108,6 @@ func TestRun(t *testing.T) {
 			204, "j2", 200, `"status":"FAILED"`},
 		{"a job without id is rejected", "PUT", "/jobs", `[{}]`, 400, "j2", 200, ""},
 		{"a misspelled field is rejected", "PUT", "/jobs", `[{"id":"j2","timelin":[]}]`, 400, "j2", 200, ""},
-		{"a job can be removed", "DELETE", "/jobs/j2", "", 204, "j2", 404, "DLI.0023"},
-		{"a fault applies to all requests", "PUT", "/fault", `{"status":503,"body":"down"}`, 204, "nightly-load", 503, "down"},
-		{"a fault ends", "PUT", "/fault", `null`, 204, "nightly-load", 200, `"status":"RUNNING"`},
-		{"a user can be revoked", "PUT", "/users", `[]`, 204, "nightly-load", 401, "APIGW.0301"},
 	}
 	for _, step := range steps {
 		t.Run(step.name, func(t *testing.T) {
@@ -124,9 +120,7 @@ func TestRun(t *testing.T) {
 		})
 	}
 	_, stats := call(t, "GET", controlURL+"/stats", "", "")
-	// The fault replaced the response to one of the eight requests, before the token
-	// was checked.
-	if want := `{"requests":8,"authenticated":{"token":6},"authFailures":{"token":1}`; !strings.HasPrefix(stats, want) {
+	if want := `{"requests":4,"authenticated":{"token":4},"byCall":`; !strings.HasPrefix(stats, want) {
 		t.Errorf("got %s, want %s", stats, want)
 	}
 }

@@ -181,7 +181,7 @@ func TestAnswers(t *testing.T) {
 
 func TestSampleIndentation(t *testing.T) {
 	indented := "    " + strings.ReplaceAll(sample, "\n", "\n    ")
-	status, err := judge(indented)
+	status, err := judge(indented, statusOf(jobID))
 	check(t, status, err, sampleStatus())
 }
 
@@ -292,7 +292,8 @@ func TestConnectionFailures(t *testing.T) {
 	ok := httptest.NewUnstartedServer(reply(200, finished))
 	startTLS(ok)
 	defer ok.Close()
-	otherAuthority := string(pemOf(selfSigned(t, "127.0.0.1", noon.AddDate(-1, 0, 0), time.Now().AddDate(1, 0, 0)).Certificate))
+	lastYear, nextYear := time.Now().AddDate(-1, 0, 0), time.Now().AddDate(1, 0, 0)
+	_, otherAuthority := issued(t, x509.SHA256WithRSA, lastYear, nextYear)
 	plain := httptest.NewServer(reply(200, finished))
 	defer plain.Close()
 
@@ -303,7 +304,7 @@ func TestConnectionFailures(t *testing.T) {
 		want     *Error
 	}{
 		{"59: connection refused", "https://" + closed, "", &Error{Kind: KindUnreachable, Message: "connection refused by " + closed}},
-		{"59: an untrusted authority", ok.URL, otherAuthority, &Error{Kind: KindConfig,
+		{"59: an untrusted authority", ok.URL, string(pemOf(otherAuthority)), &Error{Kind: KindConfig,
 			Message: "the certificate of " + hostOf(ok) + " is signed by an authority that is not trusted; add the authority's certificate to the CA bundle"}},
 		{"59: a certificate for another name", strings.Replace(ok.URL, "127.0.0.1", "localhost", 1), string(pemOf(ok.Certificate())), &Error{Kind: KindConfig,
 			Message: "the certificate of " + strings.Replace(hostOf(ok), "127.0.0.1", "localhost", 1) + " is not valid for this name; use a name of the certificate in the endpoint"}},
@@ -331,26 +332,18 @@ func TestConnectionFailures(t *testing.T) {
 		})
 	}
 
-	t.Run("an expired certificate", func(t *testing.T) {
-		expired := selfSigned(t, "127.0.0.1", noon.AddDate(-2, 0, 0), noon.AddDate(-1, 0, 0))
-		server := httptest.NewUnstartedServer(reply(200, finished))
-		server.TLS = &tls.Config{Certificates: []tls.Certificate{expired.pair}}
-		startTLS(server)
-		defer server.Close()
-		client := clientOf(t, server.URL, func(c *Config) { c.CABundle = pemOf(expired.Certificate) })
-		status, err := client.JobStatus(background, accessKey, jobID)
-		check(t, status, err, &Error{Kind: KindConfig, Message: "the certificate of " + hostOf(server) + " is invalid, expired or not yet valid"})
-	})
-
 	for _, tc := range []struct {
+		name      string
 		algorithm x509.SignatureAlgorithm
+		until     time.Time
 		want      any
 	}{
-		{x509.SHA256WithRSA, finishedStatus()},
-		{x509.SHA1WithRSA, "is signed with SHA-1, which is no longer accepted; have it signed with SHA-256"},
+		{"that is valid", x509.SHA256WithRSA, nextYear, finishedStatus()},
+		{"that has expired", x509.SHA256WithRSA, time.Now().Add(-time.Hour), "is invalid, expired or not yet valid"},
+		{"with SHA-1", x509.SHA1WithRSA, nextYear, "is signed with SHA-1, which is no longer accepted; have it signed with SHA-256"},
 	} {
-		t.Run("a certificate signed with "+tc.algorithm.String(), func(t *testing.T) {
-			pair, authority := signedWith(t, tc.algorithm)
+		t.Run("a certificate "+tc.name, func(t *testing.T) {
+			pair, authority := issued(t, tc.algorithm, lastYear, tc.until)
 			server := httptest.NewUnstartedServer(reply(200, finished))
 			server.TLS = &tls.Config{Certificates: []tls.Certificate{pair}}
 			startTLS(server)
@@ -364,7 +357,6 @@ func TestConnectionFailures(t *testing.T) {
 			check(t, status, err, want)
 		})
 	}
-
 	t.Run("TLS too old", func(t *testing.T) {
 		server := httptest.NewUnstartedServer(reply(200, finished))
 		server.TLS = &tls.Config{MinVersion: tls.VersionTLS10, MaxVersion: tls.VersionTLS11} //nolint:gosec // the test needs it

@@ -5,9 +5,7 @@ package dli
 
 import (
 	"fmt"
-	"net/http"
 	"strings"
-	"sync/atomic"
 	"testing"
 	"time"
 	"unicode/utf8"
@@ -104,12 +102,7 @@ func TestBatches(t *testing.T) {
 		{"a page", "<html>", refuse("HTTP 200 with a body of unknown type instead of one JSON value")},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			a := answer{status: http.StatusOK, header: http.Header{}, body: []byte(tc.body), now: noon}
-			status, failure := interpret(a, &secrets{}, batchOf(batchID))
-			var err error
-			if failure != nil {
-				err = failure
-			}
+			status, err := judge(tc.body, batchOf(batchID))
 			check(t, status, err, tc.want)
 		})
 	}
@@ -155,43 +148,15 @@ func TestBatchSecrets(t *testing.T) {
 	}
 }
 
-func TestBatchRequests(t *testing.T) {
-	var last atomic.Pointer[http.Request]
-	client, _ := serve(t, http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { last.Store(r) }))
-	path := "/v2.0/" + projectID + "/batches"
-	for _, tc := range []struct {
-		name        string
-		ask         func()
-		path, query string
-	}{
-		{"a batch", func() { _, _ = client.Status(background, accessKey, JobTypeSpark, batchID) }, path + "/" + batchID, ""},
-		{"the third page of the running ones", func() {
-			_, _ = client.List(background, accessKey, JobTypeSpark, ListOptions{Status: "running", Page: 3, PageSize: 50})
-		}, path, "from=100&order=CREATE_TIME_ASC&size=50&state=running"},
-		{"one", func() {
-			_, _ = client.List(background, accessKey, JobTypeSpark, ListOptions{JobID: batchID, PageSize: 1})
-		}, path, "from=0&job-id=" + batchID + "&order=CREATE_TIME_ASC&size=1"},
-		{"the first page of all", func() { _, _ = client.List(background, accessKey, JobTypeSpark, ListOptions{}) }, path, "from=0&order=CREATE_TIME_ASC&size=100"},
-		{"a SQL job", func() { _, _ = client.Status(background, accessKey, JobTypeSQL, jobID) }, "/v1.0/" + projectID + "/jobs/" + jobID + "/status", ""},
-		{"a job without a type", func() { _, _ = client.Status(background, accessKey, "", jobID) }, "/v1.0/" + projectID + "/jobs/" + jobID + "/status", ""},
-		{"a page of SQL jobs", func() { _, _ = client.List(background, accessKey, JobTypeSQL, ListOptions{}) }, listPath, "current-page=1&job-type=ALL&order=start_time_asc&page-size=100"},
-	} {
-		t.Run(tc.name, func(t *testing.T) {
-			tc.ask()
-			request := last.Swap(nil)
-			_, signature, _ := strings.Cut(request.Header.Get("Authorization"), "Signature=")
-			if request.Method != "GET" || request.URL.EscapedPath() != tc.path || request.URL.RawQuery != tc.query ||
-				signature != signatureOf(request.Host, tc.path, tc.query, "20260101T120000Z", accessKey) {
-				t.Errorf("got %s %s", request.Method, request.RequestURI)
-			}
-		})
-	}
+func TestUnsendableBatchRequests(t *testing.T) {
+	var seen recorder
+	client, _ := serve(t, &seen)
 	for _, id := range []string{"", "../x", "a/b"} {
-		if _, err := client.BatchStatus(background, accessKey, id); err == nil || last.Load() != nil {
+		if _, err := client.BatchStatus(background, accessKey, id); err == nil || seen.last.Load() != nil {
 			t.Errorf("%q: want an error without a request, got %v", id, err)
 		}
 	}
-	if _, err := client.ListBatches(background, accessKey, ListOptions{Page: 101}); err == nil || last.Load() != nil {
+	if _, err := client.ListBatches(background, accessKey, ListOptions{Page: 101}); err == nil || seen.last.Load() != nil {
 		t.Errorf("want an error without a request, got %v", err)
 	}
 }
@@ -208,7 +173,7 @@ func TestSimulatedBatches(t *testing.T) {
 	status, err := client.Status(background, accessKey, JobTypeSpark, batchID)
 	check(t, status, err, running)
 	list, err := client.List(background, accessKey, JobTypeSpark, ListOptions{Status: "running"})
-	checkResult(t, list, err, listing(1, rowOf(running, time.Time{})))
+	check(t, list, err, listing(1, rowOf(running, time.Time{})))
 
 	set(server, dlitest.Batch(batchID).Launching(time.Minute).Running(time.Minute).Fails("stderr:\nDLI.0002: gone"), 3*time.Minute)
 	dead, err := client.Status(background, accessKey, JobTypeSpark, batchID)
@@ -258,9 +223,8 @@ func TestBatchLists(t *testing.T) {
 		{"not an object", `[]`, refuse("the response is not a JSON object")},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			client, _ := serve(t, reply(200, tc.body))
-			list, err := client.ListBatches(background, accessKey, ListOptions{})
-			checkResult(t, list, err, tc.want)
+			list, err := judge(tc.body, batchListOf(100))
+			check(t, list, err, tc.want)
 		})
 	}
 }

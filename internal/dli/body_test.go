@@ -103,7 +103,7 @@ func TestInvalidLargeAnswers(t *testing.T) {
 func TestLargeAnswerMemory(t *testing.T) {
 	ahead, behind := strings.TrimSuffix(young(`"message":"`), "}"), `","status":"FAILED"}`
 	response := &http.Response{StatusCode: 200, Body: io.NopCloser(io.MultiReader(
-		strings.NewReader(ahead), io.LimitReader(zeros{}, 60*mega), strings.NewReader(behind)))}
+		strings.NewReader(ahead), io.LimitReader(endless('0'), 60*mega), strings.NewReader(behind)))}
 
 	var before, after runtime.MemStats
 	runtime.ReadMemStats(&before)
@@ -131,12 +131,12 @@ func readWhole(response *http.Response, within limits) ([]byte, error) {
 	return readBody(background, nil, response, within, &memory)
 }
 
-// zeros is an endless stream of the digit 0.
-type zeros struct{}
+// endless is an endless stream of a byte.
+type endless byte
 
-func (zeros) Read(buffer []byte) (int, error) {
+func (e endless) Read(buffer []byte) (int, error) {
 	for i := range buffer {
-		buffer[i] = '0'
+		buffer[i] = byte(e)
 	}
 	return len(buffer), nil
 }

@@ -4,8 +4,6 @@
 package dli
 
 import (
-	"crypto/ecdsa"
-	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/rsa"
 	"crypto/tls"
@@ -18,41 +16,9 @@ import (
 	"time"
 )
 
-// certificate is a self-signed certificate with its key.
-type certificate struct {
-	*x509.Certificate
-	pair tls.Certificate
-}
-
-func selfSigned(t *testing.T, address string, from, to time.Time) certificate {
-	t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	template := &x509.Certificate{
-		SerialNumber:          big.NewInt(1),
-		Subject:               pkix.Name{CommonName: "another server"},
-		NotBefore:             from,
-		NotAfter:              to,
-		IPAddresses:           []net.IP{net.ParseIP(address)},
-		IsCA:                  true,
-		BasicConstraintsValid: true,
-	}
-	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	parsed, err := x509.ParseCertificate(der)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return certificate{parsed, tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}}
-}
-
-// signedWith returns a server's certificate and that of the authority that signed it with
-// the algorithm.
-func signedWith(t *testing.T, algorithm x509.SignatureAlgorithm) (pair tls.Certificate, authority *x509.Certificate) {
+// issued returns the certificate of a server at 127.0.0.1 that is valid for a time, and that of
+// the authority that signed it with the algorithm.
+func issued(t *testing.T, algorithm x509.SignatureAlgorithm, from, to time.Time) (pair tls.Certificate, authority *x509.Certificate) {
 	t.Helper()
 	key, err := rsa.GenerateKey(rand.Reader, 2048)
 	if err != nil {
@@ -60,7 +26,7 @@ func signedWith(t *testing.T, algorithm x509.SignatureAlgorithm) (pair tls.Certi
 	}
 	issue := func(template, parent *x509.Certificate) *x509.Certificate {
 		t.Helper()
-		template.SerialNumber, template.NotBefore, template.NotAfter = big.NewInt(2), time.Now().Add(-time.Hour), time.Now().Add(time.Hour)
+		template.SerialNumber, template.NotBefore, template.NotAfter = big.NewInt(2), from, to
 		der, err := x509.CreateCertificate(rand.Reader, template, parent, key.Public(), key)
 		if err != nil {
 			t.Fatal(err)

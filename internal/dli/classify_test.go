@@ -85,7 +85,7 @@ func TestErrorBodies(t *testing.T) {
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			_, err := interpret(answer{status: 400, header: http.Header{}, body: []byte(tc.body)}, &secrets{}, statusOf(jobID))
-			check(t, nil, err, tc.want)
+			check[JobStatus](t, nil, err, tc.want)
 		})
 	}
 }

@@ -29,7 +29,6 @@ func (r *recorder) ServeHTTP(w http.ResponseWriter, request *http.Request) {
 func TestRequests(t *testing.T) {
 	var seen recorder
 	client, server := serve(t, &seen, func(c *Config) { c.UserAgent, c.Language = "dli-operator/1.2", "zh-cn" })
-	temporary := Credentials{AccessKeyID: "AKEXAMPLE", SecretAccessKey: "SKEXAMPLE", SecurityToken: "STEXAMPLE"}
 
 	for _, tc := range []struct {
 		name  string
@@ -41,7 +40,7 @@ func TestRequests(t *testing.T) {
 			"X-Sdk-Date":    {"20260101T120000Z"},
 			"Authorization": {"SDK-HMAC-SHA256 Access=AKEXAMPLE, SignedHeaders=host;x-project-id;x-sdk-date, Signature=*"},
 		}},
-		{"a temporary access key", temporary, http.Header{
+		{"a temporary access key", temporaryKey, http.Header{
 			"X-Project-Id":     {projectID},
 			"X-Sdk-Date":       {"20260101T120000Z"},
 			"X-Security-Token": {"STEXAMPLE"},
@@ -249,7 +248,7 @@ func TestEndpointWithAPath(t *testing.T) {
 		t.Errorf("want %s, got %s", path, request.RequestURI)
 	}
 	_, signature, _ := strings.Cut(request.Header.Get("Authorization"), "Signature=")
-	if want := signatureOf(request.Host, path, "", "20260101T120000Z", accessKey); signature != want {
+	if want := signatureOf(t, request.Host, path, "", noon, accessKey); signature != want {
 		t.Errorf("the path in the request is not the signed path: want %s, got %s", want, signature)
 	}
 }

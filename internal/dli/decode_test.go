@@ -86,7 +86,7 @@ func TestDecode(t *testing.T) {
 		{"rejects excessive nesting", strings.Repeat(`{"a":`, 20000) + "1" + strings.Repeat("}", 20000), notJSON},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			status, err := judge(tc.body)
+			status, err := judge(tc.body, statusOf(jobID))
 			check(t, status, err, tc.want)
 		})
 	}
@@ -129,7 +129,7 @@ func TestRepairsOnlyOneFault(t *testing.T) {
 		{"and not twice", change(t, sample, asPrinted, asPrinted+", "+asPrinted), notJSON},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			status, err := judge(tc.body)
+			status, err := judge(tc.body, statusOf(jobID))
 			check(t, status, err, tc.want)
 		})
 	}
@@ -137,7 +137,7 @@ func TestRepairsOnlyOneFault(t *testing.T) {
 	t.Run("but not in a truncated response", func(t *testing.T) {
 		whole := strings.TrimSpace(sample)
 		for end := range whole {
-			if status, err := judge(whole[:end]); err == nil {
+			if status, err := judge(whole[:end], statusOf(jobID)); err == nil {
 				t.Fatalf("the first %d bytes read as %v", end, status)
 			}
 		}

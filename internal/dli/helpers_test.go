@@ -26,7 +26,8 @@ const (
 )
 
 var (
-	accessKey = Credentials{AccessKeyID: "AKEXAMPLE", SecretAccessKey: "SKEXAMPLE"}
+	accessKey    = Credentials{AccessKeyID: "AKEXAMPLE", SecretAccessKey: "SKEXAMPLE"}
+	temporaryKey = Credentials{AccessKeyID: "AKEXAMPLE", SecretAccessKey: "SKEXAMPLE", SecurityToken: "STEXAMPLE"}
 	// noon is the time of the clock of the tests' clients.
 	noon = time.Date(2026, 1, 1, 12, 0, 0, 0, time.UTC)
 )
@@ -149,29 +150,31 @@ func clientOf(t testing.TB, endpoint string, changes ...func(*Config)) *Client {
 	return client
 }
 
-// check compares a result with the expected one: a *JobStatus, or an *Error without its
+// check compares the result of a call with the expected one, or with an *Error without its
 // cause. It ignores dates, which come from the machine's clock.
-func check(t *testing.T, status *JobStatus, err error, want any) {
+func check[T any](t *testing.T, got *T, err error, want any) {
 	t.Helper()
-	var got any = status
+	var result any = got
 	if err != nil {
-		if status != nil {
-			t.Errorf("a status came with the error %v", err)
+		if got != nil {
+			t.Errorf("a result came with the error %v", err)
 		}
-		got = err
+		result = err
 	}
-	if diff := cmp.Diff(want, got, cmpopts.IgnoreFields(Error{}, "Err"), cmpopts.IgnoreFields(JobStatus{}, "Date")); diff != "" {
+	noRows := cmp.FilterValues(func(a, b []JobRow) bool { return len(a)+len(b) == 0 }, cmp.Ignore())
+	if diff := cmp.Diff(want, result, noRows, cmpopts.IgnoreFields(Error{}, "Err"),
+		cmpopts.IgnoreFields(JobStatus{}, "Date"), cmpopts.IgnoreFields(JobList{}, "Date")); diff != "" {
 		t.Errorf("unexpected result (-want +got):\n%s", diff)
 	}
 }
 
-// judge interprets a body as a response with HTTP 200.
-func judge(body string) (*JobStatus, error) {
-	status, failure := interpret(answer{status: http.StatusOK, header: http.Header{}, body: []byte(body), now: noon}, &secrets{}, statusOf(jobID))
+// judge reads a body as a response with HTTP 200.
+func judge[T any](body string, read reader[T]) (*T, error) {
+	result, failure := interpret(answer{status: http.StatusOK, header: http.Header{}, body: []byte(body), now: noon}, &secrets{}, read)
 	if failure != nil {
-		return nil, failure
+		return result, failure
 	}
-	return status, nil
+	return result, nil
 }
 
 // questionAbout returns the request for a job's status.

@@ -5,13 +5,9 @@ package dli
 
 import (
 	"fmt"
-	"net/http"
 	"strings"
 	"testing"
 	"time"
-
-	"github.com/google/go-cmp/cmp"
-	"github.com/google/go-cmp/cmp/cmpopts"
 )
 
 // row returns a running job on a page, with few members, and with those given.
@@ -60,29 +56,6 @@ func running(ids ...string) (rows []JobRow) {
 
 func listing(total int, rows ...JobRow) *JobList { return &JobList{Total: total, Jobs: rows} }
 
-// checkResult compares the result of a call with the expected one, or with an *Error.
-func checkResult[T any](t *testing.T, got *T, err error, want any) {
-	t.Helper()
-	var result any = got
-	if err != nil {
-		if got != nil {
-			t.Errorf("a result came with the error %v", err)
-		}
-		result = err
-	}
-	if diff := cmp.Diff(want, result, cmpopts.IgnoreFields(Error{}, "Err"), cmpopts.IgnoreFields(JobList{}, "Date"), cmpopts.EquateEmpty()); diff != "" {
-		t.Errorf("unexpected result (-want +got):\n%s", diff)
-	}
-}
-
-func judgeList(body string, rows int) (*JobList, error) {
-	list, failure := interpret(answer{status: http.StatusOK, header: http.Header{}, body: []byte(body), now: noon}, &secrets{}, listOf(rows))
-	if failure != nil {
-		return nil, failure
-	}
-	return list, nil
-}
-
 func TestLists(t *testing.T) {
 	for _, tc := range []struct {
 		name, body string
@@ -112,8 +85,8 @@ func TestLists(t *testing.T) {
 			listing(1, JobRow{JobID: "a", Status: "RUNNING", State: StateRunning, QueueName: strings.Repeat("q", 256)})},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			list, err := judgeList(tc.body, 3)
-			checkResult(t, list, err, tc.want)
+			list, err := judge(tc.body, listOf(3))
+			check(t, list, err, tc.want)
 		})
 	}
 }
@@ -143,8 +116,8 @@ func TestInvalidLists(t *testing.T) {
 			&Error{Kind: KindRetry, HTTPStatus: 200, Message: "DLI answered is_success: false without a reason"}},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			list, err := judgeList(tc.body, 3)
-			checkResult(t, list, err, tc.want)
+			list, err := judge(tc.body, listOf(3))
+			check(t, list, err, tc.want)
 		})
 	}
 }
@@ -183,7 +156,7 @@ func TestListOptions(t *testing.T) {
 		var seen recorder
 		client, _ := serve(t, &seen)
 		list, err := client.ListJobs(background, accessKey, ListOptions{Page: 101})
-		checkResult(t, list, err, &Error{Kind: KindRejected, Message: "there are pages 1 to 100 of a list of jobs"})
+		check(t, list, err, &Error{Kind: KindRejected, Message: "there are pages 1 to 100 of a list of jobs"})
 		if seen.last.Load() != nil {
 			t.Error("a request was sent")
 		}
@@ -194,5 +167,5 @@ func TestListsHideCredentials(t *testing.T) {
 	creds := Credentials{AccessKeyID: "AKEXAMPLE", SecretAccessKey: "SKEXAMPLE"}
 	client, _ := serve(t, reply(200, page(2, row("SKEXAMPLE"), row("a", `"owner":"AKEXAMPLE","queue_name":"q-SKEXAMPLE","status":"SKEXAMPLE"`))))
 	list, err := client.ListJobs(background, creds, ListOptions{})
-	checkResult(t, list, err, listing(2, JobRow{JobID: "a", Status: redacted, Owner: redacted, QueueName: "q-" + redacted}))
+	check(t, list, err, listing(2, JobRow{JobID: "a", Status: redacted, Owner: redacted, QueueName: "q-" + redacted}))
 }

@@ -21,7 +21,7 @@ func largePage(rows, n int) io.Reader {
 		if i > 0 {
 			ahead = "," + ahead
 		}
-		parts = append(parts, strings.NewReader(ahead), io.LimitReader(zeros{}, int64(n)), strings.NewReader(`","status":"RUNNING"}`))
+		parts = append(parts, strings.NewReader(ahead), io.LimitReader(endless('0'), int64(n)), strings.NewReader(`","status":"RUNNING"}`))
 	}
 	return io.MultiReader(append(parts, strings.NewReader("]}"))...)
 }
@@ -56,7 +56,7 @@ func TestOversizedPages(t *testing.T) {
 	}{
 		{"too many bytes", largePage(100, mega), "the response is larger than 8 MiB"},
 		{"more than 4 MiB of rows", largePage(80000, 1), "the response is larger than 4 MiB even after truncating its long texts"},
-		{"endless blanks", io.MultiReader(strings.NewReader("{"), blanks{}), "the response is larger than 8 MiB"},
+		{"endless blanks", io.MultiReader(strings.NewReader("{"), endless(' ')), "the response is larger than 8 MiB"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			body, err := readWhole(&http.Response{StatusCode: 200, Body: io.NopCloser(tc.body)}, within)
@@ -71,16 +71,6 @@ func TestOversizedPages(t *testing.T) {
 	}
 }
 
-// blanks is an endless stream of blanks.
-type blanks struct{}
-
-func (blanks) Read(buffer []byte) (int, error) {
-	for i := range buffer {
-		buffer[i] = ' '
-	}
-	return len(buffer), nil
-}
-
 // A truncated name would name something else.
 func TestTruncatedNamesAreDropped(t *testing.T) {
 	for name, text := range map[string]string{
@@ -93,7 +83,7 @@ func TestTruncatedNamesAreDropped(t *testing.T) {
 				row(text), row("b", `"status":"`+text+`"`))
 			client, _ := serve(t, reply(200, body))
 			list, err := client.ListJobs(background, accessKey, ListOptions{})
-			checkResult(t, list, err, listing(1, JobRow{JobID: "a", Status: "RUNNING", State: StateRunning, JobType: "QUERY"}))
+			check(t, list, err, listing(1, JobRow{JobID: "a", Status: "RUNNING", State: StateRunning, JobType: "QUERY"}))
 		})
 	}
 }

@@ -4,7 +4,6 @@
 package dli
 
 import (
-	"net/http"
 	"strings"
 	"testing"
 )
@@ -49,18 +48,14 @@ func TestProgress(t *testing.T) {
 			&Error{Kind: KindRetry, HTTPStatus: 200, Code: "DLI.0999", Message: "DLI.0999: the queue is busy"}},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			got, failure := interpret(answer{status: http.StatusOK, header: http.Header{}, body: []byte(tc.body), now: noon}, &secrets{}, progressOf(jobID))
-			var err error
-			if failure != nil {
-				err = failure
-			}
-			checkResult(t, got, err, tc.want)
+			got, err := judge(tc.body, progressOf(jobID))
+			check(t, got, err, tc.want)
 		})
 	}
 	t.Run("a queue without progress is a temporary error", func(t *testing.T) {
 		client, _ := serve(t, reply(400, `{"error_code":"DLI.0999","error_msg":"queue backend version too old"}`))
 		got, err := client.JobProgress(background, accessKey, jobID)
-		checkResult(t, got, err, &Error{Kind: KindRetry, HTTPStatus: 400, Code: "DLI.0999", Message: "queue backend version too old"})
+		check(t, got, err, &Error{Kind: KindRetry, HTTPStatus: 400, Code: "DLI.0999", Message: "queue backend version too old"})
 	})
 	t.Run("an ID that is invalid in a path is not sent", func(t *testing.T) {
 		var seen recorder

@@ -4,30 +4,26 @@
 package dli
 
 import (
-	"crypto/hmac"
-	"crypto/sha256"
-	"encoding/hex"
+	"net/http"
+	"net/http/httptest"
+	"strings"
 	"testing"
 	"time"
+
+	"github.com/dli-operator/dli-operator/internal/dli/dlitest"
 )
 
-// signatureOf is an independent implementation of the signature, for a request without a body
-// whose path needs no escaping and whose query is canonical.
-func signatureOf(host, path, query, date string, creds Credentials) string {
-	headers, names := "host:"+host+"\nx-project-id:"+projectID+"\nx-sdk-date:"+date+"\n", "host;x-project-id;x-sdk-date"
-	if creds.SecurityToken != "" {
-		headers += "x-security-token:" + creds.SecurityToken + "\n"
-		names += ";x-security-token"
+// signatureOf is the simulator's signature of a request without a body.
+func signatureOf(t *testing.T, host, path, query string, at time.Time, creds Credentials) string {
+	t.Helper()
+	r := httptest.NewRequest(http.MethodGet, "http://"+host+path+"?"+query, http.NoBody)
+	r.Header.Set("X-Project-Id", projectID)
+	user := dlitest.User{AccessKeyID: creds.AccessKeyID, SecretAccessKey: creds.SecretAccessKey, SecurityToken: creds.SecurityToken}
+	if err := dlitest.Sign(r, user, at); err != nil {
+		t.Fatal(err)
 	}
-	canonical := "GET\n" + path + "/\n" + query + "\n" + headers + "\n" + names + "\n" + hexSHA256("")
-	mac := hmac.New(sha256.New, []byte(creds.SecretAccessKey))
-	mac.Write([]byte("SDK-HMAC-SHA256\n" + date + "\n" + hexSHA256(canonical)))
-	return hex.EncodeToString(mac.Sum(nil))
-}
-
-func hexSHA256(text string) string {
-	sum := sha256.Sum256([]byte(text))
-	return hex.EncodeToString(sum[:])
+	_, signature, _ := strings.Cut(r.Header.Get("Authorization"), "Signature=")
+	return signature
 }
 
 func TestSignatures(t *testing.T) {
@@ -37,15 +33,14 @@ func TestSignatures(t *testing.T) {
 	})
 	const job = "6d2146a0-c2d5-41bd-8ca0-ca9694ada992"
 
-	temporary := Credentials{AccessKeyID: "AKEXAMPLE", SecretAccessKey: "SKEXAMPLE", SecurityToken: "STEXAMPLE"}
 	otherSecret := Credentials{AccessKeyID: accessKey.AccessKeyID, SecretAccessKey: "another"}
 	// What is remembered of a set of credentials must not be used for the next.
-	for _, creds := range []Credentials{accessKey, accessKey, otherSecret, temporary, accessKey} {
+	for _, creds := range []Credentials{accessKey, accessKey, otherSecret, temporaryKey, accessKey} {
 		r, signature, err := client.newRequest(background, creds, questionAbout(t, client, job))
 		if err != nil {
 			t.Fatal(err)
 		}
-		want, names := signatureOf("dli.cn-north-4.myhuaweicloud.com", r.URL.Path, "", "20260101T000000Z", creds), "host;x-project-id;x-sdk-date"
+		want, names := signatureOf(t, "dli.cn-north-4.myhuaweicloud.com", r.URL.Path, "", midnight, creds), "host;x-project-id;x-sdk-date"
 		if creds.SecurityToken != "" {
 			names += ";x-security-token"
 		}
@@ -75,7 +70,7 @@ func TestHostHeader(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if r.Host != want || signature != signatureOf(want, "/v1.0/x", "", "20260101T120000Z", accessKey) {
+		if r.Host != want || signature != signatureOf(t, want, "/v1.0/x", "", noon, accessKey) {
 			t.Errorf("%s: got the host %s, or it is not signed", endpoint, r.Host)
 		}
 	}

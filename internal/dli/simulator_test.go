@@ -39,31 +39,40 @@ func set(server *dlitest.Server, job dlitest.Job, before time.Duration) {
 
 const listPath = "/v1.0/" + projectID + "/jobs"
 
-func TestListAndProgressRequests(t *testing.T) {
+func TestCalls(t *testing.T) {
 	var last atomic.Pointer[http.Request]
 	client, _ := serve(t, http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { last.Store(r) }))
-	temporary := Credentials{AccessKeyID: "AKEXAMPLE", SecretAccessKey: "SKEXAMPLE", SecurityToken: "STEXAMPLE"}
-	list := func(creds Credentials, options ListOptions) {
-		_, _ = client.ListJobs(background, creds, options)
+	statusPath, batches := listPath+"/"+jobID+"/status", "/v2.0/"+projectID+"/batches"
+	list := func(jobType JobType, options ListOptions) func(Credentials) {
+		return func(creds Credentials) { _, _ = client.List(background, creds, jobType, options) }
+	}
+	status := func(jobType JobType, id string) func(Credentials) {
+		return func(creds Credentials) { _, _ = client.Status(background, creds, jobType, id) }
 	}
 	for _, tc := range []struct {
 		name        string
 		ask         func(Credentials)
 		path, query string
 	}{
-		{"a page of the running jobs", func(creds Credentials) { list(creds, ListOptions{Status: "RUNNING", Page: 3, PageSize: 50}) },
-			listPath, "current-page=3&job-status=RUNNING&job-type=ALL&order=start_time_asc&page-size=50"},
-		{"the first page of all jobs", func(creds Credentials) { list(creds, ListOptions{}) },
-			listPath, "current-page=1&job-type=ALL&order=start_time_asc&page-size=100"},
-		{"one job", func(creds Credentials) { list(creds, ListOptions{JobID: jobID, PageSize: 1}) },
-			listPath, "current-page=1&job-id=" + jobID + "&job-type=ALL&order=start_time_asc&page-size=1"},
+		{"a page of the running jobs", list(JobTypeSQL, ListOptions{Status: "RUNNING", Page: 3, PageSize: 50}), listPath,
+			"current-page=3&job-status=RUNNING&job-type=ALL&order=start_time_asc&page-size=50"},
+		{"the first page of all jobs", list(JobTypeSQL, ListOptions{}), listPath, "current-page=1&job-type=ALL&order=start_time_asc&page-size=100"},
+		{"one job of a list", list(JobTypeSQL, ListOptions{JobID: jobID, PageSize: 1}), listPath,
+			"current-page=1&job-id=" + jobID + "&job-type=ALL&order=start_time_asc&page-size=1"},
 		{"the progress of a job", func(creds Credentials) { _, _ = client.JobProgress(background, creds, jobID) },
 			"/v1/" + projectID + "/jobs/" + jobID + "/progress", ""},
+		{"a SQL job", status(JobTypeSQL, jobID), statusPath, ""},
+		{"a job without a type", status("", jobID), statusPath, ""},
+		{"a batch", status(JobTypeSpark, batchID), batches + "/" + batchID, ""},
+		{"a page of the running batches", list(JobTypeSpark, ListOptions{Status: "running", Page: 3, PageSize: 50}), batches,
+			"from=100&order=CREATE_TIME_ASC&size=50&state=running"},
+		{"one batch of a list", list(JobTypeSpark, ListOptions{JobID: batchID, PageSize: 1}), batches, "from=0&job-id=" + batchID + "&order=CREATE_TIME_ASC&size=1"},
+		{"the first page of all batches", list(JobTypeSpark, ListOptions{}), batches, "from=0&order=CREATE_TIME_ASC&size=100"},
 	} {
-		for name, creds := range map[string]Credentials{"an access key": accessKey, "a temporary access key": temporary, "a token": {Token: "TOKENEXAMPLE"}} {
+		for name, creds := range map[string]Credentials{"an access key": accessKey, "a temporary access key": temporaryKey, "a token": {Token: "TOKENEXAMPLE"}} {
 			t.Run(tc.name+" with "+name, func(t *testing.T) {
 				tc.ask(creds)
-				request := last.Load()
+				request := last.Swap(nil)
 				if request.Method != "GET" || request.URL.EscapedPath() != tc.path || request.URL.RawQuery != tc.query || request.ContentLength != 0 {
 					t.Errorf("got %s %s with %d bytes", request.Method, request.RequestURI, request.ContentLength)
 				}
@@ -76,7 +85,7 @@ func TestListAndProgressRequests(t *testing.T) {
 					}
 				}
 				_, signature, signed := strings.Cut(request.Header.Get("Authorization"), "Signature=")
-				if signed != (creds.Token == "") || signed && signature != signatureOf(request.Host, tc.path, tc.query, "20260101T120000Z", creds) {
+				if signed != (creds.Token == "") || signed && signature != signatureOf(t, request.Host, tc.path, tc.query, noon, creds) {
 					t.Errorf("got Authorization: %s", request.Header.Get("Authorization"))
 				}
 			})

@@ -25,7 +25,7 @@ func TestInstalledAsDocumented(t *testing.T) {
 	pod := c.deployed()[manager]
 	c.startPod(pod)
 
-	dli := testenv.DLI(t, dlitest.WithRequestLog())
+	dli := testenv.DLI(t)
 	const id = "208b08d4-0dc2-4dd7-8879-ddd4c020d7aa"
 	dli.SetJob(dlitest.Query(id).Finishes(4))
 	c.connect(dli, "default")

@@ -36,7 +36,7 @@ func TestInstalledNamespaced(t *testing.T) {
 	operator := c.startPod(pod)
 	c.eventually("the operator is ready", operator.ready)
 
-	w := namespacedWorld{*c, testenv.DLI(t, dlitest.WithRequestLog())}
+	w := namespacedWorld{*c, testenv.DLI(t)}
 	w.populate()
 
 	for _, watched := range []string{"team-a/own", "team-b/own", "team-a/opened"} {

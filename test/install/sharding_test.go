@@ -29,7 +29,7 @@ const (
 func TestShardsShareTheJobs(t *testing.T) {
 	c := newCluster(t, "crd")
 	c.kubectl("create", "namespace", namespace)
-	dli := testenv.DLI(t, dlitest.WithRequestLog())
+	dli := testenv.DLI(t)
 	c.connect(dli, "default")
 
 	jobs := make([]*v1alpha1.DLIJob, 20)

@@ -12,7 +12,6 @@ import (
 	"time"
 
 	"github.com/dli-operator/dli-operator/api/v1alpha1"
-	"github.com/dli-operator/dli-operator/internal/dli/dlitest"
 	"github.com/dli-operator/dli-operator/test/testenv"
 	"github.com/dli-operator/dli-operator/test/world"
 )
@@ -31,14 +30,14 @@ type cluster struct{ *world.World }
 func newCluster(t *testing.T) cluster {
 	t.Helper()
 	t.Parallel()
-	return cluster{world.New(t, shared, dlitest.WithRequestLog())}
+	return cluster{world.New(t, shared)}
 }
 
 // newOwnCluster returns a cluster with its own control plane.
 func newOwnCluster(t *testing.T, crds string) cluster {
 	t.Helper()
 	t.Parallel()
-	return cluster{world.New(t, testenv.Run(t, crds), dlitest.WithRequestLog())}
+	return cluster{world.New(t, testenv.Run(t, crds))}
 }
 
 // everySecond makes a DLIJob be polled every second.

@@ -104,7 +104,7 @@ func newCluster(t *testing.T) *cluster {
 	if len(pod.Containers) == 0 {
 		t.Fatal("config/default is not installed")
 	}
-	c := &cluster{world.New(t, plane, dlitest.WithRequestLog()), plane.Config()}
+	c := &cluster{world.New(t, plane), plane.Config()}
 	c.clear(c.Namespace)
 	return c
 }

@@ -7,12 +7,9 @@ import (
 	"crypto/hmac"
 	"crypto/sha256"
 	"encoding/hex"
-	"hash"
 	"net/http"
 	"slices"
 	"strings"
-	"sync"
-	"sync/atomic"
 	"time"
 )
 
@@ -21,69 +18,43 @@ import (
 // is listed several times.
 type User struct {
 	// ProjectID is the project; any project if empty.
-	ProjectID       string `json:"projectID,omitempty"`
-	AccessKeyID     string `json:"accessKeyID,omitempty"`
-	SecretAccessKey string `json:"secretAccessKey,omitempty"`
-	SecurityToken   string `json:"securityToken,omitempty"`
-	Token           string `json:"token,omitempty"`
+	ProjectID       string
+	AccessKeyID     string
+	SecretAccessKey string
+	SecurityToken   string
+	Token           string
 	// Denied are the actions that the user may not perform in the project, such as
 	// dli:jobs:list.
-	Denied []string `json:"denied,omitempty"`
+	Denied []string
 }
 
 // SetUsers replaces the users, for example for a rotation or revocation. Without users,
 // every request is rejected. The state of an access key, such as a lock, is kept.
 func (s *Server) SetUsers(users ...User) {
-	next := &accounts{byKey: map[string]*account{}, byToken: map[string]*account{}}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.users = users
+}
+
+// account returns the users with an access key or a token, one for each project, which share
+// their secret: the last one with the key has it.
+func account(users []User, is func(User) bool) (grants []User) {
 	for _, u := range users {
-		if u.AccessKeyID != "" {
-			a := next.byKey[u.AccessKeyID]
-			if a == nil || !a.holds(u) {
-				a = newAccount(u, s.caller(u.AccessKeyID))
-				next.byKey[u.AccessKeyID] = a
-			}
-			a.grants = append(a.grants, u)
+		if !is(u) {
+			continue
 		}
-		if u.Token != "" {
-			a := next.byToken[u.Token]
-			if a == nil {
-				a = newAccount(u, s.caller("token"))
-				next.byToken[u.Token] = a
-			}
-			a.grants = append(a.grants, u)
+		if len(grants) > 0 && (grants[0].SecretAccessKey != u.SecretAccessKey || grants[0].SecurityToken != u.SecurityToken) {
+			grants = nil
 		}
+		grants = append(grants, u)
 	}
-	s.accounts.Store(next)
+	return grants
 }
 
-// accounts are the users of SetUsers, indexed for lookups.
-type accounts struct {
-	byKey, byToken map[string]*account
-}
-
-type account struct {
-	secret, securityToken string
-	// grants are the users with this key or token, one for each project.
-	grants []User
-	caller *caller
-	// macs are keyed hashes: keying one costs as much as a signature.
-	macs sync.Pool
-}
-
-func newAccount(u User, c *caller) *account {
-	return &account{
-		secret: u.SecretAccessKey, securityToken: u.SecurityToken, caller: c,
-		macs: sync.Pool{New: func() any { return hmac.New(sha256.New, []byte(u.SecretAccessKey)) }},
-	}
-}
-
-func (a *account) holds(u User) bool {
-	return a.secret == u.SecretAccessKey && a.securityToken == u.SecurityToken
-}
-
-func (a *account) authorize(project, action string) *Response {
+// authorize returns why none of the users may perform an action; nil if one may.
+func authorize(grants []User, project, action string) *Response {
 	why := "Permission denied: the user may not read jobs of project " + project + "."
-	for _, u := range a.grants {
+	for _, u := range grants {
 		switch {
 		case u.ProjectID != project && u.ProjectID != "":
 		case slices.Contains(u.Denied, action):
@@ -95,21 +66,11 @@ func (a *account) authorize(project, action string) *Response {
 	return DLIError(http.StatusForbidden, "DLI.0003", why)
 }
 
-// caller is the gateway's state of an access key, or of all tokens.
-type caller struct {
-	authenticated, failures atomic.Int64
-	admitted                window
-
-	// misses are consecutive signature failures; lockedUntil is in nanoseconds.
-	misses, lockedUntil atomic.Int64
-}
-
-func (s *Server) caller(name string) *caller {
-	if c, ok := s.callers.Load(name); ok {
-		return c.(*caller)
-	}
-	c, _ := s.callers.LoadOrStore(name, new(caller))
-	return c.(*caller)
+// lock is what the gateway knows of the failures of an access key.
+type lock struct {
+	// misses are consecutive signature failures.
+	misses int
+	until  time.Time
 }
 
 // An access key with more than maxMisses consecutive failures is locked for all its
@@ -119,21 +80,9 @@ const (
 	lockTime  = 5 * time.Minute
 )
 
-func (c *caller) locked(now time.Time) bool { return now.UnixNano() < c.lockedUntil.Load() }
-
-func (c *caller) missed(now time.Time) {
-	if c.misses.Add(1) > maxMisses {
-		c.misses.Store(0)
-		c.lockedUntil.Store(now.Add(lockTime).UnixNano())
-	}
-}
-
-// accept counts a success; it avoids an unnecessary write to memory that all requests
-// share.
-func (c *caller) accept() {
-	c.authenticated.Add(1)
-	if c.misses.Load() != 0 {
-		c.misses.Store(0)
+func (l *lock) missed(now time.Time) {
+	if l.misses++; l.misses > maxMisses {
+		*l = lock{until: now.Add(lockTime)}
 	}
 }
 
@@ -142,60 +91,64 @@ const (
 	dateForm = "20060102T150405Z"
 )
 
-// authenticate returns the account of a request, or why there is none.
-func (s *Server) authenticate(r *http.Request, now time.Time, requestID string) (*account, *Response) {
-	refuse := func(c *caller, code, why string) (*account, *Response) {
-		c.failures.Add(1)
+// authenticate returns the users who may have sent a request, or why there are none.
+func (s *Server) authenticate(r *http.Request, q question) ([]User, *Response) {
+	refuse := func(name, code, why string) ([]User, *Response) {
+		s.stats.AuthFailures[name]++
 		return nil, GatewayError(http.StatusUnauthorized, code,
-			"Incorrect IAM authentication information: "+why, requestID)
+			"Incorrect IAM authentication information: "+why, q.requestID)
 	}
-	accounts := s.accounts.Load()
 	header, token := r.Header.Get("Authorization"), r.Header.Get("X-Auth-Token")
 	switch {
 	case header == "" && token == "":
-		s.caller("").failures.Add(1)
+		s.stats.AuthFailures[""]++
 		return nil, DLIError(http.StatusUnauthorized, "DLI.0013", "X-Auth-Token is not defined in request")
 	case header == "":
-		a := accounts.byToken[token]
-		if a == nil {
-			return refuse(s.caller("token"), "APIGW.0301", "decrypt token fail")
+		grants := account(s.users, func(u User) bool { return u.Token == token })
+		if len(grants) == 0 {
+			return refuse("token", "APIGW.0301", "decrypt token fail")
 		}
-		a.caller.accept()
-		return a, nil
+		s.stats.Authenticated["token"]++
+		return grants, nil
 	case token != "":
-		return refuse(s.caller(""), "APIGW.0301", "both Authorization and X-Auth-Token")
+		return refuse("", "APIGW.0301", "both Authorization and X-Auth-Token")
 	}
 
 	claim, ok := parseAuthorization(header)
 	if !ok {
-		return refuse(s.caller(""), "APIGW.0301", "invalid Authorization header")
+		return refuse("", "APIGW.0301", "invalid Authorization header")
 	}
-	a := accounts.byKey[claim.accessKey]
-	if a == nil {
-		return refuse(s.caller(claim.accessKey), "APIGW.0301", "ak "+claim.accessKey+" not exist")
+	key := claim.accessKey
+	grants := account(s.users, func(u User) bool { return u.AccessKeyID == key && key != "" })
+	if len(grants) == 0 {
+		return refuse(key, "APIGW.0301", "ak "+key+" not exist")
 	}
-	c := a.caller
-	if c.locked(now) {
-		return refuse(c, "APIGW.0301", "AK access failed to reach the limit,forbidden.")
+	if s.locks[key] == nil {
+		s.locks[key] = &lock{}
 	}
-	date, err := time.Parse(dateForm, r.Header.Get("X-Sdk-Date"))
+	lock, date := s.locks[key], r.Header.Get("X-Sdk-Date")
+	if q.now.Before(lock.until) {
+		return refuse(key, "APIGW.0301", "AK access failed to reach the limit,forbidden.")
+	}
+	signed, err := time.Parse(dateForm, date)
 	if err != nil {
-		return refuse(c, "APIGW.0301", "invalid X-Sdk-Date")
+		return refuse(key, "APIGW.0301", "invalid X-Sdk-Date")
 	}
-	if date.Sub(now).Abs() > maxSkew {
-		return refuse(c, "APIGW.0303", "signature expired, signature time:"+r.Header.Get("X-Sdk-Date")+
-			",server time:"+now.UTC().Format(dateForm))
+	if signed.Sub(q.now).Abs() > maxSkew {
+		return refuse(key, "APIGW.0303", "signature expired, signature time:"+date+",server time:"+q.now.UTC().Format(dateForm))
 	}
-	if r.Header.Get("X-Security-Token") != a.securityToken {
-		c.missed(now)
-		return refuse(c, "APIGW.0301", "decrypt token fail")
+	if r.Header.Get("X-Security-Token") != grants[0].SecurityToken {
+		lock.missed(q.now)
+		return refuse(key, "APIGW.0301", "decrypt token fail")
 	}
-	if !a.signed(r, claim) {
-		c.missed(now)
-		return refuse(c, "APIGW.0301", "verify aksk signature fail")
+	text, ok := canonical(r, claim.signedHeaders)
+	if !ok || !hmac.Equal([]byte(signature(r, text, grants[0].SecretAccessKey)), []byte(claim.signature)) {
+		lock.missed(q.now)
+		return refuse(key, "APIGW.0301", "verify aksk signature fail")
 	}
-	c.accept()
-	return a, nil
+	lock.misses = 0
+	s.stats.Authenticated[key]++
+	return grants, nil
 }
 
 // claim is the content of an Authorization header.
@@ -213,22 +166,4 @@ func parseAuthorization(header string) (c claim, ok bool) {
 	}
 	c.signedHeaders, c.signature, ok = strings.Cut(rest, ", Signature=")
 	return c, ok && len(c.signature) == hex.EncodedLen(sha256.Size)
-}
-
-// signed reports whether the request has a valid signature: the HMAC-SHA256, keyed by
-// the secret, of
-//
-//	SDK-HMAC-SHA256 \n date \n hex(sha256(canonical request))
-func (a *account) signed(r *http.Request, c claim) bool {
-	buffer := bodies.Get().(*[]byte)
-	defer bodies.Put(buffer)
-	text, ok := appendCanonical((*buffer)[:0], r, c.signedHeaders)
-	if !ok {
-		return false
-	}
-	*buffer = text
-	mac := a.macs.Get().(hash.Hash)
-	defer a.macs.Put(mac)
-	mac.Reset()
-	return hmac.Equal(appendSignature(text, r, mac), []byte(c.signature))
 }

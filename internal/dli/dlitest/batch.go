@@ -56,84 +56,67 @@ func routeBatch(method, project, rest string) question {
 	return question{call: CallBatch, project: project, id: plain}
 }
 
-// answerBatch appends what a batch is.
-func (s *Server) answerBatch(b []byte, q question) ([]byte, *Response) {
-	job, phase, instead := s.phaseOf(q)
-	if instead != nil {
-		return nil, instead
-	}
-	return job.appendBatch(b, phase, q.now), nil
+// batchRow is a batch in a list.
+type batchRow struct {
+	ID       string `json:"id"`
+	State    string `json:"state"`
+	AppID    string `json:"appId"`
+	Name     string `json:"name,omitempty"`
+	Owner    string `json:"owner,omitempty"`
+	Queue    string `json:"queue,omitempty"`
+	Created  int64  `json:"create_time"`
+	Updated  int64  `json:"update_time"`
+	Duration int64  `json:"duration"`
 }
 
-// appendBatch appends the details of a batch.
-func (j *Job) appendBatch(b []byte, p Phase, now time.Time) []byte {
-	b = j.appendBatchRow(b, p, now)
-	b = b[:len(b)-1]
-	b = append(b, `,"proxyUser":"","kind":"spark","sc_type":"A","feature":"basic","spark_version":"3.3.1"`...)
-	b = appendText(b, "image", j.Image)
-	b = appendText(b, "req_body", j.Statement)
-	lines := logOf(p)
-	return append(appendLog(b, lines[max(0, len(lines)-batchLogLines):]), '}')
-}
-
-// appendBatchRow appends a batch in a list.
-func (j *Job) appendBatchRow(b []byte, p Phase, now time.Time) []byte {
-	b = append(b, `{"id":`...)
-	b = appendJSONString(b, j.ID)
-	b = appendText(b, "state", batchWord(p))
-	b = append(b, `,"appId":`...)
-	if p.Status == launching {
-		b = append(b, `""`...)
-	} else {
-		b = appendJSONString(b, "batch-session-"+j.ID+":30663")
-	}
-	b = appendText(b, "name", j.Name)
-	b = appendText(b, "owner", j.Owner)
-	b = appendText(b, "queue", j.Queue)
+func (j *Job) batchRow(p Phase, now time.Time) batchRow {
 	created, ran := j.Start.UnixMilli(), j.duration(p, now).Milliseconds()
-	updated := created + ran
-	b = appendFigure(b, "create_time", &created)
-	b = appendFigure(b, "update_time", &updated)
-	b = appendFigure(b, "duration", &ran)
-	return append(b, '}')
+	row := batchRow{
+		ID: j.ID, State: batchWord(p), Name: j.Name, Owner: j.Owner, Queue: j.Queue,
+		Created: created, Updated: created + ran, Duration: ran,
+	}
+	if p.Status != launching {
+		row.AppID = "batch-session-" + j.ID + ":30663"
+	}
+	return row
 }
 
-// logOf is the log of a phase, line by line.
-func logOf(p Phase) []string {
-	if p.Message == "" {
-		return nil
-	}
-	return strings.Split(p.Message, "\n")
+// batchDetails is what the calls about a single batch answer.
+type batchDetails struct {
+	batchRow
+	ProxyUser    string   `json:"proxyUser"`
+	Kind         string   `json:"kind"`
+	ClusterType  string   `json:"sc_type"`
+	Feature      string   `json:"feature"`
+	SparkVersion string   `json:"spark_version"`
+	Image        string   `json:"image,omitempty"`
+	Request      string   `json:"req_body,omitempty"`
+	Log          []string `json:"log"`
 }
 
-func appendLog(b []byte, lines []string) []byte {
-	b = append(b, `,"log":[`...)
-	for i, line := range lines {
-		if i > 0 {
-			b = append(b, ',')
-		}
-		b = appendJSONString(b, line)
+func (j *Job) batchDetails(p Phase, now time.Time) batchDetails {
+	details := batchDetails{
+		batchRow: j.batchRow(p, now), Kind: "spark", ClusterType: "A", Feature: "basic", SparkVersion: "3.3.1",
+		Image: j.Image, Request: j.Statement, Log: []string{},
 	}
-	return append(b, ']')
+	if p.Message != "" {
+		lines := strings.Split(p.Message, "\n")
+		details.Log = lines[max(0, len(lines)-batchLogLines):]
+	}
+	return details
 }
 
 // parseBatchQuery is parseListQuery for a list of batches.
 func parseBatchQuery(values url.Values) (q listQuery, why string) {
+	order := cmp.Or(values.Get("order"), "CREATE_TIME_DESC")
 	q = listQuery{
-		isBatch: true,
-		status:  values.Get("state"),
-		id:      values.Get("job-id"),
-		order:   "start_time_desc",
-		size:    maxPageSize,
+		status:      values.Get("state"),
+		id:          values.Get("job-id"),
+		newestFirst: order == "CREATE_TIME_DESC",
 	}
 	var errFrom, errSize error
-	if text := values.Get("from"); text != "" {
-		q.from, errFrom = strconv.Atoi(text)
-	}
-	if text := values.Get("size"); text != "" {
-		q.size, errSize = strconv.Atoi(text)
-	}
-	order := cmp.Or(values.Get("order"), "CREATE_TIME_DESC")
+	q.from, errFrom = strconv.Atoi(cmp.Or(values.Get("from"), "0"))
+	q.size, errSize = strconv.Atoi(cmp.Or(values.Get("size"), strconv.Itoa(maxPageSize)))
 	switch {
 	case errFrom != nil || q.from < 0:
 		return q, "from must be 0 or more."
@@ -143,9 +126,6 @@ func parseBatchQuery(values url.Values) (q listQuery, why string) {
 		return q, "state takes one value."
 	case !slices.Contains([]string{"CREATE_TIME_DESC", "CREATE_TIME_ASC"}, order):
 		return q, "order is neither CREATE_TIME_DESC nor CREATE_TIME_ASC."
-	}
-	if order == "CREATE_TIME_ASC" {
-		q.order = "start_time_asc"
 	}
 	return q, ""
 }
@@ -158,9 +138,8 @@ type batchSubmission struct {
 	Image string `json:"image"`
 }
 
-// answerBatchSubmit starts a batch, with the timeline of the template, and appends the
-// answer to b.
-func (s *Server) answerBatchSubmit(b []byte, q question) ([]byte, *Response) {
+// answerBatchSubmit starts a batch, with the timeline of the template.
+func (s *Server) answerBatchSubmit(q question) (any, *Response) {
 	var asked batchSubmission
 	if err := json.Unmarshal(q.body, &asked); err != nil {
 		return nil, parameterError("The body is not JSON of a batch.")
@@ -169,8 +148,8 @@ func (s *Server) answerBatchSubmit(b []byte, q question) ([]byte, *Response) {
 		return nil, parameterError("file is empty.")
 	}
 	job := Batch(newID())
-	job.ProjectID, job.Start, job.Timeline = q.project, q.now, s.template.Load().Timeline
+	job.ProjectID, job.Start, job.Timeline = q.project, q.now, s.template.Timeline
 	job.Statement, job.Name, job.Image, job.Queue = string(q.body), asked.Name, asked.Image, cmp.Or(asked.Queue, job.Queue)
-	s.SetJob(job)
-	return job.appendBatch(b, job.phaseAt(q.now), q.now), nil
+	s.setJob(job)
+	return job.batchDetails(job.phaseAt(q.now), q.now), nil
 }

@@ -6,7 +6,6 @@ package dlitest
 import (
 	"cmp"
 	"slices"
-	"strconv"
 	"time"
 )
 
@@ -130,13 +129,12 @@ func (j Job) then(p Phase) Job {
 }
 
 // endsAt is when the job ends; false if it never does, or while its Start is unknown.
-func (j Job) endsAt() (time.Time, bool) {
-	for _, p := range j.ordered().Timeline {
-		if p.ends() && !j.Start.IsZero() {
-			return j.Start.Add(p.After), true
-		}
+func (j *Job) endsAt() (time.Time, bool) {
+	i := slices.IndexFunc(j.Timeline, Phase.ends)
+	if i < 0 || j.Start.IsZero() {
+		return time.Time{}, false
 	}
-	return time.Time{}, false
+	return j.Start.Add(j.Timeline[i].After), true
 }
 
 func (p Phase) ends() bool {
@@ -160,70 +158,64 @@ func (j *Job) phaseAt(now time.Time) Phase {
 	return beginning
 }
 
-// wordAt is the phase that determines the job's status at now (a phase with a response
-// may have none), and the time span around now in which it applies, open-ended if until
-// is zero.
-func (j *Job) wordAt(now time.Time) (p *Phase, since, until time.Time) {
-	p, since = &beginning, j.Start
-	for i := range j.Timeline {
-		next := &j.Timeline[i]
-		at := j.Start.Add(next.After)
-		if at.After(now) {
-			return p, since, at
-		}
-		since = at
-		if next.Status != "" {
-			p = next
+// wordAt is the phase that determines the job's status at now: a phase with a response may
+// have none.
+func (j *Job) wordAt(now time.Time) Phase {
+	age := now.Sub(j.Start)
+	for _, phase := range slices.Backward(j.Timeline) {
+		if phase.After <= age && phase.Status != "" {
+			return phase
 		}
 	}
-	return p, since, time.Time{}
+	return beginning
 }
 
 // beginning is the state of a job before its first phase.
 var beginning = Phase{Status: launching}
 
-// appendStatus appends DLI's JSON answer. It does not use encoding/json, because in the
-// benchmark the simulator shares its cores with what is measured.
-func (j *Job) appendStatus(b []byte, p Phase, now time.Time) []byte {
-	b = append(b, `{"is_success":true,"message":`...)
-	b = appendJSONString(b, p.Message)
-	b = append(b, `,"job_id":`...)
-	b = appendJSONString(b, j.ID)
-	b = appendText(b, "job_type", j.Type)
-	b = appendText(b, "job_mode", j.Mode)
-	b = appendText(b, "queue_name", j.Queue)
-	b = appendText(b, "owner", j.Owner)
-	b = append(b, `,"start_time":`...)
-	b = strconv.AppendInt(b, j.Start.UnixMilli(), 10)
-	b = append(b, `,"status":`...)
-	b = appendJSONString(b, p.Status)
-
-	if p.Status == launching {
-		b = append(b, `,"duration":null,"input_size":null,"result_count":null,"detail":null`...)
-	} else {
-		b = j.appendFigures(b, p, now)
-		detail := ""
-		if p.Status == finished {
-			detail = j.Detail
-			b = appendText(b, "result_path", j.ResultPath)
-		}
-		b = append(b, `,"detail":`...)
-		b = appendJSONString(b, detail)
-	}
-	b = appendText(b, "statement", j.Statement)
-	return append(b, '}')
+// sqlJob is what the status of a SQL job and its row in a list have in common.
+type sqlJob struct {
+	ID         string  `json:"job_id"`
+	Type       string  `json:"job_type,omitempty"`
+	Queue      string  `json:"queue_name,omitempty"`
+	Owner      string  `json:"owner,omitempty"`
+	Start      int64   `json:"start_time"`
+	Status     string  `json:"status"`
+	Duration   *int64  `json:"duration"`
+	InputRows  *int64  `json:"input_row_count,omitempty"`
+	BadRows    *int64  `json:"bad_row_count,omitempty"`
+	InputBytes *int64  `json:"input_size"`
+	Rows       *int64  `json:"result_count"`
+	Database   string  `json:"database_name,omitempty"`
+	Table      string  `json:"table_name,omitempty"`
+	ResultPath string  `json:"result_path,omitempty"`
+	Detail     *string `json:"detail"`
+	Statement  string  `json:"statement,omitempty"`
+	Message    string  `json:"message"`
 }
 
-// appendFigures appends the figures of a job that is past LAUNCHING.
-func (j *Job) appendFigures(b []byte, p Phase, now time.Time) []byte {
-	milliseconds := j.duration(p, now).Milliseconds()
-	b = appendFigure(b, "duration", &milliseconds)
-	b = appendFigure(b, "input_row_count", p.InputRows)
-	b = appendFigure(b, "bad_row_count", p.BadRows)
-	b = appendFigure(b, "input_size", p.InputBytes)
-	b = appendFigure(b, "result_count", p.Rows)
-	b = appendText(b, "database_name", j.Database)
-	return appendText(b, "table_name", j.Table)
+func (j *Job) sqlJob(p Phase, now time.Time) sqlJob {
+	answer := sqlJob{
+		ID: j.ID, Type: j.Type, Queue: j.Queue, Owner: j.Owner, Start: j.Start.UnixMilli(),
+		Status: p.Status, Statement: j.Statement, Message: p.Message,
+	}
+	if p.Status == launching {
+		return answer
+	}
+	answer.Duration, answer.Detail = new(j.duration(p, now).Milliseconds()), new("")
+	answer.InputRows, answer.BadRows, answer.InputBytes, answer.Rows = p.InputRows, p.BadRows, p.InputBytes, p.Rows
+	answer.Database, answer.Table = j.Database, j.Table
+	if p.Status == finished {
+		answer.ResultPath, answer.Detail = j.ResultPath, &j.Detail
+	}
+	return answer
+}
+
+// sqlStatus is the answer about the status of a SQL job.
+type sqlStatus struct {
+	Success bool   `json:"is_success"`
+	Mode    string `json:"job_mode,omitempty"`
+	sqlJob
 }
 
 func (j *Job) duration(p Phase, now time.Time) time.Duration {
@@ -231,40 +223,4 @@ func (j *Job) duration(p Phase, now time.Time) time.Duration {
 		return p.After
 	}
 	return now.Sub(j.Start)
-}
-
-func appendFigure(b []byte, name string, n *int64) []byte {
-	if n == nil {
-		return b
-	}
-	return strconv.AppendInt(appendName(b, name), *n, 10)
-}
-
-func appendText(b []byte, name, text string) []byte {
-	if text == "" {
-		return b
-	}
-	return appendJSONString(appendName(b, name), text)
-}
-
-func appendName(b []byte, name string) []byte {
-	b = append(b, ',', '"')
-	b = append(b, name...)
-	return append(b, '"', ':')
-}
-
-func appendJSONString(b []byte, s string) []byte {
-	const hex = "0123456789abcdef"
-	b = append(b, '"')
-	for i := range len(s) {
-		switch c := s[i]; {
-		case c == '"' || c == '\\':
-			b = append(b, '\\', c)
-		case c < ' ':
-			b = append(b, '\\', 'u', '0', '0', hex[c>>4], hex[c&15])
-		default:
-			b = append(b, c)
-		}
-	}
-	return append(b, '"')
 }

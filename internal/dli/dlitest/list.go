@@ -5,12 +5,10 @@ package dlitest
 
 import (
 	"cmp"
-	"math/rand/v2"
 	"net/url"
 	"slices"
 	"strconv"
 	"strings"
-	"sync"
 	"time"
 )
 
@@ -20,229 +18,126 @@ const (
 	maxPage         = 100
 )
 
-// listing holds every started job, ordered by start: a list of 10,000 jobs must not cost
-// more than one pass over them.
-type listing struct {
-	mu     sync.Mutex
-	jobs   []listed
-	found  []*listed
-	quirks ListQuirks
-	dice   *rand.Rand
-
-	// changed are the IDs of jobs that may be outdated in jobs. It has a separate lock,
-	// so that changing a job does not wait for a list.
-	changeMu sync.Mutex
-	changed  map[string]struct{}
-}
-
-// listed is a job and its phase in the time from since until until.
-type listed struct {
-	entry        *entry
-	job          *Job
-	phase        *Phase
-	since, until time.Time
-}
-
-func (j *listed) phaseAt(now time.Time) *Phase {
-	if j.phase == nil || now.Before(j.since) || !j.until.IsZero() && !now.Before(j.until) {
-		j.phase, j.since, j.until = j.job.wordAt(now)
-	}
-	return j.phase
-}
-
-// change records that a job was added, replaced, started or removed.
-func (l *listing) change(id string) {
-	l.changeMu.Lock()
-	defer l.changeMu.Unlock()
-	if l.changed == nil {
-		l.changed = map[string]struct{}{}
-	}
-	l.changed[id] = struct{}{}
-}
-
-// update brings the jobs of the listing up to date.
-func (s *Server) update() {
-	l := &s.listing
-	l.changeMu.Lock()
-	changed := l.changed
-	l.changed = nil
-	l.changeMu.Unlock()
-	if len(changed) == 0 {
-		return
-	}
-	l.jobs = slices.DeleteFunc(l.jobs, func(j listed) bool {
-		_, ok := changed[j.job.ID]
-		return ok
-	})
-	for id := range changed {
-		e := s.entry(id)
-		if job := e.job.Load(); job != nil && !job.Start.IsZero() {
-			l.jobs = append(l.jobs, listed{entry: e, job: job})
+// started returns every started job, ordered by start. It sorts only after a change, because
+// clients ask for many pages.
+func (s *Server) started() []*entry {
+	if s.sorted == nil {
+		s.sorted = []*entry{}
+		for _, e := range s.jobs {
+			if e.job != nil && !e.job.Start.IsZero() {
+				s.sorted = append(s.sorted, e)
+			}
 		}
+		slices.SortFunc(s.sorted, func(a, b *entry) int {
+			return cmp.Or(a.job.Start.Compare(b.job.Start), strings.Compare(a.job.ID, b.job.ID))
+		})
 	}
-	if !slices.IsSortedFunc(l.jobs, byStart) {
-		slices.SortFunc(l.jobs, byStart)
-	}
-}
-
-func byStart(a, b listed) int {
-	return cmp.Or(a.job.Start.Compare(b.job.Start), strings.Compare(a.job.ID, b.job.ID))
+	return s.sorted
 }
 
 // listQuery are the parameters of a list. Empty filters match everything.
 type listQuery struct {
-	isBatch           bool
-	status, id, order string
-	from, size        int
+	status, id  string
+	newestFirst bool
+	from, size  int
 }
 
 // parseListQuery reads the known parameters and ignores all others, like the service;
 // why says what is wrong with them.
 func parseListQuery(values url.Values) (q listQuery, why string) {
+	order := cmp.Or(values.Get("order"), "start_time_desc")
 	q = listQuery{
-		status: values.Get("job-status"),
-		id:     values.Get("job-id"),
-		order:  cmp.Or(values.Get("order"), "start_time_desc"),
-		size:   defaultPageSize,
+		status:      values.Get("job-status"),
+		id:          values.Get("job-id"),
+		newestFirst: order == "start_time_desc",
 	}
-	page := 1
-	var errPage, errSize error
-	if text := values.Get("current-page"); text != "" {
-		page, errPage = strconv.Atoi(text)
-	}
-	if text := values.Get("page-size"); text != "" {
-		q.size, errSize = strconv.Atoi(text)
-	}
+	page, errPage := strconv.Atoi(cmp.Or(values.Get("current-page"), "1"))
+	size, errSize := strconv.Atoi(cmp.Or(values.Get("page-size"), strconv.Itoa(defaultPageSize)))
 	switch {
 	case errPage != nil || page < 1 || page > maxPage:
 		return q, "current-page must be from 1 to 100."
-	case errSize != nil || q.size < 1 || q.size > maxPageSize:
+	case errSize != nil || size < 1 || size > maxPageSize:
 		return q, "page-size must be from 1 to 100."
 	case len(values["job-status"]) > 1 || strings.Contains(q.status, ","):
 		return q, "job-status takes one value."
 	case len(values["job-id"]) > 1 || strings.Contains(q.id, ","):
 		return q, "job-id takes one value."
-	case q.order != "start_time_desc" && q.order != "start_time_asc":
+	case order != "start_time_desc" && order != "start_time_asc":
 		return q, "order is neither start_time_desc nor start_time_asc."
 	}
-	q.from = (page - 1) * q.size
+	q.from, q.size = (page-1)*size, size
 	return q, ""
 }
 
-// answerList appends a page of the project's current jobs to b.
-func (s *Server) answerList(b []byte, values url.Values, q question) ([]byte, *Response) {
-	l := &s.listing
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	parse, appendStart, appendRow := parseListQuery, appendListStart, (*Job).appendRow
+// answerList answers with a page of the project's current jobs.
+func (s *Server) answerList(values url.Values, q question) (any, *Response) {
+	parse := parseListQuery
 	if q.call == CallBatchList {
-		parse, appendStart, appendRow = parseBatchQuery, appendBatchListStart, (*Job).appendBatchRow
+		parse = parseBatchQuery
 	}
 	query, why := parse(values)
 	if why != "" {
 		return nil, parameterError(why)
 	}
-	s.update()
-	now := q.now.Add(-l.quirks.Lag)
-	l.find(query, q.project, now)
-	if strings.HasSuffix(query.order, "_desc") {
-		slices.Reverse(l.found)
+	now := q.now.Add(-s.quirks.Lag)
+	found := s.find(query, q, now)
+	if query.newestFirst {
+		slices.Reverse(found)
 	}
-
-	b = appendStart(b, query.from, len(l.found))
-	first := min(query.from, len(l.found))
-	last := min(first+query.size, len(l.found))
-	for i, j := range l.found[first:last] {
-		if i > 0 {
-			b = append(b, ',')
+	rows := []any{}
+	for _, e := range found[min(query.from, len(found)):min(query.from+query.size, len(found))] {
+		phase := e.job.wordAt(now)
+		if s.chance(s.quirks.WrongStatus) {
+			phase = s.wrong(phase)
 		}
-		phase := *j.phase
-		if l.chance(l.quirks.WrongStatus) {
-			phase = l.wrong(phase)
+		if q.call == CallBatchList {
+			rows = append(rows, e.job.batchRow(phase, now))
+		} else {
+			rows = append(rows, e.job.sqlRow(phase, now))
 		}
-		b = appendRow(j.job, b, phase, now)
-		j.entry.last.Store(q.now.UnixNano())
+		e.last = q.now
 	}
-	return append(b, ']', '}'), nil
+	if q.call == CallBatchList {
+		return map[string]any{"from": query.from, "total": len(found), "sessions": rows}, nil
+	}
+	return map[string]any{"is_success": true, "message": "", "job_count": len(found), "jobs": rows}, nil
 }
 
-func appendListStart(b []byte, _, total int) []byte {
-	b = append(b, `{"is_success":true,"message":"","job_count":`...)
-	b = strconv.AppendInt(b, int64(total), 10)
-	return append(b, `,"jobs":[`...)
-}
-
-func appendBatchListStart(b []byte, from, total int) []byte {
-	b = append(b, `{"from":`...)
-	b = strconv.AppendInt(b, int64(from), 10)
-	b = append(b, `,"total":`...)
-	b = strconv.AppendInt(b, int64(total), 10)
-	return append(b, `,"sessions":[`...)
-}
-
-// find puts the jobs of a query, of all pages, into l.found.
-func (l *listing) find(query listQuery, project string, now time.Time) {
-	l.found = l.found[:0]
-	for i := range l.jobs {
-		j := &l.jobs[i]
-		if j.job.Start.After(now) {
+// find returns the jobs of a query, of all pages.
+func (s *Server) find(query listQuery, q question, now time.Time) (found []*entry) {
+	isBatch := q.call == CallBatchList
+	for _, e := range s.started() {
+		if e.job.Start.After(now) {
 			break
 		}
-		if query.status != "" && !query.isIn(j.phaseAt(now)) || !query.admits(j.job, project) {
-			continue
+		phase := e.job.wordAt(now)
+		word, want := phase.Status, query.status
+		if isBatch {
+			word, want = batchWord(phase), strings.ToLower(want)
 		}
-		if !l.chance(l.quirks.Missing) {
-			j.phaseAt(now)
-			l.found = append(l.found, j)
+		isMatch := (want == "" || word == want) &&
+			(query.id == "" || e.job.ID == query.id) && e.job.Batch == isBatch && e.job.isIn(q.project)
+		if isMatch && !s.chance(s.quirks.Missing) {
+			found = append(found, e)
 		}
 	}
+	return found
 }
 
-// isIn reports whether a phase has the status of the filter.
-func (q listQuery) isIn(p *Phase) bool {
-	if q.isBatch {
-		return strings.EqualFold(batchWord(*p), q.status)
-	}
-	return p.Status == q.status
+// sqlRow is a SQL job in a list.
+type sqlRow struct {
+	sqlJob
+	End    int64  `json:"end_time,omitempty"`
+	Engine string `json:"engine_type"`
+	CPU    string `json:"cpu_cost"`
+	Output string `json:"output_byte"`
 }
 
-// admits reports whether a job matches all filters except that of the status.
-func (q listQuery) admits(job *Job, project string) bool {
-	return job.Batch == q.isBatch && (job.ProjectID == "" || job.ProjectID == project) && (q.id == "" || job.ID == q.id)
-}
-
-// appendRow appends the JSON of a job in a list.
-func (j *Job) appendRow(b []byte, p Phase, now time.Time) []byte {
-	b = append(b, `{"job_id":`...)
-	b = appendJSONString(b, j.ID)
-	b = appendText(b, "job_type", j.Type)
-	b = appendText(b, "queue_name", j.Queue)
-	b = appendText(b, "owner", j.Owner)
-	b = append(b, `,"start_time":`...)
-	b = strconv.AppendInt(b, j.Start.UnixMilli(), 10)
-	b = append(b, `,"status":`...)
-	b = appendJSONString(b, p.Status)
-	detail := ""
-	if p.Status != launching {
-		b = j.appendFigures(b, p, now)
-	}
-	if p.Status == finished {
-		detail = j.Detail
-		b = appendText(b, "result_path", j.ResultPath)
-	}
-	cpu, output := int64(0), int64(0)
+func (j *Job) sqlRow(p Phase, now time.Time) sqlRow {
+	row := sqlRow{sqlJob: j.sqlJob(p, now), Engine: "spark", CPU: "0", Output: "0"}
 	if p.ends() {
-		cpu, output = j.CPUCost, j.OutputBytes
-		end := j.Start.Add(p.After).UnixMilli()
-		b = appendFigure(b, "end_time", &end)
+		row.End = j.Start.Add(p.After).UnixMilli()
+		row.CPU, row.Output = strconv.FormatInt(j.CPUCost, 10), strconv.FormatInt(j.OutputBytes, 10)
 	}
-	b = append(b, `,"detail":`...)
-	b = appendJSONString(b, detail)
-	b = appendText(b, "statement", j.Statement)
-	b = append(b, `,"message":`...)
-	b = appendJSONString(b, p.Message)
-	b = appendText(b, "engine_type", "spark")
-	b = appendText(b, "cpu_cost", strconv.FormatInt(cpu, 10))
-	b = appendText(b, "output_byte", strconv.FormatInt(output, 10))
-	return append(b, '}')
+	return row
 }

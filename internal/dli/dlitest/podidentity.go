@@ -42,18 +42,12 @@ func (p *PodIdentity) answer(r *http.Request) *Response {
 	case err != nil || strings.TrimSpace(string(body)) != "{}":
 		return DLIError(http.StatusBadRequest, "PodIdentity.400", "the body is not {}")
 	}
-	answer := struct {
-		Credentials struct {
-			AccessKeyID     string `json:"accessKeyId"`
-			SecretAccessKey string `json:"secretAccessKey"`
-			SecurityToken   string `json:"securityToken"`
-			Expiration      string `json:"expiration"`
-		} `json:"credentials"`
-	}{}
-	answer.Credentials.AccessKeyID = p.user.AccessKeyID
-	answer.Credentials.SecretAccessKey = p.user.SecretAccessKey
-	answer.Credentials.SecurityToken = p.user.SecurityToken
-	answer.Credentials.Expiration = p.now().Add(p.life).UTC().Format("2006-01-02T15:04:05.000000Z")
+	answer := map[string]map[string]string{"credentials": {
+		"accessKeyId":     p.user.AccessKeyID,
+		"secretAccessKey": p.user.SecretAccessKey,
+		"securityToken":   p.user.SecurityToken,
+		"expiration":      p.now().Add(p.life).UTC().Format("2006-01-02T15:04:05.000000Z"),
+	}}
 	// Strings only: it cannot fail.
 	text, _ := json.Marshal(answer)
 	return &Response{Body: string(text)}

@@ -3,29 +3,23 @@
 
 package dlitest
 
-import (
-	"strconv"
-	"time"
-)
+import "time"
 
-// answerProgress appends the progress of a job to b.
-func (s *Server) answerProgress(b []byte, q question) ([]byte, *Response) {
-	job, refusal := s.find(s.entry(q.id), q)
+// answerProgress answers with the progress of a job.
+func (s *Server) answerProgress(q question) (any, *Response) {
+	job, refusal := s.jobOf(q)
 	if refusal != nil {
 		return nil, refusal
 	}
-	p, _, _ := job.wordAt(q.now)
-	b = append(b, `{"is_success":true,"message":"","job_id":`...)
-	b = appendJSONString(b, job.ID)
-	b = append(b, `,"status":`...)
-	b = appendJSONString(b, p.Status)
-	if fraction, ok := job.progress(*p, q.now); ok {
-		b = strconv.AppendFloat(appendName(b, "progress"), fraction, 'g', 4, 64)
+	p := job.wordAt(q.now)
+	answer := map[string]any{"is_success": true, "message": "", "job_id": job.ID, "status": p.Status}
+	if fraction, ok := job.progress(p, q.now); ok {
+		answer["progress"] = fraction
 	}
 	if p.Status != launching && !p.ends() {
-		b = append(b, `,"sub_job_id":0,"sub_jobs":[{"id":0,"name":"stage"}]`...)
+		answer["sub_job_id"], answer["sub_jobs"] = 0, []any{map[string]any{"id": 0, "name": "stage"}}
 	}
-	return append(b, '}'), nil
+	return answer, nil
 }
 
 // progress is the fraction of its runtime that a job has run; false for one that ended

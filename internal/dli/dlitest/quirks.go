@@ -25,25 +25,25 @@ type ListQuirks struct {
 
 // SetListQuirks replaces the quirks, from the next list on.
 func (s *Server) SetListQuirks(q ListQuirks) {
-	s.listing.mu.Lock()
-	defer s.listing.mu.Unlock()
-	s.listing.quirks = q
-	s.listing.dice = rand.New(rand.NewPCG(q.Seed, q.Seed))
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.quirks = q
+	s.dice = rand.New(rand.NewPCG(q.Seed, q.Seed))
 }
 
 // words are the possible statuses of a wrong row.
 var words = []string{launching, running, "SCALING", finished, failed, cancelled}
 
 // chance returns true for that fraction of the calls.
-func (l *listing) chance(fraction float64) bool {
-	return fraction > 0 && l.dice.Float64() < fraction
+func (s *Server) chance(fraction float64) bool {
+	return fraction > 0 && s.dice.Float64() < fraction
 }
 
 // wrong is a phase like p with another status.
-func (l *listing) wrong(p Phase) Phase {
+func (s *Server) wrong(p Phase) Phase {
 	word := p.Status
 	for word == p.Status {
-		word = words[l.dice.IntN(len(words))]
+		word = words[s.dice.IntN(len(words))]
 	}
 	p.Status = word
 	return p

@@ -4,8 +4,10 @@
 package dlitest
 
 import (
+	"cmp"
 	"encoding/json"
 	"io"
+	"math"
 	"net"
 	"net/http"
 	"strconv"
@@ -63,19 +65,19 @@ func errorResponse(status int, body any) *Response {
 // play answers with r. It counts the answer before sending it, so that clients with the
 // answer also find it counted.
 func (s *Server) play(w http.ResponseWriter, req *http.Request, r *Response) {
-	if r.Hang || !s.pause(req, r.Delay) {
-		s.counters.answered(0)
-		if r.Hang {
-			s.untilGone(req)
-		}
+	if r.Hang {
+		r = &Response{Delay: math.MaxInt64}
+	}
+	if !s.pause(req, r.Delay) {
+		s.answered(0)
 		panic(http.ErrAbortHandler)
 	}
 	if r.Reset {
-		s.counters.answered(0)
+		s.answered(0)
 		reset(w)
 		return
 	}
-	s.counters.answered(r.status())
+	s.answered(r.status())
 	r.write(w)
 
 	if r.Cut {
@@ -84,12 +86,7 @@ func (s *Server) play(w http.ResponseWriter, req *http.Request, r *Response) {
 	}
 }
 
-func (r *Response) status() int {
-	if r.Status == 0 {
-		return http.StatusOK
-	}
-	return r.Status
-}
+func (r *Response) status() int { return cmp.Or(r.Status, http.StatusOK) }
 
 func (r *Response) write(w http.ResponseWriter) {
 	if strings.HasPrefix(r.Body, "{") {
@@ -117,13 +114,6 @@ func (s *Server) pause(r *http.Request, d time.Duration) bool {
 	case <-s.closed:
 	}
 	return false
-}
-
-func (s *Server) untilGone(r *http.Request) {
-	select {
-	case <-r.Context().Done():
-	case <-s.closed:
-	}
 }
 
 // reset sends a TCP reset if the handler can take over the connection, as in HTTP/1, and

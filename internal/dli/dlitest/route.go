@@ -47,9 +47,8 @@ func (c Call) isAboutBatches() bool { return strings.HasPrefix(string(c), "batch
 type question struct {
 	// call is "" for unknown calls.
 	call Call
-	// id is "" and entry nil if the call is not about a single job.
+	// id is "" if the call is not about a single job.
 	project, id string
-	entry       *entry
 	// body is the body of a POST.
 	body      []byte
 	now       time.Time

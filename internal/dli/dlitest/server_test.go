@@ -187,41 +187,22 @@ func TestRoutes(t *testing.T) {
 
 func TestErrorRateAndLatency(t *testing.T) {
 	const late = 20 * time.Millisecond
-	outcomes := func(seed uint64) (codes string) {
-		s := newServer(t, WithErrorRate(0.25, seed))
+	outcomes := func() (codes string) {
+		s := newServer(t, WithErrorRate(0.25))
 		s.SetJob(Query("j"))
 		for range 400 {
 			codes += string(rune('0' + serve(s, request("j")).status/100))
 		}
 		return codes
 	}
-	first, same := outcomes(7), outcomes(7)
-	if n := strings.Count(first, "5"); n < 60 || n > 140 || first != same || first == outcomes(8) {
-		t.Errorf("got %d errors of 400, want about 100, which depend on the seed alone", n)
+	first, second := outcomes(), outcomes()
+	if n := strings.Count(first, "5"); n < 60 || n > 140 || first != second {
+		t.Errorf("got %d errors of 400, want about 100, the same each time", n)
 	}
 	s, began := newServer(t, WithLatency(late)), time.Now()
 	serve(s, request("j"))
 	if took := time.Since(began); took < late {
 		t.Errorf("it took %v, want at least %v", took, late)
-	}
-}
-
-func TestRateLimit(t *testing.T) {
-	clock := newClock()
-	s := newServer(t, WithClock(clock.Now), WithRateLimit(2, 1500*time.Millisecond))
-	s.SetJob(Query("j"))
-	for second := range 2 {
-		serve(s, request("j")).is(t, 200, "")
-		serve(s, request("j")).is(t, 200, "")
-		got := serve(s, request("j")).is(t, 429, "APIGW.0308")
-		got.says(t, "policy user over ratelimit,limit:2,time:1 second")
-		if after := got.header.Get("Retry-After"); after != "2" {
-			t.Errorf("second %d: got Retry-After %q, want 2", second, after)
-		}
-		clock.advance(time.Second)
-	}
-	if stats := s.Stats(); stats.Requests != 6 || stats.ByCode[429] != 2 || stats.ByCode[200] != 4 {
-		t.Errorf("got %+v", stats)
 	}
 }
 

@@ -4,10 +4,8 @@
 package dlitest
 
 import (
-	"net/http"
+	"maps"
 	"slices"
-	"sync"
-	"sync/atomic"
 	"time"
 )
 
@@ -32,46 +30,27 @@ type Stats struct {
 
 // Stats returns the counts so far.
 func (s *Server) Stats() Stats {
-	stats := Stats{
-		Requests:      s.counters.requests.Load(),
-		Authenticated: map[string]int64{},
-		AuthFailures:  map[string]int64{},
-		ByCall:        map[Call]int64{},
-		ByCode:        map[int]int64{},
-		Connections:   s.counters.connections.Load(),
-		InFlight:      s.counters.inFlight.Load(),
-	}
-	for code := range s.counters.byCode {
-		if n := s.counters.byCode[code].Load(); n > 0 {
-			stats.ByCode[code] = n
-		}
-	}
-	s.counters.byCall.Range(func(call, n any) bool {
-		stats.ByCall[call.(Call)] = n.(*atomic.Int64).Load()
-		return true
-	})
-	s.callers.Range(func(name, c any) bool {
-		if n := c.(*caller).authenticated.Load(); n > 0 {
-			stats.Authenticated[name.(string)] = n
-		}
-		if n := c.(*caller).failures.Load(); n > 0 {
-			stats.AuthFailures[name.(string)] = n
-		}
-		return true
-	})
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	stats := s.stats
+	stats.Authenticated, stats.AuthFailures = maps.Clone(stats.Authenticated), maps.Clone(stats.AuthFailures)
+	stats.ByCall, stats.ByCode = maps.Clone(stats.ByCall), maps.Clone(stats.ByCode)
 	return stats
 }
 
 // Requests is the number of status requests for a job, whatever the answers.
-func (s *Server) Requests(jobID string) int { return int(s.entry(jobID).requests.Load()) }
+func (s *Server) Requests(jobID string) int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.entry(jobID).requests
+}
 
 // Log is when the latest requests for the status of a job arrived, at most 1000 of them, by
-// the server's clock. It is empty without WithRequestLog.
+// the server's clock.
 func (s *Server) Log(jobID string) []time.Time {
-	e := s.entry(jobID)
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	return slices.Clone(e.arrivals)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Clone(s.entry(jobID).arrivals)
 }
 
 // Attention describes how well clients keep up with the jobs that have started, active and
@@ -89,21 +68,21 @@ type Attention struct {
 }
 
 // Attention returns the Attention of all jobs.
-func (s *Server) Attention(since time.Time) (a Attention) {
+func (s *Server) Attention(since time.Time) Attention {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	now := s.now()
-	a.Told = map[string]time.Time{}
-	s.jobs.Range(func(id, value any) bool {
-		e := value.(*entry)
-		if told := e.told.Load(); told > 0 && told >= since.UnixNano() {
-			a.Told[id.(string)] = time.Unix(0, told)
+	a := Attention{Told: map[string]time.Time{}}
+	for id, e := range s.jobs {
+		if !e.told.IsZero() && !e.told.Before(since) {
+			a.Told[id] = e.told
 		}
-		job := e.job.Load()
-		if job == nil || job.Start.IsZero() || job.Start.After(now) || job.phaseAt(now).ends() {
-			return true
+		if e.job == nil || e.job.Start.IsZero() || e.job.Start.After(now) || e.job.phaseAt(now).ends() {
+			continue
 		}
-		last := job.Start
-		if asked := e.last.Load(); asked > 0 {
-			last = time.Unix(0, asked)
+		last := e.last
+		if last.IsZero() {
+			last = e.job.Start
 		}
 		a.Active++
 		if last.Before(since) {
@@ -112,66 +91,24 @@ func (s *Server) Attention(since time.Time) (a Attention) {
 		if a.Oldest.IsZero() || last.Before(a.Oldest) {
 			a.Oldest = last
 		}
-		return true
-	})
+	}
 	return a
 }
 
 const logged = 1000
 
-func (e *entry) arrive(now time.Time, log bool) {
-	e.requests.Add(1)
-	e.last.Store(now.UnixNano())
-	if !log {
-		return
-	}
-	e.mu.Lock()
-	defer e.mu.Unlock()
+func (e *entry) arrive(now time.Time) {
+	e.requests++
+	e.last = now
 	if len(e.arrivals) == logged {
 		e.arrivals = slices.Delete(e.arrivals, 0, 1)
 	}
 	e.arrivals = append(e.arrivals, now)
 }
 
-type counters struct {
-	requests, connections, inFlight atomic.Int64
-	byCode                          [600]atomic.Int64
-	// byCall is an *atomic.Int64 for each Call.
-	byCall sync.Map
-}
-
-func (c *counters) arrive(call Call) {
-	n, ok := c.byCall.Load(call)
-	if !ok {
-		n, _ = c.byCall.LoadOrStore(call, new(atomic.Int64))
-	}
-	n.(*atomic.Int64).Add(1)
-	c.requests.Add(1)
-	c.inFlight.Add(1)
-}
-
-func (c *counters) leave() { c.inFlight.Add(-1) }
-
-func (c *counters) answered(status int) {
-	if status < 0 || status >= len(c.byCode) {
-		status = http.StatusInternalServerError
-	}
-	c.byCode[status].Add(1)
-}
-
-// window counts what happens within one second of the clock.
-type window struct {
-	mu            sync.Mutex
-	second, count int64
-}
-
-// add counts one more and returns how many there were in this second.
-func (w *window) add(now time.Time) int64 {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if second := now.Unix(); second != w.second {
-		w.second, w.count = second, 0
-	}
-	w.count++
-	return w.count
+// answered counts an answer; status 0 is none.
+func (s *Server) answered(status int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.stats.ByCode[status]++
 }

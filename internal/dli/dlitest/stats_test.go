@@ -21,7 +21,7 @@ func TestAttention(t *testing.T) {
 	for _, id := range []string{"told", "asked"} {
 		serve(server, request(id)).is(t, 200, "")
 	}
-	server.entry("asked").arrive(now, false)
+	server.entry("asked").arrive(now)
 
 	a := server.Attention(now.Add(-time.Second))
 	if a.Active != 2 || a.Waiting != 1 || !a.Oldest.Equal(now.Add(-time.Minute)) {

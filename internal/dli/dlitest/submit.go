@@ -4,6 +4,7 @@
 package dlitest
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"math/rand/v2"
@@ -14,8 +15,9 @@ import (
 // a submission does not set. Statements that the service does not queue, such as DDL, have
 // ended when the submission is answered.
 func (s *Server) SetTemplate(job Job) {
-	job = job.ordered()
-	s.template.Store(&job)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.template = job.ordered()
 }
 
 // submission is the body of a submission. Only SQL is required.
@@ -25,8 +27,8 @@ type submission struct {
 	QueueName string `json:"queue_name"`
 }
 
-// answerSubmit starts a job and appends the answer to b.
-func (s *Server) answerSubmit(b []byte, q question) ([]byte, *Response) {
+// answerSubmit starts a job.
+func (s *Server) answerSubmit(q question) (any, *Response) {
 	var asked submission
 	if err := json.Unmarshal(q.body, &asked); err != nil {
 		return nil, parameterError("The body is not JSON of a submission.")
@@ -35,27 +37,18 @@ func (s *Server) answerSubmit(b []byte, q question) ([]byte, *Response) {
 		return nil, parameterError("sql is empty.")
 	}
 	job := s.submitted(asked, q)
-	s.SetJob(job)
-
-	b = append(b, `{"is_success":true,"message":""`...)
-	b = appendText(b, "job_id", job.ID)
-	b = appendText(b, "job_type", job.Type)
-	b = appendText(b, "job_mode", job.Mode)
+	s.setJob(job)
+	answer := map[string]any{"is_success": true, "message": "", "job_id": job.ID, "job_type": job.Type, "job_mode": job.Mode}
 	if job.Mode == "sync" {
-		b = append(b, `,"schema":[],"rows":[]`...)
+		answer["schema"], answer["rows"] = []any{}, []any{}
 	}
-	return append(b, '}'), nil
+	return answer, nil
 }
 
 func (s *Server) submitted(asked submission, q question) Job {
-	job := *s.template.Load()
+	job := s.template
 	job.ID, job.ProjectID, job.Start, job.Statement = newID(), q.project, q.now, asked.SQL
-	if asked.QueueName != "" {
-		job.Queue = asked.QueueName
-	}
-	if asked.CurrentDB != "" {
-		job.Database = asked.CurrentDB
-	}
+	job.Queue, job.Database = cmp.Or(asked.QueueName, job.Queue), cmp.Or(asked.CurrentDB, job.Database)
 	job.Mode = "async"
 	switch kind := typeOf(asked.SQL); kind {
 	case "":
