@@ -149,8 +149,15 @@ type ownership struct {
 	byKey map[types.NamespacedName]*lastWrite
 }
 
+// hasForgedOutcome reports whether something else has written the outcome of a job: an operator
+// writes the condition Completed with it.
+func hasForgedOutcome(object client.Object) bool {
+	job, isJob := object.(*v1alpha1.DLIJob)
+	return isJob && job.IsCompleted() && recordedAt(job).IsZero()
+}
+
 // lookup returns a copy of what is known of an object. The status of one that is new to
-// this process counts as its own.
+// this process counts as its own, unless it cannot be an operator's.
 func (o *ownership) lookup(object client.Object, now time.Time) lastWrite {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -161,7 +168,9 @@ func (o *ownership) lookup(object client.Object, now time.Time) lastWrite {
 			o.byKey = map[types.NamespacedName]*lastWrite{}
 		}
 		write = &lastWrite{uid: object.GetUID(), firstSeen: now}
-		write.accept(object, digestOf(object))
+		if !hasForgedOutcome(object) {
+			write.accept(object, digestOf(object))
+		}
 		o.byKey[key] = write
 	}
 	return *write

@@ -54,7 +54,7 @@ func (r *PollReconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.
 	if err != nil && !isGone {
 		return ctrl.Result{}, err
 	}
-	isForeign := job.IsCompleted() && r.ownership.isForeign(job)
+	isForeign := hasForgedOutcome(job) || job.IsCompleted() && r.ownership.isForeign(job)
 	isCompleted := job.IsCompleted() && !isForeign
 	isDone := isCompleted && !pollRequested(job)
 	if isGone || !job.DeletionTimestamp.IsZero() || job.Spec.Suspend || isDone && !lacksCost(job, now) {

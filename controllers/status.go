@@ -75,7 +75,7 @@ func recordResult(job *v1alpha1.DLIJob, result *poller.Result, notFoundAfter tim
 // clearDerived removes from a status what is derived from results, so that the next one
 // decides alone.
 func clearDerived(status *v1alpha1.DLIJobStatus) {
-	status.Outcome, status.CompletionTime, status.Error = "", nil, nil
+	status.JobStatus, status.Outcome, status.CompletionTime, status.Error = "", "", nil, nil
 	status.Conditions, status.NotFoundSince, status.UnreadableSince = nil, nil, nil
 }
 

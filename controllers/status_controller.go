@@ -151,7 +151,7 @@ func settles(result *poller.Result, job *v1alpha1.DLIJob, disputed time.Duration
 	case result.Status != nil:
 		return true
 	}
-	return !job.IsCompleted() && (!hasSynced(job) || disputed >= 2*backOffMin)
+	return (!job.IsCompleted() || hasForgedOutcome(job)) && (!hasSynced(job) || disputed >= 2*backOffMin)
 }
 
 // settle decides what a status is worth that this process did not write: an outcome that
@@ -174,7 +174,7 @@ func (r *StatusReconciler) settle(ctx context.Context, job *v1alpha1.DLIJob, now
 	if wait := last.writtenAt.Add(restoreInterval).Sub(now); last.replaced != nil && wait > 0 {
 		return last, wait
 	}
-	byOperator := last.isByOperator(job.ManagedFields)
+	byOperator := last.isByOperator(job.ManagedFields) && !hasForgedOutcome(job)
 	switch {
 	case last.replaced != nil && (!byOperator || !mayReplace(last.replaced, job.Status.Outcome)):
 		job.Status = *last.replaced.DeepCopy()

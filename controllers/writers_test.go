@@ -150,6 +150,30 @@ func TestForgedStatus(t *testing.T) {
 	}
 }
 
+// An operator writes the condition Completed with an outcome. One without it is nobody's, also
+// for an operator that has just started, and whatever DLI says of the job.
+func TestForgedOutcomeOfAMissingJob(t *testing.T) {
+	for name, isRunning := range map[string]bool{"while the operator runs": true, "while none runs": false} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t)
+			w.Options.Controllers.Schedule.NotFoundAfter = time.Hour
+			job := w.WatchJob(jobID)
+			operator := w.Start()
+			w.AwaitReason(job, "JobNotFound")
+			if !isRunning {
+				operator.Stop()
+			}
+			write(w, "somebody", job, func(s *v1alpha1.DLIJobStatus) { s.Outcome, s.JobStatus = v1alpha1.OutcomeSucceeded, "FINISHED" })
+			if !isRunning {
+				w.Start()
+			}
+			w.Await(job, world.Patience, "without the forged outcome", func(job *v1alpha1.DLIJob) bool {
+				return !job.IsCompleted() && job.Status.JobStatus == "" && reasonOf(job) == "JobNotFound"
+			})
+		})
+	}
+}
+
 // A response that could not be stored yet tells what is true of a forged status, so the job is
 // not polled, and its figures are not written, once more.
 func TestForgedStatusBeforeAResponseIsStored(t *testing.T) {
