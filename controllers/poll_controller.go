@@ -122,10 +122,10 @@ func targetOf(job *v1alpha1.DLIJob, now time.Time) poller.Target {
 }
 
 // knownOf returns what a status says about earlier polls.
-func knownOf(job *v1alpha1.DLIJob, now time.Time) poller.Known {
+func knownOf(job *v1alpha1.DLIJob, now time.Time) *poller.Known {
 	status := &job.Status
 	ago := func(t time.Time) time.Duration { return max(now.Sub(t), 0) }
-	earlier := poller.Known{
+	earlier := &poller.Known{
 		State:    dli.ParseState(status.JobStatus),
 		Age:      ago(job.CreationTimestamp.Time),
 		Progress: copyOf(status.Progress),

@@ -64,7 +64,7 @@ func TestKnown(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			if diff := cmp.Diff(test.want, knownOf(test.job, noon)); diff != "" {
+			if diff := cmp.Diff(&test.want, knownOf(test.job, noon)); diff != "" {
 				t.Error(diff)
 			}
 		})

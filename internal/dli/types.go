@@ -42,7 +42,7 @@ import (
 )
 
 // State is the meaning of a job's status.
-type State int
+type State uint8
 
 // The states of a job. Only the last three are final.
 const (

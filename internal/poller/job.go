@@ -4,6 +4,7 @@
 package poller
 
 import (
+	"cmp"
 	"container/heap"
 	"strings"
 	"time"
@@ -27,15 +28,16 @@ type Target struct {
 	Failure    *connection.Failure
 	// Interval is a fixed time between two polls; 0 for the adaptive one.
 	Interval time.Duration
-	// ReportProgress is set if the percentage is wanted, and ReportCost if the cost of a job
-	// is wanted that has ended and is not polled any more.
-	ReportProgress, ReportCost bool
 	// PollRequest identifies a request for one immediate poll; "" if there is none.
 	// Completed is set if nothing else makes the job due, because it has ended.
 	PollRequest string
 	Completed   bool
-	// Known is what is known about a job that the poller has not seen before.
-	Known Known
+	// ReportProgress is set if the percentage is wanted, and ReportCost if the cost of a job
+	// is wanted that has ended and is not polled any more.
+	ReportProgress, ReportCost bool
+	// Known is what is known about a job that the poller has not seen before; nil for
+	// nothing.
+	Known *Known
 }
 
 // Known is what the status of a DLIJob says about earlier polls.
@@ -150,20 +152,20 @@ type lastDelivered struct {
 	// headline is DLI's word for the job's status, or the reason of a failure. rest is
 	// the digest of everything but the headline and the figures.
 	headline string
-	failed   bool
 	rest     uint64
 	figures  dli.Figures
+	failed   bool
 	// settledAt is when the job's changes of headline will have been rare enough, if
 	// there are no more.
 	settledAt time.Time
 }
 
-// job is a target and its state.
+// job is a target and its state. There are tens of thousands, so it is small.
 type job struct {
-	target   Target // without Known
-	id       string // target.JobID in lower case, as DLI compares it
-	times    JobTimes
-	failures FailureStreak
+	target Target // without Known
+	times  JobTimes
+	// failures is the current streak of failed polls, which is replaced and never changed.
+	failures *FailureStreak
 	// queue is that of its connection; nil while it has none.
 	queue *queue
 
@@ -174,19 +176,22 @@ type job struct {
 	heap        *jobHeap
 	index, turn int
 
-	// inFlight is set while a poll is in flight. sentAt is when the latest one was sent,
-	// also before a restart, and pollRequest is the latest PollRequest that was polled
-	// for.
-	inFlight    bool
+	// sentAt is when the latest poll was sent, also before a restart, and pollRequest is the
+	// latest PollRequest that was polled for.
 	sentAt      time.Time
 	pollRequest string
 
 	// state is the last known state of the job, and active is set if it was seen in an
-	// active one.
-	state  dli.State
-	active bool
+	// active one. inFlight is set while a poll is in flight.
+	state            dli.State
+	active, inFlight bool
 
-	listing
+	// isExpected is set if the next list should show the job in its known state, isSpotCheck
+	// if the next poll checks a list that shows the job, and isFollowUp if it follows a list
+	// that did not.
+	isExpected, isSpotCheck, isFollowUp bool
+	// shownAt is when the latest page that showed the job was requested; zero if none did.
+	shownAt time.Time
 
 	// progress is the last known percentage, and progressDueAt when to read it again.
 	progress      *int32
@@ -199,32 +204,30 @@ type job struct {
 	result *Result
 }
 
-// listing is what lists show of a job.
-type listing struct {
-	// isExpected is set if the next list should show the job in its known state. shownAt is
-	// when the latest page that did was requested; zero if none did.
-	isExpected bool
-	shownAt    time.Time
-	// isSpotCheck is set if the next poll checks a list that shows the job, and isFollowUp
-	// if it follows a list that did not.
-	isSpotCheck, isFollowUp bool
-}
+// noFailures is the streak of a job whose last poll succeeded.
+var noFailures = &FailureStreak{}
 
 // newJob returns a job that has not been polled by this process.
 func newJob(t Target, now time.Time) *job {
-	status := t.Known
+	known := cmp.Or(t.Known, &Known{})
+	t.Known = nil
 	j := &job{
-		target: t, id: strings.ToLower(t.JobID), state: status.State, sentAt: status.LastPoll, failures: status.Failures, progress: status.Progress,
-		times: JobTimes{FirstSeen: now.Add(-max(status.Age, 0))},
+		target: t, state: known.State, sentAt: known.LastPoll, failures: noFailures, progress: known.Progress,
+		times: JobTimes{FirstSeen: now.Add(-max(known.Age, 0))},
 	}
-	if status.Running > 0 {
-		j.times.Started = now.Add(-status.Running)
+	if known.Failures != *noFailures {
+		j.failures = new(known.Failures)
 	}
-	j.active = !status.LastPoll.IsZero() && !hasEnded(status.State)
+	if known.Running > 0 {
+		j.times.Started = now.Add(-known.Running)
+	}
+	j.active = !known.LastPoll.IsZero() && !hasEnded(known.State)
 	j.isExpected = j.active
-	j.target.Known = Known{}
 	return j
 }
+
+// id is the job's ID in lower case, as DLI compares it.
+func (j *job) id() string { return strings.ToLower(j.target.JobID) }
 
 // isHealthy reports whether the last poll of the job succeeded and showed it active.
 func (j *job) isHealthy() bool { return j.active && j.failures.Reason == "" }

@@ -279,7 +279,7 @@ func (l *lists) compareStatus(j *job, state dli.State, now time.Time) (differs b
 	differs = j.isFollowUp && state == j.state
 	j.isSpotCheck, j.isFollowUp = false, false
 	if hasEnded(state) {
-		l.recordEnd(j.id, now)
+		l.recordEnd(j.id(), now)
 	}
 	if differs {
 		if l.mismatches++; l.mismatches > max(minMismatches, l.covered/mismatchShare) {

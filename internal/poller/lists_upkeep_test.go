@@ -167,7 +167,7 @@ func TestListsAfterRestart(t *testing.T) {
 				lastPoll = began.Add(-25 * time.Second) // not due yet
 			}
 			o.change(l.id, func(target *Target) {
-				*target = Target{Key: key(l.id), UID: types.UID(l.id), JobID: l.id, Connection: key("a"), Known: Known{
+				*target = Target{Key: key(l.id), UID: types.UID(l.id), JobID: l.id, Connection: key("a"), Known: &Known{
 					State: dli.StateRunning, LastPoll: lastPoll, Age: time.Hour, Running: time.Hour,
 				}}
 			})
@@ -279,7 +279,7 @@ func TestTakeoverIsSpread(t *testing.T) {
 		began := time.Now()
 		for _, job := range names("job", 200) {
 			o.change(job, func(target *Target) {
-				*target = Target{Key: key(job), UID: types.UID(job), JobID: job, Connection: key("a"), Interval: 20 * time.Second, Known: Known{
+				*target = Target{Key: key(job), UID: types.UID(job), JobID: job, Connection: key("a"), Interval: 20 * time.Second, Known: &Known{
 					State: dli.StateRunning, LastPoll: began.Add(-time.Hour), Age: time.Hour, Running: time.Hour,
 				}}
 			})

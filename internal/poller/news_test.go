@@ -56,7 +56,7 @@ func TestNews(t *testing.T) {
 		"a row with another duration is not":                {row: &dli.JobRow{Figures: dli.Figures{Duration: ptr.To(time.Hour)}}, after: time.Hour},
 	} {
 		t.Run(name, func(t *testing.T) {
-			j := &job{}
+			j := &job{failures: noFailures}
 			if !j.recordStatus(running, noon, noon, time.Minute) {
 				t.Fatal("the first status is not delivered")
 			}
@@ -79,7 +79,7 @@ func TestNews(t *testing.T) {
 
 // A job that flaps is delivered a few times a minute at most; its outcome at once.
 func TestFlapping(t *testing.T) {
-	j := &job{}
+	j := &job{failures: noFailures}
 	delivered, now := 0, noon
 	for i := range 120 { // ten minutes
 		word := []string{"LAUNCHING", "RUNNING"}[i%2]
@@ -94,7 +94,7 @@ func TestFlapping(t *testing.T) {
 	if !j.recordStatus(&dli.JobStatus{Status: "FINISHED", State: dli.StateFinished}, now, now, time.Minute) {
 		t.Error("the outcome is not delivered at once")
 	}
-	calm := &job{}
+	calm := &job{failures: noFailures}
 	for i, word := range []string{"LAUNCHING", "RUNNING", "SCALING", "RUNNING"} {
 		at := noon.Add(time.Duration(i) * 5 * time.Second)
 		if !calm.recordStatus(&dli.JobStatus{Status: word, State: dli.ParseState(word)}, at, at, time.Minute) {
@@ -106,7 +106,7 @@ func TestFlapping(t *testing.T) {
 // The time that a request was sent counts for NotFound, not that of a late response.
 func TestNotFoundCountsFromTheRequest(t *testing.T) {
 	gone := connection.Failf(v1alpha1.ReasonJobNotFound, "gone")
-	j := &job{}
+	j := &job{failures: noFailures}
 	for _, sent := range []time.Duration{0, 30 * time.Second, 60 * time.Second} {
 		j.recordFailure(gone, noon.Add(sent), noon.Add(sent+3*time.Minute), time.Minute)
 	}

@@ -152,7 +152,7 @@ func (p *Poller) Watch(t Target) {
 	}
 	before := j.target
 	j.target = t
-	j.target.Known = Known{}
+	j.target.Known = nil
 	if !t.ReportProgress {
 		j.progress = nil
 	}
@@ -198,7 +198,7 @@ func (p *Poller) Latest(key types.NamespacedName) Snapshot {
 	if j == nil {
 		return Snapshot{}
 	}
-	return Snapshot{Result: j.result, Times: j.times, Failures: j.failures, Progress: j.progress, Cost: j.cost}
+	return Snapshot{Result: j.result, Times: j.times, Failures: *j.failures, Progress: j.progress, Cost: j.cost}
 }
 
 // Stored drops a result that was stored, unless there is a newer one.

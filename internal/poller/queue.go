@@ -89,16 +89,16 @@ const overloadFor = time.Minute
 // addJob adds a job, which is polled when it is due.
 func (q *queue) addJob(j *job) {
 	j.queue = q
-	q.jobs[j.id] = append(q.jobs[j.id], j)
+	q.jobs[j.id()] = append(q.jobs[j.id()], j)
 }
 
 // removeJob removes a job.
 func (q *queue) removeJob(j *job) {
 	j.leaveHeap()
-	j.queue, j.listing = nil, listing{isExpected: j.active}
-	remaining := slices.DeleteFunc(q.jobs[j.id], func(other *job) bool { return other == j })
-	if q.jobs[j.id] = remaining; len(remaining) == 0 {
-		delete(q.jobs, j.id)
+	j.queue, j.isExpected, j.isSpotCheck, j.isFollowUp, j.shownAt = nil, j.active, false, false, time.Time{}
+	remaining := slices.DeleteFunc(q.jobs[j.id()], func(other *job) bool { return other == j })
+	if q.jobs[j.id()] = remaining; len(remaining) == 0 {
+		delete(q.jobs, j.id())
 	}
 }
 

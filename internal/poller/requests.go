@@ -60,7 +60,7 @@ func (q *queue) handleStatus(ctx context.Context, j *job, status *dli.JobStatus,
 		q.deliverIf(j.recordFailure(failure, j.sentAt, now, schedule.StatusRefreshInterval), j)
 		// DLI may no longer have a job that has ended.
 		if !j.target.Completed || failure.Reason != v1alpha1.ReasonJobNotFound {
-			dueAt = onTick(now, schedule.retryWait(failure, j.failures, now, q.config.Jitter()))
+			dueAt = onTick(now, schedule.retryWait(failure, *j.failures, now, q.config.Jitter()))
 		}
 	} else {
 		if q.lists.compareStatus(j, status.State, now) {

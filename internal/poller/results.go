@@ -57,7 +57,7 @@ func (j *job) recordStatus(status *dli.JobStatus, sentAt, now time.Time, refresh
 	ended := hasEnded(status.State)
 	result := Result{Status: status, SentAt: sentAt, ArrivedAt: now, PollRequest: j.pollRequest, Ended: ended && j.active,
 		isRefresh: status.Status == j.lastDelivered.headline && j.pollRequest == ""}
-	j.failures = FailureStreak{}
+	j.failures = noFailures
 	if status.State != j.state || j.lastDelivered.time.IsZero() {
 		j.isExpected = true // lists should show it in its new state
 	}
@@ -105,7 +105,7 @@ func (j *job) recordRow(row *dli.JobRow, sentAt, now time.Time, refresh time.Dur
 func (j *job) recordFailure(f *connection.Failure, sentAt, now time.Time, refresh time.Duration) bool {
 	notFound := f.Reason == v1alpha1.ReasonJobNotFound
 	isBlip := j.isHealthy() && !f.NeedsAction() && !notFound
-	j.failures = j.failures.afterFailure(f, sentAt, now)
+	j.failures = new(j.failures.afterFailure(f, sentAt, now))
 	if isBlip && j.failures.Count == 1 {
 		return false
 	}
@@ -115,7 +115,7 @@ func (j *job) recordFailure(f *connection.Failure, sentAt, now time.Time, refres
 
 // recordHeldBack records why a job is not polled, and reports whether that is news.
 func (j *job) recordHeldBack(f *connection.Failure, now time.Time, refresh time.Duration) bool {
-	j.failures = j.failures.heldBack(f, now)
+	j.failures = new(j.failures.heldBack(f, now))
 	return j.lastDelivered.isNews(deliveredFailure(f), now, refresh) && j.keepResult(Result{Failure: f, SentAt: now, ArrivedAt: now})
 }
 
@@ -132,7 +132,7 @@ func (j *job) keepResult(r Result) bool {
 		}
 		r.Ended = r.Ended || j.result.Ended
 	}
-	r.Failures = j.failures
+	r.Failures = *j.failures
 	j.result = new(r)
 	return true
 }

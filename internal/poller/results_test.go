@@ -74,7 +74,7 @@ func TestResults(t *testing.T) {
 		o.says(always(dli.Error{Kind: dli.KindNotFound, HTTPStatus: 404, Code: "DLI.0023"}, usual))
 		since := time.Now().Add(-100 * time.Second)
 		o.change("job", func(target *Target) {
-			*target = Target{Key: key("job"), JobID: "job", Known: Known{
+			*target = Target{Key: key("job"), JobID: "job", Known: &Known{
 				Failures: FailureStreak{Count: 1, Reason: v1alpha1.ReasonJobNotFound, NotFound: 2, NotFoundSince: since},
 			}}
 			target.Connection, target.Failure = o.find("a")

@@ -39,7 +39,7 @@ func TestInterval(t *testing.T) {
 	}
 
 	t.Run("a launching job is as old as its DLIJob", func(t *testing.T) {
-		j := &job{state: dli.StateLaunching, times: JobTimes{FirstSeen: noon.Add(-time.Hour), Started: noon}}
+		j := &job{failures: noFailures, state: dli.StateLaunching, times: JobTimes{FirstSeen: noon.Add(-time.Hour), Started: noon}}
 		if got := DefaultSchedule().adaptiveInterval(j, noon); got != time.Minute {
 			t.Errorf("got %v", got)
 		}
@@ -123,7 +123,7 @@ func TestRetry(t *testing.T) {
 func TestFirstPoll(t *testing.T) {
 	s := DefaultSchedule()
 	long := func(last time.Time, fixed time.Duration) *job {
-		return newJob(Target{Interval: fixed, Known: Known{State: dli.StateRunning, LastPoll: last, Running: time.Hour}}, noon)
+		return newJob(Target{Interval: fixed, Known: &Known{State: dli.StateRunning, LastPoll: last, Running: time.Hour}}, noon)
 	}
 	after := func(ago time.Duration) time.Duration { return s.firstPoll(long(noon.Add(-ago), 0), noon, 0) }
 	if wait := s.firstPoll(long(time.Time{}, 0), noon, 0); wait != 0 {

@@ -48,7 +48,7 @@ func TestEdits(t *testing.T) {
 	simulate(t, "a shorter interval also takes effect immediately after a restart", func(o *operator) {
 		t := o.T
 		o.change("job", func(target *Target) {
-			*target = Target{Key: key("job"), JobID: "job", Interval: time.Hour, Known: Known{LastPoll: time.Now().Add(-10 * time.Minute)}}
+			*target = Target{Key: key("job"), JobID: "job", Interval: time.Hour, Known: &Known{LastPoll: time.Now().Add(-10 * time.Minute)}}
 			target.Connection, target.Failure = o.find("a")
 		})
 		o.run(time.Second)
@@ -95,7 +95,7 @@ func TestEdits(t *testing.T) {
 		failed := answer{err: &dli.Error{Kind: dli.KindRetry, HTTPStatus: 500, Code: "DLI.10001"}}
 		o.says(inTurn(failed, failed, running))
 		o.change("job", func(target *Target) {
-			*target = Target{Key: key("job"), JobID: "job", Completed: true, PollRequest: "now", Known: Known{LastPoll: time.Now()}}
+			*target = Target{Key: key("job"), JobID: "job", Completed: true, PollRequest: "now", Known: &Known{LastPoll: time.Now()}}
 			target.Connection, target.Failure = o.find("a")
 		})
 		o.run(time.Hour)
