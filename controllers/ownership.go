@@ -34,7 +34,13 @@ type lastWrite struct {
 	// own are the digests of that status, and of writes since then whose response was
 	// lost: each of them may be stored, too.
 	own []uint64
-	// previous is the status before the first of those writes: its Events are due.
+	*unsettled
+}
+
+// unsettled is what is known of an object while something is unusual about it.
+type unsettled struct {
+	// previous is the status before the first write whose response was lost: its Events are
+	// due.
 	previous *v1alpha1.DLIJobStatus
 	// replaced is a status with an outcome that something else has overwritten; nil if
 	// there is none.
@@ -52,6 +58,9 @@ type lastWrite struct {
 	// listsPaused is why a connection does not list; the last Event said so.
 	listsPaused string
 }
+
+// settled is shared by all objects about which nothing is unusual, which are most.
+var settled = &unsettled{}
 
 // maxOwn limits the digests that are remembered. Writes in doubt are few: each needs a
 // connection that broke within a minute.
@@ -167,13 +176,13 @@ func (o *ownership) lookup(object client.Object, now time.Time) lastWrite {
 		if o.byKey == nil {
 			o.byKey = map[types.NamespacedName]*lastWrite{}
 		}
-		write = &lastWrite{uid: object.GetUID(), firstSeen: now}
+		write = &lastWrite{uid: object.GetUID(), firstSeen: now, unsettled: settled}
 		if !hasForgedOutcome(object) {
-			write.accept(object, digestOf(object))
+			write.change(func(w *lastWrite) { w.accept(object, digestOf(object)) })
 		}
 		o.byKey[key] = write
 	}
-	return *write
+	return write.copy()
 }
 
 // update changes what is known of an object, if anything is.
@@ -181,7 +190,22 @@ func (o *ownership) update(object client.Object, change func(*lastWrite)) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if write := o.byKey[client.ObjectKeyFromObject(object)]; write != nil && write.uid == object.GetUID() {
-		change(write)
+		write.change(change)
+	}
+}
+
+// copy returns a copy that shares nothing that can be changed.
+func (w *lastWrite) copy() lastWrite {
+	copied := *w
+	copied.unsettled = new(*w.unsettled)
+	return copied
+}
+
+// change changes what is known.
+func (w *lastWrite) change(change func(*lastWrite)) {
+	w.unsettled = new(*w.unsettled)
+	if change(w); *w.unsettled == *settled {
+		w.unsettled = settled
 	}
 }
 
@@ -219,7 +243,7 @@ func (o *ownership) adopted(object client.Object, now time.Time) (adopted lastWr
 		}
 		w.foreign, w.foreignAt = w.foreign+1, now
 		w.accept(object, digestOf(object))
-		adopted = *w
+		adopted = w.copy()
 	})
 	return adopted
 }

@@ -97,6 +97,21 @@ func TestOwnership(t *testing.T) {
 			t.Error("version 10 is not behind 12")
 		}
 	})
+	t.Run("a copy stays as it is, and most objects share what they lack", func(t *testing.T) {
+		o, job := ownedJob("RUNNING")
+		before := o.of(job)
+		before.foreign++
+		o.update(job, func(w *lastWrite) { w.disputedAt = noon })
+		if now := o.of(job); !before.disputedAt.IsZero() || now.disputedAt.IsZero() || now.foreign > 0 || *settled != (unsettled{}) {
+			t.Errorf("%v became %v", before, now)
+		}
+		o.stored(job)
+		for _, write := range o.byKey {
+			if write.unsettled != settled {
+				t.Error("it is not settled after a write")
+			}
+		}
+	})
 	t.Run("starts over for another object of the same name", func(t *testing.T) {
 		o, job := ownedJob("RUNNING")
 		again := atVersion(job, "5", emptied, func(job *v1alpha1.DLIJob) { job.UID = "another" })
@@ -139,15 +154,15 @@ func TestWaitToWrite(t *testing.T) {
 		stored, job *v1alpha1.DLIJob
 		want        time.Duration
 	}{
-		"nobody else writes":                         {lastWrite{}, running, unreadable, 0},
-		"another operator has written once":          {lastWrite{foreign: 1, foreignAt: noon}, running, running, time.Minute},
-		"another operator has written three times":   {lastWrite{foreign: 3, foreignAt: noon}, running, running, 4 * time.Minute},
-		"another operator writes for ever":           {lastWrite{foreign: 99, foreignAt: noon}, running, running, time.Hour},
-		"an outcome never waits":                     {lastWrite{foreign: 9, foreignAt: noon}, running, finished, 0},
-		"a success replaces a failure":               {lastWrite{foreign: 9, foreignAt: noon}, unreadable, running, -(noon.Sub(time.Time{}.Add(time.Minute)))},
-		"but at most once a minute":                  {lastWrite{foreign: 9, foreignAt: noon, writtenAt: noon}, unreadable, running, time.Minute},
-		"a failure gives way to a success":           {lastWrite{foreign: 1, foreignAt: noon}, running, unreadable, 2 * time.Minute},
-		"a failure gives way longer, the more often": {lastWrite{foreign: 3, foreignAt: noon}, running, unreadable, 8 * time.Minute},
+		"nobody else writes":                         {lastWrite{unsettled: settled}, running, unreadable, 0},
+		"another operator has written once":          {lastWrite{unsettled: &unsettled{foreign: 1, foreignAt: noon}}, running, running, time.Minute},
+		"another operator has written three times":   {lastWrite{unsettled: &unsettled{foreign: 3, foreignAt: noon}}, running, running, 4 * time.Minute},
+		"another operator writes for ever":           {lastWrite{unsettled: &unsettled{foreign: 99, foreignAt: noon}}, running, running, time.Hour},
+		"an outcome never waits":                     {lastWrite{unsettled: &unsettled{foreign: 9, foreignAt: noon}}, running, finished, 0},
+		"a success replaces a failure":               {lastWrite{unsettled: &unsettled{foreign: 9, foreignAt: noon}}, unreadable, running, -(noon.Sub(time.Time{}.Add(time.Minute)))},
+		"but at most once a minute":                  {lastWrite{writtenAt: noon, unsettled: &unsettled{foreign: 9, foreignAt: noon}}, unreadable, running, time.Minute},
+		"a failure gives way to a success":           {lastWrite{unsettled: &unsettled{foreign: 1, foreignAt: noon}}, running, unreadable, 2 * time.Minute},
+		"a failure gives way longer, the more often": {lastWrite{unsettled: &unsettled{foreign: 3, foreignAt: noon}}, running, unreadable, 8 * time.Minute},
 	} {
 		t.Run(name, func(t *testing.T) {
 			if got := max(test.last.waitToWrite(test.stored, test.job, noon), 0); got != max(test.want, 0) {
@@ -158,7 +173,7 @@ func TestWaitToWrite(t *testing.T) {
 }
 
 func TestFlappingHealthIsWrittenLessOften(t *testing.T) {
-	w, now, writes := lastWrite{}, noon, 0
+	w, now, writes := lastWrite{unsettled: &unsettled{}}, noon, 0
 	for now.Before(noon.Add(10 * time.Minute)) { // the health changes each second
 		if w.waitToReport(now) == 0 {
 			w.noteHealth(now)
