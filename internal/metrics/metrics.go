@@ -8,6 +8,7 @@ package metrics
 import (
 	"cmp"
 	"context"
+	"net/http"
 	"slices"
 	"sync"
 	"time"
@@ -44,7 +45,15 @@ type Recorder struct {
 	mu sync.Mutex
 	// connections are those whose series are kept: a request of a deleted one may still
 	// return. namespaces are those that have series.
-	connections, namespaces map[string]bool
+	connections map[string]*connectionSeries
+	namespaces  map[string]bool
+}
+
+// connectionSeries are the series that most requests of a connection change: to find them by
+// their labels would cost more than the rest of the metrics. successes are by call.
+type connectionSeries struct {
+	latency   prometheus.Observer
+	successes map[string]prometheus.Counter
 }
 
 // maxNamespaces limits the namespaces that have series.
@@ -54,7 +63,7 @@ const maxNamespaces = 1000
 func NewRecorder(registry prometheus.Registerer, version string) *Recorder {
 	create := promauto.With(registry)
 	m := &Recorder{
-		connections: map[string]bool{},
+		connections: map[string]*connectionSeries{},
 		namespaces:  map[string]bool{},
 		requests: create.NewCounterVec(prometheus.CounterOpts{
 			Name: "dli_operator_requests_total",
@@ -125,15 +134,24 @@ func RegisterGauges(
 func (m *Recorder) Requested(name string, call string, took time.Duration, err *dli.Error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if !m.connections[name] {
+	series := m.connections[name]
+	if series == nil {
 		return
 	}
-	result, code := "Success", 200
-	if err != nil {
-		result, code = string(err.Kind), err.HTTPStatus
+	if series.latency == nil {
+		series.latency = m.latency.WithLabelValues(name)
 	}
-	m.requests.WithLabelValues(name, call, result, dli.StatusLabel(code)).Inc()
-	m.latency.WithLabelValues(name).Observe(took.Seconds())
+	series.latency.Observe(took.Seconds())
+	if err != nil {
+		m.requests.WithLabelValues(name, call, string(err.Kind), dli.StatusLabel(err.HTTPStatus)).Inc()
+		return
+	}
+	success := series.successes[call]
+	if success == nil {
+		success = m.requests.WithLabelValues(name, call, "Success", dli.StatusLabel(http.StatusOK))
+		series.successes[call] = success
+	}
+	success.Inc()
 }
 
 // ListDiffered implements poller.Recorder.
@@ -147,7 +165,9 @@ func (m *Recorder) KeepConnection(name string, exists bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if exists {
-		m.connections[name] = true
+		if m.connections[name] == nil {
+			m.connections[name] = &connectionSeries{successes: map[string]prometheus.Counter{}}
+		}
 		return
 	}
 	delete(m.connections, name)
@@ -188,7 +208,7 @@ func (m *Recorder) CountBytes(connection string, size int) {
 // labelOf returns the label for a connection: "" for one that was deleted meanwhile, whose
 // series have ended.
 func (m *Recorder) labelOf(connection string) string {
-	if !m.connections[connection] {
+	if m.connections[connection] == nil {
 		return ""
 	}
 	return connection

@@ -73,6 +73,11 @@ func TestSeriesEndWithTheirConnection(t *testing.T) {
 	if n := named(); n != 0 {
 		t.Errorf("the deleted connection has %d metrics", n)
 	}
+	m.KeepConnection("a/b", true)
+	count()
+	if n := named(); n != 5 {
+		t.Errorf("a new connection of the same name has %d metrics, want 5", n)
+	}
 }
 
 // A scrape right after the start has everything but the jobs.
