@@ -7,7 +7,6 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"net/http"
 	"time"
 
 	"github.com/dli-operator/dli-operator/test/testenv"
@@ -36,7 +35,7 @@ func (w *world) measureCompleted(ctx context.Context, n int) (c completed, err e
 	}); err != nil {
 		return c, err
 	}
-	if c.stored, err = w.memoryAfterCollection(ctx); err != nil {
+	if c.stored, err = w.memoryAfterCollection(ctx, "stored"); err != nil {
 		return c, err
 	}
 	say("restarting the operator")
@@ -50,24 +49,14 @@ func (w *world) measureCompleted(ctx context.Context, n int) (c completed, err e
 	}); err != nil {
 		return c, err
 	}
-	c.restarted, err = w.memoryAfterCollection(ctx)
+	c.restarted, err = w.memoryAfterCollection(ctx, "restarted")
 	return c, err
 }
 
-// memoryAfterCollection collects the operator's garbage first.
-func (w *world) memoryAfterCollection(ctx context.Context) (u usage, err error) {
-	r, err := http.NewRequestWithContext(ctx, http.MethodGet, w.profiler+"/debug/pprof/heap?gc=1", http.NoBody)
-	if err != nil {
-		return u, err
-	}
-	response, err := http.DefaultClient.Do(r)
-	if err != nil {
-		return u, err
-	}
-	if _, err := io.Copy(io.Discard, response.Body); err != nil {
-		return u, err
-	}
-	if err := response.Body.Close(); err != nil {
+// memoryAfterCollection collects the operator's garbage first, and saves a profile of what is
+// left, which has a name, if wanted.
+func (w *world) memoryAfterCollection(ctx context.Context, name string) (u usage, err error) {
+	if err := w.saveProfile(ctx, "/debug/pprof/heap?gc=1", name); err != nil {
 		return u, err
 	}
 	metrics, err := testenv.Scrape(ctx, w.metrics)

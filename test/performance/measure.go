@@ -276,26 +276,30 @@ func (w *world) profile(ctx context.Context, n int) (stop func()) {
 		return func() {}
 	}
 	take := func(path, name string) {
-		r, err := http.NewRequestWithContext(ctx, http.MethodGet, w.profiler+path, http.NoBody)
-		if err != nil {
-			return
-		}
-		response, err := http.DefaultClient.Do(r)
-		if err != nil {
+		if err := w.saveProfile(ctx, path, fmt.Sprintf("%s-%d", name, n)); err != nil {
 			say("no profile: %v", err)
-			return
 		}
-		defer response.Body.Close()
-		file, err := os.Create(filepath.Join(w.pprof, fmt.Sprintf("%s-%d.pprof", name, n)))
-		if err != nil {
-			say("no profile: %v", err)
-			return
-		}
-		_, _ = io.Copy(file, response.Body)
-		_ = file.Close()
 	}
 	go take("/debug/pprof/profile?seconds="+strconv.Itoa(int(w.window.Seconds())-5), "cpu")
 	return func() { take("/debug/pprof/heap?gc=1", "heap") }
+}
+
+// saveProfile reads a profile of the operator, and saves it by its name if that is wanted.
+func (w *world) saveProfile(ctx context.Context, path, name string) error {
+	r, err := http.NewRequestWithContext(ctx, http.MethodGet, w.profiler+path, http.NoBody)
+	if err != nil {
+		return err
+	}
+	response, err := http.DefaultClient.Do(r)
+	if err != nil {
+		return err
+	}
+	defer response.Body.Close()
+	profile, err := io.ReadAll(response.Body)
+	if err != nil || w.pprof == "" {
+		return err
+	}
+	return os.WriteFile(filepath.Join(w.pprof, name+".pprof"), profile, 0o600)
 }
 
 // startFloor starts the bare client at the expected rate of the operator, and waits
