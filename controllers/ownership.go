@@ -182,7 +182,7 @@ func (o *ownership) lookup(object client.Object, now time.Time) lastWrite {
 		}
 		o.byKey[key] = write
 	}
-	return write.copy()
+	return *write
 }
 
 // update changes what is known of an object, if anything is.
@@ -194,14 +194,7 @@ func (o *ownership) update(object client.Object, change func(*lastWrite)) {
 	}
 }
 
-// copy returns a copy that shares nothing that can be changed.
-func (w *lastWrite) copy() lastWrite {
-	copied := *w
-	copied.unsettled = new(*w.unsettled)
-	return copied
-}
-
-// change changes what is known.
+// change changes what is known. unsettled is replaced, so copies stay as they are.
 func (w *lastWrite) change(change func(*lastWrite)) {
 	w.unsettled = new(*w.unsettled)
 	if change(w); *w.unsettled == *settled {
@@ -243,7 +236,7 @@ func (o *ownership) adopted(object client.Object, now time.Time) (adopted lastWr
 		}
 		w.foreign, w.foreignAt = w.foreign+1, now
 		w.accept(object, digestOf(object))
-		adopted = w.copy()
+		adopted = *w
 	})
 	return adopted
 }

@@ -183,8 +183,10 @@ func (r *StatusReconciler) settle(ctx context.Context, job *v1alpha1.DLIJob, now
 		r.announceForeign(ctx, job, "DLIJob", last)
 		r.Poller.PollNow(client.ObjectKeyFromObject(job))
 	case last.disputedAt.IsZero():
-		last.disputedAt = now
-		r.ownership.update(job, func(w *lastWrite) { w.disputedAt = now })
+		r.ownership.update(job, func(w *lastWrite) {
+			w.disputedAt = now
+			last = *w
+		})
 		if key := client.ObjectKeyFromObject(job); !settles(r.Poller.Latest(key).Result, job, 0) {
 			r.Poller.PollNow(key)
 		}
