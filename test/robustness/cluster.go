@@ -243,12 +243,14 @@ func (c *cluster) repair(ctx context.Context) error {
 	return nil
 }
 
-// waiting returns the jobs that had ended at a time but do not show it, and the running
-// jobs that were not polled since.
+// waiting returns the jobs that had ended at a time but do not show it, the running jobs that
+// were not polled since, and those that DLI does not have but show how they ended.
 func (c *cluster) waiting(since time.Time) (names []string) {
 	for _, job := range c.watcher.jobs() {
 		kind, ends, polled := job.Labels[kindLabel], c.jobs.endOf(job.Spec.JobID), c.dli.lastPolled(job.Spec.JobID)
 		switch {
+		case kind == missing && job.IsCompleted() && job.Status.Outcome != v1alpha1.OutcomeNotFound:
+			names = append(names, fmt.Sprintf("%s/%s shows %s, which DLI did not report", job.Namespace, job.Name, job.Status.Outcome))
 		case job.IsCompleted() || ends.IsZero() || kind == missing || kind == panicking,
 			kind == bad && time.Now().Before(since.Add(recovery-2*time.Second)):
 		case ends.Before(since):
