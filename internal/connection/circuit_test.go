@@ -73,6 +73,15 @@ func TestCircuit(t *testing.T) {
 			t.Errorf("after %v s", got)
 		}
 	})
+	t.Run("is probed an interval after the start of the last request, not after its timeout", func(t *testing.T) {
+		c := &circuit{probe: DefaultProbeInterval}
+		for range circuitFailures {
+			c.requestDone("job", certain, noon, noon.Add(requestTimeout))
+		}
+		if d := c.decisionAt(noon.Add(requestTimeout)); d.RecheckAt.Sub(noon) != DefaultProbeInterval {
+			t.Errorf("it decides %+v", d)
+		}
+	})
 	t.Run("is probed every second while a job may be the cause", func(t *testing.T) {
 		if got := probes(open(suspect), suspect, 100*time.Second); len(got) != 99 {
 			t.Errorf("after %v s", got)

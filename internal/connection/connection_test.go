@@ -177,6 +177,15 @@ func TestReconfigure(t *testing.T) {
 			}
 		})
 	}
+	t.Run("forgets with another endpoint how the first one throttled", func(t *testing.T) {
+		r, now := registry(answering)
+		conn := connect(t, r, now, object("a"), "t")
+		_ = conn.requestDone(conn.Begin(noon, CallStatus, dli.JobTypeSQL, "job", ""), failureOf(&dli.Error{Kind: dli.KindThrottle}, "c"), noon)
+		connect(t, r, now, edited(func(o *v1alpha1.DLIConnection) { o.Spec.Endpoint = "http://127.0.0.1:2" }), "t")
+		if d := conn.Decide(noon); d.Admit == AdmitNone {
+			t.Errorf("it decides %+v", d)
+		}
+	})
 	t.Run("forgets deleted ones that DLI does not throttle", func(t *testing.T) {
 		r, now := registry(answering)
 		connect(t, r, now, object("a"), "t")
@@ -223,6 +232,16 @@ func TestLockoutsAreRemembered(t *testing.T) {
 	if open("d", "wrong") != wrong {
 		t.Error("a recreated connection forgets that its key was rejected")
 	}
+
+	inFlight := connect(t, r, now, object("g"), "in flight")
+	tried := inFlight.credentials.lockout
+	inFlight.Begin(now.Now(), CallStatus, dli.JobTypeSQL, "job", "")
+	r.Remove(inFlight.Key, now.Now())
+	open("h", "one more")
+	if open("g", "in flight") != tried {
+		t.Error("a recreated connection forgets the request that is in flight")
+	}
+	r.Remove(inFlight.Key, now.Now())
 
 	for i := range 100 { // like a key that is renewed every hour
 		now.SetTime(now.Now().Add(time.Hour))
@@ -344,6 +363,9 @@ func TestTemporaryCredentials(t *testing.T) {
 		if a := conn.Decide(now.Now()); a.Admit == AdmitNone {
 			t.Errorf("in the last minute before they expire: %+v", a)
 		}
+		if a := conn.Decide(noon.Add(time.Hour)); a.Admit != AdmitNone {
+			t.Errorf("when they have just expired: %+v", a)
+		}
 		refresh(t, conn, now, noon.Add(61*time.Minute))
 		if a := conn.Decide(now.Now()); a.Admit != AdmitNone || a.Reason == nil {
 			t.Errorf("after they have expired: %+v", a)
@@ -365,24 +387,26 @@ func TestHealthOfUnreadableJobs(t *testing.T) {
 	missing := &dli.Error{Kind: dli.KindNotFound, HTTPStatus: 404, Code: "DLI.0005"}
 	for name, test := range map[string]struct {
 		errs []*dli.Error
+		each time.Duration
 		want string
 	}{
-		"after the first failure":             {[]*dli.Error{denied}, v1alpha1.ReasonPermissionDenied},
-		"after a response that is not DLI's":  {[]*dli.Error{{Kind: dli.KindInvalid, HTTPStatus: 200}}, v1alpha1.ReasonInvalidResponse},
-		"after a wrong path":                  {[]*dli.Error{{Kind: dli.KindConfig, HTTPStatus: 404}}, v1alpha1.ReasonEndpointMisconfigured},
-		"not if a job does not exist":         {[]*dli.Error{missing}, v1alpha1.ReasonConnected},
-		"not after a failure among successes": {[]*dli.Error{nil, denied, denied, nil, denied, denied, denied, denied}, v1alpha1.ReasonConnected},
-		"not while a job is read in between":  {[]*dli.Error{nil, denied, denied, denied, denied, denied, denied, denied, nil}, v1alpha1.ReasonConnected},
-		"after failures with no success":      {[]*dli.Error{nil, denied, denied, denied, denied, denied}, v1alpha1.ReasonPermissionDenied},
+		"after the first failure":             {[]*dli.Error{denied}, time.Minute, v1alpha1.ReasonPermissionDenied},
+		"after a response that is not DLI's":  {[]*dli.Error{{Kind: dli.KindInvalid, HTTPStatus: 200}}, time.Minute, v1alpha1.ReasonInvalidResponse},
+		"after a wrong path":                  {[]*dli.Error{{Kind: dli.KindConfig, HTTPStatus: 404}}, time.Minute, v1alpha1.ReasonEndpointMisconfigured},
+		"not if a job does not exist":         {[]*dli.Error{missing}, time.Minute, v1alpha1.ReasonConnected},
+		"not after a failure among successes": {[]*dli.Error{nil, denied, denied, nil, denied, denied, denied, denied}, time.Minute, v1alpha1.ReasonConnected},
+		"not while a job is read in between":  {[]*dli.Error{nil, denied, denied, denied, denied, denied, denied, denied, nil}, time.Minute, v1alpha1.ReasonConnected},
+		"not before the next poll of it":      {[]*dli.Error{nil, denied, denied, denied, denied, denied}, 10 * time.Second, v1alpha1.ReasonConnected},
+		"after failures with no success":      {[]*dli.Error{nil, denied, denied, denied, denied, denied}, time.Minute, v1alpha1.ReasonPermissionDenied},
 	} {
 		t.Run(name, func(t *testing.T) {
 			r, now := registry(answering)
 			conn := connect(t, r, now, object("a"), "t")
 			for i, err := range test.errs {
-				at := noon.Add(time.Duration(i) * time.Minute)
+				at := noon.Add(time.Duration(i) * test.each)
 				_ = conn.requestDone(conn.Begin(at, CallStatus, dli.JobTypeSQL, fmt.Sprint(i), ""), failureOf(err, "c"), at)
 			}
-			if health := conn.Health(noon.Add(time.Duration(len(test.errs)) * time.Minute)); health.Reason != test.want || health.Ready != (test.want == v1alpha1.ReasonConnected) {
+			if health := conn.Health(noon.Add(time.Duration(len(test.errs)) * test.each)); health.Reason != test.want || health.Ready != (test.want == v1alpha1.ReasonConnected) {
 				t.Errorf("it reports %+v", health)
 			}
 		})
@@ -445,6 +469,14 @@ func TestSecretCreatedAnew(t *testing.T) {
 	refresh(0)
 	if conn.Decide(now.Now()).Admit != AdmitNone {
 		t.Error("an edit to another Secret uses what the first one held")
+	}
+	s.failure = nil
+	refresh(retryInterval(DefaultProbeInterval))
+	s.failure = Failf(v1alpha1.ReasonSecretNotFound, "gone")
+	edit(func(o *v1alpha1.DLIConnection) { o.UID, o.Spec.Credentials.SecretRef.Name = "anew", "other" })
+	refresh(0)
+	if conn.Decide(now.Now()).Admit != AdmitNone {
+		t.Error("a connection that is created anew uses what the Secret of the former one held")
 	}
 }
 

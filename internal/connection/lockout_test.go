@@ -65,7 +65,8 @@ func TestLockout(t *testing.T) {
 		}
 	})
 	t.Run("tries rejected credentials only after a claim, and once", func(t *testing.T) {
-		conn := open(t)
+		r, now := registry(answering)
+		conn, other := connect(t, r, now, object("a"), "t"), connect(t, r, now, object("b"), "t")
 		done(begin(conn, noon), rejection, noon)
 		conn.credentials.setStored(conn.credentials.toStore(noon), noon)
 		if may(conn, noon.Add(time.Hour)) {
@@ -80,7 +81,15 @@ func TestLockout(t *testing.T) {
 		if conn.Decide(at).Admit != AdmitProbe {
 			t.Fatal("the claim admits no request")
 		}
-		begin(conn, at)
+		other.Decide(at)
+		other.credentials.setStored(other.credentials.toStore(at), at)
+		if may(other, at) {
+			t.Error("it admits a request of another connection with the same credentials")
+		}
+		done(begin(conn, at), &dli.Error{Kind: dli.KindUnreachable}, at)
+		if got := conn.credentials.toStore(at.Add(100 * time.Second)); !equality.Semantic.DeepEqual(got, claim) {
+			t.Errorf("while nobody waits, it writes %+v", got)
+		}
 		if may(conn, at.Add(time.Hour)) {
 			t.Error("a second request is admitted")
 		}
@@ -106,6 +115,29 @@ func TestLockout(t *testing.T) {
 		conn.credentials.setStored(conn.credentials.toStore(noon), noon)
 		if got := conn.credentials.toStore(noon.Add(time.Hour)); !equality.Semantic.DeepEqual(got, conn.credentials.stored) {
 			t.Errorf("it writes %+v", got)
+		}
+	})
+	t.Run("tries others one at a time after a rejection, also slow ones", func(t *testing.T) {
+		p := start(t, statuses{}, wrongKeys(3), noon)
+		rejected := p.connections[0]
+		done(begin(rejected, noon), rejection, noon)
+		rejected.credentials.setStored(rejected.credentials.toStore(noon), noon)
+		if !may(p.connections[1], noon) {
+			t.Fatal("no other is tried")
+		}
+		begin(p.connections[1], noon)
+		if may(p.connections[2], noon.Add(2*trialSlow)) {
+			t.Error("two are tried")
+		}
+	})
+	t.Run("does not take from one endpoint what another one accepts", func(t *testing.T) {
+		r, now := registry(answering)
+		elsewhere := object("b")
+		elsewhere.Spec.Endpoint = "http://127.0.0.1:2"
+		conn, other := connect(t, r, now, object("a"), "t"), connect(t, r, now, elsewhere, "t")
+		done(begin(other, noon), nil, noon)
+		if d := conn.Decide(noon); d.Admit != AdmitProbe {
+			t.Errorf("it decides %+v", d)
 		}
 	})
 	t.Run("waits as long as the service locks the key", func(t *testing.T) {

@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/dli-operator/dli-operator/internal/connection"
 	"github.com/dli-operator/dli-operator/internal/dli"
 )
 
@@ -107,4 +108,17 @@ func checkEnds(o *operator, ends map[string]time.Time, within time.Duration) {
 		}
 	}
 	o.Logf("the last of %d ends was noticed after %v", len(ends), worst)
+}
+
+// Failing jobs leave some of the requests in flight for the others.
+func TestFailingJobsTakeNotAllRequests(t *testing.T) {
+	q := &queue{}
+	j := &job{failures: &FailureStreak{Count: 1}}
+	j.enterHeap(&q.waiting[failing], 1)
+	for inFlight, want := range []bool{true, true, true, false, false} {
+		q.failingInFlight = inFlight
+		if got := q.pickJob(connection.AdmitAll, 4) != nil; got != want {
+			t.Errorf("with %d of 4 requests for failing jobs, one more may be sent: %v", inFlight, got)
+		}
+	}
 }

@@ -94,6 +94,47 @@ func TestOutage(t *testing.T) {
 	})
 }
 
+// A short outage is reported for the jobs that it made fail or that failed before, and for the
+// others once it lasts.
+func TestWhoIsToldOfAnOutage(t *testing.T) {
+	t.Parallel()
+	simulate(t, "of 31 jobs", func(o *operator) {
+		t := o.T
+		isOut := false
+		o.says(func(a asked) answer {
+			switch {
+			case isOut:
+				return answer{took: time.Millisecond, err: &dli.Error{Kind: dli.KindUnreachable, Message: "connection refused"}}
+			case a.job == "bad" && a.nth > 1:
+				return answer{took: usual, err: &dli.Error{Kind: dli.KindRetry, HTTPStatus: 500, Code: "DLI.10001"}}
+			}
+			return running
+		})
+		good := names("good", 30)
+		o.watch("a", 5*time.Second, good...)
+		o.watch("a", 5*time.Second, "bad")
+		o.run(2 * time.Minute)
+		told := func(jobs ...string) (n int) {
+			for _, job := range jobs {
+				all := o.storedOf(job)
+				if last := all[len(all)-1].Failure; last != nil && last.Reason == v1alpha1.ReasonEndpointUnreachable {
+					n++
+				}
+			}
+			return n
+		}
+		o.set(func() { isOut = true })
+		o.run(25 * time.Second)
+		if n := told(good...); n > 10 || told("bad") != 1 { // as many as were sent before the circuit opened
+			t.Errorf("%d of 30 healthy jobs are told at once, and %d that failed before", n, told("bad"))
+		}
+		o.run(40 * time.Second)
+		if n := told(good...); n != 30 {
+			t.Errorf("%d of 30 healthy jobs are told when it lasts", n)
+		}
+	})
+}
+
 // checkHealing lets DLI respond again, and checks that all jobs are polled soon, but
 // within the rate limit.
 func checkHealing(o *operator, within time.Duration) {

@@ -86,3 +86,33 @@ func TestResults(t *testing.T) {
 		}
 	})
 }
+
+// The lateness of an end is only known if the job was seen active before.
+func TestEnded(t *testing.T) {
+	end := &dli.JobStatus{Status: "FINISHED", State: dli.StateFinished}
+	first, second := &job{failures: noFailures}, &job{failures: noFailures}
+	first.recordStatus(end, noon, noon, time.Minute)
+	if first.result.Ended {
+		t.Error("a job that was never active has ended")
+	}
+	second.recordStatus(running.status, noon, noon, time.Minute)
+	for _, request := range []string{"", "again"} {
+		second.pollRequest = request
+		second.recordStatus(end, noon, noon, time.Minute)
+		if !second.result.Ended {
+			t.Errorf("after poll request %q, the result is %+v", request, second.result)
+		}
+	}
+}
+
+// How the first list after a restart differs from the stored figures is not news.
+func TestRowsAfterARestart(t *testing.T) {
+	j := newJob(Target{Known: &Known{State: dli.StateRunning, LastPoll: noon}}, noon)
+	for rows, want := range []bool{false, true} {
+		at := noon.Add(time.Duration(rows) * time.Minute)
+		row := &dli.JobRow{Figures: dli.Figures{ResultCount: new(int64(rows))}}
+		if got := j.recordRow(row, at, at, time.Minute); got != want {
+			t.Errorf("%d rows, delivered: %v", rows, got)
+		}
+	}
+}

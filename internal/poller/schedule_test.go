@@ -209,3 +209,16 @@ func TestNotFoundIsConfirmed(t *testing.T) {
 		})
 	}
 }
+
+// The grace period of a job begins with the first failure that requires user action, and ends
+// with another failure.
+func TestUnreadableSince(t *testing.T) {
+	denied, busy := connection.Failf(v1alpha1.ReasonPermissionDenied, "denied"), connection.Failf(v1alpha1.ReasonServerError, "busy")
+	streak := FailureStreak{}.afterFailure(denied, noon, noon).heldBack(denied, noon.Add(time.Minute)).afterFailure(denied, noon, noon.Add(time.Hour))
+	if !streak.UnreadableSince.Equal(noon) {
+		t.Errorf("after three failures: %+v", streak)
+	}
+	if streak = streak.afterFailure(busy, noon, noon); !streak.UnreadableSince.IsZero() {
+		t.Errorf("after another failure: %+v", streak)
+	}
+}

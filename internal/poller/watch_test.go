@@ -27,10 +27,11 @@ func TestEdits(t *testing.T) {
 	for name, test := range map[string]struct {
 		change func(o *operator)
 		within time.Duration
+		stored int
 	}{
-		"a shorter interval": {func(o *operator) { o.change("job", func(t *Target) { t.Interval = 2 * time.Second }) }, 2 * time.Second},
-		"a requested poll":   {func(o *operator) { o.change("job", func(t *Target) { t.PollRequest = "now" }) }, time.Second},
-		"a changed status":   {func(o *operator) { o.poller.PollNow(key("job")) }, time.Second},
+		"a shorter interval": {func(o *operator) { o.change("job", func(t *Target) { t.Interval = 2 * time.Second }) }, 2 * time.Second, 1},
+		"a requested poll":   {func(o *operator) { o.change("job", func(t *Target) { t.PollRequest = "now" }) }, time.Second, 2},
+		"a changed status":   {func(o *operator) { o.poller.PollNow(key("job")) }, time.Second, 2},
 	} {
 		simulate(t, name+" takes effect immediately", func(o *operator) {
 			t := o.T
@@ -41,6 +42,9 @@ func TestEdits(t *testing.T) {
 			o.run(time.Minute)
 			if took := o.firstAfter(changed); took > test.within {
 				t.Errorf("took effect after %v", took)
+			}
+			if n := len(o.storedOf("job")); n != test.stored {
+				t.Errorf("%d results were delivered, want %d", n, test.stored)
 			}
 		})
 	}
@@ -90,17 +94,55 @@ func TestEdits(t *testing.T) {
 		}
 	})
 
-	simulate(t, "a completed job is polled once on request, and again if that fails", func(o *operator) {
-		t := o.T
-		failed := answer{err: &dli.Error{Kind: dli.KindRetry, HTTPStatus: 500, Code: "DLI.10001"}}
-		o.says(inTurn(failed, failed, running))
-		o.change("job", func(target *Target) {
-			*target = Target{Key: key("job"), JobID: "job", Completed: true, PollRequest: "now", Known: &Known{LastPoll: time.Now()}}
-			target.Connection, target.Failure = o.find("a")
+	failed := answer{err: &dli.Error{Kind: dli.KindRetry, HTTPStatus: 500, Code: "DLI.10001"}}
+	gone := answer{err: &dli.Error{Kind: dli.KindNotFound, HTTPStatus: 404}}
+	for name, test := range map[string]struct {
+		says func(asked) answer
+		want int
+	}{
+		"again if that fails":                 {inTurn(failed, failed, running), 3},
+		"not again if DLI has it no longer":   {inTurn(gone), 1},
+		"not again if DLI shows it as active": {well, 1},
+	} {
+		simulate(t, "a completed job is polled once on request, and "+name, func(o *operator) {
+			t := o.T
+			o.says(test.says)
+			o.change("job", func(target *Target) {
+				*target = Target{Key: key("job"), JobID: "job", Completed: true, PollRequest: "now", Known: &Known{LastPoll: time.Now()}}
+				target.Connection, target.Failure = o.find("a")
+			})
+			o.run(time.Hour)
+			if n := len(o.asksOf("job")); n != test.want {
+				t.Errorf("polled %d times, want %d", n, test.want)
+			}
 		})
-		o.run(time.Hour)
-		if n := len(o.asksOf("job")); n != 3 {
-			t.Errorf("polled %d times, want 3", n)
+	}
+
+	simulate(t, "another connection takes effect immediately, also for a job that fails or is being polled", func(o *operator) {
+		t := o.T
+		o.edit("b", nil)
+		o.reconcile("b")
+		o.says(func(a asked) answer {
+			if a.project == "a" {
+				return answer{took: 3 * time.Second, err: &dli.Error{Kind: dli.KindPermission, HTTPStatus: 403}}
+			}
+			return running
+		})
+		o.watch("b", time.Second, "other")
+		o.watch("a", time.Hour, "failing")
+		o.run(10 * time.Second)
+		o.watch("a", time.Hour, "polled")
+		o.run(time.Second)
+		moved := time.Now()
+		o.refind("b")
+		o.run(10 * time.Second)
+		if took := o.allAfter(moved); took > 3*time.Second {
+			t.Errorf("took effect after %v", took)
+		}
+		for _, s := range o.storedOf("polled") {
+			if s.Failure != nil {
+				t.Errorf("a response through the former connection is stored: %v", s.Failure)
+			}
 		}
 	})
 

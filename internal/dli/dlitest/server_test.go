@@ -95,33 +95,37 @@ func pathOf(id string) string {
 func TestLifeOfAJob(t *testing.T) {
 	clock := newClock()
 	s := newServer(t, WithClock(clock.Now))
-	s.SetJob(Query("j1").Launching(2 * time.Second).Running(5 * time.Second).Finishes(4))
+	job := Query("j1").Launching(2 * time.Second).Running(6 * time.Second).Finishes(4)
+	job.Statement = "select \"a\\b\"\n\tfrom t1"
+	s.SetJob(job)
+	s.SetJob(Query("endless").Running(time.Second))
 	start := float64(vectorTime().UnixMilli())
 
 	steps := []struct {
-		name string
-		wait time.Duration
-		want map[string]any
+		name     string
+		wait     time.Duration
+		progress float64
+		want     map[string]any
 	}{
-		{"there are no figures while it is launching", time.Second, map[string]any{
+		{"there are no figures while it is launching", time.Second, 0, map[string]any{
 			"status": "LAUNCHING", "start_time": start, "duration": nil, "detail": nil,
 			"result_count": nil, "input_size": nil, "job_type": "QUERY", "job_mode": "async",
 			"is_success": true, "message": "", "job_id": "j1", "queue_name": "default",
-			"owner": "test", "statement": "select * from t1",
+			"owner": "test", "statement": job.Statement,
 		}},
-		{"the duration grows while it is running", 2 * time.Second, map[string]any{
+		{"the duration grows while it is running", 2 * time.Second, 0.375, map[string]any{
 			"status": "RUNNING", "start_time": start, "duration": 3000.0, "detail": "",
 		}},
-		{"the duration keeps growing", 3500 * time.Millisecond, map[string]any{
+		{"the duration keeps growing", 3500 * time.Millisecond, 0.8125, map[string]any{
 			"status": "RUNNING", "duration": 6500.0,
 		}},
-		{"the figures are known at the end", time.Second, map[string]any{
-			"status": "FINISHED", "start_time": start, "duration": 7000.0, "result_count": 4.0,
+		{"the figures are known at the end", 2 * time.Second, 1, map[string]any{
+			"status": "FINISHED", "start_time": start, "duration": 8000.0, "result_count": 4.0,
 			"input_size": 88.0, "database_name": "dbtest", "table_name": "tbtest",
 			"detail": Query("").Detail,
 		}},
-		{"the duration no longer grows after the end", time.Hour, map[string]any{
-			"status": "FINISHED", "duration": 7000.0,
+		{"the duration no longer grows after the end", time.Hour, 1, map[string]any{
+			"status": "FINISHED", "duration": 8000.0,
 		}},
 	}
 	for _, step := range steps {
@@ -132,6 +136,11 @@ func TestLifeOfAJob(t *testing.T) {
 				value, present := got.fields[name]
 				if !present || value != want {
 					t.Errorf("got %s %v (present: %v), want %v", name, value, present, want)
+				}
+			}
+			for id, want := range map[string]float64{"j1": step.progress, "endless": 0.5} {
+				if got := serve(s, sampleRequest("GET", "v1", "/"+id+"/progress", "")).fields["progress"]; got != want {
+					t.Errorf("the progress of %s is %v, want %v", id, got, want)
 				}
 			}
 		})
