@@ -4,14 +4,15 @@
 package operator
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"net/http"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
-	"unique"
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -30,7 +31,7 @@ import (
 // cacheOptions caches only what the controllers read.
 func cacheOptions(o Options) cache.Options {
 	return cache.Options{
-		DefaultTransform: transform,
+		DefaultTransform: new(sharedTexts).transform,
 		ByObject: map[client.Object]cache.ByObject{
 			&v1alpha1.DLIJob{}:        {Label: o.selector, Namespaces: inNamespaces(o.WatchNamespaces)},
 			&v1alpha1.DLIConnection{}: {Namespaces: inNamespaces(o.Controllers.Connections.Scope.ConnectionNamespaces)},
@@ -57,7 +58,7 @@ const maxPollRequest = 1024
 // authors of objects put into their metadata, and a single copy of texts that many DLIJobs
 // share. The cache holds every watched job, so it takes most of the operator's memory.
 // What it drops is safe from the controllers' writes: they only patch the status.
-func transform(object any) (any, error) {
+func (s *sharedTexts) transform(object any) (any, error) {
 	switch object := object.(type) {
 	case *v1alpha1.DLIJob:
 		object.ObjectMeta = keptMeta(&object.ObjectMeta)
@@ -66,7 +67,7 @@ func transform(object any) (any, error) {
 		object.Status.Conditions = slices.Clip(slices.Clone(object.Status.Conditions))
 		object.Status.Columns = slices.Clip(slices.Clone(object.Status.Columns))
 		object.Status.Tags = slices.Clip(slices.Clone(object.Status.Tags))
-		shareTexts(object)
+		s.shareTextsOf(object)
 	case *v1alpha1.DLIConnection:
 		object.ObjectMeta = keptMeta(&object.ObjectMeta)
 	case *metav1.PartialObjectMetadata: // a Namespace, whose labels decide about connections
@@ -89,26 +90,52 @@ func keptMeta(m *metav1.ObjectMeta) metav1.ObjectMeta {
 	return kept
 }
 
-// shareTexts replaces the texts of a DLIJob that repeat, unlike IDs, by a common copy.
-func shareTexts(job *v1alpha1.DLIJob) {
-	share := func(texts ...*string) {
-		for _, text := range texts {
-			*text = unique.Make(*text).Value()
+// sharedTexts finds a common copy of texts that repeat. The package unique would forget it
+// with the next collection of garbage, and objects change one by one.
+type sharedTexts struct {
+	mu sync.Mutex
+	// recent are the texts of late, of so many bytes, and older those before them: what is
+	// not used again is forgotten.
+	recent, older map[string]string
+	bytes         int
+}
+
+// maxSharedBytes limits the recent texts, and textOverhead is what one takes besides its bytes.
+const maxSharedBytes, textOverhead = 1 << 20, 64
+
+// share replaces texts by a common copy.
+func (s *sharedTexts) share(texts ...*string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, text := range texts {
+		common, isRecent := s.recent[*text]
+		if !isRecent {
+			if s.bytes > maxSharedBytes || s.recent == nil {
+				s.older, s.recent, s.bytes = s.recent, map[string]string{}, 0
+			}
+			common = cmp.Or(s.older[*text], *text)
+			s.recent[common] = common
+			s.bytes += len(common) + textOverhead
 		}
+		*text = common
 	}
+}
+
+// shareTextsOf shares the texts of a DLIJob that repeat, unlike IDs.
+func (s *sharedTexts) shareTextsOf(job *v1alpha1.DLIJob) {
 	status := &job.Status
-	share(&job.Namespace,
+	s.share(&job.Namespace,
 		&status.JobStatus, &status.JobType, &status.JobMode, &status.QueueName, &status.Owner,
 		&status.DatabaseName, &status.TableName, &status.Statement, &status.Message)
 	for i := range status.Conditions {
 		c := &status.Conditions[i]
-		share(&c.Type, (*string)(&c.Status), &c.Reason, &c.Message)
+		s.share(&c.Type, (*string)(&c.Status), &c.Reason, &c.Message)
 	}
 	for i := range status.Tags {
-		share(&status.Tags[i].Key, &status.Tags[i].Value)
+		s.share(&status.Tags[i].Key, &status.Tags[i].Value)
 	}
 	for i := range status.Columns {
-		share(&status.Columns[i].Name, &status.Columns[i].Type)
+		s.share(&status.Columns[i].Name, &status.Columns[i].Type)
 	}
 }
 

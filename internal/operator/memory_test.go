@@ -48,7 +48,7 @@ func TestALargeJobCostsLittleMemory(t *testing.T) {
 	text := `{"metadata":{"namespace":"a","name":"b","annotations":{"padding":"` + padding + `","` +
 		v1alpha1.PollRequestedAtAnnotation + `":"` + padding + `"},"labels":{"a":"` + padding[:60_000] + `"},"finalizers":["` + padding + `"],` +
 		`"ownerReferences":[{"name":"` + padding + `"}],"managedFields":[{"manager":"` + padding + `"}]},"spec":{"jobID":"c"}}`
-	jobs := make([]any, n)
+	jobs, texts := make([]any, n), &sharedTexts{}
 	heap := func() uint64 {
 		var m runtime.MemStats
 		runtime.GC()
@@ -62,7 +62,7 @@ func TestALargeJobCostsLittleMemory(t *testing.T) {
 			t.Fatal(err)
 		}
 		var err error
-		if jobs[i], err = transform(job); err != nil {
+		if jobs[i], err = texts.transform(job); err != nil {
 			t.Fatal(err)
 		}
 	}
