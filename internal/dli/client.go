@@ -20,6 +20,8 @@ const (
 	defaultMaxIdleConns = 64
 	defaultUserAgent    = "dli-operator"
 	defaultLanguage     = "en-us"
+	// connBufferBytes is half of what net/http uses.
+	connBufferBytes = 2 << 10
 )
 
 var (
@@ -229,6 +231,9 @@ func newTransport(dial dialFunc, proxy *url.URL, tlsConfig *tls.Config, maxIdle 
 		ForceAttemptHTTP2:   true,
 		MaxIdleConns:        maxIdle,
 		MaxIdleConnsPerHost: maxIdle,
+		// A request or response about a job fits, and an idle connection keeps its buffers.
+		ReadBufferSize:  connBufferBytes,
+		WriteBufferSize: connBufferBytes,
 		// Polls come in bursts, some minutes apart, and reuse connections.
 		IdleConnTimeout: 5 * time.Minute,
 		// DLI sends few headers.
