@@ -19,7 +19,7 @@ type edit struct{ file, old, new string }
 var panicOnResponse = edit{
 	"internal/poller/results.go",
 	"\tended := hasEnded(status.State)\n\tresult :=",
-	"\tif len(j.id) > 9 && j.id[:9] == \"panicking\" {\n\t\tpanic(\"injected\")\n\t}\n\tended := hasEnded(status.State)\n\tresult :=",
+	"\tif id := j.target.JobID; len(id) > 9 && id[:9] == \"panicking\" {\n\t\tpanic(\"injected\")\n\t}\n\tended := hasEnded(status.State)\n\tresult :=",
 }
 
 // writeOverlay applies edits to copies of the files below root, and returns a file for go
