@@ -188,6 +188,14 @@ func TestLockout(t *testing.T) {
 			t.Errorf("the second rejection: %v, and the connection reports %+v", err, conn.Health(at))
 		}
 	})
+	t.Run("does not blame new credentials for the rejection of the former ones", func(t *testing.T) {
+		conn := open(t)
+		sent := begin(conn, noon)
+		conn.credentials.setFetched(dli.Credentials{Token: "new"}, time.Time{}, nil, noon)
+		if err := conn.requestDone(sent, failureOf(rejection, "c"), noon); !errors.Is(err, ErrOutdated) {
+			t.Errorf("the job fails with %v", err)
+		}
+	})
 	for _, call := range []string{CallList, CallProgress} {
 		t.Run("leaves it to a status call whether a rejected "+call+" call means the credentials", func(t *testing.T) {
 			conn := open(t)

@@ -6,15 +6,12 @@ package poller
 import (
 	"fmt"
 	"slices"
-	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"k8s.io/apimachinery/pkg/types"
 
-	"github.com/dli-operator/dli-operator/api/v1alpha1"
-	"github.com/dli-operator/dli-operator/internal/connection"
 	"github.com/dli-operator/dli-operator/internal/dli"
 )
 
@@ -295,117 +292,4 @@ func TestTakeoverIsSpread(t *testing.T) {
 			t.Errorf("it took %v until all jobs were polled", took)
 		}
 	})
-}
-
-// A row only says something of a job in the row's state, without a later poll of its own.
-func TestShowsJob(t *testing.T) {
-	round := newListRound(listed{state: dli.StateRunning}, noon)
-	for name, test := range map[string]struct {
-		change func(*job)
-		want   bool
-	}{
-		"that was polled before":      {func(*job) {}, true},
-		"that was polled since":       {func(j *job) { j.sentAt = noon.Add(time.Second) }, false},
-		"that is being polled":        {func(j *job) { j.inFlight = true }, false},
-		"that is in another state":    {func(j *job) { j.state = dli.StateLaunching }, false},
-		"that could not be read":      {func(j *job) { j.failures = &FailureStreak{Count: 1, Reason: "x"} }, false},
-		"with an interval of its own": {func(j *job) { j.target.Interval = time.Minute }, false},
-		"that has ended":              {func(j *job) { j.active = false }, false},
-		"whose outcome is stored":     {func(j *job) { j.target.Completed = true }, false},
-		"of another type":             {func(j *job) { j.target.Type = dli.JobTypeSpark }, false},
-	} {
-		t.Run("a job "+name, func(t *testing.T) {
-			j := &job{failures: noFailures, state: dli.StateRunning, active: true, sentAt: noon.Add(-time.Second)}
-			test.change(j)
-			if got := round.showsJob(j, noon); got != test.want || got != !j.shownAt.IsZero() {
-				t.Errorf("shown: %v", got)
-			}
-		})
-	}
-}
-
-// Lists that are wrong about more than a few jobs are not used for a while.
-func TestDistrust(t *testing.T) {
-	running := &job{failures: noFailures, state: dli.StateRunning}
-	for name, test := range map[string]struct {
-		wrong func(l *lists, r *listRound)
-		most  int
-		note  string
-	}{
-		"rows in other states": {func(l *lists, r *listRound) {
-			l.addRow(r, &dli.JobRow{State: dli.StateLaunching}, noon, noon)
-		}, minMismatches, "a status other than the requested one"},
-		"active jobs that they lack": {func(l *lists, _ *listRound) {
-			running.isFollowUp = true
-			if !l.compareStatus(running, dli.StateRunning, noon) {
-				t.Error("the difference is not counted")
-			}
-		}, 200 / mismatchShare, "active jobs are missing"},
-	} {
-		t.Run(name, func(t *testing.T) {
-			r := newListRound(listed{state: dli.StateRunning}, noon)
-			l := &lists{rounds: []*listRound{r}, covered: 200}
-			for range test.most {
-				test.wrong(l, r)
-			}
-			if l.note != "" {
-				t.Errorf("after %d: %s", test.most, l.note)
-			}
-			if test.wrong(l, r); !strings.Contains(l.note, test.note) || !l.pausedUntil.Equal(noon.Add(longPause)) || l.rounds != nil {
-				t.Errorf("after one more: %q, paused until %v", l.note, l.pausedUntil)
-			}
-		})
-	}
-}
-
-// The first page says how many there are, and their rows whether the list is whole.
-func TestPages(t *testing.T) {
-	for name, test := range map[string]struct {
-		total, rows, pages int
-		isWhole            bool
-	}{
-		"one page":                     {30, 30, 1, true},
-		"none":                         {0, 0, 0, true},
-		"three pages":                  {250, 100, 3, false},
-		"pages smaller than requested": {250, 50, 5, false},
-		"a few rows fewer":             {30, 25, 2, true},
-		"more than a few fewer":        {30, 24, 2, false},
-		"a tenth fewer":                {100, 90, 2, true},
-		"more than a tenth fewer":      {100, 89, 2, false},
-	} {
-		r := newListRound(listed{}, noon)
-		r.addPage(r.takePage(), dli.MaxPageSize, &dli.JobList{Total: test.total, Jobs: make([]dli.JobRow, test.rows)})
-		if r.pages != test.pages || r.isWhole() != test.isWhole {
-			t.Errorf("%s: %d pages, whole: %v", name, r.pages, r.isWhole())
-		}
-	}
-}
-
-// How long lists pause after a failure, and whether the connection says so.
-func TestListPauses(t *testing.T) {
-	s := DefaultSchedule()
-	for name, test := range map[string]struct {
-		failure connection.Failure
-		pause   time.Duration
-		isNoted bool
-	}{
-		"forbidden":            {connection.Failure{Kind: dli.KindPermission}, longPause, true},
-		"rejected credentials": {connection.Failure{Kind: dli.KindAuth, Reason: v1alpha1.ReasonCredentialsRejected}, pagesFor, true},
-		"no such API":          {connection.Failure{Kind: dli.KindNotFound}, longPause, true},
-		"a server error":       {connection.Failure{Kind: dli.KindRetry}, s.ListInterval, false},
-		"throttled":            {connection.Failure{Kind: dli.KindThrottle, RetryAfter: 10 * time.Minute}, 10 * time.Minute, false},
-	} {
-		l := &lists{}
-		l.handleFailure(&test.failure, s, noon)
-		if got := l.pausedUntil.Sub(noon); got != test.pause || (l.note != "") != test.isNoted {
-			t.Errorf("%s: a pause of %v, note %q", name, got, l.note)
-		}
-	}
-	l := &lists{}
-	for _, want := range []time.Duration{0, longPause} {
-		l.handleFailure(&connection.Failure{Kind: dli.KindRejected, Reason: v1alpha1.ReasonRequestRejected}, s, noon)
-		if got := max(l.pausedUntil.Sub(noon), 0); got != want || l.pageSize != dli.MaxPageSize/2 {
-			t.Errorf("rejected: pages of %d, a pause of %v, want %v", l.pageSize, got, want)
-		}
-	}
 }

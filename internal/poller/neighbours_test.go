@@ -122,3 +122,22 @@ func TestFailingJobsTakeNotAllRequests(t *testing.T) {
 		}
 	}
 }
+
+// A failing connection is probed with a job that could be read, else with one that was never
+// polled.
+func TestWhoProbes(t *testing.T) {
+	q := &queue{lastTurn: map[string]int{}}
+	fails := &job{failures: &FailureStreak{Count: 1}, active: true, sentAt: noon}
+	isNew := &job{failures: noFailures}
+	works := &job{failures: noFailures, active: true, sentAt: noon}
+	for _, j := range []*job{fails, isNew, works} {
+		q.startWaiting(j)
+	}
+	for i, want := range []*job{works, isNew, fails} {
+		j := q.pickJob(connection.AdmitProbe, 4)
+		if j != want {
+			t.Fatalf("probe %d is of %+v", i+1, j)
+		}
+		j.leaveHeap()
+	}
+}

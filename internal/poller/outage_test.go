@@ -94,6 +94,14 @@ func TestOutage(t *testing.T) {
 	})
 }
 
+// lateness is a recorder that has how late a poll was at most.
+type lateness struct {
+	script
+	worst time.Duration
+}
+
+func (l *lateness) PollLateness(late time.Duration) { l.worst = max(l.worst, late) }
+
 // A short outage is reported for the jobs that it made fail or that failed before, and for the
 // others once it lasts.
 func TestWhoIsToldOfAnOutage(t *testing.T) {
@@ -131,6 +139,15 @@ func TestWhoIsToldOfAnOutage(t *testing.T) {
 		o.run(40 * time.Second)
 		if n := told(good...); n != 30 {
 			t.Errorf("%d of 30 healthy jobs are told when it lasts", n)
+		}
+		late := &lateness{}
+		o.poller.mu.Lock()
+		o.poller.config.Recorder = late
+		o.poller.mu.Unlock()
+		o.set(func() { isOut = false })
+		o.run(time.Minute)
+		if late.worst == 0 || late.worst > 10*time.Second {
+			t.Errorf("a job was polled %v late after it; how long it lasted does not count", late.worst)
 		}
 	})
 }

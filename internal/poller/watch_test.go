@@ -29,9 +29,10 @@ func TestEdits(t *testing.T) {
 		within time.Duration
 		stored int
 	}{
-		"a shorter interval": {func(o *operator) { o.change("job", func(t *Target) { t.Interval = 2 * time.Second }) }, 2 * time.Second, 1},
-		"a requested poll":   {func(o *operator) { o.change("job", func(t *Target) { t.PollRequest = "now" }) }, time.Second, 2},
-		"a changed status":   {func(o *operator) { o.poller.PollNow(key("job")) }, time.Second, 2},
+		"a shorter interval":            {func(o *operator) { o.change("job", func(t *Target) { t.Interval = 2 * time.Second }) }, 2 * time.Second, 1},
+		"a requested poll":              {func(o *operator) { o.change("job", func(t *Target) { t.PollRequest = "now" }) }, time.Second, 2},
+		"a changed status":              {func(o *operator) { o.poller.PollNow(key("job")) }, time.Second, 2},
+		"a new object of the same name": {func(o *operator) { o.change("job", func(t *Target) { t.UID, t.JobID = "anew", "another" }) }, time.Second, 2},
 	} {
 		simulate(t, name+" takes effect immediately", func(o *operator) {
 			t := o.T
