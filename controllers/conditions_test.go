@@ -192,4 +192,9 @@ func TestStalledSurvivesARestart(t *testing.T) {
 	if got := row(job); got != before {
 		t.Errorf("\n got %s\nwant %s", got, before)
 	}
+	failing("ServerError")(job)
+	deriveConditions(job, poller.Snapshot{Failures: poller.FailureStreak{Count: 2}}, noon.Add(time.Second), stallAfter)
+	if got, want := row(job), activeRow("ServerError", "False/ServerError"); got != want {
+		t.Errorf("after a failure that may end by itself\n got %s\nwant %s", got, want)
+	}
 }

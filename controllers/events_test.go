@@ -34,6 +34,7 @@ func TestTransitions(t *testing.T) {
 		"it has ended in the meantime": {unreadable, derived(atVersion(unreadable, "", read(answering("FINISHED")))), []string{"JobFinished"}, "Ready JobFinished"},
 		"its outcome is contradicted":  {finished, derived(atVersion(finished, "", read(answering("RUNNING")))), []string{"OutcomeContradicted"}, "Synced OutcomeContradicted"},
 		"DLI has a new job after all":  {derived(newJob(failing("JobNotFound"))), derived(newJob(read(answering("LAUNCHING")))), []string{"JobLaunching"}, "Ready JobLaunching"},
+		"DLI may not have the job":     {newJob(), derived(newJob(failing("JobNotFound"))), nil, "Ready JobNotFound"},
 		"a requested poll failed":      {finished, derived(atVersion(finished, "", failing("ServerError"))), []string{"ServerError"}, "Synced ServerError"},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -71,6 +71,15 @@ func TestOwnership(t *testing.T) {
 			t.Error("the status before a write that was confirmed is still its own")
 		}
 	})
+	t.Run("an outcome of somebody else is not kept when it is replaced", func(t *testing.T) {
+		o, job := ownedJob("RUNNING")
+		forged := atVersion(job, "11", read(answering("FINISHED")))
+		o.changed(job, forged)
+		o.changed(forged, atVersion(forged, "12", emptied))
+		if last := o.of(job); last.replaced != nil {
+			t.Errorf("kept: %+v", last.replaced)
+		}
+	})
 	t.Run("a replaced outcome is kept, and nothing else is", func(t *testing.T) {
 		for state, want := range map[string]bool{"FINISHED": true, "RUNNING": false} {
 			o, job := ownedJob(state)

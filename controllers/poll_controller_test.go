@@ -11,6 +11,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/utils/ptr"
+	"sigs.k8s.io/controller-runtime/pkg/event"
 
 	"github.com/dli-operator/dli-operator/api/v1alpha1"
 	"github.com/dli-operator/dli-operator/internal/connection"
@@ -127,5 +128,28 @@ func TestLacksCost(t *testing.T) {
 				t.Errorf("lacks its cost: %v", got)
 			}
 		})
+	}
+}
+
+// Figures alone do not make the poll controller look at a job.
+func TestPollChanges(t *testing.T) {
+	before := newJob(read(answering("RUNNING")), func(job *v1alpha1.DLIJob) {
+		job.Annotations = map[string]string{v1alpha1.PollRequestedAtAnnotation: "1"}
+	})
+	for name, test := range map[string]struct {
+		change func(*v1alpha1.DLIJob)
+		want   bool
+	}{
+		"other figures":        {read(answering("RUNNING", func(a *dli.JobStatus) { a.ResultCount = ptr.To[int64](1) })), false},
+		"an outcome":           {read(answering("FINISHED")), true},
+		"an edit":              {func(job *v1alpha1.DLIJob) { job.Generation++ }, true},
+		"a deletion":           {func(job *v1alpha1.DLIJob) { job.DeletionTimestamp = &metav1.Time{Time: noon} }, true},
+		"an object made anew":  {func(job *v1alpha1.DLIJob) { job.UID = "anew" }, true},
+		"another poll request": {func(job *v1alpha1.DLIJob) { job.Annotations[v1alpha1.PollRequestedAtAnnotation] = "2" }, true},
+		"a handled one":        {func(job *v1alpha1.DLIJob) { job.Status.LastHandledPollRequest = "1" }, true},
+	} {
+		if got := pollChanges().Update(event.UpdateEvent{ObjectOld: before, ObjectNew: atVersion(before, "", test.change)}); got != test.want {
+			t.Errorf("%s: %v", name, got)
+		}
 	}
 }

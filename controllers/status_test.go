@@ -62,9 +62,9 @@ func TestRecord(t *testing.T) {
 
 	t.Run("keeps what a list omits, and the message", func(t *testing.T) {
 		job := newJob(read(answering("RUNNING", func(a *dli.JobStatus) { a.Message, a.Statement = "half way", "select 1" })))
-		row := &poller.Result{Listed: &dli.Figures{ResultCount: ptr.To[int64](4)}}
+		row := &poller.Result{Listed: &dli.Figures{ResultCount: ptr.To[int64](4)}, ArrivedAt: noon.Add(time.Hour)}
 		recordResult(job, row, time.Minute)
-		if s := job.Status; s.Message != "half way" || s.Statement != "select 1" || *s.ResultCount != 4 {
+		if s := job.Status; !s.LastPollTime.Time.Equal(row.ArrivedAt) || s.Message != "half way" || s.Statement != "select 1" || *s.ResultCount != 4 {
 			t.Errorf("the status is %+v", s)
 		}
 	})
@@ -124,6 +124,21 @@ func TestRecord(t *testing.T) {
 		}
 	})
 
+	t.Run("uses the time of the poll as the end if DLI's cannot be stored", func(t *testing.T) {
+		job := newJob(read(answering("FINISHED", func(a *dli.JobStatus) { a.StartTime, a.Duration = farFuture, ptr.To(365*24*time.Hour) })))
+		if !job.Status.CompletionTime.Time.Equal(noon) {
+			t.Errorf("completionTime is %v, want %v", job.Status.CompletionTime, noon)
+		}
+	})
+
+	t.Run("keeps the end when it is read again without a duration, and ends doubts", func(t *testing.T) {
+		job := newJob(func(job *v1alpha1.DLIJob) { job.Status.NotFoundSince = &metav1.Time{Time: noon} }, read(answering("FINISHED")))
+		recordStatus(job, answering("FINISHED"), noon.Add(time.Hour))
+		if !job.Status.CompletionTime.Time.Equal(noon) || job.Status.NotFoundSince != nil {
+			t.Errorf("completionTime is %v, notFoundSince %v", job.Status.CompletionTime, job.Status.NotFoundSince)
+		}
+	})
+
 	t.Run("keeps DLI's times, even if its clock differs", func(t *testing.T) {
 		start := noon.Add(time.Minute)
 		job := newJob(read(answering("RUNNING", func(a *dli.JobStatus) { a.StartTime = start })))
@@ -177,6 +192,28 @@ func TestRecordResult(t *testing.T) {
 	})
 }
 
+// A requested poll is done when the job was read, or when it has ended and DLI has it no longer.
+func TestHandledPollRequests(t *testing.T) {
+	missing := &connection.Failure{Reason: "JobNotFound"}
+	for name, test := range map[string]struct {
+		job    *v1alpha1.DLIJob
+		result poller.Result
+		want   string
+	}{
+		"a status":                     {newJob(), poller.Result{Status: answering("RUNNING")}, "now"},
+		"a failure":                    {newJob(), poller.Result{Failure: &connection.Failure{Reason: "ServerError"}}, ""},
+		"no such job":                  {newJob(), poller.Result{Failure: missing}, ""},
+		"no longer one that has ended": {newJob(read(answering("FINISHED"))), poller.Result{Failure: missing}, "now"},
+		"a failure of one that has":    {newJob(read(answering("FINISHED"))), poller.Result{Failure: &connection.Failure{Reason: "ServerError"}}, ""},
+	} {
+		test.result.PollRequest = "now"
+		recordResult(test.job, &test.result, time.Minute)
+		if got := test.job.Status.LastHandledPollRequest; got != test.want {
+			t.Errorf("%s: handled %q, want %q", name, got, test.want)
+		}
+	}
+}
+
 func TestRecordFailure(t *testing.T) {
 	t.Run("keeps the rest of the status", func(t *testing.T) {
 		job := newJob(read(answering("RUNNING", func(a *dli.JobStatus) { a.ResultCount = ptr.To[int64](4) })))
@@ -190,9 +227,12 @@ func TestRecordFailure(t *testing.T) {
 	t.Run("does not let NotFound change an outcome", func(t *testing.T) {
 		job := newJob(read(answering("FINISHED")))
 		recordFailure(job, &connection.Failure{Reason: "JobNotFound"}, poller.FailureStreak{NotFound: 9, NotFoundSince: noon.Add(-time.Hour)}, noon, time.Minute)
-		deriveConditions(job, poller.Snapshot{Failures: poller.FailureStreak{}}, noon, stallAfter)
+		deriveConditions(job, poller.Snapshot{Failures: blocked(time.Hour)}, noon, stallAfter)
 		if row(job) != finishedRow {
 			t.Errorf("\n got %s\nwant %s", row(job), finishedRow)
+		}
+		if s := job.Status; s.NotFoundSince != nil || s.UnreadableSince != nil {
+			t.Errorf("missing since %v, unreadable since %v", s.NotFoundSince, s.UnreadableSince)
 		}
 	})
 

@@ -54,12 +54,24 @@ func TestNextCheck(t *testing.T) {
 		"a grace period that is over": {newJob(), poller.Snapshot{Failures: blocked(time.Hour)}, 0},
 		"a TTL":                       {newJob(read(answering("FINISHED")), ttl, recorded), poller.Snapshot{}, 50 * time.Second},
 		"a TTL of a running job":      {newJob(read(answering("RUNNING")), ttl), poller.Snapshot{Times: poller.JobTimes{FirstSeen: noon}}, 0},
-		"nothing for a suspended job": {newJob(func(job *v1alpha1.DLIJob) { job.Spec.Suspend, job.Spec.ActiveDeadlineSeconds = true, ptr.To[int64](10) }), poller.Snapshot{}, 0},
+		"nothing for a suspended job": {newJob(func(job *v1alpha1.DLIJob) { job.Spec.Suspend, job.Spec.ActiveDeadlineSeconds = true, ptr.To[int64](10) }), poller.Snapshot{Times: poller.JobTimes{FirstSeen: noon}}, 0},
 	} {
 		t.Run(name, func(t *testing.T) {
 			if got := nextCheck(test.job, test.latest, noon, stallAfter); got != test.want {
 				t.Errorf("got %v, want %v", got, test.want)
 			}
 		})
+	}
+}
+
+// The grace period of an unreadable job begins when this operator may say that it is.
+func TestGraceFrom(t *testing.T) {
+	later := noon.Add(time.Minute)
+	for _, test := range []struct{ since, from, want time.Time }{
+		{time.Time{}, later, time.Time{}}, {noon, time.Time{}, noon}, {noon, later, later}, {later, noon, later},
+	} {
+		if got := graceFrom(test.since, test.from); !got.Equal(test.want) {
+			t.Errorf("unreadable since %v, failures from %v: %v", test.since, test.from, got)
+		}
 	}
 }
