@@ -5,8 +5,9 @@ package main
 
 import (
 	"archive/tar"
+	"bytes"
 	"encoding/json"
-	"io"
+	"errors"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -73,59 +74,60 @@ func writeDockerManifest(dir string, tag name.Tag, image v1.Image) error {
 
 // archive packs a directory, sorted by name. The file only gets its name when it is
 // complete.
-func archive(dir, output string) (err error) {
-	partial := output + ".partial"
-	file, err := os.Create(partial)
-	if err != nil {
-		return err
-	}
-	defer func() {
-		if err != nil {
-			file.Close()
-			os.Remove(partial)
-		}
-	}()
-	out := tar.NewWriter(file)
+func archive(dir, output string) error {
+	var files []file
 	if err := filepath.WalkDir(dir, func(path string, entry fs.DirEntry, err error) error {
 		if err != nil || path == dir {
 			return err
 		}
-		return pack(out, dir, path, entry)
+		relative, err := filepath.Rel(dir, path)
+		if err != nil {
+			return err
+		}
+		f := file{path: filepath.ToSlash(relative), mode: 0o644}
+		if entry.IsDir() {
+			f.path, f.mode = f.path+"/", 0o755
+		} else if f.content, err = os.ReadFile(path); err != nil {
+			return err
+		}
+		files = append(files, f)
+		return nil
 	}); err != nil {
 		return err
 	}
-	if err := out.Close(); err != nil {
+	packed, err := pack(files)
+	if err != nil {
 		return err
 	}
-	if err := file.Close(); err != nil {
-		return err
+	partial := output + ".partial"
+	if err := os.WriteFile(partial, packed, 0o644); err != nil { //nolint:gosec // others may read it
+		return errors.Join(err, os.Remove(partial))
 	}
 	return os.Rename(partial, output)
 }
 
-func pack(out *tar.Writer, dir, path string, entry fs.DirEntry) error {
-	relative, err := filepath.Rel(dir, path)
-	if err != nil {
-		return err
+// pack packs files in their order.
+func pack(files []file) ([]byte, error) {
+	var packed bytes.Buffer
+	out := tar.NewWriter(&packed)
+	for _, f := range files {
+		header := &tar.Header{Name: f.path, Mode: f.mode, Size: int64(len(f.content)), ModTime: epoch, Format: tar.FormatPAX}
+		header.Typeflag = tar.TypeReg
+		switch {
+		case f.link != "":
+			header.Typeflag, header.Linkname = tar.TypeSymlink, f.link
+		case f.content == nil:
+			header.Typeflag = tar.TypeDir
+		}
+		if err := out.WriteHeader(header); err != nil {
+			return nil, err
+		}
+		if _, err := out.Write(f.content); err != nil {
+			return nil, err
+		}
 	}
-	header := &tar.Header{Name: filepath.ToSlash(relative), Mode: 0o644, ModTime: epoch, Format: tar.FormatUSTAR}
-	if entry.IsDir() {
-		header.Typeflag, header.Name, header.Mode = tar.TypeDir, header.Name+"/", 0o755
-		return out.WriteHeader(header)
+	if err := out.Close(); err != nil {
+		return nil, err
 	}
-	info, err := entry.Info()
-	if err != nil {
-		return err
-	}
-	header.Typeflag, header.Size = tar.TypeReg, info.Size()
-	if err := out.WriteHeader(header); err != nil {
-		return err
-	}
-	content, err := os.Open(path)
-	if err != nil {
-		return err
-	}
-	defer content.Close()
-	_, err = io.Copy(out, content)
-	return err
+	return packed.Bytes(), nil
 }

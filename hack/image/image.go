@@ -4,7 +4,6 @@
 package main
 
 import (
-	"archive/tar"
 	"bytes"
 	"context"
 	"io"
@@ -140,27 +139,10 @@ func newImage(layers []layer, config v1.Config, platform v1.Platform) (v1.Image,
 }
 
 func newLayer(files []file) (v1.Layer, error) {
-	var packed bytes.Buffer
-	out := tar.NewWriter(&packed)
-	for _, f := range files {
-		header := &tar.Header{Name: f.path, Mode: f.mode, Size: int64(len(f.content)), ModTime: epoch, Format: tar.FormatPAX}
-		header.Typeflag = tar.TypeReg
-		switch {
-		case f.link != "":
-			header.Typeflag, header.Linkname = tar.TypeSymlink, f.link
-		case f.content == nil:
-			header.Typeflag = tar.TypeDir
-		}
-		if err := out.WriteHeader(header); err != nil {
-			return nil, err
-		}
-		if _, err := out.Write(f.content); err != nil {
-			return nil, err
-		}
-	}
-	if err := out.Close(); err != nil {
+	packed, err := pack(files)
+	if err != nil {
 		return nil, err
 	}
-	opener := func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(packed.Bytes())), nil }
+	opener := func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(packed)), nil }
 	return tarball.LayerFromOpener(opener, tarball.WithMediaType(types.OCILayer), tarball.WithCompressedCaching)
 }

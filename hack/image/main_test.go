@@ -179,8 +179,14 @@ func contents(t *testing.T, image v1.Image) map[string][]byte {
 	return files
 }
 
-func each(t *testing.T, reader io.Reader, do func(*tar.Header, []byte)) {
+// eachOf calls do with each file of a layer.
+func eachOf(t *testing.T, layer v1.Layer, do func(*tar.Header, []byte)) {
 	t.Helper()
+	reader, err := layer.Uncompressed()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer reader.Close()
 	in := tar.NewReader(reader)
 	for {
 		header, err := in.Next()
@@ -198,41 +204,13 @@ func each(t *testing.T, reader io.Reader, do func(*tar.Header, []byte)) {
 	}
 }
 
-// eachOf calls do with each file of a layer.
-func eachOf(t *testing.T, layer v1.Layer, do func(*tar.Header, []byte)) {
-	t.Helper()
-	reader, err := layer.Uncompressed()
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer reader.Close()
-	each(t, reader, do)
-}
-
 // unpack unpacks an archive and returns the directory.
 func unpack(t *testing.T, path string) string {
 	t.Helper()
-	file, err := os.Open(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer file.Close()
 	dir := t.TempDir()
-	each(t, file, func(header *tar.Header, content []byte) {
-		target, err := filepath.Localize(strings.TrimSuffix(header.Name, "/"))
-		if err != nil {
-			t.Fatal(err)
-		}
-		target = filepath.Join(dir, target)
-		if header.Typeflag == tar.TypeDir {
-			err = os.MkdirAll(target, 0o700)
-		} else {
-			err = os.WriteFile(target, content, 0o600)
-		}
-		if err != nil {
-			t.Fatal(err)
-		}
-	})
+	if out, err := exec.CommandContext(t.Context(), "tar", "-xf", path, "-C", dir).CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
 	return dir
 }
 
