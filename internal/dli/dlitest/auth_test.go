@@ -51,74 +51,49 @@ func sign(r *http.Request, u User, now time.Time) {
 }
 
 func TestSignature(t *testing.T) {
-	tests := []struct {
-		name   string
-		change func(*http.Request)
-		status int
-		code   string
-	}{
-		{"the published example is accepted", func(*http.Request) {}, 200, ""},
-		{"a header that is not signed may change", func(r *http.Request) {
-			r.Header.Set("User-Agent", "other")
-		}, 200, ""},
-		{"another job is rejected", func(r *http.Request) {
-			r.URL.Path = strings.Replace(r.URL.Path, "6d", "6e", 1)
-		}, 401, "APIGW.0301"},
-		{"a query is rejected", func(r *http.Request) { r.URL.RawQuery = "a=b" }, 401, "APIGW.0301"},
-		{"a changed signed header is rejected", func(r *http.Request) {
-			r.Header.Set("X-Project-Id", "48cc2c48765f481480c7db940d6409d2")
-		}, 401, "APIGW.0301"},
-		{"a missing signed header is rejected", func(r *http.Request) {
-			r.Header.Del("X-Project-Id")
-		}, 401, "APIGW.0301"},
-		{"another date is rejected", func(r *http.Request) {
-			r.Header.Set("X-Sdk-Date", "20260101T000001Z")
-		}, 401, "APIGW.0301"},
-		{"an invalid date is rejected", func(r *http.Request) {
-			r.Header.Set("X-Sdk-Date", "2026-01-01T00:00:00Z")
-		}, 401, "APIGW.0301"},
-		{"a body that was not signed is rejected", func(r *http.Request) {
+	set := func(name, value string) func(*http.Request) {
+		return func(r *http.Request) { r.Header.Set(name, value) }
+	}
+	replaced := func(old, text string) func(*http.Request) {
+		return func(r *http.Request) {
+			r.Header.Set("Authorization", strings.Replace(r.Header.Get("Authorization"), old, text, 1))
+		}
+	}
+	send := func(t *testing.T, change func(*http.Request)) answer {
+		t.Helper()
+		s := newServer(t, WithClock(vectorTime))
+		s.SetJob(Query(SampleInserted))
+		r := vectorRequest()
+		change(r)
+		return serve(s, r)
+	}
+	for name, change := range map[string]func(*http.Request){
+		"the published example":       func(*http.Request) {},
+		"a header that is not signed": set("User-Agent", "other"),
+	} {
+		t.Run(name+" is accepted", func(t *testing.T) { send(t, change).is(t, 200, "") })
+	}
+	for name, change := range map[string]func(*http.Request){
+		"another job":             func(r *http.Request) { r.URL.Path = strings.Replace(r.URL.Path, "6d", "6e", 1) },
+		"a query":                 func(r *http.Request) { r.URL.RawQuery = "a=b" },
+		"a changed signed header": set("X-Project-Id", "48cc2c48765f481480c7db940d6409d2"),
+		"a missing signed header": func(r *http.Request) { r.Header.Del("X-Project-Id") },
+		"another date":            set("X-Sdk-Date", "20260101T000001Z"),
+		"an invalid date":         set("X-Sdk-Date", "2026-01-01T00:00:00Z"),
+		"a body that was not signed": func(r *http.Request) {
 			r.Body, r.ContentLength = io.NopCloser(strings.NewReader("x")), 1
-		}, 401, "APIGW.0301"},
-		{"a signature in capitals is rejected", func(r *http.Request) {
-			replaceAuthorization(r, vectorSignature, strings.ToUpper(vectorSignature))
-		}, 401, "APIGW.0301"},
-		{"one changed digit is rejected", func(r *http.Request) {
-			replaceAuthorization(r, "Signature=d7", "Signature=d8")
-		}, 401, "APIGW.0301"},
-		{"a truncated signature is rejected", func(r *http.Request) {
-			replaceAuthorization(r, "546", "")
-		}, 401, "APIGW.0301"},
-		{"signed headers out of order are rejected", func(r *http.Request) {
-			replaceAuthorization(r, "x-project-id;x-sdk-date", "x-sdk-date;x-project-id")
-		}, 401, "APIGW.0301"},
-		{"an unknown access key is rejected", func(r *http.Request) {
-			replaceAuthorization(r, "AKEXAMPLE", "AKOTHER")
-		}, 401, "APIGW.0301"},
-		{"another algorithm is rejected", func(r *http.Request) {
-			replaceAuthorization(r, "SDK-HMAC-SHA256", "V11-HMAC-SHA256")
-		}, 401, "APIGW.0301"},
-		{"a security token that the key does not have is rejected", func(r *http.Request) {
-			r.Header.Set("X-Security-Token", "T")
-		}, 401, "APIGW.0301"},
-		{"a token in addition to a signature is rejected", func(r *http.Request) {
-			r.Header.Set("X-Auth-Token", "TOKENEXAMPLE")
-		}, 401, "APIGW.0301"},
+		},
+		"a signature in capitals":                     replaced(vectorSignature, strings.ToUpper(vectorSignature)),
+		"one changed digit":                           replaced("Signature=d7", "Signature=d8"),
+		"a truncated signature":                       replaced("546", ""),
+		"signed headers out of order":                 replaced("x-project-id;x-sdk-date", "x-sdk-date;x-project-id"),
+		"an unknown access key":                       replaced("AKEXAMPLE", "AKOTHER"),
+		"another algorithm":                           replaced("SDK-HMAC-SHA256", "V11-HMAC-SHA256"),
+		"a security token that the key does not have": set("X-Security-Token", "T"),
+		"a token in addition to a signature":          set("X-Auth-Token", "TOKENEXAMPLE"),
+	} {
+		t.Run(name+" is rejected", func(t *testing.T) { send(t, change).is(t, 401, "APIGW.0301") })
 	}
-	for _, test := range tests {
-		t.Run(test.name, func(t *testing.T) {
-			s := newServer(t, WithClock(vectorTime))
-			s.SetJob(Query(SampleInserted))
-			r := vectorRequest()
-			test.change(r)
-			got := serve(s, r)
-			got.is(t, test.status, test.code)
-		})
-	}
-}
-
-func replaceAuthorization(r *http.Request, old, text string) {
-	r.Header.Set("Authorization", strings.Replace(r.Header.Get("Authorization"), old, text, 1))
 }
 
 func TestCanonicalRequest(t *testing.T) {
@@ -171,57 +146,48 @@ func TestAuthentication(t *testing.T) {
 	alice := User{ProjectID: project, AccessKeyID: "AK1", SecretAccessKey: "SK1"}
 	temporary := User{ProjectID: project, AccessKeyID: "AK2", SecretAccessKey: "SK2", SecurityToken: "ST"}
 	robot := User{ProjectID: project, Token: "T1"}
-	tests := []struct {
-		name    string
-		request func(r *http.Request, now time.Time)
+	signed := func(u User, late time.Duration, changes ...func(*http.Request)) func(*http.Request) {
+		return func(r *http.Request) {
+			sign(r, u, vectorTime().Add(-late))
+			for _, change := range changes {
+				change(r)
+			}
+		}
+	}
+	for name, test := range map[string]struct {
+		request func(*http.Request)
 		status  int
 		code    string
 	}{
-		{"an access key is accepted", func(r *http.Request, now time.Time) { sign(r, alice, now) }, 200, ""},
-		{"a temporary access key is accepted", func(r *http.Request, now time.Time) {
-			sign(r, temporary, now)
-		}, 200, ""},
-		{"a temporary access key without its security token is rejected", func(r *http.Request, now time.Time) {
-			sign(r, temporary, now)
-			r.Header.Del("X-Security-Token")
-		}, 401, "APIGW.0301"},
-		{"a token is accepted", func(r *http.Request, _ time.Time) {
+		"an access key":           {signed(alice, 0), 200, ""},
+		"a temporary access key":  {signed(temporary, 0), 200, ""},
+		"a clock 15 minutes off":  {signed(alice, 15*time.Minute), 200, ""},
+		"a clock further behind":  {signed(alice, 15*time.Minute+time.Second), 401, "APIGW.0303"},
+		"a clock further ahead":   {signed(alice, -15*time.Minute-time.Second), 401, "APIGW.0303"},
+		"neither a key nor token": {func(*http.Request) {}, 401, "DLI.0013"},
+		"a wrong token":           {func(r *http.Request) { r.Header.Set("X-Auth-Token", "T2") }, 401, "APIGW.0301"},
+		"a token": {func(r *http.Request) {
 			r.Header.Set("Content-Type", "application/json")
 			r.Header.Set("X-Auth-Token", "T1")
 		}, 200, ""},
-		{"a wrong token is rejected", func(r *http.Request, _ time.Time) {
-			r.Header.Set("X-Auth-Token", "T2")
-		}, 401, "APIGW.0301"},
-		{"neither key nor token is rejected", func(*http.Request, time.Time) {}, 401, "DLI.0013"},
-		{"a clock 15 minutes off is accepted", func(r *http.Request, now time.Time) {
-			sign(r, alice, now.Add(-15*time.Minute))
-		}, 200, ""},
-		{"a clock further behind is rejected", func(r *http.Request, now time.Time) {
-			sign(r, alice, now.Add(-15*time.Minute-time.Second))
-		}, 401, "APIGW.0303"},
-		{"a clock further ahead is rejected", func(r *http.Request, now time.Time) {
-			sign(r, alice, now.Add(15*time.Minute+time.Second))
-		}, 401, "APIGW.0303"},
-		{"another user's project is rejected", func(r *http.Request, now time.Time) {
+		"a temporary access key without its security token": {
+			signed(temporary, 0, func(r *http.Request) { r.Header.Del("X-Security-Token") }), 401, "APIGW.0301",
+		},
+		"another user's project": {func(r *http.Request) {
 			r.URL.Path = "/v1.0/p2/jobs/j/status"
-			sign(r, alice, now)
+			sign(r, alice, vectorTime())
 		}, 403, "DLI.0003"},
-		{"a project header that differs from the path is rejected", func(r *http.Request, now time.Time) {
-			sign(r, alice, now)
-			r.Header.Set("X-Project-Id", "p2")
-		}, 400, "DLI.0001"},
-		{"a request without content type is rejected", func(r *http.Request, now time.Time) {
-			sign(r, alice, now)
-			r.Header.Del("Content-Type")
-		}, 400, "DLI.0001"},
-	}
-	for _, test := range tests {
-		t.Run(test.name, func(t *testing.T) {
+		"a project header that differs from the path": {
+			signed(alice, 0, func(r *http.Request) { r.Header.Set("X-Project-Id", "p2") }), 400, "DLI.0001",
+		},
+		"no content type": {signed(alice, 0, func(r *http.Request) { r.Header.Del("Content-Type") }), 400, "DLI.0001"},
+	} {
+		t.Run(name, func(t *testing.T) {
 			s := newServer(t, WithClock(vectorTime))
 			s.SetUsers(alice, temporary, robot)
 			s.SetJob(Query("j"))
 			r := httptest.NewRequest(http.MethodGet, "/v1.0/"+project+"/jobs/j/status", nil)
-			test.request(r, vectorTime())
+			test.request(r)
 			serve(s, r).is(t, test.status, test.code)
 		})
 	}

@@ -67,20 +67,6 @@ func TestLifeOfABatch(t *testing.T) {
 	}
 }
 
-func TestBatchRoutes(t *testing.T) {
-	s := newServer(t)
-	for _, tc := range []struct{ method, rest string }{
-		{"GET", "/"}, {"GET", "/b/"}, {"GET", "/b/x"}, {"GET", "/.."}, {"POST", "/b"}, {"DELETE", "/b"}, {"PUT", ""},
-	} {
-		t.Run(tc.method+" "+tc.rest, func(t *testing.T) {
-			serve(s, batchRequest(tc.method, tc.rest, "")).is(t, 404, "APIGW.0101")
-		})
-	}
-	r := batchRequest("GET", "", "")
-	r.URL.Path = strings.Replace(r.URL.Path, "v2.0", "v1.0", 1)
-	serve(s, r).is(t, 404, "APIGW.0101")
-}
-
 func TestBatchLists(t *testing.T) {
 	clock := newClock()
 	s := newServer(t, WithClock(clock.Now))

@@ -166,31 +166,28 @@ func TestJobsThatAreNotFound(t *testing.T) {
 }
 
 func TestRoutes(t *testing.T) {
-	tests := []struct {
-		name, method, path string
-		status             int
-		code               string
-	}{
-		{"another method is not published", "POST", pathOf("j"), 404, "APIGW.0101"},
-		{"another path is not published", "GET", "/v1.0/p/jobs/j", 404, "APIGW.0101"},
-		{"another version is not published", "GET", "/v1/p/jobs/j/status", 404, "APIGW.0101"},
-		{"an empty id is not published", "GET", "/v1.0/p/jobs//status", 404, "APIGW.0101"},
-		{"a dot segment is not published", "GET", "/v1.0/p/jobs/../status", 404, "APIGW.0101"},
-		{"one segment too many is not published", "GET", "/v1.0/p/jobs/a/b/status", 404, "APIGW.0101"},
-		{"an escaped slash is part of an id", "GET", pathOf("a%2Fb"), 404, "DLI.0023"},
-		{"an unknown job is not found", "GET", pathOf("unknown"), 404, "DLI.0023"},
-	}
-	for _, test := range tests {
-		t.Run(test.name, func(t *testing.T) {
-			s := newServer(t)
+	s := newServer(t)
+	for _, path := range []string{
+		"POST " + pathOf("j"), "GET /v1.0/p/jobs/j", "GET /v1/p/jobs/j/status", "GET /v1.0/p/jobs//status", "GET /v1.0/p/jobs/../status",
+		"GET /v1.0/p/jobs/a/b/status", "GET /v1.0/p/jobs/", "GET /v1/p/jobs", "GET /v1.0/p/jobs/j/progress", "GET /v1/p/jobs/j/progress/status",
+		"GET /v2.0/p/batches/", "GET /v2.0/p/batches/b/", "GET /v2.0/p/batches/b/x", "GET /v2.0/p/batches/..", "POST /v2.0/p/batches/b",
+		"DELETE /v2.0/p/batches/b", "PUT /v2.0/p/batches", "GET /v1.0/p/batches",
+	} {
+		t.Run(path, func(t *testing.T) {
 			r := request("j")
-			r.Method = test.method
-			r.URL.Path, r.URL.RawPath = test.path, ""
-			if strings.Contains(test.path, "%") {
-				r.URL.Path, r.URL.RawPath = strings.ReplaceAll(test.path, "%2F", "/"), test.path
-			}
-			serve(s, r).is(t, test.status, test.code)
+			r.Method, r.URL.Path, _ = strings.Cut(path, " ")
+			serve(s, r).is(t, 404, "APIGW.0101")
 		})
+	}
+	for name, path := range map[string]string{"an escaped slash is part of an id": "a%2Fb", "an unknown job is not found": "unknown"} {
+		t.Run(name, func(t *testing.T) {
+			r := request("j")
+			r.URL.Path, r.URL.RawPath = strings.ReplaceAll(pathOf(path), "%2F", "/"), pathOf(path)
+			serve(s, r).is(t, 404, "DLI.0023")
+		})
+	}
+	if got := s.Stats().ByCall; got[CallStatus] != 2 || got[""] != 18 {
+		t.Errorf("got requests %v", got)
 	}
 }
 
