@@ -90,9 +90,63 @@ func notSynced(reason string) func(*v1alpha1.DLIJobStatus) {
 	}
 }
 
-// answers records that DLI reports a running job.
-func (s *story) answers(seconds, duration float64) {
-	s.Answered(at(seconds), "job", Answer{Status: "RUNNING", Duration: new(int64(duration * 1000))})
+// step is a step of a story.
+type step func(s *story)
+
+// answered is a status that DLI reports.
+func answered(seconds float64, status string) step {
+	return func(s *story) { s.Answered(at(seconds), "job", Answer{Status: status}) }
+}
+
+// ran is that DLI reports a running job with a duration in seconds.
+func ran(seconds, duration float64) step {
+	return func(s *story) {
+		s.Answered(at(seconds), "job", Answer{Status: "RUNNING", Duration: new(int64(duration * 1000))})
+	}
+}
+
+// missing is that DLI has no such job at some times.
+func missing(times ...float64) step {
+	return func(s *story) {
+		for _, seconds := range times {
+			s.Answered(at(seconds), "job", Answer{NotFound: true})
+		}
+	}
+}
+
+// version is a new version of the object.
+func version(seconds float64, change func(*v1alpha1.DLIJobStatus)) step {
+	return func(s *story) { s.shows(seconds, change) }
+}
+
+// written is that a DLIConnection is written so often, at these intervals.
+func written(times int, interval float64) step {
+	return func(s *story) {
+		for n := range times {
+			s.SawConnection(at(float64(n)*interval), &v1alpha1.DLIConnection{})
+		}
+	}
+}
+
+func gone(s *story)       { s.Gone("uid") }
+func shared(s *story)     { s.Shared(true) }
+func badKey(s *story)     { s.Foreign("CredentialsRejected") }
+func newProcess(s *story) { s.Requested(Request{At: at(0), Process: "a.2"}) }
+func etcdBack(s *story)   { s.Restored(at(2.4), at(2.5)) }
+func otherHand(s *story) {
+	forged := v1alpha1.DLIJobStatus{}
+	finished(1)(&forged)
+	s.ByOtherHand("uid", forged)
+}
+
+// takesTurns is that two operators write that a job was read and was not, alternately.
+func takesTurns(times int, interval float64) step {
+	return func(s *story) {
+		for n := range times {
+			s.shows(float64(n)*interval, synced)
+			s.shows((float64(n)+0.5)*interval, notSynced("EndpointUnreachable"))
+		}
+	}
 }
 
 // requested makes a status the result of a requested poll.
@@ -104,261 +158,86 @@ func requested(change func(*v1alpha1.DLIJobStatus)) func(*v1alpha1.DLIJobStatus)
 }
 
 func TestHistory(t *testing.T) {
-	tests := map[string]struct {
-		tell func(s *story)
+	// with changes a status further.
+	with := func(change, further func(*v1alpha1.DLIJobStatus)) func(*v1alpha1.DLIJobStatus) {
+		return func(status *v1alpha1.DLIJobStatus) { change(status); further(status) }
+	}
+	word := func(word string) func(*v1alpha1.DLIJobStatus) {
+		return func(status *v1alpha1.DLIJobStatus) { status.JobStatus = word }
+	}
+	failed, notFound := ended(v1alpha1.OutcomeFailed), ended(v1alpha1.OutcomeNotFound)
+	for name, test := range map[string]struct {
+		tell []step
 		// want is the violated invariant; "" for none.
 		want Invariant
 	}{
-		"an outcome that DLI reported": {func(s *story) {
-			s.Answered(at(1), "job", Answer{Status: "RUNNING"})
-			s.shows(2, running)
-			s.Answered(at(3), "job", Answer{Status: "FINISHED"})
-			s.shows(4, finished(4))
-		}, ""},
-		"outcomes of batches": {func(s *story) {
-			s.Answered(at(1), "job", Answer{Status: "dead"})
-			s.shows(2, ended(v1alpha1.OutcomeFailed))
-			s.Gone("uid")
-			s.Answered(at(3), "job", Answer{Status: "success"})
-			s.shows(4, finished(0))
-		}, ""},
-		"an outcome of a batch that runs again": {func(s *story) {
-			s.Answered(at(1), "job", Answer{Status: "recovering"})
-			s.shows(2, ended(v1alpha1.OutcomeFailed))
-		}, Given},
-		"an outcome that DLI did not report": {func(s *story) {
-			s.Answered(at(1), "job", Answer{Status: "RUNNING"})
-			s.shows(2, finished(4))
-		}, Given},
-		"an outcome that DLI reported for another job": {func(s *story) {
-			s.Answered(at(1), "other", Answer{Status: "FINISHED"})
-			s.shows(2, finished(4))
-		}, Given},
-		"an outcome that DLI reported later": {func(s *story) {
-			s.Answered(at(3), "job", Answer{Status: "FINISHED"})
-			s.shows(2, finished(4))
-		}, Given},
-		"an outcome other than DLI reported": {func(s *story) {
-			s.Answered(at(1), "job", Answer{Status: "FINISHED"})
-			s.shows(2, ended(v1alpha1.OutcomeFailed))
-		}, Given},
-		"not found, often and for long enough": {func(s *story) {
-			for _, seconds := range []float64{1, 6, 12} {
-				s.Answered(at(seconds), "job", Answer{NotFound: true})
-			}
-			s.shows(12.1, ended(v1alpha1.OutcomeNotFound))
-		}, ""},
-		"not found, once": {func(s *story) {
-			s.Answered(at(1), "job", Answer{NotFound: true})
-			s.shows(12, ended(v1alpha1.OutcomeNotFound))
-		}, Given},
-		"not found, often but for a short time": {func(s *story) {
-			for _, seconds := range []float64{1, 2, 3} {
-				s.Answered(at(seconds), "job", Answer{NotFound: true})
-			}
-			s.shows(4, ended(v1alpha1.OutcomeNotFound))
-		}, Given},
-		"not found, but found in between": {func(s *story) {
-			for _, seconds := range []float64{1, 6} {
-				s.Answered(at(seconds), "job", Answer{NotFound: true})
-			}
-			s.Answered(at(7), "job", Answer{Status: "RUNNING"})
-			s.Answered(at(13), "job", Answer{NotFound: true})
-			s.shows(14, ended(v1alpha1.OutcomeNotFound))
-		}, Given},
-		"an outcome that changes to another one that DLI reported": {func(s *story) {
-			s.Answered(at(1), "job", Answer{Status: "FINISHED"})
-			s.Answered(at(2), "job", Answer{Status: "FAILED"})
-			s.shows(3, finished(4))
-			s.shows(4, ended(v1alpha1.OutcomeFailed))
-		}, Kept},
-		"an outcome that disappears": {func(s *story) {
-			s.Answered(at(1), "job", Answer{Status: "FINISHED"})
-			s.shows(2, finished(4))
-			s.shows(3, running)
-		}, Kept},
-		"an outcome that stays while jobStatus goes back": {func(s *story) {
-			s.Answered(at(1), "job", Answer{Status: "FINISHED"})
-			s.shows(2, finished(4))
-			s.shows(3, func(status *v1alpha1.DLIJobStatus) { finished(4)(status); status.JobStatus = "RUNNING" })
-		}, Kept},
-		"not found, lifted by a requested poll": {func(s *story) {
-			for _, seconds := range []float64{1, 6, 12} {
-				s.Answered(at(seconds), "job", Answer{NotFound: true})
-			}
-			s.shows(12.1, ended(v1alpha1.OutcomeNotFound))
-			s.Answered(at(20), "job", Answer{Status: "RUNNING"})
-			s.shows(21, requested(running))
-		}, ""},
-		"a figure of a completed job that changes without a requested poll": {func(s *story) {
-			s.Answered(at(1), "job", Answer{Status: "FINISHED"})
-			s.shows(2, finished(4))
-			s.shows(3, finished(5))
-		}, Figures},
-		"a figure of a completed job that changes after a requested poll": {func(s *story) {
-			s.Answered(at(1), "job", Answer{Status: "FINISHED"})
-			s.shows(2, finished(4))
-			s.shows(3, requested(finished(5)))
-		}, ""},
-		"a true condition without an outcome": {func(s *story) {
-			s.shows(1, func(status *v1alpha1.DLIJobStatus) { conditions(status, metav1.ConditionTrue) })
-		}, Gate},
-		"a phase that lags": {func(s *story) {
-			s.Answered(at(1), "job", Answer{Status: "FAILED"})
-			s.shows(2, func(status *v1alpha1.DLIJobStatus) {
-				ended(v1alpha1.OutcomeFailed)(status)
-				status.Phase = v1alpha1.PhaseRunning
-			})
-		}, Gate},
-		"an outcome that only a list has": {func(s *story) {
-			s.Answered(at(1), "job", Answer{Status: "FINISHED", Row: true})
-			s.shows(2, finished(4))
-		}, Given},
-		"figures that go back": {func(s *story) {
-			s.answers(1, 10)
-			s.answers(11, 20)
-			s.shows(12, polledAt(11, 20))
-			s.shows(30, polledAt(30, 10))
-		}, Forward},
-		"figures that are counted on": {func(s *story) {
-			s.answers(1, 10)
-			s.shows(2, polledAt(1, 10))
-			s.shows(20, polledAt(20, 28))
-		}, ""},
-		"figures that are counted on and go back": {func(s *story) {
-			s.answers(1, 30)
-			s.shows(2, polledAt(1, 30))
-			s.shows(20, polledAt(20, 21))
-		}, Forward},
-		"figures that disappear": {func(s *story) {
-			s.answers(1, 10)
-			s.shows(2, polledAt(1, 10))
-			s.shows(20, func(status *v1alpha1.DLIJobStatus) { conditions(status, metav1.ConditionUnknown) })
-		}, Forward},
-		"figures that go back as DLI says": {func(s *story) {
-			s.answers(1, 20)
-			s.shows(2, polledAt(1, 20))
-			s.answers(20, 10)
-			s.shows(21, polledAt(20, 10))
-		}, ""},
-		"a status that goes back": {func(s *story) {
-			s.Answered(at(1), "job", Answer{Status: "LAUNCHING"})
-			s.answers(10, 5)
-			s.shows(11, polledAt(10, 5))
-			s.shows(12, func(status *v1alpha1.DLIJobStatus) { running(status); status.JobStatus = "LAUNCHING" })
-		}, Forward},
-		"a cause that only lists have": {func(s *story) {
-			s.Foreign("CredentialsRejected")
-			s.shows(1, notSynced("CredentialsRejected"))
-		}, Cause},
-		"another cause": {func(s *story) {
-			s.Foreign("CredentialsRejected")
-			s.shows(1, notSynced("ServerError"))
-		}, ""},
-		"two operators that take turns": {func(s *story) {
-			s.Shared(true)
-			for n := range 4 {
-				s.shows(float64(10*n), synced)
-				s.shows(float64(10*n+5), notSynced("EndpointUnreachable"))
-			}
-		}, Fights},
-		"two operators that back off": {func(s *story) {
-			s.Shared(true)
-			for n := range 2 {
-				s.shows(float64(60*n), synced)
-				s.shows(float64(60*n+30), notSynced("EndpointUnreachable"))
-			}
-		}, ""},
-		"a DLIConnection that is written often": {func(s *story) {
-			for n := range 8 {
-				s.SawConnection(at(float64(n)), &v1alpha1.DLIConnection{})
-			}
-		}, Writes},
-		"a DLIConnection that is written by a process that has just begun": {func(s *story) {
-			s.Requested(Request{At: at(0), Process: "a.2"})
-			for n := range 8 {
-				s.SawConnection(at(float64(n)), &v1alpha1.DLIConnection{})
-			}
-		}, ""},
-		"a DLIConnection that is written sometimes": {func(s *story) {
-			for n := range 8 {
-				s.SawConnection(at(float64(30*n)), &v1alpha1.DLIConnection{})
-			}
-		}, ""},
-		"a time of the last poll without news": {func(s *story) {
-			s.shows(1, polledAt(1, 10))
-			s.shows(20, polledAt(20, 10))
-		}, Writes},
-		"kstatus Current without an outcome": {func(s *story) {
-			s.Saw(at(1), &v1alpha1.DLIJob{}, "Current")
-		}, Gate},
-		"a write that changes nothing": {func(s *story) {
-			s.shows(1, running)
-			s.shows(2, running)
-		}, Writes},
-		"the same version, listed again": {func(s *story) {
-			s.shows(1, running)
-			s.shows(1, running)
-		}, ""},
-		"changed figures, written within the refresh interval": {func(s *story) {
-			s.answers(1, 10)
-			s.shows(1, polledAt(1, 10))
-			s.answers(3, 20)
-			s.shows(3, polledAt(3, 20))
-		}, Writes},
-		"changed figures, after a status that was replaced before it was stored": {func(s *story) {
-			s.answers(1, 10)
-			s.shows(1, polledAt(1, 10))
-			s.Answered(at(2), "job", Answer{Status: "SCALING"})
-			s.answers(3, 20)
-			s.shows(3, polledAt(3, 20))
-		}, ""},
-		"changed figures, written after the refresh interval": {func(s *story) {
-			s.shows(1, polledAt(1, 10))
-			s.shows(11, polledAt(11, 20))
-		}, ""},
-		"a status that keeps changing back and forth": {func(s *story) {
+		"an outcome that DLI reported":                 {[]step{answered(1, "RUNNING"), version(2, running), answered(3, "FINISHED"), version(4, finished(4))}, ""},
+		"outcomes of batches":                          {[]step{answered(1, "dead"), version(2, failed), gone, answered(3, "success"), version(4, finished(0))}, ""},
+		"an outcome of a batch that runs again":        {[]step{answered(1, "recovering"), version(2, failed)}, Given},
+		"an outcome that DLI did not report":           {[]step{answered(1, "RUNNING"), version(2, finished(4))}, Given},
+		"an outcome that DLI reported for another job": {[]step{func(s *story) { s.Answered(at(1), "other", Answer{Status: "FINISHED"}) }, version(2, finished(4))}, Given},
+		"an outcome that DLI reported later":           {[]step{answered(3, "FINISHED"), version(2, finished(4))}, Given},
+		"an outcome other than DLI reported":           {[]step{answered(1, "FINISHED"), version(2, failed)}, Given},
+		"an outcome that only a list has":              {[]step{func(s *story) { s.Answered(at(1), "job", Answer{Status: "FINISHED", Row: true}) }, version(2, finished(4))}, Given},
+		"not found, often and for long enough":         {[]step{missing(1, 6, 12), version(12.1, notFound)}, ""},
+		"not found, once":                              {[]step{missing(1), version(12, notFound)}, Given},
+		"not found, twice":                             {[]step{missing(1, 12), version(12.1, notFound)}, Given},
+		"not found, often but for a short time":        {[]step{missing(1, 2, 3), version(4, notFound)}, Given},
+		"not found, but found in between":              {[]step{missing(1, 6), answered(7, "RUNNING"), missing(13), version(14, notFound)}, Given},
+		"not found, lifted by a requested poll": {
+			[]step{missing(1, 6, 12), version(12.1, notFound), answered(20, "RUNNING"), version(21, requested(running))}, ""},
+		"an outcome that changes to another one that DLI reported": {
+			[]step{answered(1, "FINISHED"), answered(2, "FAILED"), version(3, finished(4)), version(4, failed)}, Kept},
+		"an outcome that disappears": {[]step{answered(1, "FINISHED"), version(2, finished(4)), version(3, running)}, Kept},
+		"an outcome that stays while jobStatus goes back": {
+			[]step{answered(1, "FINISHED"), version(2, finished(4)), version(3, with(finished(4), word("RUNNING")))}, Kept},
+		"a figure of a completed job that changes without a requested poll": {
+			[]step{answered(1, "FINISHED"), version(2, finished(4)), version(3, finished(5))}, Figures},
+		"a figure of a completed job that changes after a requested poll": {
+			[]step{answered(1, "FINISHED"), version(2, finished(4)), version(3, requested(finished(5)))}, ""},
+		"a true condition without an outcome": {
+			[]step{version(1, func(status *v1alpha1.DLIJobStatus) { conditions(status, metav1.ConditionTrue) })}, Gate},
+		"kstatus Current without an outcome": {[]step{func(s *story) { s.Saw(at(1), &v1alpha1.DLIJob{}, "Current") }}, Gate},
+		"a phase that lags": {
+			[]step{answered(1, "FAILED"), version(2, with(failed, func(status *v1alpha1.DLIJobStatus) { status.Phase = v1alpha1.PhaseRunning }))}, Gate},
+		"figures that go back":                    {[]step{ran(1, 10), ran(11, 20), version(12, polledAt(11, 20)), version(30, polledAt(30, 10))}, Forward},
+		"figures that are counted on":             {[]step{ran(1, 10), version(2, polledAt(1, 10)), version(20, polledAt(20, 28))}, ""},
+		"figures that are counted on and go back": {[]step{ran(1, 30), version(2, polledAt(1, 30)), version(20, polledAt(20, 21))}, Forward},
+		"figures that go back as DLI says":        {[]step{ran(1, 20), version(2, polledAt(1, 20)), ran(20, 10), version(21, polledAt(20, 10))}, ""},
+		"figures that disappear": {
+			[]step{ran(1, 10), version(2, polledAt(1, 10)), version(20, func(status *v1alpha1.DLIJobStatus) { conditions(status, metav1.ConditionUnknown) })}, Forward},
+		"a status that goes back": {
+			[]step{answered(1, "LAUNCHING"), ran(10, 5), version(11, polledAt(10, 5)), version(12, with(running, word("LAUNCHING")))}, Forward},
+		"a cause that only lists have":                                     {[]step{badKey, version(1, notSynced("CredentialsRejected"))}, Cause},
+		"another cause":                                                    {[]step{badKey, version(1, notSynced("ServerError"))}, ""},
+		"two operators that take turns":                                    {[]step{shared, takesTurns(4, 10)}, Fights},
+		"two operators that back off":                                      {[]step{shared, takesTurns(2, 60)}, ""},
+		"a DLIConnection that is written often":                            {[]step{written(8, 1)}, Writes},
+		"a DLIConnection that is written by a process that has just begun": {[]step{newProcess, written(8, 1)}, ""},
+		"a DLIConnection that is written sometimes":                        {[]step{written(8, 30)}, ""},
+		"a time of the last poll without news":                             {[]step{version(1, polledAt(1, 10)), version(20, polledAt(20, 10))}, Writes},
+		"a write that changes nothing":                                     {[]step{version(1, running), version(2, running)}, Writes},
+		"the same version, listed again":                                   {[]step{version(1, running), version(1, running)}, ""},
+		"changed figures, written within the refresh interval":             {[]step{ran(1, 10), version(1, polledAt(1, 10)), ran(3, 20), version(3, polledAt(3, 20))}, Writes},
+		"changed figures, written after the refresh interval":              {[]step{version(1, polledAt(1, 10)), version(11, polledAt(11, 20))}, ""},
+		"changed figures, after a status that was replaced before it was stored": {
+			[]step{ran(1, 10), version(1, polledAt(1, 10)), answered(2, "SCALING"), ran(3, 20), version(3, polledAt(3, 20))}, ""},
+		"a status that keeps changing back and forth": {[]step{func(s *story) {
 			for n := range 20 {
-				s.shows(float64(n), func(status *v1alpha1.DLIJobStatus) {
-					running(status)
-					status.QueueName = strings.Repeat("q", n%2)
-				})
+				s.shows(float64(n), with(running, func(status *v1alpha1.DLIJobStatus) { status.QueueName = strings.Repeat("q", n%2) }))
 			}
-		}, Writes},
-		"a forged status that the operator corrects": {func(s *story) {
-			s.shows(1, running)
-			forged := v1alpha1.DLIJobStatus{}
-			finished(1)(&forged)
-			s.ByOtherHand("uid", forged)
-			s.shows(2, finished(1))
-			s.shows(3, running)
-		}, ""},
-		"a forged status that the operator adopts": {func(s *story) {
-			s.shows(1, running)
-			forged := v1alpha1.DLIJobStatus{}
-			finished(1)(&forged)
-			s.ByOtherHand("uid", forged)
-			s.shows(2, finished(1))
-			s.shows(3, finished(2))
-		}, Given},
-		"an outcome that a restore of etcd removes": {func(s *story) {
-			s.Answered(at(1), "job", Answer{Status: "FINISHED"})
-			s.shows(2, finished(4))
-			s.Restored(at(2.4), at(2.5))
-			s.shows(0, running)
-			s.shows(3, finished(4))
-		}, ""},
-		"another object of the same name": {func(s *story) {
-			s.Answered(at(1), "job", Answer{Status: "FINISHED"})
-			s.shows(2, finished(4))
-			s.Gone("uid")
-			s.shows(3, running)
-		}, ""},
-	}
-	for name, test := range tests {
+		}}, Writes},
+		"a forged status that the operator corrects": {[]step{version(1, running), otherHand, version(2, finished(1)), version(3, running)}, ""},
+		"a forged status that the operator adopts":   {[]step{version(1, running), otherHand, version(2, finished(1)), version(3, finished(2))}, Given},
+		"an outcome that a restore of etcd removes": {
+			[]step{answered(1, "FINISHED"), version(2, finished(4)), etcdBack, version(0, running), version(3, finished(4))}, ""},
+		"another object of the same name": {[]step{answered(1, "FINISHED"), version(2, finished(4)), gone, version(3, running)}, ""},
+	} {
 		t.Run(name, func(t *testing.T) {
 			s := newStory()
-			test.tell(s)
+			for _, step := range test.tell {
+				step(s)
+			}
 			expect(t, s.Violations(), test.want)
 		})
 	}
