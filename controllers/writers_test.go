@@ -38,7 +38,7 @@ func TestLostResponses(t *testing.T) {
 	for _, job := range jobs {
 		w.AwaitReason(job, "JobFinished")
 	}
-	proxy.LoseResponses(false)
+	proxy.LoseResponses(false, "dlijobs/status")
 
 	last := map[string]*v1alpha1.DLIJob{}
 	for _, version := range seen.all() {

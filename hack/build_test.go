@@ -5,7 +5,6 @@
 package hack_test
 
 import (
-	"archive/tar"
 	"bytes"
 	"compress/gzip"
 	"crypto/sha512"
@@ -338,23 +337,13 @@ func (i *index) asked() int {
 // archive returns an archive in the format of controller-tools.
 func archive(t *testing.T) []byte {
 	t.Helper()
+	files := map[string]string{}
+	for _, program := range controlPlane {
+		files["controller-tools/envtest/"+program] = "downloaded " + program
+	}
 	var content bytes.Buffer
 	zipped := gzip.NewWriter(&content)
-	files := tar.NewWriter(zipped)
-	for _, program := range controlPlane {
-		text := "downloaded " + program
-		if err := files.WriteHeader(&tar.Header{
-			Name: "controller-tools/envtest/" + program, Typeflag: tar.TypeReg, Mode: 0o755, Size: int64(len(text)),
-		}); err != nil {
-			t.Fatal(err)
-		}
-		if _, err := files.Write([]byte(text)); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if err := files.Close(); err != nil {
-		t.Fatal(err)
-	}
+	testenv.Tar(t, zipped, files)
 	if err := zipped.Close(); err != nil {
 		t.Fatal(err)
 	}
@@ -364,13 +353,7 @@ func archive(t *testing.T) []byte {
 // version returns the version of Kubernetes that a module builds.
 func version(t *testing.T, module string) string {
 	t.Helper()
-	command := exec.CommandContext(t.Context(), "go", "list", "-m", "-f", "{{.Version}}", "k8s.io/kubernetes")
-	command.Dir = module
-	out, err := command.Output()
-	if err != nil {
-		t.Fatal(err)
-	}
-	return strings.TrimSpace(string(out))
+	return testenv.ModuleVersion(t, module, "k8s.io/kubernetes")
 }
 
 func write(t *testing.T, name, content string) {

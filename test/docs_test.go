@@ -12,6 +12,9 @@ import (
 	"strings"
 	"testing"
 
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"sigs.k8s.io/yaml"
+
 	"github.com/dli-operator/dli-operator/internal/dli/dlitest"
 	"github.com/dli-operator/dli-operator/test/testenv"
 	"github.com/dli-operator/dli-operator/test/world"
@@ -138,6 +141,33 @@ func TestDocumentLinks(t *testing.T) {
 			if linked, err := os.ReadFile(page); err != nil || !anchors(string(linked))[anchor] {
 				t.Errorf("%s links to %s, which has no such heading", path, found[1])
 			}
+		}
+	}
+}
+
+// The documented manifests must at least be valid YAML. The Kustomizations wait, and not for ever.
+func TestDocumentedManifests(t *testing.T) {
+	for page, least := range map[string]int{"gating": 1, "notifications": 6} {
+		blocks := regexp.MustCompile("(?s)```yaml\n(.*?)```").FindAllStringSubmatch(testenv.Read(t, "../docs/"+page+".md"), -1)
+		if len(blocks) < least {
+			t.Errorf("%s.md has only %d manifests", page, len(blocks))
+		}
+		gates := 0
+		for _, block := range blocks {
+			for document := range strings.SplitSeq(block[1], "\n---\n") {
+				var content any
+				if err := yaml.UnmarshalStrict([]byte(document), &content); err != nil {
+					t.Errorf("%s.md: %v\n%s", page, err, document)
+				}
+				manifest, _ := content.(map[string]any)
+				waits, _, _ := unstructured.NestedBool(manifest, "spec", "wait")
+				if _, bounded, _ := unstructured.NestedString(manifest, "spec", "timeout"); manifest["kind"] == "Kustomization" && waits && bounded {
+					gates++
+				}
+			}
+		}
+		if page == "gating" && gates == 0 {
+			t.Error("no Flux Kustomization has both wait and timeout")
 		}
 	}
 }

@@ -7,7 +7,6 @@ import (
 	"encoding/json"
 	"maps"
 	"net/http"
-	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -84,21 +83,6 @@ func TestNotificationsNameTheJobAndItsError(t *testing.T) {
 		for _, want := range []string{w.Namespace + "/nightly-load", "JobFailed", "DLI.0005: no such table"} {
 			if !strings.Contains(message.String(), want) {
 				t.Errorf("the message to %s does not say %q: %s", receiver.Name, want, message.String())
-			}
-		}
-	}
-}
-
-func TestNotificationRecipesAreYAML(t *testing.T) {
-	blocks := regexp.MustCompile("(?s)```yaml\n(.*?)```").FindAllStringSubmatch(testenv.Read(t, "../docs/notifications.md"), -1)
-	if len(blocks) < 6 {
-		t.Fatalf("there are only %d recipes", len(blocks))
-	}
-	for _, block := range blocks {
-		for document := range strings.SplitSeq(block[1], "\n---\n") {
-			var recipe map[string]any
-			if err := yaml.UnmarshalStrict([]byte(document), &recipe); err != nil {
-				t.Errorf("%v\n%s", err, document)
 			}
 		}
 	}

@@ -14,7 +14,6 @@ import (
 	"time"
 
 	rbacv1 "k8s.io/api/rbac/v1"
-	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/yaml"
 
@@ -92,7 +91,7 @@ func startPipelines(t *testing.T) (namespace string, server *dlitest.Server) {
 	namespace, server = w.Namespace, w.DLI
 	server.SetTemplate(dlitest.Query("").Running(time.Hour))
 	objects := []client.Object{
-		secretOf(namespace, "dli-credentials", dlitest.SampleUser()),
+		testenv.Secret(namespace, "dli-credentials", dlitest.SampleUser()),
 		connectionTo(server.URL(), namespace, "default", "dli-credentials"),
 	}
 	for _, object := range objects {
@@ -233,30 +232,5 @@ func (r *pipelineRun) wait(t *testing.T) error {
 	case <-time.After(time.Minute):
 		t.Fatalf("the pipeline does not end:\n%s", r.output.String())
 		return nil
-	}
-}
-
-// The documented manifests must at least be valid YAML.
-func TestDocumentedManifests(t *testing.T) {
-	var gates int
-	for i, block := range regexp.MustCompile("(?s)```yaml\n(.*?)```").FindAllStringSubmatch(testenv.Read(t, "../docs/gating.md"), -1) {
-		for document := range strings.SplitSeq(block[1], "\n---\n") {
-			var manifest any
-			if err := yaml.UnmarshalStrict([]byte(document), &manifest); err != nil {
-				t.Errorf("block %d: %v\n%s", i, err, document)
-				continue
-			}
-			object, _ := manifest.(map[string]any)
-			if object["kind"] != "Kustomization" {
-				continue
-			}
-			waits, _, _ := unstructured.NestedBool(object, "spec", "wait")
-			if _, bounded, _ := unstructured.NestedString(object, "spec", "timeout"); waits && bounded {
-				gates++
-			}
-		}
-	}
-	if gates == 0 {
-		t.Error("no Flux Kustomization has both wait and timeout")
 	}
 }

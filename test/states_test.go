@@ -20,6 +20,7 @@ import (
 
 	"github.com/dli-operator/dli-operator/api/v1alpha1"
 	"github.com/dli-operator/dli-operator/internal/dli/dlitest"
+	"github.com/dli-operator/dli-operator/test/testenv"
 )
 
 // namespace has a DLIJob in every state, and DLIConnections.
@@ -148,12 +149,6 @@ func (s *stage) reach(t *testing.T) {
 	}
 }
 
-func (s *stage) close() {
-	if s.dli != nil {
-		s.dli.Close()
-	}
-}
-
 // set brings all DLIJobs into their states. DLI's clock stands still, and the jobs
 // started so long ago that kubectl shows their age in hours: this makes figures and
 // ages the same in every run.
@@ -218,9 +213,9 @@ func (s *stage) setConnections(ctx context.Context) error {
 	slow.Spec.AllowedNamespaces.From, unreachable.Spec.AllowedNamespaces.From = v1alpha1.NamespacesFromAll, v1alpha1.NamespacesFromAll
 	for _, object := range []client.Object{
 		namespaceNamed(namespace), namespaceNamed("elsewhere"),
-		secretOf(namespace, "dli-credentials", dlitest.SampleUser()),
-		secretOf(namespace, "unknown-key", dlitest.User{AccessKeyID: "AKUNKNOWN", SecretAccessKey: "SKUNKNOWN"}),
-		secretOf(namespace, "empty-secret", dlitest.User{}), secretOf(namespace, "slow", patient),
+		testenv.Secret(namespace, "dli-credentials", dlitest.SampleUser()),
+		testenv.Secret(namespace, "unknown-key", dlitest.User{AccessKeyID: "AKUNKNOWN", SecretAccessKey: "SKUNKNOWN"}),
+		testenv.Secret(namespace, "empty-secret", dlitest.User{}), testenv.Secret(namespace, "slow", patient),
 		to("default", "dli-credentials"), to("unused", "dli-credentials"), to("failing", "dli-credentials"),
 		to("throttled", "dli-credentials"), to("garbled", "dli-credentials"),
 		to("unknown-key", "unknown-key"), to("no-secret", "no-secret"), to("empty-secret", "empty-secret"),

@@ -9,23 +9,19 @@ package test
 import (
 	"context"
 	"flag"
-	"fmt"
 	"os"
 	"path/filepath"
 	"regexp"
 	"testing"
 	"time"
 
-	"github.com/go-logr/logr"
 	"github.com/google/go-cmp/cmp"
 	"github.com/prometheus/client_golang/prometheus"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/dli-operator/dli-operator/api/v1alpha1"
-	"github.com/dli-operator/dli-operator/internal/dli/dlitest"
 	"github.com/dli-operator/dli-operator/internal/operator"
 	"github.com/dli-operator/dli-operator/internal/poller"
 	"github.com/dli-operator/dli-operator/test/testenv"
@@ -40,32 +36,12 @@ var (
 	admin        client.Client
 )
 
+// The tests mostly wait.
 func TestMain(m *testing.M) {
-	flag.Parse()
-	os.Exit(runTests(m))
-}
-
-func runTests(m *testing.M) int {
-	// The tests mostly wait.
-	must(flag.Set("test.parallel", "8"))
-	ctrl.SetLogger(logr.Discard())
-	if err := controlPlane.Start(); err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		return 1
-	}
-	var err error
-	admin, err = client.New(controlPlane.Config(), client.Options{Scheme: scheme})
-	must(err)
-	code := m.Run()
-	everyState.close()
-	must(controlPlane.Close())
-	return code
-}
-
-func must(err error) {
-	if err != nil {
-		panic(err)
-	}
+	os.Exit(testenv.RunTests(m, controlPlane, 8, func() (err error) {
+		admin, err = client.New(controlPlane.Config(), client.Options{Scheme: scheme})
+		return err
+	}))
 }
 
 // quick is a schedule in seconds instead of minutes.
@@ -99,23 +75,10 @@ func namespaceNamed(name string) *corev1.Namespace {
 	return &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: name}}
 }
 
-func secretOf(namespace, name string, user dlitest.User) *corev1.Secret {
-	return &corev1.Secret{
-		ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: name},
-		StringData: map[string]string{"accessKeyID": user.AccessKeyID, "secretAccessKey": user.SecretAccessKey},
-	}
-}
-
 func connectionTo(endpoint, namespace, name, secret string) *v1alpha1.DLIConnection {
-	return &v1alpha1.DLIConnection{
-		ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: name},
-		Spec: v1alpha1.DLIConnectionSpec{
-			Endpoint:    endpoint,
-			ProjectID:   dlitest.SampleUser().ProjectID,
-			Credentials: v1alpha1.Credentials{SecretRef: &v1alpha1.SecretReference{Name: secret}},
-			RateLimit:   v1alpha1.RateLimit{RequestsPerSecond: 1000, Burst: 1000},
-		},
-	}
+	connection := testenv.Connection(namespace, name, endpoint, secret)
+	connection.Spec.RateLimit = v1alpha1.RateLimit{RequestsPerSecond: 1000, Burst: 1000}
+	return connection
 }
 
 // eventually waits for a condition, much longer than it takes on a busy machine.

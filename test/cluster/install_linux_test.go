@@ -220,21 +220,9 @@ func manager(t *testing.T, pod corev1.Pod) int {
 // default.
 func (c *cluster) connect(t *testing.T) {
 	t.Helper()
-	user := dlitest.SampleUser()
-	for _, object := range []client.Object{
-		&corev1.Secret{
-			ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: "credentials"},
-			StringData: map[string]string{"accessKeyID": user.AccessKeyID, "secretAccessKey": user.SecretAccessKey},
-		},
-		&v1alpha1.DLIConnection{
-			ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: "default"},
-			Spec: v1alpha1.DLIConnectionSpec{
-				Endpoint: c.dli.url, CABundle: c.dli.caBundle, ProjectID: user.ProjectID,
-				Credentials: v1alpha1.Credentials{SecretRef: &v1alpha1.SecretReference{Name: "credentials"}},
-				RateLimit:   v1alpha1.RateLimit{RequestsPerSecond: 500, Burst: 500},
-			},
-		},
-	} {
+	connection := testenv.Connection("default", "default", c.dli.url, "credentials")
+	connection.Spec.CABundle, connection.Spec.RateLimit = c.dli.caBundle, v1alpha1.RateLimit{RequestsPerSecond: 500, Burst: 500}
+	for _, object := range []client.Object{testenv.Secret("default", "credentials", dlitest.SampleUser()), connection} {
 		if err := c.Create(t.Context(), object); client.IgnoreAlreadyExists(err) != nil {
 			t.Fatal(err)
 		}

@@ -140,7 +140,7 @@ func prepare(t *testing.T, build func(t *testing.T, dir string)) []string {
 	t.Helper()
 	var path []string
 	for _, what := range []string{"controlplane", "node", "helm", "containerd"} {
-		path = append(path, assets(t, what))
+		path = append(path, testenv.Assets(t, what))
 	}
 	images := t.TempDir()
 	buildImage(t, images, "pause:v1", "-root=../../test/cluster/pause")
@@ -148,18 +148,6 @@ func prepare(t *testing.T, build func(t *testing.T, dir string)) []string {
 	build(t, images)
 	return append(os.Environ(), insideEnv+"="+images, testEnv+"="+t.Name(), "CNI_PATH="+path[1],
 		"PATH="+strings.Join(append(path, os.Getenv("PATH")), ":"))
-}
-
-// assets returns the directory of programs, after building them.
-func assets(t *testing.T, what string) string {
-	t.Helper()
-	build := exec.Command("../../hack/build.sh", what)
-	build.Stderr = os.Stderr // the first time it takes minutes
-	dir, err := build.Output()
-	if err != nil {
-		t.Fatalf("hack/build.sh %s: %v", what, err)
-	}
-	return strings.TrimSpace(string(dir))
 }
 
 // buildImage builds an image with hack/image, and writes it to a directory.

@@ -4,7 +4,6 @@
 package cluster
 
 import (
-	"archive/tar"
 	"bytes"
 	"crypto/sha256"
 	"encoding/json"
@@ -109,7 +108,7 @@ func (c *cluster) runTask(t *testing.T, job dlitest.Job, succeeded, outcome, say
 // these images.
 func buildTekton(t *testing.T, dir string) {
 	t.Helper()
-	programs := assets(t, "tekton")
+	programs := testenv.Assets(t, "tekton")
 	writeImage(t, filepath.Join(dir, "tekton.tar"), tektonImage, filepath.Join(programs, "controller"),
 		filepath.Join(programs, "webhook"), filepath.Join(programs, "entrypoint"))
 	pipelines := regexp.MustCompile(`image: (\S+/dli-pipelines:\S+)`).FindStringSubmatch(testenv.Read(t, tektonTask))
@@ -139,14 +138,15 @@ func buildTekton(t *testing.T, dir string) {
 // writeImage writes an image with programs in /ko-app, in the format of docker save.
 func writeImage(t *testing.T, path, image string, programs ...string) {
 	t.Helper()
-	files := map[string][]byte{}
+	files := map[string]string{}
 	for _, program := range programs {
-		files["ko-app/"+filepath.Base(program)] = []byte(testenv.Read(t, program))
+		files["ko-app/"+filepath.Base(program)] = testenv.Read(t, program)
 	}
-	layer := archive(t, files)
+	var layer, archive bytes.Buffer
+	testenv.Tar(t, &layer, files)
 	config, err := json.Marshal(map[string]any{
 		"architecture": runtime.GOARCH, "os": "linux", "config": map[string]any{"User": "65532"},
-		"rootfs": map[string]any{"type": "layers", "diff_ids": []string{fmt.Sprintf("sha256:%x", sha256.Sum256(layer))}},
+		"rootfs": map[string]any{"type": "layers", "diff_ids": []string{fmt.Sprintf("sha256:%x", sha256.Sum256(layer.Bytes()))}},
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -157,25 +157,6 @@ func writeImage(t *testing.T, path, image string, programs ...string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	write(t, path, string(archive(t, map[string][]byte{"config.json": config, "layer.tar": layer, "manifest.json": manifest})))
-}
-
-// archive returns a tar archive of executable files.
-func archive(t *testing.T, files map[string][]byte) []byte {
-	t.Helper()
-	var text bytes.Buffer
-	w := tar.NewWriter(&text)
-	for name, content := range files {
-		err := w.WriteHeader(&tar.Header{Name: name, Mode: 0o755, Size: int64(len(content))})
-		if err == nil {
-			_, err = w.Write(content)
-		}
-		if err != nil {
-			t.Fatal(err)
-		}
-	}
-	if err := w.Close(); err != nil {
-		t.Fatal(err)
-	}
-	return text.Bytes()
+	testenv.Tar(t, &archive, map[string]string{"config.json": string(config), "layer.tar": layer.String(), "manifest.json": string(manifest)})
+	write(t, path, archive.String())
 }

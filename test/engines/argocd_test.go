@@ -9,11 +9,12 @@ import (
 	"testing"
 
 	"github.com/dli-operator/dli-operator/internal/dli/dlitest"
+	"github.com/dli-operator/dli-operator/test/testenv"
 )
 
 // Argo CD's engine, with the health script of config/argocd.
 func TestArgoCD(t *testing.T) {
-	program := filepath.Join(assets(t, "argo-cd"), "argo-cd-sync")
+	program := filepath.Join(testenv.Assets(t, "argo-cd"), "argo-cd-sync")
 	t.Parallel()
 	sync := func(t *testing.T, j job, annotation, spec string) func() verdict {
 		t.Helper()

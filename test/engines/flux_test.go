@@ -4,7 +4,6 @@
 package engines
 
 import (
-	"archive/tar"
 	"bytes"
 	"compress/gzip"
 	"crypto/sha256"
@@ -23,6 +22,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/dli-operator/dli-operator/internal/dli/dlitest"
+	"github.com/dli-operator/dli-operator/test/testenv"
 )
 
 // Flux's kustomize-controller. The test serves its source as an ExternalArtifact.
@@ -109,10 +109,10 @@ type flux struct {
 
 func newFlux(t *testing.T) *flux {
 	t.Helper()
-	dir := assets(t, "flux")
+	dir := testenv.Assets(t, "flux")
 	install(t,
 		filepath.Join(directory(t, "flux", "github.com/fluxcd/kustomize-controller"), "config/crd/bases"),
-		filepath.Join(directory(t, "flux", "github.com/fluxcd/source-controller@"+version(t, "flux", "github.com/fluxcd/source-controller/api")), "config/crd/bases"))
+		filepath.Join(directory(t, "flux", "github.com/fluxcd/source-controller@"+testenv.ModuleVersion(t, enginesDir+"flux", "github.com/fluxcd/source-controller/api")), "config/crd/bases"))
 	f := &flux{archives: map[string][]byte{}}
 	f.server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		f.mu.Lock()
@@ -120,7 +120,7 @@ func newFlux(t *testing.T) *flux {
 		_, _ = w.Write(f.archives[r.URL.Path])
 	}))
 	t.Cleanup(f.server.Close)
-	serve(t, []string{"RUNTIME_NAMESPACE=" + pipelines}, filepath.Join(dir, "kustomize-controller"),
+	execute(t, pipelines, []string{"RUNTIME_NAMESPACE=" + pipelines}, filepath.Join(dir, "kustomize-controller"),
 		"--metrics-addr=0", "--health-addr=0", "--events-addr=", "--concurrent=20", "--feature-gates=ExternalArtifact=true")
 	return f
 }
@@ -131,21 +131,10 @@ func (f *flux) store(t *testing.T, j job, manifest string) {
 	t.Helper()
 	var archive bytes.Buffer
 	zipped := gzip.NewWriter(&archive)
-	files := tar.NewWriter(zipped)
-	for name, content := range map[string]string{
+	testenv.Tar(t, zipped, map[string]string{
 		"load/dlijob.yaml": manifest,
 		"next/next.yaml":   fmt.Sprintf("{apiVersion: v1, kind: ConfigMap, metadata: {name: %s-next, namespace: %s}}\n", j.id, j.namespace),
-	} {
-		if err := files.WriteHeader(&tar.Header{Name: name, Typeflag: tar.TypeReg, Mode: 0o644, Size: int64(len(content))}); err != nil {
-			t.Fatal(err)
-		}
-		if _, err := files.Write([]byte(content)); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if err := files.Close(); err != nil {
-		t.Fatal(err)
-	}
+	})
 	if err := zipped.Close(); err != nil {
 		t.Fatal(err)
 	}

@@ -20,11 +20,11 @@ import (
 )
 
 func TestHelm(t *testing.T) {
-	helm := filepath.Join(assets(t, "helm"), "helm")
+	helm := filepath.Join(testenv.Assets(t, "helm"), "helm")
 	t.Parallel()
-	install := func(t *testing.T, j job, template string, args ...string) *process {
+	install := func(t *testing.T, j job, template string, args ...string) *testenv.Process {
 		t.Helper()
-		return execute(t, j, []string{"HELM_CACHE_HOME=" + t.TempDir()}, helm, append([]string{
+		return execute(t, j.namespace, []string{"HELM_CACHE_HOME=" + t.TempDir()}, helm, append([]string{
 			"install", j.id, chart(t, template), "--timeout=10m", "--set=jobID=" + j.id,
 		}, args...)...)
 	}
@@ -37,7 +37,7 @@ func TestHelm(t *testing.T) {
 	gate{name: "Helm, a Job as hook", begin: func(t *testing.T, j job) func() verdict {
 		t.Helper()
 		// Helm names the Job, and the Job's log the DLIJob.
-		decided := install(t, j, example).verdict
+		decided := verdictOf(install(t, j, example))
 		playKubelet(t, j, j.id+"-wait-for-dli")
 		return decided
 	}}.judge(t)
@@ -49,11 +49,11 @@ func TestHelm(t *testing.T) {
 	}
 	gate{name: "Helm, `--wait=legacy`", unlike: open, begin: func(t *testing.T, j job) func() verdict {
 		t.Helper()
-		return install(t, j, j.manifest(), "--wait=legacy").verdict
+		return verdictOf(install(t, j, j.manifest(), "--wait=legacy"))
 	}}.judge(t)
 	gate{name: "Helm, a DLIJob as hook", unlike: open, begin: func(t *testing.T, j job) func() verdict {
 		t.Helper()
-		return install(t, j, hook(j, "helm.sh/hook: pre-install")).verdict
+		return verdictOf(install(t, j, hook(j, "helm.sh/hook: pre-install")))
 	}}.judge(t)
 }
 

@@ -11,13 +11,15 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/dli-operator/dli-operator/test/testenv"
 )
 
 // kro knows when a resource is ready, but not that it never will be.
 func TestKro(t *testing.T) {
-	dir := assets(t, "kro")
+	dir := testenv.Assets(t, "kro")
 	install(t, filepath.Join(directory(t, "kro", "github.com/kubernetes-sigs/kro"), "helm/crds"))
-	serve(t, nil, filepath.Join(dir, "kro"), "--metrics-bind-address=0", "--health-probe-bind-address=0")
+	execute(t, pipelines, nil, filepath.Join(dir, "kro"), "--metrics-bind-address=0", "--health-probe-bind-address=0")
 	apply(t, `apiVersion: kro.run/v1alpha1
 kind: ResourceGraphDefinition
 metadata: {name: load}

@@ -14,7 +14,6 @@ import (
 	"flag"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -82,13 +81,14 @@ func runTests(m *testing.M) int {
 
 	binary, err := testenv.Operator(context.Background())
 	must(err)
-	operator := begin(context.Background(), pipelines, nil, binary,
+	operator, err := testenv.StartProcess(filepath.Join(dir, "log"), []string{"KUBECONFIG=" + kubeconfigs[pipelines]}, binary,
 		"--allow-insecure-endpoints", "--metrics-bind-address=0", "--health-probe-bind-address=0")
-	defer operator.kill()
+	must(err)
+	defer operator.Kill()
 
 	code := m.Run()
 	if code != 0 {
-		fmt.Printf("the operator's log ends with:\n%s\n", operator.end())
+		fmt.Printf("the operator's log ends with:\n%s\n", operator.Said())
 	}
 	fmt.Print(seen.table())
 	page, err := os.ReadFile("../../docs/gating.md")
@@ -111,18 +111,8 @@ func connect(ctx context.Context, namespace string, user dlitest.User) error {
 	var failed error
 	for _, object := range []client.Object{
 		&corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: namespace}},
-		&corev1.Secret{
-			ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: "dli-credentials"},
-			StringData: map[string]string{"accessKeyID": user.AccessKeyID, "secretAccessKey": user.SecretAccessKey},
-		},
-		&v1alpha1.DLIConnection{
-			ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: "default"},
-			Spec: v1alpha1.DLIConnectionSpec{
-				Endpoint:    dli.URL(),
-				ProjectID:   dlitest.SampleUser().ProjectID,
-				Credentials: v1alpha1.Credentials{SecretRef: &v1alpha1.SecretReference{Name: "dli-credentials"}},
-			},
-		},
+		testenv.Secret(namespace, "dli-credentials", user),
+		testenv.Connection(namespace, "default", dli.URL(), "dli-credentials"),
 	} {
 		failed = errors.Join(failed, admin.Create(ctx, object))
 	}
@@ -343,45 +333,22 @@ func (r *results) missing(page string) (rows []string) {
 	return rows
 }
 
-// assets returns the directory of an engine's programs, after building them. Tests call it before t.Parallel, so that nothing is built while others wait.
-func assets(t *testing.T, engine string) string {
-	t.Helper()
-	build := exec.CommandContext(t.Context(), "../../hack/build.sh", engine)
-	build.Stderr = os.Stderr
-	out, err := build.Output()
-	if err != nil {
-		t.Fatalf("%s cannot be built, see above: %v", engine, err)
-	}
-	return strings.TrimSpace(string(out))
-}
+// enginesDir has the modules of the engines.
+const enginesDir = "../../hack/engines/"
 
 // directory returns the directory of a Go module, in the version of the engine's go.mod,
 // or as module@version.
 func directory(t *testing.T, engine, module string) string {
 	t.Helper()
-	download := exec.CommandContext(t.Context(), "go", "mod", "download", "-json", module)
-	download.Dir, download.Stderr = "../../hack/engines/"+engine, os.Stderr
-	out, err := download.Output()
+	out, err := testenv.Exec(t, nil, "", "go", "-C", enginesDir+engine, "mod", "download", "-json", module)
 	if err != nil {
-		t.Fatalf("downloading %s: %v\n%s", module, err, out)
+		t.Fatalf("%v\n%s", err, out)
 	}
 	var downloaded struct{ Dir, Version string }
-	if err := json.Unmarshal(out, &downloaded); err != nil {
+	if err := json.Unmarshal([]byte(out), &downloaded); err != nil {
 		t.Fatal(err)
 	}
 	return downloaded.Dir
-}
-
-// version returns the version of a Go module in the engine's go.mod.
-func version(t *testing.T, engine, module string) string {
-	t.Helper()
-	list := exec.CommandContext(t.Context(), "go", "list", "-m", "-f", "{{.Version}}", module)
-	list.Dir, list.Stderr = "../../hack/engines/"+engine, os.Stderr
-	out, err := list.Output()
-	if err != nil {
-		t.Fatalf("the version of %s: %v", module, err)
-	}
-	return strings.TrimSpace(string(out))
 }
 
 // install installs the CRDs of an engine.

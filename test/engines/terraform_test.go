@@ -13,7 +13,7 @@ import (
 
 // OpenTofu, which is compatible with Terraform, with the example.
 func TestTerraform(t *testing.T) {
-	tofu := filepath.Join(assets(t, "opentofu"), "tofu")
+	tofu := filepath.Join(testenv.Assets(t, "opentofu"), "tofu")
 	example := testenv.Read(t, "../../config/examples/terraform.tf")
 	t.Parallel()
 	path := "PATH=" + os.Getenv("KUBEBUILDER_ASSETS") + string(os.PathListSeparator) + os.Getenv("PATH")

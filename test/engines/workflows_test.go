@@ -19,7 +19,7 @@ import (
 // The executor of Argo Workflows creates the object of a resource template and waits for
 // its conditions, here with the template of the example.
 func TestArgoWorkflows(t *testing.T) {
-	argoexec := filepath.Join(assets(t, "argo-workflows"), "argoexec")
+	argoexec := filepath.Join(testenv.Assets(t, "argo-workflows"), "argoexec")
 	t.Parallel()
 	// The executor writes a file with a fixed name, because it usually runs in its own pod.
 	var manifest sync.Mutex

@@ -102,15 +102,5 @@ func find(objects []*unstructured.Unstructured, kind, suffix string) *unstructur
 // helm returns the path of the helm command.
 func helm(t *testing.T) string {
 	t.Helper()
-	return helmOf(t, "helm")
-}
-
-// helmOf returns the path of the helm command that build.sh builds under a name.
-func helmOf(t *testing.T, name string) string {
-	t.Helper()
-	out, err := testenv.Exec(t, nil, "", "../../hack/build.sh", name)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return filepath.Join(strings.TrimSpace(out), "helm")
+	return filepath.Join(testenv.Assets(t, "helm"), "helm")
 }

@@ -41,7 +41,7 @@ func TestInstallAndLeave(t *testing.T) {
 func installAndLeave(t *testing.T, program string) {
 	t.Helper()
 	c := newCluster(t, "")
-	c.program = helmOf(t, program)
+	c.program = filepath.Join(testenv.Assets(t, program), "helm")
 	install := []string{"install", "dli-operator", chart, "--namespace=" + namespace, "--create-namespace"}
 	const another = "crds: {install: false}"
 

@@ -6,8 +6,6 @@ package install
 import (
 	"net/http"
 	"net/http/httptest"
-	"net/http/httputil"
-	"net/url"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -57,19 +55,9 @@ type slowServer struct {
 
 func slowAPIServer(t *testing.T, config *rest.Config, path string) *slowServer {
 	t.Helper()
-	target, err := url.Parse(config.Host)
+	proxy, err := testenv.NewProxy(config)
 	if err != nil {
 		t.Fatal(err)
-	}
-	transport, err := rest.TransportFor(config)
-	if err != nil {
-		t.Fatal(err)
-	}
-	proxy := &httputil.ReverseProxy{
-		Transport:     transport,
-		FlushInterval: -1, // watches
-		Rewrite:       func(r *httputil.ProxyRequest) { r.SetURL(target) },
-		ErrorHandler:  func(http.ResponseWriter, *http.Request, error) {}, // the operator has stopped
 	}
 	released := make(chan struct{})
 	slow := &slowServer{release: sync.OnceFunc(func() { close(released) })}
@@ -89,6 +77,7 @@ func slowAPIServer(t *testing.T, config *rest.Config, path string) *slowServer {
 		slow.release()
 		slow.CloseClientConnections()
 		slow.Close()
+		_ = proxy.Stop()
 	})
 	return slow
 }

@@ -9,9 +9,7 @@ import (
 	"testing"
 	"time"
 
-	coordinationv1 "k8s.io/api/coordination/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/dli-operator/dli-operator/api/v1alpha1"
 	"github.com/dli-operator/dli-operator/internal/dli/dlitest"
@@ -23,18 +21,20 @@ import (
 func TestMakeRunStandsBy(t *testing.T) {
 	c := newCluster(t, "default")
 	installed := c.startPod(c.deployed()[manager])
-	c.eventually("the installed operator leads", func() bool { return c.holder() != "" })
-	leader := c.holder()
+	c.eventually("the installed operator leads", func() bool { return testenv.Holder(t.Context(), c, namespace) != "" })
+	leader := testenv.Holder(t.Context(), c, namespace)
 	run := c.makeRun()
 	c.eventually("make run waits for the lease", func() bool { return strings.Contains(run.Said(), "ttempting to acquire leader lease") })
 	polls := c.runningJob()
 	c.eventually("the job is polled", func() bool { return polls() > 2 })
-	if got := c.holder(); got != leader {
+	if got := testenv.Holder(t.Context(), c, namespace); got != leader {
 		t.Errorf("%s took the lease from %s", got, leader)
 	}
 
 	installed.Stop(time.Minute)
-	c.eventually("make run leads", func() bool { return c.holder() != "" && c.holder() != leader })
+	c.eventually("make run leads", func() bool {
+		return testenv.Holder(t.Context(), c, namespace) != "" && testenv.Holder(t.Context(), c, namespace) != leader
+	})
 	before := polls()
 	c.eventually("make run polls the job", func() bool { return polls() > before })
 }
@@ -74,15 +74,4 @@ func (c *cluster) makeRun() *testenv.Process {
 	}
 	recipe = strings.Replace(recipe, compiled, "exec "+testenv.Binary(c.T), 1)
 	return testenv.Start(c.T, c.kubeconfig, "bash", "-euo", "pipefail", "-c", recipe)
-}
-
-// holder returns the holder of the lease; empty if there is none.
-func (c *cluster) holder() string {
-	c.Helper()
-	lease := &coordinationv1.Lease{}
-	err := c.Get(c.Context(), client.ObjectKey{Namespace: namespace, Name: "dli-operator"}, lease)
-	if err != nil || lease.Spec.HolderIdentity == nil {
-		return ""
-	}
-	return *lease.Spec.HolderIdentity
 }

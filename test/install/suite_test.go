@@ -14,10 +14,8 @@ import (
 
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
-	"github.com/dli-operator/dli-operator/api/v1alpha1"
 	"github.com/dli-operator/dli-operator/internal/dli/dlitest"
 	"github.com/dli-operator/dli-operator/test/testenv"
 )
@@ -149,16 +147,6 @@ func (o *operator) answers(probe string) bool {
 // connect creates the default DLIConnection of a namespace.
 func (c *cluster) connect(dli *dlitest.Server, namespace string) {
 	c.Helper()
-	user := dlitest.SampleUser()
-	c.create(&corev1.Secret{
-		ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: "credentials"},
-		StringData: map[string]string{"token": user.Token},
-	})
-	c.create(&v1alpha1.DLIConnection{
-		ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: "default"},
-		Spec: v1alpha1.DLIConnectionSpec{
-			Endpoint: dli.URL(), ProjectID: user.ProjectID,
-			Credentials: v1alpha1.Credentials{SecretRef: &v1alpha1.SecretReference{Name: "credentials"}},
-		},
-	})
+	c.create(testenv.Secret(namespace, "credentials", dlitest.SampleUser()))
+	c.create(testenv.Connection(namespace, "default", dli.URL(), "credentials"))
 }

@@ -4,14 +4,12 @@
 package lifecycle
 
 import (
+	"context"
 	"net/http"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
-
-	coordinationv1 "k8s.io/api/coordination/v1"
-	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/dli-operator/dli-operator/api/v1alpha1"
 	"github.com/dli-operator/dli-operator/test/testenv"
@@ -26,13 +24,9 @@ const (
 
 // holder returns the holder of the lease; "" if there is none.
 func (c cluster) holder() string {
-	c.Helper()
-	lease := &coordinationv1.Lease{}
-	err := c.Get(withTimeout(c.T), client.ObjectKey{Namespace: c.Namespace, Name: "dli-operator"}, lease)
-	if err != nil || lease.Spec.HolderIdentity == nil {
-		return ""
-	}
-	return *lease.Spec.HolderIdentity
+	ctx, cancel := context.WithTimeout(c.Context(), time.Minute)
+	defer cancel()
+	return testenv.Holder(ctx, c, c.Namespace)
 }
 
 // startElected starts an operator with leader election, like a container of a pod.

@@ -6,7 +6,6 @@
 package lifecycle
 
 import (
-	"context"
 	"os"
 	"testing"
 	"time"
@@ -79,11 +78,4 @@ func (p *process) terminate(t *testing.T) time.Duration {
 		t.Errorf("the operator exited with code %d", code)
 	}
 	return took
-}
-
-func withTimeout(t *testing.T) context.Context {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
-	t.Cleanup(cancel)
-	return ctx
 }

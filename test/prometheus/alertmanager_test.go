@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -32,11 +33,15 @@ func TestAlertsReachPeople(t *testing.T) {
 	dli.SetJob(dlitest.Query("nightly-load").Running(time.Second).Fails("DLI.0005: no such table"))
 	dli.SetJob(dlitest.Insert("inserted").Running(time.Second).Inserts(3, 1))
 	dli.SetJob(dlitest.Query("slow").Running(time.Hour))
-	c.kubectl(strings.ReplaceAll(watched, "ENDPOINT", dli.URL()), "create", "-f", "-")
+	c.kubectl("", "create", "namespace", "analytics")
+	c.connect("analytics", dli)
+	c.watch("analytics", "nightly-load", v1alpha1.DLIJobSpec{})
+	c.watch("analytics", "inserted", v1alpha1.DLIJobSpec{})
+	c.watch("analytics", "slow", v1alpha1.DLIJobSpec{ActiveDeadlineSeconds: new(int64(2))})
+	objectMetrics := readObjectMetrics(t)
 
-	objectMetrics, admin := readObjectMetrics(t), testenv.Client(t, c.admin)
 	exporter := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-		for _, object := range dliJobs(t, admin) {
+		for _, object := range dliJobs(t, c) {
 			for _, series := range objectMetrics.seriesOf(object) {
 				fmt.Fprintln(w, strings.Join(series, "\n"))
 			}
@@ -44,11 +49,7 @@ func TestAlertsReachPeople(t *testing.T) {
 	}))
 	t.Cleanup(exporter.Close)
 	alertmanager, received := startAlertmanager(t)
-	binary, err := testenv.Operator(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
-	operator := c.operator(binary, "--metrics-secure=false")
+	operator := c.operator("--metrics-secure=false")
 	p := startPrometheus(t, 2, fmt.Sprintf(`
 alerting: {alertmanagers: [{static_configs: [{targets: [%q]}]}]}
 scrape_configs:
@@ -79,7 +80,7 @@ scrape_configs:
 	}
 
 	// Nothing that kube-state-metrics is to read is missing from real DLIJobs.
-	if missing := objectMetrics.pathsWithout(dliJobs(t, admin)); len(missing) > 0 {
+	if missing := objectMetrics.pathsWithout(dliJobs(t, c)); len(missing) > 0 {
 		t.Errorf("no DLIJob has %s", strings.Join(missing, ", "))
 	}
 	for query, want := range map[string]string{
@@ -98,38 +99,6 @@ scrape_configs:
 		})
 	}
 }
-
-// watched has a job that fails, one that succeeds and one that is late.
-const watched = `
-apiVersion: v1
-kind: Namespace
-metadata: {name: analytics}
----
-apiVersion: v1
-kind: Secret
-metadata: {name: credentials, namespace: analytics}
-stringData: {accessKeyID: AKEXAMPLE, secretAccessKey: SKEXAMPLE}
----
-apiVersion: dli.huaweicloud.com/v1alpha1
-kind: DLIConnection
-metadata: {name: default, namespace: analytics}
-spec: {endpoint: "ENDPOINT", projectID: 48cc2c48765f481480c7db940d6409d1, credentials: {secretRef: {name: credentials}}}
----
-apiVersion: dli.huaweicloud.com/v1alpha1
-kind: DLIJob
-metadata: {name: nightly-load, namespace: analytics}
-spec: {jobID: nightly-load}
----
-apiVersion: dli.huaweicloud.com/v1alpha1
-kind: DLIJob
-metadata: {name: inserted, namespace: analytics}
-spec: {jobID: inserted}
----
-apiVersion: dli.huaweicloud.com/v1alpha1
-kind: DLIJob
-metadata: {name: slow, namespace: analytics}
-spec: {jobID: slow, activeDeadlineSeconds: 2}
-`
 
 // dliJobs returns the DLIJobs as kube-state-metrics sees them.
 func dliJobs(t *testing.T, admin client.Client) (objects []any) {
@@ -196,7 +165,7 @@ func (i *inbox) await(t *testing.T, alertName, name string) (message string) {
 func startAlertmanager(t *testing.T) (address string, received *inbox) {
 	t.Helper()
 	documented := testenv.CodeBlock(t, testenv.Read(t, root+"/docs/notifications.md"), "yaml", "route:")
-	if out, err := testenv.Exec(t, nil, "", tool(t, "alertmanager", "amtool"), "check-config", write(t, "documented.yaml", []byte(documented))); err != nil {
+	if out, err := testenv.Exec(t, nil, "", filepath.Join(testenv.Assets(t, "alertmanager"), "amtool"), "check-config", write(t, "documented.yaml", []byte(documented))); err != nil {
 		t.Errorf("%v\n%s", err, out)
 	}
 	received = &inbox{}
@@ -222,7 +191,7 @@ func startAlertmanager(t *testing.T) (address string, received *inbox) {
 		t.Fatal(err)
 	}
 	address = freeAddress(t)
-	testenv.Start(t, "", tool(t, "alertmanager", "alertmanager"),
+	testenv.Start(t, "", filepath.Join(testenv.Assets(t, "alertmanager"), "alertmanager"),
 		"--config.file="+write(t, "alertmanager.yaml", text), "--storage.path="+t.TempDir(),
 		"--web.listen-address="+address, "--cluster.listen-address=", "--log.level=warn")
 	return address, received

@@ -50,7 +50,7 @@ func rules(t *testing.T) (alerts []rule, file string) {
 
 func TestAlertsFire(t *testing.T) {
 	_, groups := rules(t)
-	promtool := tool(t, "prometheus", "promtool")
+	promtool := filepath.Join(testenv.Assets(t, "prometheus"), "promtool")
 	if out, err := testenv.Exec(t, nil, "", promtool, "check", "rules", "--lint=all", "--lint-fatal", groups); err != nil {
 		t.Errorf("%v\n%s", err, out)
 	}

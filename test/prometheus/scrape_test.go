@@ -11,6 +11,7 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strconv"
@@ -18,6 +19,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/dli-operator/dli-operator/api/v1alpha1"
 	"github.com/dli-operator/dli-operator/internal/dli/dlitest"
 	"github.com/dli-operator/dli-operator/test/testenv"
 )
@@ -31,17 +33,18 @@ func TestScraped(t *testing.T) {
 	server.SetJob(dlitest.Query("running").Running(time.Hour))
 	server.SetJob(dlitest.Query("ending").Running(time.Hour))
 	server.SetJob(dlitest.Query("ended").Finishes(4))
-	c.kubectl(strings.ReplaceAll(objects, "ENDPOINT", server.URL()), "create", "-f", "-")
-
-	binary, err := testenv.Operator(t.Context())
-	if err != nil {
-		t.Fatal(err)
+	c.connect("default", server)
+	c.create(testenv.Connection("default", "broken", server.URL(), "missing"))
+	for _, name := range []string{"running", "ending", "ended"} {
+		c.watch("default", name, v1alpha1.DLIJobSpec{})
 	}
-	working := c.operator(binary, "--metrics-secure=false")
+	c.watch("default", "unreadable", v1alpha1.DLIJobSpec{ConnectionRef: &v1alpha1.ConnectionReference{Name: "broken"}})
+
+	working := c.operator("--metrics-secure=false")
 	eventually(t, "the first operator polls", func() error {
 		return contains(working, `leader_election_master_status{name="dli-operator"} 1`)
 	})
-	waiting := c.operator(binary)
+	waiting := c.operator()
 	c.kubectl("", "create", "serviceaccount", "scraper")
 	c.kubectl("", "create", "serviceaccount", "stranger")
 	c.kubectl("", "create", "clusterrolebinding", "scraper", "--clusterrole=dli-operator-metrics-reader", "--serviceaccount=default:scraper")
@@ -163,12 +166,10 @@ scrape_configs:
 
 	t.Run("the content of DLIJobs creates no series", func(t *testing.T) {
 		const hostile = "hostile"
-		var jobs strings.Builder
 		for i := range 50 {
-			fmt.Fprintf(&jobs, "---\napiVersion: dli.huaweicloud.com/v1alpha1\nkind: DLIJob\nmetadata: {name: %[1]s-%[2]d}\n"+
-				"spec: {jobID: %[1]s-%[2]d, connectionRef: {name: %[1]s-%[2]d, namespace: %[1]s-%[2]d}}\n", hostile, i)
+			name := fmt.Sprintf("%s-%d", hostile, i)
+			c.watch("default", name, v1alpha1.DLIJobSpec{ConnectionRef: &v1alpha1.ConnectionReference{Name: name, Namespace: name}})
 		}
-		c.kubectl(jobs.String(), "create", "-f", "-")
 		eventually(t, "all are counted in one series", func() error {
 			return contains(working, `dli_operator_jobs{connection="",phase="Pending",reason="ConnectionNotAllowed",synced="False"} 50`)
 		})
@@ -186,44 +187,6 @@ scrape_configs:
 		}
 	})
 }
-
-// objects has jobs that run, end and cannot be read.
-const objects = `
-apiVersion: v1
-kind: Secret
-metadata: {name: credentials, namespace: default}
-stringData: {accessKeyID: AKEXAMPLE, secretAccessKey: SKEXAMPLE}
----
-apiVersion: dli.huaweicloud.com/v1alpha1
-kind: DLIConnection
-metadata: {name: default, namespace: default}
-spec: {endpoint: "ENDPOINT", projectID: 48cc2c48765f481480c7db940d6409d1, credentials: {secretRef: {name: credentials}}}
----
-apiVersion: dli.huaweicloud.com/v1alpha1
-kind: DLIConnection
-metadata: {name: broken, namespace: default}
-spec: {endpoint: "ENDPOINT", projectID: 48cc2c48765f481480c7db940d6409d1, credentials: {secretRef: {name: missing}}}
----
-apiVersion: dli.huaweicloud.com/v1alpha1
-kind: DLIJob
-metadata: {name: running, namespace: default}
-spec: {jobID: running}
----
-apiVersion: dli.huaweicloud.com/v1alpha1
-kind: DLIJob
-metadata: {name: ending, namespace: default}
-spec: {jobID: ending}
----
-apiVersion: dli.huaweicloud.com/v1alpha1
-kind: DLIJob
-metadata: {name: ended, namespace: default}
-spec: {jobID: ended}
----
-apiVersion: dli.huaweicloud.com/v1alpha1
-kind: DLIJob
-metadata: {name: unreadable, namespace: default}
-spec: {jobID: unreadable, connectionRef: {name: broken}}
-`
 
 func contains(address, line string) error {
 	_, text, err := get("http://"+address+"/metrics", "")
@@ -306,7 +269,7 @@ func startPrometheus(t *testing.T, targets int, configuration string) server {
 	_, alerts := rules(t)
 	configuration = fmt.Sprintf("global: {scrape_interval: 1s, evaluation_interval: 1s}\nrule_files: [%q]\n", alerts) + configuration
 	address := freeAddress(t)
-	testenv.Start(t, "", tool(t, "prometheus", "prometheus"),
+	testenv.Start(t, "", filepath.Join(testenv.Assets(t, "prometheus"), "prometheus"),
 		"--config.file="+write(t, "prometheus.yaml", []byte(configuration)), "--storage.tsdb.path="+t.TempDir(),
 		"--web.listen-address="+address, "--log.level=warn")
 	s := server{"http://" + address}

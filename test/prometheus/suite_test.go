@@ -12,8 +12,12 @@ import (
 	"testing"
 	"time"
 
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/rest"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 
+	"github.com/dli-operator/dli-operator/api/v1alpha1"
+	"github.com/dli-operator/dli-operator/internal/dli/dlitest"
 	"github.com/dli-operator/dli-operator/test/testenv"
 )
 
@@ -36,6 +40,7 @@ func eventually(t *testing.T, what string, is func() error) {
 // cluster is a real API server with config/default installed.
 type cluster struct {
 	*testing.T
+	client.Client
 	admin      *rest.Config
 	kubeconfig string
 }
@@ -43,7 +48,7 @@ type cluster struct {
 func newCluster(t *testing.T) *cluster {
 	t.Helper()
 	admin := testenv.Run(t, "").Config()
-	c := &cluster{T: t, admin: admin, kubeconfig: testenv.KubeConfig(t, admin, "")}
+	c := &cluster{T: t, Client: testenv.Client(t, admin), admin: admin, kubeconfig: testenv.KubeConfig(t, admin, "")}
 	c.kubectl("", "apply", "--server-side", "-k", filepath.Join(config, "default"))
 	c.kubectl("", "wait", "--for=condition=Established", "crd", "--all")
 	return c
@@ -54,6 +59,27 @@ func (c *cluster) kubectl(input string, args ...string) string {
 	return testenv.Kubectl(c.T, c.kubeconfig, input, args...)
 }
 
+func (c *cluster) create(object client.Object) {
+	c.Helper()
+	if err := c.Create(c.Context(), object); err != nil {
+		c.Fatal(err)
+	}
+}
+
+// connect creates the default DLIConnection of a namespace.
+func (c *cluster) connect(namespace string, dli *dlitest.Server) {
+	c.Helper()
+	c.create(testenv.Secret(namespace, "credentials", dlitest.SampleUser()))
+	c.create(testenv.Connection(namespace, "default", dli.URL(), "credentials"))
+}
+
+// watch creates a DLIJob for a job, with the same name.
+func (c *cluster) watch(namespace, jobID string, spec v1alpha1.DLIJobSpec) {
+	c.Helper()
+	spec.JobID = jobID
+	c.create(&v1alpha1.DLIJob{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: jobID}, Spec: spec})
+}
+
 // token returns a token of a ServiceAccount.
 func (c *cluster) token(namespace, account string) string {
 	c.Helper()
@@ -62,12 +88,11 @@ func (c *cluster) token(namespace, account string) string {
 
 // operator starts the operator with its ServiceAccount, like its Deployment does, and
 // returns the address of its metrics.
-func (c *cluster) operator(binary string, args ...string) string {
+func (c *cluster) operator(args ...string) string {
 	c.Helper()
-	account := rest.AnonymousClientConfig(c.admin)
-	account.BearerToken = c.token(namespace, "dli-operator-controller-manager")
+	account := testenv.AccountKubeConfig(c.T, c.admin, namespace, "dli-operator-controller-manager")
 	address := freeAddress(c.T)
-	testenv.Start(c.T, testenv.KubeConfig(c.T, account, ""), binary, append([]string{
+	testenv.Start(c.T, account, testenv.Binary(c.T), append([]string{
 		"--leader-elect", "--leader-election-namespace=" + namespace,
 		"--metrics-bind-address=" + address,
 		"--health-probe-bind-address=0",
@@ -76,16 +101,6 @@ func (c *cluster) operator(binary string, args ...string) string {
 		"--poll-interval-min=500ms", "--poll-interval-max=1s",
 	}, args...)...)
 	return address
-}
-
-// tool returns the path of a program that hack/build.sh builds from a module.
-func tool(t *testing.T, module, name string) string {
-	t.Helper()
-	dir, err := testenv.Exec(t, nil, "", root+"/hack/build.sh", module)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return filepath.Join(strings.TrimSpace(dir), name)
 }
 
 func write(t *testing.T, name string, content []byte) string {

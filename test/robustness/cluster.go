@@ -77,10 +77,7 @@ func (t *team) rotate() {
 
 // secret returns the Secret with a user's key.
 func (t *team) secret(user dlitest.User) *corev1.Secret {
-	return &corev1.Secret{
-		ObjectMeta: metav1.ObjectMeta{Namespace: t.namespace, Name: "credentials"},
-		StringData: map[string]string{"accessKeyID": user.AccessKeyID, "secretAccessKey": user.SecretAccessKey},
-	}
+	return testenv.Secret(t.namespace, "credentials", user)
 }
 
 // startCluster starts everything; jobs is how many jobs run at a time, and overlay a file
@@ -191,14 +188,10 @@ func (c *cluster) admit() {
 }
 
 func (c *cluster) connection(t *team) *v1alpha1.DLIConnection {
-	return &v1alpha1.DLIConnection{
-		ObjectMeta: metav1.ObjectMeta{Namespace: t.namespace, Name: "default"},
-		Spec: v1alpha1.DLIConnectionSpec{
-			Endpoint: c.dli.url(), ProjectID: t.user.ProjectID,
-			Credentials: v1alpha1.Credentials{SecretRef: &v1alpha1.SecretReference{Name: "credentials"}},
-			RateLimit:   v1alpha1.RateLimit{RequestsPerSecond: int32(t.limit.PerSecond), Burst: int32(t.limit.Burst)},
-		},
-	}
+	connection := testenv.Connection(t.namespace, "default", c.dli.url(), "credentials")
+	connection.Spec.ProjectID = t.user.ProjectID
+	connection.Spec.RateLimit = v1alpha1.RateLimit{RequestsPerSecond: int32(t.limit.PerSecond), Burst: int32(t.limit.Burst)}
+	return connection
 }
 
 // leader waits for a leader.

@@ -12,7 +12,6 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"net/http"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -22,6 +21,7 @@ import (
 
 	"k8s.io/apimachinery/pkg/runtime"
 	utilruntime "k8s.io/apimachinery/pkg/util/runtime"
+	"k8s.io/client-go/discovery"
 	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
 	"k8s.io/client-go/rest"
 	"sigs.k8s.io/controller-runtime/pkg/envtest"
@@ -93,35 +93,19 @@ func (c *ControlPlane) certDir() string { return filepath.Join(c.dir, "certifica
 
 // ready waits until the API server is ready.
 func (c *ControlPlane) ready() error {
-	ctx, cancel := context.WithTimeout(context.Background(), time.Minute) //nolint:forbidigo // it only limits this call
-	defer cancel()
-	server, _, err := rest.DefaultServerUrlFor(c.config)
+	d, err := discovery.NewDiscoveryClientForConfig(c.config)
 	if err != nil {
 		return err
 	}
-	transport, err := rest.TransportFor(c.config)
-	if err != nil {
-		return err
+	if !WithinEvery(100*time.Millisecond, time.Minute, func() bool {
+		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second) //nolint:forbidigo // it only limits this call
+		defer cancel()
+		err = d.RESTClient().Get().AbsPath("/readyz").Do(ctx).Error()
+		return err == nil
+	}) {
+		return fmt.Errorf("the API server does not become ready: %w", err)
 	}
-	for {
-		request, err := http.NewRequestWithContext(ctx, http.MethodGet, server.JoinPath("readyz").String(), http.NoBody)
-		if err != nil {
-			return err
-		}
-		response, err := transport.RoundTrip(request)
-		if err == nil {
-			response.Body.Close()
-			if response.StatusCode == http.StatusOK {
-				return nil
-			}
-			err = errors.New(response.Status)
-		}
-		select {
-		case <-time.After(100 * time.Millisecond):
-		case <-ctx.Done():
-			return fmt.Errorf("the API server does not become ready: %w", err)
-		}
-	}
+	return nil
 }
 
 // patience is how long each process may take to stop before it is killed. Open watches
@@ -190,19 +174,13 @@ func (c *ControlPlane) PID(program string) (int, error) {
 
 // released waits until an address has no listener.
 func released(address string) bool {
-	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second) //nolint:forbidigo // it only limits this call
-	defer cancel()
-	for {
-		conn, err := (&net.Dialer{}).DialContext(ctx, "tcp", address)
-		if err != nil {
-			return ctx.Err() == nil
+	return Within(10*time.Second, func() bool {
+		conn, err := net.DialTimeout("tcp", address, time.Second) //nolint:noctx // it has a timeout
+		if err == nil {
+			conn.Close()
 		}
-		conn.Close()
-		select {
-		case <-time.After(20 * time.Millisecond):
-		case <-ctx.Done():
-		}
-	}
+		return err != nil
+	})
 }
 
 // Close stops the control plane and removes its data.

@@ -87,25 +87,30 @@ func (p *Process) Kill() {
 	<-p.ended
 }
 
-// Operator returns the path of the operator that OPERATOR_ASSETS names, like make test
-// does, or else builds it.
+// Operator returns the path of the operator.
 func Operator(ctx context.Context) (string, error) {
-	// go test keeps a result only while this variable, which changes with the operator,
-	// is the same.
-	if dir := os.Getenv("OPERATOR_ASSETS"); dir != "" {
-		return filepath.Join(dir, "manager"), nil
+	dir, err := assets(ctx, "operator")
+	return filepath.Join(dir, "manager"), err
+}
+
+// assets returns the directory of what hack/build.sh builds under a name, or of the one that
+// the variable NAME_ASSETS names, like make test does for the operator.
+func assets(ctx context.Context, name string) (string, error) {
+	// go test keeps a result only while the variables that a test reads are the same.
+	if dir := os.Getenv(strings.ToUpper(strings.ReplaceAll(name, "-", "_")) + "_ASSETS"); dir != "" {
+		return dir, nil
 	}
 	module, err := exec.CommandContext(ctx, "go", "env", "GOMOD").Output()
 	if err != nil {
 		return "", fmt.Errorf("finding the module: %w", err)
 	}
-	build := exec.CommandContext(ctx, filepath.Join(filepath.Dir(string(module)), "hack", "build.sh"), "operator")
-	build.Stderr = os.Stderr
+	build := exec.CommandContext(ctx, filepath.Join(filepath.Dir(string(module)), "hack", "build.sh"), name)
+	build.Stderr = os.Stderr // the first time it takes minutes
 	dir, err := build.Output()
 	if err != nil {
-		return "", fmt.Errorf("building the operator: %w", err)
+		return "", fmt.Errorf("building %s: %w", name, err)
 	}
-	return filepath.Join(strings.TrimSpace(string(dir)), "manager"), nil
+	return strings.TrimSpace(string(dir)), nil
 }
 
 // BuildOperator builds the operator like for its image, with additional flags for go

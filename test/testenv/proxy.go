@@ -13,6 +13,7 @@ import (
 	"maps"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"net/http/httputil"
 	"net/url"
 	"slices"
@@ -31,13 +32,11 @@ type Proxy struct {
 	address string
 	handler http.Handler
 
-	mu      sync.Mutex
-	server  *http.Server // nil while stopped
-	delays  []delay
-	refused []refusal
-	// lossy are the resources of whose writes every second response is lost.
-	lossy []string
-	lost  int
+	mu     sync.Mutex
+	server *http.Server // nil while stopped
+	rules  []rule
+	// lost counts the writes that may be lost.
+	lost int
 	// watches is the status with which new watches are rejected; 0 for none.
 	watches int
 	writes  map[Write]int
@@ -53,19 +52,21 @@ type Write struct {
 	Status int
 }
 
-// Conflict reports whether the object had changed in the meantime.
-func (w Write) Conflict() bool { return w.Status == http.StatusConflict }
-
-type delay struct {
-	time      time.Duration
+// rule is how writes of some resources are treated, or all if there are none.
+type rule struct {
 	resources []string
-	// held is set if the write arrives even if the client no longer waits for it.
-	held bool
+	treatment
 }
 
-type refusal struct {
-	status    int
-	resources []string
+// treatment is what happens to a write.
+type treatment struct {
+	wait time.Duration
+	// isHeld is set if the write arrives even if the client no longer waits for it.
+	isHeld bool
+	// isLossy is set if every second response is lost.
+	isLossy bool
+	// status is the one with which it is rejected; 0 if it is not.
+	status int
 }
 
 // NewProxy starts a proxy for the API server of a config.
@@ -115,41 +116,36 @@ func (p *Proxy) Config() *rest.Config { return &rest.Config{Host: "http://" + p.
 
 // Delay delays writes of the resources, or of all if there are none. It replaces an
 // earlier delay of the same resources; 0 ends it.
-func (p *Proxy) Delay(d time.Duration, resources ...string) { p.setDelay(delay{d, resources, false}) }
+func (p *Proxy) Delay(d time.Duration, resources ...string) {
+	p.treat(resources, func(t *treatment) { t.wait, t.isHeld = d, false })
+}
 
 // Hold is Delay for writes that are on their way in the network: they arrive even if the
 // client has given up or ended.
-func (p *Proxy) Hold(d time.Duration, resources ...string) { p.setDelay(delay{d, resources, true}) }
-
-func (p *Proxy) setDelay(next delay) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.delays = slices.DeleteFunc(p.delays, func(d delay) bool { return slices.Equal(d.resources, next.resources) })
-	if next.time > 0 {
-		p.delays = append(p.delays, next)
-	}
+func (p *Proxy) Hold(d time.Duration, resources ...string) {
+	p.treat(resources, func(t *treatment) { t.wait, t.isHeld = d, d > 0 })
 }
 
 // LoseResponses loses every second response to writes of the resources: the API server has
 // done what was asked, and the client sees a broken connection.
 func (p *Proxy) LoseResponses(on bool, resources ...string) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.lossy = nil
-	if on {
-		p.lossy = resources
-	}
+	p.treat(resources, func(t *treatment) { t.isLossy = on })
 }
 
 // Refuse rejects writes of the resources, or of all if there are none, with an HTTP
 // status. It replaces an earlier refusal of the same resources; 0 ends it.
 func (p *Proxy) Refuse(status int, resources ...string) {
+	p.treat(resources, func(t *treatment) { t.status = status })
+}
+
+func (p *Proxy) treat(resources []string, change func(*treatment)) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.refused = slices.DeleteFunc(p.refused, func(r refusal) bool { return slices.Equal(r.resources, resources) })
-	if status > 0 {
-		p.refused = append(p.refused, refusal{status, resources})
+	i := slices.IndexFunc(p.rules, func(r rule) bool { return slices.Equal(r.resources, resources) })
+	if i < 0 {
+		i, p.rules = len(p.rules), append(p.rules, rule{resources: resources})
 	}
+	change(&p.rules[i].treatment)
 }
 
 // RefuseWatches rejects new watches with an HTTP status: 410 makes clients list again.
@@ -229,8 +225,8 @@ func (p *Proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	// counted.
 	answer := &recorder{ResponseWriter: w, answered: func(status int) { write.Status = status; count() }}
 	defer count()
-	treatment := p.treatment(write.Resource)
-	if treatment.held {
+	treatment, isLost := p.treatmentOf(write.Resource)
+	if treatment.isHeld {
 		body, err := io.ReadAll(r.Body)
 		if err != nil {
 			panic(http.ErrAbortHandler)
@@ -245,28 +241,16 @@ func (p *Proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			panic(http.ErrAbortHandler)
 		}
 	}
-	if treatment.status > 0 {
+	switch {
+	case treatment.status > 0:
 		http.Error(answer, "rejected by the proxy", treatment.status)
-		return
-	}
-	if treatment.lost {
-		p.handler.ServeHTTP(discard{http.Header{}}, r)
+	case isLost:
+		p.handler.ServeHTTP(httptest.NewRecorder(), r)
 		panic(http.ErrAbortHandler)
+	default:
+		p.handler.ServeHTTP(answer, r)
 	}
-	p.handler.ServeHTTP(answer, r)
 }
-
-// discard loses a response.
-type discard struct{ header http.Header }
-
-// Header implements http.ResponseWriter.
-func (d discard) Header() http.Header { return d.header }
-
-// WriteHeader implements http.ResponseWriter.
-func (d discard) WriteHeader(int) {}
-
-// Write implements http.ResponseWriter.
-func (d discard) Write(p []byte) (int, error) { return len(p), nil }
 
 func (p *Proxy) read(w http.ResponseWriter, r *http.Request) {
 	p.mu.Lock()
@@ -279,32 +263,19 @@ func (p *Proxy) read(w http.ResponseWriter, r *http.Request) {
 	p.handler.ServeHTTP(w, r)
 }
 
-// treatment is what happens to a write.
-type treatment struct {
-	wait       time.Duration
-	held, lost bool
-	// status is the one with which it is rejected; 0 if it is not.
-	status int
-}
-
-func (p *Proxy) treatment(resource string) (t treatment) {
+// treatmentOf returns the treatment of a write, and whether its response is lost.
+func (p *Proxy) treatmentOf(resource string) (t treatment, isLost bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	for _, d := range p.delays {
-		if len(d.resources) == 0 || slices.Contains(d.resources, resource) {
-			t.wait, t.held = max(t.wait, d.time), t.held || d.held
-		}
-	}
-	for _, r := range p.refused {
+	for _, r := range p.rules {
 		if len(r.resources) == 0 || slices.Contains(r.resources, resource) {
-			t.status = r.status
+			t = treatment{max(t.wait, r.wait), t.isHeld || r.isHeld, t.isLossy || r.isLossy, max(t.status, r.status)}
 		}
 	}
-	if slices.Contains(p.lossy, resource) {
+	if t.isLossy {
 		p.lost++
-		t.lost = p.lost%2 == 0
 	}
-	return t
+	return t, t.isLossy && p.lost%2 == 0
 }
 
 // recorder reports the status of a response before it is sent.

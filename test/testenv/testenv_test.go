@@ -107,7 +107,7 @@ func TestControlPlane(t *testing.T) {
 				t.Errorf("%+v was counted %d times", write, n)
 			}
 		}
-		if n := proxy.Count(Write.Conflict); n != 1 {
+		if n := proxy.Count(func(w Write) bool { return w.Status == http.StatusConflict }); n != 1 {
 			t.Errorf("%d conflicts were counted", n)
 		}
 	})

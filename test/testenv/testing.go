@@ -4,11 +4,13 @@
 package testenv
 
 import (
+	"archive/tar"
 	"bytes"
 	"context"
 	"errors"
 	"flag"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -17,12 +19,18 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/fstest"
 
 	"github.com/go-logr/logr"
+	coordinationv1 "k8s.io/api/coordination/v1"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/rest"
+	"k8s.io/utils/ptr"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
+	"github.com/dli-operator/dli-operator/api/v1alpha1"
 	"github.com/dli-operator/dli-operator/internal/dli/dlitest"
 )
 
@@ -42,15 +50,20 @@ func Run(t testing.TB, crds string) *ControlPlane {
 	return plane
 }
 
-// RunTests runs the tests of a package, so many at once, which share a control plane, and
-// returns the exit code.
-func RunTests(m *testing.M, plane *ControlPlane, parallel int) (code int) {
+// RunTests runs the tests of a package, so many at once, which share a control plane, after
+// what sets it up, and returns the exit code.
+func RunTests(m *testing.M, plane *ControlPlane, parallel int, setups ...func() error) (code int) {
 	flag.Parse()
 	err := errors.Join(flag.Set("test.parallel", strconv.Itoa(parallel)), plane.Start())
 	ctrl.SetLogger(logr.Discard())
 	if err == nil {
-		code = m.Run()
-		err = plane.Close()
+		for _, setup := range setups {
+			err = errors.Join(err, setup())
+		}
+		if err == nil {
+			code = m.Run()
+		}
+		err = errors.Join(err, plane.Close())
 	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
@@ -78,6 +91,69 @@ func DLI(t testing.TB, options ...dlitest.Option) *dlitest.Server {
 	}
 	t.Cleanup(server.Close)
 	return server
+}
+
+// Secret returns a Secret with a user's access key.
+func Secret(namespace, name string, user dlitest.User) *corev1.Secret {
+	return &corev1.Secret{
+		ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: name},
+		StringData: map[string]string{"accessKeyID": user.AccessKeyID, "secretAccessKey": user.SecretAccessKey},
+	}
+}
+
+// Connection returns a DLIConnection for the project of dlitest.SampleUser, with the
+// credentials of a Secret.
+func Connection(namespace, name, endpoint, secret string) *v1alpha1.DLIConnection {
+	return &v1alpha1.DLIConnection{
+		ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: name},
+		Spec: v1alpha1.DLIConnectionSpec{
+			Endpoint:    endpoint,
+			ProjectID:   dlitest.SampleUser().ProjectID,
+			Credentials: v1alpha1.Credentials{SecretRef: &v1alpha1.SecretReference{Name: secret}},
+		},
+	}
+}
+
+// Holder returns the holder of the operator's lease in a namespace; "" if there is none.
+func Holder(ctx context.Context, c client.Reader, namespace string) string {
+	lease := &coordinationv1.Lease{}
+	if err := c.Get(ctx, client.ObjectKey{Namespace: namespace, Name: "dli-operator"}, lease); err != nil {
+		return ""
+	}
+	return ptr.Deref(lease.Spec.HolderIdentity, "")
+}
+
+// Assets returns the directory of the programs that hack/build.sh builds under a name.
+func Assets(t testing.TB, name string) string {
+	t.Helper()
+	dir, err := assets(t.Context(), name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return dir
+}
+
+// ModuleVersion returns the version of a Go module in the go.mod of a directory.
+func ModuleVersion(t testing.TB, dir, module string) string {
+	t.Helper()
+	out, err := Exec(t, nil, "", "go", "-C", dir, "list", "-m", "-f", "{{.Version}}", module)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return strings.TrimSpace(out)
+}
+
+// Tar writes an archive of executable files.
+func Tar(t testing.TB, to io.Writer, files map[string]string) {
+	t.Helper()
+	tree := fstest.MapFS{}
+	for name, content := range files {
+		tree[name] = &fstest.MapFile{Data: []byte(content), Mode: 0o755}
+	}
+	w := tar.NewWriter(to)
+	if err := errors.Join(w.AddFS(tree), w.Close()); err != nil {
+		t.Fatal(err)
+	}
 }
 
 // Read returns the content of a file.

@@ -219,22 +219,12 @@ func (w *World) change(object client.Object, update func() error) {
 
 // Secret returns a Secret with a user's access key.
 func (w *World) Secret(name string, user dlitest.User) *corev1.Secret {
-	return &corev1.Secret{
-		ObjectMeta: metav1.ObjectMeta{Namespace: w.Namespace, Name: name},
-		StringData: map[string]string{"accessKeyID": user.AccessKeyID, "secretAccessKey": user.SecretAccessKey},
-	}
+	return testenv.Secret(w.Namespace, name, user)
 }
 
 // Connection returns a connection to the world's DLI with the Secret named credentials.
 func (w *World) Connection(name string, changes ...func(*v1alpha1.DLIConnectionSpec)) *v1alpha1.DLIConnection {
-	connection := &v1alpha1.DLIConnection{
-		ObjectMeta: metav1.ObjectMeta{Namespace: w.Namespace, Name: name},
-		Spec: v1alpha1.DLIConnectionSpec{
-			Endpoint:    w.DLI.URL(),
-			ProjectID:   dlitest.SampleUser().ProjectID,
-			Credentials: v1alpha1.Credentials{SecretRef: &v1alpha1.SecretReference{Name: "credentials"}},
-		},
-	}
+	connection := testenv.Connection(w.Namespace, name, w.DLI.URL(), "credentials")
 	for _, change := range changes {
 		change(&connection.Spec)
 	}
@@ -260,21 +250,6 @@ func (w *World) Runs(jobID string) { w.DLI.SetJob(dlitest.Query(jobID).Running(t
 
 // Finishes ends a job now.
 func (w *World) Finishes(jobID string) { w.DLI.SetJob(dlitest.Query(jobID).Finishes(4)) }
-
-// WatchRunning starts n jobs, creates a DLIJob for each, and waits until all are
-// reported as running.
-func (w *World) WatchRunning(n int) (jobs []*v1alpha1.DLIJob) {
-	w.Helper()
-	for i := range n {
-		id := fmt.Sprintf("job-%d", i)
-		w.Runs(id)
-		jobs = append(jobs, w.WatchJob(id))
-	}
-	for _, job := range jobs {
-		w.AwaitReason(job, v1alpha1.ReasonJobRunning)
-	}
-	return jobs
-}
 
 // Reload reads a DLIJob again.
 func (w *World) Reload(job *v1alpha1.DLIJob) *v1alpha1.DLIJob {

@@ -5,6 +5,7 @@ package main
 
 import (
 	"context"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -19,26 +20,25 @@ import (
 
 	"github.com/dli-operator/dli-operator/api/v1alpha1"
 	"github.com/dli-operator/dli-operator/test/testenv"
+	"github.com/dli-operator/dli-operator/test/world"
 )
-
-const namespace = "default"
 
 // The controller runs with the permissions of rbac.yaml. What the operator writes to the
 // status is written by the test.
 func TestNextStep(t *testing.T) {
 	plane := testenv.Run(t, "../../crd/bases")
-	w := &world{T: t, Client: testenv.Client(t, plane.Config())}
+	w := steps{world.NewBare(t, plane)}
 	role := &rbacv1.ClusterRole{}
 	if err := yaml.UnmarshalStrict([]byte(testenv.Read(t, "rbac.yaml")), role); err != nil {
 		t.Fatal(err)
 	}
-	w.create(role)
-	w.create(&rbacv1.ClusterRoleBinding{
+	w.MustCreate(role)
+	w.MustCreate(&rbacv1.ClusterRoleBinding{
 		ObjectMeta: metav1.ObjectMeta{Name: role.Name},
 		RoleRef:    rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: role.Name},
 		Subjects:   []rbacv1.Subject{{Kind: rbacv1.UserKind, APIGroup: rbacv1.GroupName, Name: "controller"}},
 	})
-	w.create(cronJob("report"))
+	w.MustCreate(cronJob(w.Namespace, "report"))
 
 	config := plane.Config()
 	config.Impersonate.UserName = "controller"
@@ -58,33 +58,33 @@ func TestNextStep(t *testing.T) {
 	w.end(other, v1alpha1.OutcomeSucceeded)
 	w.end(succeeded, v1alpha1.OutcomeSucceeded)
 
-	w.eventually("the job that succeeded is handled", func() bool { return w.handled(succeeded) == "Succeeded" })
-	w.eventually("the job that failed is handled", func() bool { return w.handled(failed) == "Failed" })
-	steps := w.steps()
-	if len(steps) != 1 || steps[0].Name != "next-"+string(succeeded.UID) || steps[0].Labels["app"] != "report" {
-		t.Fatalf("the next steps are %+v", steps)
+	w.await(succeeded, "Succeeded")
+	w.await(failed, "Failed")
+	started := w.started()
+	if len(started) != 1 || started[0].Name != "next-"+string(succeeded.UID) || started[0].Labels["app"] != "report" {
+		t.Fatalf("the next steps are %+v", started)
 	}
-	w.eventually("there is an Event about the job that failed", func() bool {
-		list := &eventsv1.EventList{}
-		w.must(w.List(t.Context(), list, client.InNamespace(namespace)))
-		for _, e := range list.Items {
-			if e.Regarding.Name == failed.Name && strings.Contains(e.Note, "outcome is Failed") {
-				return true
-			}
-		}
-		return false
-	})
+	events := &eventsv1.EventList{}
+	if !testenv.Within(world.Patience, func() bool {
+		return w.List(t.Context(), events, client.InNamespace(w.Namespace)) == nil && slices.ContainsFunc(events.Items, func(e eventsv1.Event) bool {
+			return e.Regarding.Name == failed.Name && strings.Contains(e.Note, "outcome is Failed")
+		})
+	}) {
+		t.Errorf("there is no Event about the job that failed: %+v", events.Items)
+	}
 
 	// A step that was removed is not started again, even if the DLIJob changes. The end of
 	// another job shows that the controller has seen the change.
-	w.must(w.Delete(t.Context(), &steps[0], client.PropagationPolicy(metav1.DeletePropagationBackground)))
+	if err := w.Delete(t.Context(), &started[0], client.PropagationPolicy(metav1.DeletePropagationBackground)); err != nil {
+		t.Fatal(err)
+	}
 	w.end(succeeded, v1alpha1.OutcomeSucceeded)
 	w.end(running, v1alpha1.OutcomeSucceeded)
-	w.eventually("the next job that succeeded is handled", func() bool { return w.handled(running) == "Succeeded" })
-	if steps := w.steps(); len(steps) != 1 || steps[0].Name != "next-"+string(running.UID) {
-		t.Errorf("the next steps are %+v", steps)
+	w.await(running, "Succeeded")
+	if started := w.started(); len(started) != 1 || started[0].Name != "next-"+string(running.UID) {
+		t.Errorf("the next steps are %+v", started)
 	}
-	if w.handled(other) != "" {
+	if w.Reload(other).Annotations[handled] != "" {
 		t.Error("a DLIJob without a next step was handled")
 	}
 }
@@ -103,64 +103,41 @@ func TestThePageShowsTheController(t *testing.T) {
 	}
 }
 
-type world struct {
-	*testing.T
-	client.Client
-}
-
-func (w *world) must(err error) {
-	w.Helper()
-	if err != nil {
-		w.Fatal(err)
-	}
-}
-
-func (w *world) create(object client.Object) {
-	w.Helper()
-	w.must(w.Create(w.Context(), object))
-}
+// steps is a namespace with DLIJobs, whose status the test writes.
+type steps struct{ *world.World }
 
 // watch creates a DLIJob; step is its annotation.
-func (w *world) watch(name, step string) *v1alpha1.DLIJob {
-	w.Helper()
-	job := &v1alpha1.DLIJob{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: name}, Spec: v1alpha1.DLIJobSpec{JobID: name}}
-	if step != "" {
-		job.Annotations = map[string]string{next: step}
-	}
-	w.create(job)
-	return job
+func (s steps) watch(name, step string) *v1alpha1.DLIJob {
+	return s.WatchJob(name, func(job *v1alpha1.DLIJob) {
+		if step != "" {
+			job.Annotations = map[string]string{next: step}
+		}
+	})
 }
 
 // end changes the status of a DLIJob.
-func (w *world) end(job *v1alpha1.DLIJob, outcome v1alpha1.Outcome) {
-	w.Helper()
-	w.must(w.Get(w.Context(), client.ObjectKeyFromObject(job), job))
-	job.Status.Outcome, job.Status.Message = outcome, time.Now().String()
-	w.must(w.Status().Update(w.Context(), job))
+func (s steps) end(job *v1alpha1.DLIJob, outcome v1alpha1.Outcome) {
+	world.ChangeStatus(s.World, job, func(job *v1alpha1.DLIJob) {
+		job.Status.Outcome, job.Status.Message = outcome, time.Now().String()
+	})
 }
 
-func (w *world) handled(job *v1alpha1.DLIJob) string {
-	w.Helper()
-	current := &v1alpha1.DLIJob{}
-	w.must(w.Get(w.Context(), client.ObjectKeyFromObject(job), current))
-	return current.Annotations[handled]
+// await waits until a DLIJob is handled.
+func (s steps) await(job *v1alpha1.DLIJob, outcome string) {
+	s.Await(job, world.Patience, "handled", func(job *v1alpha1.DLIJob) bool { return job.Annotations[handled] == outcome })
 }
 
-func (w *world) steps() []batchv1.Job {
-	w.Helper()
+// started returns the Jobs that were started.
+func (s steps) started() []batchv1.Job {
+	s.Helper()
 	list := &batchv1.JobList{}
-	w.must(w.List(w.Context(), list, client.InNamespace(namespace)))
+	if err := s.List(s.Context(), list, client.InNamespace(s.Namespace)); err != nil {
+		s.Fatal(err)
+	}
 	return list.Items
 }
 
-func (w *world) eventually(what string, is func() bool) {
-	w.Helper()
-	if !testenv.Within(time.Minute, is) {
-		w.Fatalf("not within a minute: %s", what)
-	}
-}
-
-func cronJob(name string) *batchv1.CronJob {
+func cronJob(namespace, name string) *batchv1.CronJob {
 	return &batchv1.CronJob{
 		ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: name},
 		Spec: batchv1.CronJobSpec{Schedule: "@yearly", Suspend: new(true), JobTemplate: batchv1.JobTemplateSpec{

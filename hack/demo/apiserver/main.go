@@ -11,48 +11,31 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
+	"io"
 	"os"
-	"os/signal"
-	"syscall"
 
-	"github.com/go-logr/logr"
-	ctrl "sigs.k8s.io/controller-runtime"
-	"sigs.k8s.io/controller-runtime/pkg/envtest"
+	"github.com/dli-operator/dli-operator/test/testenv"
 )
 
-func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
-	ctrl.SetLogger(logr.Discard())
-	if err := run(ctx, os.Args[1:]); err != nil {
-		fmt.Fprintln(os.Stderr, "apiserver:", err)
-		os.Exit(1)
-	}
-}
+func main() { testenv.Main(context.Background(), "apiserver", run) }
 
-func run(ctx context.Context, args []string) (err error) {
+func run(ctx context.Context, args []string, _ io.Writer) (err error) {
 	if len(args) != 1 {
 		return errors.New("usage: apiserver KUBECONFIG")
 	}
-	controlPlane := &envtest.Environment{UseExistingCluster: new(false)}
-	// Also after a failed start, because etcd may be running.
-	defer func() { err = errors.Join(err, controlPlane.Stop()) }()
-	if _, err := controlPlane.Start(); err != nil {
-		return fmt.Errorf("starting etcd and kube-apiserver: %w", err)
+	plane := &testenv.ControlPlane{}
+	if err := plane.Start(); err != nil {
+		return err
 	}
-	if err := publish(args[0], controlPlane.KubeConfig); err != nil {
+	defer func() { err = errors.Join(err, plane.Close()) }()
+	// The existence of the file means that the API server is ready.
+	partial := args[0] + ".partial"
+	if err := testenv.WriteKubeConfig(partial, plane.Config(), ""); err != nil {
+		return err
+	}
+	if err := os.Rename(partial, args[0]); err != nil {
 		return err
 	}
 	<-ctx.Done()
 	return nil
-}
-
-// publish writes a file atomically: its existence means that the API server is ready.
-func publish(file string, content []byte) error {
-	partial := file + ".partial"
-	if err := os.WriteFile(partial, content, 0o600); err != nil {
-		return err
-	}
-	return os.Rename(partial, file)
 }
