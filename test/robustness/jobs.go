@@ -74,7 +74,7 @@ func (s *jobStream) step(ctx context.Context) {
 			old = append(old, job)
 		case !job.IsCompleted():
 			active++
-		case job.Annotations[v1alpha1.PollRequestedAtAnnotation] == "" && job.Status.Outcome != v1alpha1.OutcomeNotFound:
+		case job.Annotations[v1alpha1.PollRequestedAtAnnotation] == "" && job.Status.Outcome != v1alpha1.OutcomeNotFound && job.Labels[kindLabel] != missing:
 			pollable = append(pollable, job)
 		}
 	}
