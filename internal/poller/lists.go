@@ -84,7 +84,7 @@ func (l *lists) startRounds(jobs map[string][]*job, s Schedule, perSecond float6
 			if j.isCovered() {
 				covered = append(covered, j)
 				watched[j.listedIn()]++
-				polls += float64(s.ListInterval) / float64(s.adaptiveInterval(j, now))
+				polls += float64(s.ListInterval) / float64(s.pollInterval(j, now, 0))
 			}
 		}
 	}
@@ -236,29 +236,28 @@ func (l *lists) pauseBriefly(s Schedule, now time.Time) {
 	l.rounds, l.pausedUntil = nil, now.Add(exponential(s.ListInterval, pagesFor, l.failures))
 }
 
-// pauseForLong pauses lists that are forbidden or wrong, for the reason in the note.
-func (l *lists) pauseForLong(note string, now time.Time) {
-	l.note, l.rounds, l.pausedUntil = note, nil, now.Add(longPause)
+// pause pauses lists for the reason in the note.
+func (l *lists) pause(note string, until time.Time) {
+	l.note, l.rounds, l.pausedUntil = note, nil, until
 }
 
 // distrust pauses lists that are wrong.
 func (l *lists) distrust(reason string, now time.Time) {
-	l.pauseForLong("lists of its jobs are unreliable, so each job is polled individually: "+reason, now)
+	l.pause("lists of its jobs are unreliable, so each job is polled individually: "+reason, now.Add(longPause))
 }
 
 // handleFailure pauses lists because a page could not be read.
 func (l *lists) handleFailure(f *connection.Failure, s Schedule, now time.Time) {
 	switch {
 	case f.Kind == dli.KindPermission:
-		l.pauseForLong("its user may not list jobs, so each job is polled individually: grant it the action dli:jobs:list if there are many", now)
+		l.pause("its user may not list jobs, so each job is polled individually: grant it the action dli:jobs:list if there are many", now.Add(longPause))
 	case f.Kind == dli.KindAuth: // each rejection counts towards a lockout of the key
-		l.note = "lists of its jobs are rejected, so each job is polled individually: " + f.Message
-		l.rounds, l.pausedUntil = nil, now.Add(pagesFor)
+		l.pause("lists of its jobs are rejected, so each job is polled individually: "+f.Message, now.Add(pagesFor))
 	case f.Kind == dli.KindRejected && l.pageSize == 0:
 		l.pageSize = dli.MaxPageSize / 2 // some editions have no larger pages
 		l.rounds, l.nextAt = nil, now
 	case f.NeedsAction() || f.Kind == dli.KindNotFound:
-		l.pauseForLong("its jobs cannot be listed, so each is polled individually: "+f.Message, now)
+		l.pause("its jobs cannot be listed, so each is polled individually: "+f.Message, now.Add(longPause))
 	default:
 		l.pauseBriefly(s, now)
 		l.pausedUntil = connection.Later(l.pausedUntil, now.Add(f.RetryAfter))

@@ -151,16 +151,13 @@ func (p *Poller) Watch(t Target) {
 		p.jobs[t.Key] = j
 	}
 	before := j.target
-	j.target = t
-	j.target.Known = nil
+	j.target, j.target.Known = t, nil
 	if !t.ReportProgress {
 		j.progress = nil
 	}
 	if t.Failure != nil {
 		j.leaveQueue()
-		if j.recordHeldBack(t.Failure, now, p.config.Schedule.StatusRefreshInterval) {
-			p.config.Deliver(t.Key, false)
-		}
+		p.deliverIf(j.recordHeldBack(t.Failure, now, p.config.Schedule.StatusRefreshInterval), j)
 		return
 	}
 	q := p.queueOf(t.Connection)

@@ -28,7 +28,7 @@ func (q *queue) pollJob(ctx context.Context, conn *connection.Connection, j *job
 	// Waiting for a turn counts as lateness, a failure of the connection does not.
 	late := max(0, min(now.Sub(j.dueAt), now.Sub(q.heldUntil)))
 	q.config.Recorder.PollLateness(late)
-	if !j.isFailing() && late > q.config.Schedule.pollInterval(j.target.Interval, j.state, j.runningFor(now), 0) {
+	if !j.isFailing() && late > q.config.Schedule.pollInterval(j, now, 0) {
 		q.overloadedAt = now
 	}
 	q.turn = max(q.turn, j.turn)
@@ -262,9 +262,9 @@ func (q *queue) noteHealth(conn *connection.Connection, err error, now time.Time
 }
 
 // deliverIf calls Deliver for a job if its result is news.
-func (q *queue) deliverIf(isNews bool, j *job) {
+func (s *shared) deliverIf(isNews bool, j *job) {
 	if isNews {
-		q.config.Deliver(j.target.Key, j.result == nil || j.result.isRefresh)
+		s.config.Deliver(j.target.Key, j.result == nil || j.result.isRefresh)
 	}
 }
 

@@ -85,29 +85,23 @@ const (
 	healMax = 24 * time.Second
 )
 
-// pollInterval returns the time until the next poll of a job that was read. fixed is
-// its pollIntervalSeconds, 0 for none, and running is how long it has been running.
-// jitter in [-1, 1] changes an adaptive interval by up to ±10 %, so that jobs that
-// started together drift apart.
-func (s Schedule) pollInterval(fixed time.Duration, state dli.State, running time.Duration, jitter float64) time.Duration {
-	if fixed > 0 {
+// pollInterval returns the time until the next poll of a job that was read. jitter in
+// [-1, 1] changes an adaptive interval by up to ±10 %, so that jobs that started together
+// drift apart.
+func (s Schedule) pollInterval(j *job, now time.Time, jitter float64) time.Duration {
+	if fixed := j.target.Interval; fixed > 0 {
 		return fixed
 	}
-	adaptive := time.Duration(s.PollIntervalFactor * float64(running))
-	if state == dli.StateUnrecognized {
+	adaptive := time.Duration(s.PollIntervalFactor * float64(j.runningFor(now)))
+	if j.state == dli.StateUnrecognized {
 		adaptive = s.PollIntervalMax
 	}
 	return withJitter(min(max(adaptive, s.PollIntervalMin), s.PollIntervalMax), jitter)
 }
 
-// adaptiveInterval is the interval of a job that was read, without jitter.
-func (s Schedule) adaptiveInterval(j *job, now time.Time) time.Duration {
-	return s.pollInterval(0, j.state, j.runningFor(now), 0)
-}
-
 // nextPoll returns when a job that was read is due again.
 func (s Schedule) nextPoll(j *job, now time.Time, jitter float64) time.Time {
-	return onTick(now, s.pollInterval(j.target.Interval, j.state, j.runningFor(now), jitter))
+	return onTick(now, s.pollInterval(j, now, jitter))
 }
 
 // retryWait returns the time until a job that could not be read is polled again. The hint of
@@ -148,7 +142,7 @@ func (s Schedule) firstPoll(j *job, now time.Time, jitter float64) time.Duration
 	if j.sentAt.IsZero() {
 		return 0
 	}
-	due := j.sentAt.Add(s.pollInterval(j.target.Interval, j.state, j.runningFor(now), jitter))
+	due := j.sentAt.Add(s.pollInterval(j, now, jitter))
 	if wait := due.Sub(now); wait > 0 {
 		// lastPollTime lags by up to a refresh interval, so a job is never later.
 		return min(wait, s.PollIntervalMax)

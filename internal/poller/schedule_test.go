@@ -32,7 +32,7 @@ func TestInterval(t *testing.T) {
 		"a fixed interval is kept to the second":    {fixed: time.Hour, running: time.Second, state: dli.StateRunning, jitter: 1, want: time.Hour},
 	} {
 		t.Run(name, func(t *testing.T) {
-			if got := DefaultSchedule().pollInterval(test.fixed, test.state, test.running, test.jitter); got != test.want {
+			if got := DefaultSchedule().pollInterval(ranFor(test.fixed, test.state, test.running), noon, test.jitter); got != test.want {
 				t.Errorf("got %v, want %v", got, test.want)
 			}
 		})
@@ -40,10 +40,15 @@ func TestInterval(t *testing.T) {
 
 	t.Run("a launching job is as old as its DLIJob", func(t *testing.T) {
 		j := &job{failures: noFailures, state: dli.StateLaunching, times: JobTimes{FirstSeen: noon.Add(-time.Hour), Started: noon}}
-		if got := DefaultSchedule().adaptiveInterval(j, noon); got != time.Minute {
+		if got := DefaultSchedule().pollInterval(j, noon, 0); got != time.Minute {
 			t.Errorf("got %v", got)
 		}
 	})
+}
+
+// ranFor returns a job with an interval of its own, 0 for none, that has run for a while.
+func ranFor(fixed time.Duration, state dli.State, running time.Duration) *job {
+	return &job{target: Target{Interval: fixed}, failures: noFailures, state: state, times: JobTimes{Started: noon.Add(-running)}}
 }
 
 // The schedule guarantees that the end of a job that runs for T is noticed at most T/10
@@ -53,7 +58,7 @@ func TestAdaptiveInterval(t *testing.T) {
 	for _, length := range []time.Duration{time.Second, 7 * time.Second, time.Minute, 9 * time.Minute} {
 		at, polls := time.Duration(0), 0
 		for at < length {
-			at += s.pollInterval(0, dli.StateRunning, at, 0)
+			at += s.pollInterval(ranFor(0, dli.StateRunning, at), noon, 0)
 			polls++
 		}
 		if late, allowed := at-length, max(length/10, 5*time.Second); late > allowed {
