@@ -37,7 +37,8 @@ func Add(ctx context.Context, mgr ctrl.Manager, o Options) error {
 	if o.Leads == nil {
 		o.Leads = func(time.Time) bool { return true }
 	}
-	if err := mgr.GetFieldIndexer().IndexField(ctx, &v1alpha1.DLIJob{}, connectionIndex, indexConnection); err != nil {
+	hasDefault := o.Connections.Default != types.NamespacedName{}
+	if err := mgr.GetFieldIndexer().IndexField(ctx, &v1alpha1.DLIJob{}, connectionIndex, indexConnection(hasDefault)); err != nil {
 		return fmt.Errorf("indexing DLIJobs by connection: %w", err)
 	}
 	clock, recorder := clock.RealClock{}, metrics.NewRecorder(o.Registry, o.Version)

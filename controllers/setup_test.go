@@ -96,3 +96,23 @@ func TestRefreshesWait(t *testing.T) {
 		t.Errorf("written in the order %q, want %q", order, want)
 	}
 }
+
+// Every key costs memory for each job.
+func TestConnectionIndex(t *testing.T) {
+	named := newJob(func(job *v1alpha1.DLIJob) {
+		job.Spec.ConnectionRef = &v1alpha1.ConnectionReference{Name: "main", Namespace: "shared"}
+	})
+	for name, test := range map[string]struct {
+		job        *v1alpha1.DLIJob
+		hasDefault bool
+		want       []string
+	}{
+		"a job that names its connection":                      {named, true, []string{"shared/main"}},
+		"a job that may use the operator's default connection": {newJob(), true, []string{"team-a/default", anyDefault}},
+		"a job of an operator without one":                     {newJob(), false, []string{"team-a/default"}},
+	} {
+		if got := indexConnection(test.hasDefault)(test.job); !slices.Equal(got, test.want) {
+			t.Errorf("%s is found by %q, want %q", name, got, test.want)
+		}
+	}
+}

@@ -22,19 +22,21 @@ import (
 
 // connectionIndex finds the jobs of a connection in the cache: by the key that
 // a job's connectionRef names or implies, and, for jobs without one, also by
-// anyDefault, because they may use the operator's default connection.
+// anyDefault if the operator has a default connection, because they may use that.
 const (
 	connectionIndex = "connection"
 	anyDefault      = "default"
 )
 
-func indexConnection(object client.Object) []string {
-	job := object.(*v1alpha1.DLIJob)
-	keys := []string{connection.Referenced(job).String()}
-	if job.Spec.ConnectionRef == nil {
-		keys = append(keys, anyDefault)
+func indexConnection(hasDefault bool) client.IndexerFunc {
+	return func(object client.Object) []string {
+		job := object.(*v1alpha1.DLIJob)
+		keys := []string{connection.Referenced(job).String()}
+		if hasDefault && job.Spec.ConnectionRef == nil {
+			keys = append(keys, anyDefault)
+		}
+		return keys
 	}
-	return keys
 }
 
 // trigger enqueues objects for reasons other than a change of the object.
