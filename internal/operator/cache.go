@@ -124,8 +124,8 @@ func (s *sharedTexts) share(texts ...*string) {
 // shareTextsOf shares the texts of a DLIJob that repeat, unlike IDs.
 func (s *sharedTexts) shareTextsOf(job *v1alpha1.DLIJob) {
 	status := &job.Status
-	s.share(&job.Namespace,
-		&status.JobStatus, &status.JobType, &status.JobMode, &status.QueueName, &status.Owner,
+	s.share(&job.Namespace, (*string)(&job.Spec.Type), (*string)(&status.Outcome), (*string)(&status.Phase),
+		&status.JobStatus, &status.JobType, &status.JobMode, &status.QueueName, &status.Owner, &status.Image,
 		&status.DatabaseName, &status.TableName, &status.Statement, &status.Message)
 	for i := range status.Conditions {
 		c := &status.Conditions[i]
