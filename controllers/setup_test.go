@@ -4,12 +4,14 @@
 package controllers
 
 import (
+	"context"
 	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/utils/clock"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/controller/priorityqueue"
@@ -51,6 +53,9 @@ func TestARefusedStatus(t *testing.T) {
 	}
 	if got.Status.Outcome != "Succeeded" || !strings.HasPrefix(row(got), "Ready=True/JobFinished") || got.Status.JobType != "" {
 		t.Errorf("the status is %+v", got.Status)
+	}
+	if err := r.patch(t.Context(), stored); !apierrors.IsConflict(err) {
+		t.Errorf("a status of an older version is written: %v", err)
 	}
 }
 
@@ -113,6 +118,49 @@ func TestConnectionIndex(t *testing.T) {
 	} {
 		if got := indexConnection(test.hasDefault)(test.job); !slices.Equal(got, test.want) {
 			t.Errorf("%s is found by %q, want %q", name, got, test.want)
+		}
+	}
+}
+
+// storedAt is an API server, or a cache, that has every object in one version.
+type storedAt struct {
+	client.Client
+	version string
+}
+
+func (s storedAt) Get(_ context.Context, _ client.ObjectKey, into client.Object, _ ...client.GetOption) error {
+	into.SetResourceVersion(s.version)
+	return nil
+}
+
+// An object that is older than before shows that etcd was restored: the process must end, and
+// write no more.
+func TestAnOlderObjectEndsTheOperator(t *testing.T) {
+	for live, want := range map[string]bool{"9": true, "10": false, "11": false} {
+		isRestored := false
+		r := &StatusReconciler{Live: storedAt{version: live}, statusWriter: statusWriter{
+			Client: storedAt{version: "10"}, Clock: clock.RealClock{},
+			Options: Options{Restored: func() { isRestored = true }},
+		}}
+		if _, err := r.read(t.Context(), client.ObjectKey{}, true); isRestored != want || r.ending.Load() != want || (err != nil) != want {
+			t.Errorf("version %s after 10: ends: %v, error %v", live, isRestored, err)
+		}
+	}
+}
+
+// A process that does not lead writes nothing, and looks again soon.
+func TestOnlyTheLeaderWrites(t *testing.T) {
+	follower := func() statusWriter {
+		return statusWriter{
+			Client: storedAt{version: "10"}, Clock: clock.RealClock{},
+			Options: Options{Leads: func(time.Time) bool { return false }},
+		}
+	}
+	for name, reconciler := range map[string]reconcile.Reconciler{
+		"DLIJob": &StatusReconciler{statusWriter: follower()}, "DLIConnection": &ConnectionReconciler{statusWriter: follower()},
+	} {
+		if result, err := reconciler.Reconcile(t.Context(), reconcile.Request{}); err != nil || result.RequeueAfter != leaseCheckInterval {
+			t.Errorf("%s: %+v, %v", name, result, err)
 		}
 	}
 }

@@ -119,20 +119,22 @@ func TestLateWriteOfAFormerLeader(t *testing.T) {
 }
 
 // Whatever something else than an operator writes, DLI's status is what is stored in the
-// end; an outcome is restored.
+// end; an outcome is restored, also after an operator, and whatever DLI says later.
 func TestForgedStatus(t *testing.T) {
 	running, finished := dlitest.Query(jobID).Running(time.Hour), dlitest.Query(jobID).Finishes(4)
 	for name, test := range map[string]struct {
 		job    dlitest.Job
 		reason string
 		forge  func(*v1alpha1.DLIJobStatus)
+		by     client.FieldOwner
 	}{
-		"emptied":              {running, "JobRunning", func(s *v1alpha1.DLIJobStatus) { *s = v1alpha1.DLIJobStatus{} }},
-		"without a condition":  {running, "JobRunning", func(s *v1alpha1.DLIJobStatus) { s.Conditions = s.Conditions[:2] }},
-		"in another queue":     {running, "JobRunning", func(s *v1alpha1.DLIJobStatus) { s.QueueName = "forged" }},
-		"ended":                {running, "JobRunning", func(s *v1alpha1.DLIJobStatus) { s.Outcome, s.JobStatus = v1alpha1.OutcomeSucceeded, "FINISHED" }},
-		"without its outcome":  {finished, "JobFinished", func(s *v1alpha1.DLIJobStatus) { *s = v1alpha1.DLIJobStatus{} }},
-		"with another outcome": {finished, "JobFinished", func(s *v1alpha1.DLIJobStatus) { s.Outcome = v1alpha1.OutcomeFailed }},
+		"emptied":              {running, "JobRunning", func(s *v1alpha1.DLIJobStatus) { *s = v1alpha1.DLIJobStatus{} }, "somebody"},
+		"without a condition":  {running, "JobRunning", func(s *v1alpha1.DLIJobStatus) { s.Conditions = s.Conditions[:2] }, "somebody"},
+		"in another queue":     {running, "JobRunning", func(s *v1alpha1.DLIJobStatus) { s.QueueName = "forged" }, "somebody"},
+		"ended":                {running, "JobRunning", func(s *v1alpha1.DLIJobStatus) { s.Outcome, s.JobStatus = v1alpha1.OutcomeSucceeded, "FINISHED" }, "somebody"},
+		"without its outcome":  {finished, "JobFinished", func(s *v1alpha1.DLIJobStatus) { *s = v1alpha1.DLIJobStatus{} }, "somebody"},
+		"with another outcome": {finished, "JobFinished", func(s *v1alpha1.DLIJobStatus) { s.Outcome = v1alpha1.OutcomeFailed }, "somebody"},
+		"as before it ended":   {finished, "JobFinished", func(s *v1alpha1.DLIJobStatus) { s.Outcome, s.JobStatus = "", "RUNNING" }, "dli-operator"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(t)
@@ -140,7 +142,11 @@ func TestForgedStatus(t *testing.T) {
 			job := w.WatchJob(jobID, func(job *v1alpha1.DLIJob) { job.Spec.PollIntervalSeconds = new(int32(3600)) })
 			w.Start()
 			before := w.AwaitReason(job, test.reason)
-			write(w, "somebody", job, test.forge)
+			if test.by == "dli-operator" {
+				w.DLI.SetJob(running)
+				awaitNextSecond(w, job)
+			}
+			write(w, test.by, job, test.forge)
 			w.Await(job, world.Patience, "as before", func(job *v1alpha1.DLIJob) bool {
 				return job.Status.Outcome == before.Status.Outcome && job.Status.JobStatus == before.Status.JobStatus &&
 					job.Status.QueueName == before.Status.QueueName && reasonOf(job) == test.reason &&

@@ -126,7 +126,9 @@ func TestForbiddenEndpoints(t *testing.T) {
 			for name, address := range addresses {
 				all[name] = "https://" + address + ":" + port
 			}
-			if !proxied { // a proxy resolves names itself, see the page
+			if proxied { // it would connect to any address
+				all["address"] = "https://192.0.2.1:" + port
+			} else { // a proxy resolves names itself, see the page
 				all["name"] = "https://localhost:" + port
 			}
 			tenant := c.tenant(nil)
