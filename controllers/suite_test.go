@@ -4,6 +4,8 @@
 package controllers_test
 
 import (
+	"encoding/json"
+	"net/http"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
@@ -48,7 +50,15 @@ func servePodIdentity() (end func()) {
 	must(err)
 	token := filepath.Join(directory, "token")
 	must(os.WriteFile(token, []byte("POD-TOKEN"), 0o600))
-	server := httptest.NewServer(dlitest.NewPodIdentity("POD-TOKEN", podUser, time.Hour, time.Now))
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Method != http.MethodPost || r.Header.Get("Authorization") != "POD-TOKEN" {
+			w.WriteHeader(http.StatusUnauthorized)
+		}
+		must(json.NewEncoder(w).Encode(map[string]any{"credentials": map[string]string{
+			"accessKeyId": podUser.AccessKeyID, "secretAccessKey": podUser.SecretAccessKey, "securityToken": podUser.SecurityToken,
+			"expiration": time.Now().Add(time.Hour).UTC().Format(time.RFC3339Nano),
+		}}))
+	}))
 	must(os.Setenv("HC_CONTAINER_CREDENTIALS_FULL_URI", server.URL))
 	must(os.Setenv("HC_CONTAINER_AUTHORIZATION_TOKEN_FILE", token))
 	return func() {

@@ -69,19 +69,6 @@ type layer struct {
 	files   []file
 }
 
-// layersOf returns two layers: what rarely changes, and the manager.
-func layersOf(manager string) ([]layer, error) {
-	binary, err := os.ReadFile(manager)
-	if err != nil {
-		return nil, err
-	}
-	base, err := baseLayer()
-	if err != nil {
-		return nil, err
-	}
-	return []layer{base, {"the manager", []file{{path: "manager", mode: 0o755, content: binary}}}}, nil
-}
-
 // baseLayer is in both images.
 func baseLayer() (layer, error) {
 	authorities, err := certificates()
@@ -106,7 +93,12 @@ func operatorImage(ctx context.Context, o options, platform v1.Platform) ([]laye
 	}
 	labels := labelsOf("dli-operator", "Watches SQL jobs in Huawei Cloud Data Lake Insight as DLIJob resources.", o.version, o.revision)
 	labels["org.opencontainers.image.licenses"] = "Apache-2.0"
-	layers, err := layersOf(manager)
+	binary, err := os.ReadFile(manager)
+	if err != nil {
+		return nil, v1.Config{}, err
+	}
+	base, err := baseLayer()
+	layers := []layer{base, {"the manager", []file{{path: "manager", mode: 0o755, content: binary}}}} // what rarely changes comes first
 	return layers, v1.Config{User: user, Entrypoint: []string{"/manager"}, WorkingDir: "/", Labels: labels}, err
 }
 

@@ -9,6 +9,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"flag"
@@ -55,15 +56,8 @@ func main() {
 }
 
 func run(ctx context.Context, o options) error {
-	if o.files != "" {
-		return writeFiles(ctx, o)
-	}
-	if o.output == "" {
+	if o.output == "" && o.files == "" {
 		return errors.New("-output is not set")
-	}
-	tag, err := parseTag(o.image)
-	if err != nil {
-		return err
 	}
 	platforms, err := parsePlatforms(o.platforms)
 	if err != nil {
@@ -74,10 +68,14 @@ func run(ctx context.Context, o options) error {
 		return err
 	}
 	defer os.RemoveAll(scratch)
-	if o.binaries == "" {
-		o.binaries = scratch
+	o.binaries = cmp.Or(o.binaries, scratch)
+	if o.files != "" {
+		return writeFiles(ctx, o, platforms)
 	}
-
+	tag, err := parseTag(o.image)
+	if err != nil {
+		return err
+	}
 	of := operatorImage
 	if o.pipelines {
 		of = pipelinesImage
@@ -102,24 +100,11 @@ func run(ctx context.Context, o options) error {
 }
 
 // writeFiles writes the files of the image for a single platform.
-func writeFiles(ctx context.Context, o options) error {
-	platforms, err := parsePlatforms(o.platforms)
-	if err != nil {
-		return err
-	}
+func writeFiles(ctx context.Context, o options, platforms []v1.Platform) error {
 	if len(platforms) != 1 {
 		return fmt.Errorf("-files: the platforms are %s, want a single one", o.platforms)
 	}
-	scratch, err := os.MkdirTemp("", "image-")
-	if err != nil {
-		return err
-	}
-	defer os.RemoveAll(scratch)
-	manager := filepath.Join(scratch, "manager")
-	if err := buildManager(ctx, o.root, manager, o.version, platforms[0]); err != nil {
-		return err
-	}
-	layers, err := layersOf(manager)
+	layers, _, err := operatorImage(ctx, o, platforms[0])
 	if err != nil {
 		return err
 	}
