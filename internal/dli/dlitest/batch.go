@@ -6,7 +6,6 @@ package dlitest
 import (
 	"cmp"
 	"encoding/json"
-	"net/http"
 	"net/url"
 	"slices"
 	"strconv"
@@ -37,24 +36,6 @@ func Batch(id string) Job {
 }
 
 func batchWord(p Phase) string { return cmp.Or(batchWords[p.Status], strings.ToLower(p.Status)) }
-
-// routeBatch returns the call and batch of what follows the project in a path.
-func routeBatch(method, project, rest string) question {
-	if rest == "" {
-		switch method {
-		case http.MethodGet:
-			return question{call: CallBatchList, project: project}
-		case http.MethodPost:
-			return question{call: CallBatchSubmit, project: project}
-		}
-		return question{}
-	}
-	plain, err := url.PathUnescape(rest)
-	if method != http.MethodGet || !isSegment(rest) || err != nil {
-		return question{}
-	}
-	return question{call: CallBatch, project: project, id: plain}
-}
 
 // batchRow is a batch in a list.
 type batchRow struct {

@@ -36,19 +36,7 @@ func (p *Phase) UnmarshalJSON(data []byte) error {
 
 type plainResponse Response
 
-// MarshalJSON encodes the response with Delay as a string.
-func (r Response) MarshalJSON() ([]byte, error) {
-	delay := ""
-	if r.Delay != 0 {
-		delay = r.Delay.String()
-	}
-	return json.Marshal(struct {
-		Delay string `json:"delay,omitempty"`
-		plainResponse
-	}{delay, plainResponse(r)})
-}
-
-// UnmarshalJSON reads what MarshalJSON writes.
+// UnmarshalJSON reads a response with Delay as a string.
 func (r *Response) UnmarshalJSON(data []byte) error {
 	read := struct {
 		Delay string `json:"delay"`

@@ -28,16 +28,20 @@ const (
 	CallBatchSubmit Call = "batchSubmit"
 )
 
-// actions are the permissions needed for each call.
-var actions = map[Call]string{
-	CallStatus:   "dli:jobs:get",
-	CallList:     "dli:jobs:list",
-	CallProgress: "dli:jobs:get",
-	CallSubmit:   "dli:queue:submitJob",
-
-	CallBatch:       "dli:jobs:get",
-	CallBatchList:   "dli:jobs:list",
-	CallBatchSubmit: "dli:queue:submitJob",
+// routes are the calls, with the path that follows the project and the permission that each
+// needs.
+var routes = []struct {
+	call         Call
+	method, path string
+	action       string
+}{
+	{CallStatus, http.MethodGet, "/v1.0/*/jobs/*/status", "dli:jobs:get"},
+	{CallList, http.MethodGet, "/v1.0/*/jobs", "dli:jobs:list"},
+	{CallProgress, http.MethodGet, "/v1/*/jobs/*/progress", "dli:jobs:get"},
+	{CallSubmit, http.MethodPost, "/v1.0/*/jobs/submit-job", "dli:queue:submitJob"},
+	{CallBatch, http.MethodGet, "/v2.0/*/batches/*", "dli:jobs:get"},
+	{CallBatchList, http.MethodGet, "/v2.0/*/batches", "dli:jobs:list"},
+	{CallBatchSubmit, http.MethodPost, "/v2.0/*/batches", "dli:queue:submitJob"},
 }
 
 // isAboutBatches reports whether a call knows batches, and no SQL jobs.
@@ -45,8 +49,9 @@ func (c Call) isAboutBatches() bool { return strings.HasPrefix(string(c), "batch
 
 // question is a parsed request.
 type question struct {
-	// call is "" for unknown calls.
-	call Call
+	// call is "" for unknown calls; action is the permission that it needs.
+	call   Call
+	action string
 	// id is "" if the call is not about a single job.
 	project, id string
 	// body is the body of a POST.
@@ -58,47 +63,33 @@ type question struct {
 // route returns the call, project and job of a path. It uses the path as sent, so that an
 // escaped slash is part of an ID and dot segments are not resolved.
 func route(r *http.Request) question {
-	path := r.URL.EscapedPath()
-	version, rest, _ := strings.Cut(strings.TrimPrefix(path, "/"), "/")
-	project, rest, ok := strings.Cut(rest, "/")
-	if !ok || !isSegment(project) || !strings.HasPrefix(path, "/") {
-		return question{}
+	for _, route := range routes {
+		if names, ok := match(route.path, r.URL.EscapedPath()); ok && r.Method == route.method {
+			return question{call: route.call, action: route.action, project: names[0], id: strings.Join(names[1:], "")}
+		}
 	}
-	project, err := url.PathUnescape(project)
-	if err != nil {
-		return question{}
-	}
-	rest, id, isBelow := strings.Cut(rest, "/")
-	if version == "v2.0" && rest == "batches" && (id != "" || !isBelow) {
-		return routeBatch(r.Method, project, id)
-	}
-	if rest != "jobs" {
-		return question{}
-	}
-	switch {
-	case version == "v1.0" && r.Method == http.MethodGet && id == "" && !strings.HasSuffix(path, "/"):
-		return question{call: CallList, project: project}
-	case version == "v1.0" && r.Method == http.MethodPost && id == "submit-job":
-		return question{call: CallSubmit, project: project}
-	case r.Method != http.MethodGet:
-		return question{}
-	}
-	call, suffix := CallStatus, "/status"
-	if version == "v1" {
-		call, suffix = CallProgress, "/progress"
-	}
-	id, ok = strings.CutSuffix(id, suffix)
-	if !ok || version != "v1.0" && version != "v1" || !isSegment(id) {
-		return question{}
-	}
-	if id, err = url.PathUnescape(id); err != nil {
-		return question{}
-	}
-	return question{call: call, project: project, id: id}
+	return question{}
 }
 
-func isSegment(s string) bool {
-	return s != "" && s != "." && s != ".." && !strings.Contains(s, "/")
+// match returns the segments of a path for the stars of a pattern.
+func match(pattern, path string) (names []string, ok bool) {
+	want, got := strings.Split(pattern, "/"), strings.Split(path, "/")
+	if len(got) != len(want) {
+		return nil, false
+	}
+	for i, segment := range got {
+		name, err := url.PathUnescape(segment)
+		switch {
+		case want[i] == "*":
+			if err != nil || segment == "" || segment == "." || segment == ".." {
+				return nil, false
+			}
+			names = append(names, name)
+		case want[i] != segment:
+			return nil, false
+		}
+	}
+	return names, true
 }
 
 // maxBody is the maximum body that the gateway accepts with a signature.

@@ -245,7 +245,7 @@ func (s *Server) answer(r *http.Request, q question) (any, *Response) {
 	if refusal := malformed(r, q.project); refusal != nil {
 		return nil, refusal
 	}
-	if refusal := authorize(users, q.project, actions[q.call]); refusal != nil {
+	if refusal := authorize(users, q.project, q.action); refusal != nil {
 		return nil, refusal
 	}
 	switch q.call {
