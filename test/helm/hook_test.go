@@ -17,7 +17,7 @@ import (
 func (c cluster) testHook(t *testing.T) {
 	c.T = t
 	hook := c.helm("", "template", "dli-operator", chart, "--namespace="+namespace, "--show-only=templates/test.yaml")
-	c.kubectl(hook, "apply", "-f", "-")
+	c.Kubectl(hook, "apply", "-f", "-")
 	pod := find(parse(t, hook), "Pod", "")
 	containers, _, err := unstructured.NestedSlice(pod.Object, "spec", "containers")
 	if err != nil || len(containers) != 2 {
@@ -27,7 +27,7 @@ func (c cluster) testHook(t *testing.T) {
 		for _, container := range containers {
 			args, _, _ := unstructured.NestedStringSlice(container.(map[string]any), "args")
 			args = append(args, "--timeout=1s", "--namespace="+namespace, "--as=system:serviceaccount:"+namespace+":"+pod.GetName()) // 1s instead of 1m
-			if _, err := testenv.TryKubectl(t, c.kubeconfig, "", args...); err != nil {
+			if _, err := testenv.TryKubectl(t, c.Admin, "", args...); err != nil {
 				if strings.Contains(err.Error(), "forbidden") {
 					t.Fatal(err)
 				}
@@ -39,16 +39,16 @@ func (c cluster) testHook(t *testing.T) {
 	if succeed() {
 		t.Error("it succeeds although no operator runs")
 	}
-	c.kubectl("", "patch", "deployment", "dli-operator-controller-manager", "--namespace="+namespace, "--subresource=status", "--type=merge",
+	c.Kubectl("", "patch", "deployment", "dli-operator-controller-manager", "--namespace="+namespace, "--subresource=status", "--type=merge",
 		`--patch={"status": {"conditions": [{"type": "Available", "status": "True"}]}}`)
 	if succeed() {
 		t.Error("it succeeds although nobody leads")
 	}
-	c.kubectl(`{"apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "metadata": {"name": "dli-operator"}, "spec": {"holderIdentity": "somebody"}}`,
+	c.Kubectl(`{"apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "metadata": {"name": "dli-operator"}, "spec": {"holderIdentity": "somebody"}}`,
 		"create", "--namespace="+namespace, "-f", "-")
 	if !succeed() {
 		t.Error("it fails although an operator leads")
 	}
-	c.kubectl("", "delete", "lease/dli-operator", "--namespace="+namespace)
-	c.kubectl(hook, "delete", "-f", "-")
+	c.Kubectl("", "delete", "lease/dli-operator", "--namespace="+namespace)
+	c.Kubectl(hook, "delete", "-f", "-")
 }

@@ -45,9 +45,9 @@ func installAndLeave(t *testing.T, program string) {
 	install := []string{"install", "dli-operator", chart, "--namespace=" + namespace, "--create-namespace"}
 	const another = "crds: {install: false}"
 
-	c.kubectl("", "apply", "-k", filepath.Join(config, "default"))
-	c.kubectl("", "wait", "--for=condition=Established", "crd", "--all")
-	c.kubectl(users, "create", "-f", "-")
+	c.Kubectl("", "apply", "-k", filepath.Join(config, "default"))
+	c.Kubectl("", "wait", "--for=condition=Established", "crd", "--all")
+	c.Kubectl(users, "create", "-f", "-")
 	c.install("second", another)
 	second := mustRender(t, "second", another)
 
@@ -68,7 +68,7 @@ func installAndLeave(t *testing.T, program string) {
 		{"rollback", "2", []string{"rollback", "dli-operator"}},
 	} {
 		c.helm("", append(step.args, "--namespace="+namespace)...)
-		got := c.kubectl("", "get", "deployment/dli-operator-controller-manager", "--namespace="+namespace, "--output=jsonpath={.spec.replicas}")
+		got := c.Kubectl("", "get", "deployment/dli-operator-controller-manager", "--namespace="+namespace, "--output=jsonpath={.spec.replicas}")
 		if got != step.replicas {
 			t.Errorf("%s: there are %s replicas, want %s", step.name, got, step.replicas)
 		}
@@ -83,7 +83,7 @@ func installAndLeave(t *testing.T, program string) {
 	c.kept("after the installation of another release")
 	c.helm("", "uninstall", install[1], "--namespace="+namespace)
 
-	c.kubectl("", "apply", "-k", filepath.Join(config, "default"))
+	c.Kubectl("", "apply", "-k", filepath.Join(config, "default"))
 	c.kept("after kubectl apply")
 	install[1] = "dli-operator"
 	c.refused("spec.selector", append(install, "--take-ownership")...)
@@ -137,7 +137,7 @@ func (c cluster) exists(o *unstructured.Unstructured) bool {
 	if o.GetNamespace() != "" {
 		args = append(args, "--namespace="+o.GetNamespace())
 	}
-	deleted, err := testenv.TryKubectl(c.T, c.kubeconfig, "", args...)
+	deleted, err := testenv.TryKubectl(c.T, c.Admin, "", args...)
 	if err != nil && !strings.Contains(err.Error(), "NotFound") {
 		c.Fatal(err)
 	}
@@ -149,7 +149,7 @@ func (c cluster) follow(command string) {
 	c.Helper()
 	block := testenv.CodeBlock(c.T, testenv.Read(c.T, "../../docs/operations.md"), "shell", command)
 	path := strings.Join([]string{filepath.Dir(c.program), os.Getenv("KUBEBUILDER_ASSETS"), os.Getenv("PATH")}, ":")
-	env := []string{"KUBECONFIG=" + c.kubeconfig, "HOME=" + filepath.Dir(c.kubeconfig), "PATH=" + path}
+	env := []string{"KUBECONFIG=" + c.Admin, "HOME=" + filepath.Dir(c.Admin), "PATH=" + path}
 	if out, err := testenv.Exec(c.T, env, "", "bash", "-euo", "pipefail", "-c", "cd ../..\n"+block); err != nil {
 		c.Fatalf("%v\n%s", err, out)
 	}

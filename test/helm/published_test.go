@@ -168,38 +168,38 @@ func upgradeAndRemove(t *testing.T, old, current, manifest string) {
 	t.Helper()
 	c := newCluster(t, "")
 	image := func() string {
-		return c.kubectl("", "get", "deployment", "dli-operator-controller-manager", "--namespace="+namespace,
+		return c.Kubectl("", "get", "deployment", "dli-operator-controller-manager", "--namespace="+namespace,
 			"--output=jsonpath={.spec.template.spec.containers[0].image}")
 	}
 	expect := func(step, version string) {
 		if got := image(); got != repository+":"+version {
 			t.Errorf("%s: the image is %s, want version %s", step, got, version)
 		}
-		c.kubectl("", "get", "dlijob", "report")
+		c.Kubectl("", "get", "dlijob", "report")
 	}
 
 	c.helm("", "install", "dli-operator", old, "--namespace="+namespace, "--create-namespace")
-	c.kubectl("", "wait", "--for=condition=Established", "crd/dlijobs.dli.huaweicloud.com")
-	c.kubectl(job, "create", "-f", "-")
+	c.Kubectl("", "wait", "--for=condition=Established", "crd/dlijobs.dli.huaweicloud.com")
+	c.Kubectl(job, "create", "-f", "-")
 	expect("install", previous)
 	c.helm("", "upgrade", "dli-operator", current, "--namespace="+namespace)
 	expect("upgrade", published)
 	c.helm("", "rollback", "dli-operator", "--namespace="+namespace)
 	expect("rollback", previous)
 	c.helm("", "uninstall", "dli-operator", "--namespace="+namespace)
-	c.kubectl("", "get", "dlijob", "report")
+	c.Kubectl("", "get", "dlijob", "report")
 
 	// kubectl apply takes over the CRDs that helm uninstall keeps.
-	c.kubectl("", "apply", "--server-side", "--force-conflicts", "-f", manifest)
+	c.Kubectl("", "apply", "--server-side", "--force-conflicts", "-f", manifest)
 	expect("kubectl apply", published)
 	c.follow("kubectl delete --ignore-not-found --namespace=")
-	c.kubectl("", "get", "dlijob", "report")
-	if left := c.kubectl("", "get", "clusterroles,clusterrolebindings", "--output=name"); strings.Contains(left, "dli") {
+	c.Kubectl("", "get", "dlijob", "report")
+	if left := c.Kubectl("", "get", "clusterroles,clusterrolebindings", "--output=name"); strings.Contains(left, "dli") {
 		t.Errorf("not removed: %s", left)
 	}
 	// Most objects are gone already; this removes the CRDs.
-	c.kubectl("", "delete", "-f", manifest, "--ignore-not-found", "--wait=false")
-	c.kubectl("", "wait", "--for=delete", "crd/dlijobs.dli.huaweicloud.com", "crd/dliconnections.dli.huaweicloud.com")
+	c.Kubectl("", "delete", "-f", manifest, "--ignore-not-found", "--wait=false")
+	c.Kubectl("", "wait", "--for=delete", "crd/dlijobs.dli.huaweicloud.com", "crd/dliconnections.dli.huaweicloud.com")
 }
 
 func TestInvalidReleaseVersions(t *testing.T) {

@@ -16,7 +16,7 @@ func TestReleases(t *testing.T) {
 	c := newCluster(t, "testdata/prometheus-operator.yaml")
 
 	c.install("dli-operator", "")
-	c.kubectl(job, "create", "-f", "-")
+	c.Kubectl(job, "create", "-f", "-")
 	c.install("dli-operator", everything)
 	c.install("second", everyValue)
 	c.install("third", custom+"crds: {install: false}")
@@ -36,13 +36,13 @@ func TestReleases(t *testing.T) {
 	for _, release := range []string{"namespaced", "4", "third", "second", "dli-operator"} {
 		c.helm("", "uninstall", release, "--namespace="+namespace)
 	}
-	if left := c.kubectl("", "get", "deployments,clusterroles,roles,rolebindings,serviceaccounts", "-A", "-o", "name", "-l", "app.kubernetes.io/name=dli-operator"); left != "" {
+	if left := c.Kubectl("", "get", "deployments,clusterroles,roles,rolebindings,serviceaccounts", "-A", "-o", "name", "-l", "app.kubernetes.io/name=dli-operator"); left != "" {
 		t.Errorf("helm uninstall keeps %s", left)
 	}
-	if left := c.kubectl("", "get", "dlijobs", "-o", "name"); !strings.Contains(left, "report") {
+	if left := c.Kubectl("", "get", "dlijobs", "-o", "name"); !strings.Contains(left, "report") {
 		t.Error("helm uninstall deletes the DLIJobs")
 	}
-	if going := c.kubectl("", "get", "crd", "dlijobs.dli.huaweicloud.com", "-o", "jsonpath={.metadata.deletionTimestamp}"); going != "" {
+	if going := c.Kubectl("", "get", "crd", "dlijobs.dli.huaweicloud.com", "-o", "jsonpath={.metadata.deletionTimestamp}"); going != "" {
 		t.Error("helm uninstall deletes the CRDs, and so the DLIJobs")
 	}
 	c.install("dli-operator", "")
@@ -51,7 +51,7 @@ func TestReleases(t *testing.T) {
 func (c cluster) installNamespaced(t *testing.T) {
 	c.T = t
 	for _, name := range []string{"team-a", "team-b", "shared"} {
-		c.kubectl("", "create", "namespace", name)
+		c.Kubectl("", "create", "namespace", name)
 	}
 	c.install("namespaced", namespaced+"defaultConnection: shared/dli")
 	c.checkRights(t, "namespaced-dli-operator-controller-manager", map[string]string{
@@ -68,7 +68,7 @@ func (c cluster) checkRights(t *testing.T, account string, answers map[string]st
 	t.Helper()
 	for question, want := range answers {
 		args := append([]string{"-n", namespace, "--as=system:serviceaccount:" + namespace + ":" + account}, strings.Fields(question)...)
-		if got := testenv.CanI(t, c.kubeconfig, args...); got != want {
+		if got := testenv.CanI(t, c.Admin, args...); got != want {
 			t.Errorf("may %s: %q, want %s", question, got, want)
 		}
 	}
@@ -82,15 +82,14 @@ spec: {jobID: "1"}
 `
 
 type cluster struct {
-	*testing.T
-	kubeconfig string
-	program    string // helm's path
+	testenv.Cluster
+	program string // helm's path
 }
 
 // newCluster starts a control plane with the CRDs of a file.
 func newCluster(t *testing.T, crds string) cluster {
 	t.Helper()
-	return cluster{t, testenv.KubeConfig(t, testenv.Run(t, crds).Config(), ""), helm(t)}
+	return cluster{testenv.NewCluster(t, crds), helm(t)}
 }
 
 // install installs or upgrades a release. Fields that are unknown to the API server are
@@ -99,8 +98,8 @@ func (c cluster) install(release, values string) {
 	c.Helper()
 	c.helm(values, "upgrade", "--install", release, chart, "--namespace="+namespace, "--create-namespace", "--values=-")
 	rendered := c.helm(values, "template", release, chart, "--namespace="+namespace, "--values=-")
-	c.kubectl(rendered, "apply", "--server-side", "--force-conflicts", "--dry-run=server", "--validate=strict", "-f", "-")
-	c.kubectl("", "wait", "--for=condition=Established", "crd/dlijobs.dli.huaweicloud.com", "crd/dliconnections.dli.huaweicloud.com")
+	c.Kubectl(rendered, "apply", "--server-side", "--force-conflicts", "--dry-run=server", "--validate=strict", "-f", "-")
+	c.Kubectl("", "wait", "--for=condition=Established", "crd/dlijobs.dli.huaweicloud.com", "crd/dliconnections.dli.huaweicloud.com")
 }
 
 func (c cluster) helm(input string, args ...string) string {
@@ -114,12 +113,7 @@ func (c cluster) helm(input string, args ...string) string {
 
 func (c cluster) tryHelm(input string, args ...string) (string, error) {
 	c.Helper()
-	return testenv.Exec(c.T, []string{"KUBECONFIG=" + c.kubeconfig, "HOME=" + filepath.Dir(c.kubeconfig)}, input, c.program, args...)
-}
-
-func (c cluster) kubectl(input string, args ...string) string {
-	c.Helper()
-	return testenv.Kubectl(c.T, c.kubeconfig, input, args...)
+	return testenv.Exec(c.T, []string{"KUBECONFIG=" + c.Admin, "HOME=" + filepath.Dir(c.Admin)}, input, c.program, args...)
 }
 
 // everyValue sets every list and map.

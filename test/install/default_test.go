@@ -28,16 +28,16 @@ func TestInstalledAsDocumented(t *testing.T) {
 	dli := testenv.DLI(t)
 	const id = "208b08d4-0dc2-4dd7-8879-ddd4c020d7aa"
 	dli.SetJob(dlitest.Query(id).Finishes(4))
-	c.connect(dli, "default")
+	c.Connect("default", dli)
 	job := &v1alpha1.DLIJob{
 		ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: "report"},
 		Spec:       v1alpha1.DLIJobSpec{JobID: id, TTLSecondsAfterFinished: new(int32(1))},
 	}
-	c.create(job)
-	c.eventually("the DLIJob is deleted after its TTL", func() bool {
+	c.MustCreate(job)
+	c.Eventually("the DLIJob is deleted after its TTL", func() bool {
 		return apierrors.IsNotFound(c.Get(t.Context(), client.ObjectKeyFromObject(job), job))
 	})
-	if events := c.kubectl("get", "events.events.k8s.io", "-n", "default"); !strings.Contains(events, "JobFinished") {
+	if events := c.Kubectl("", "get", "events.events.k8s.io", "-n", "default"); !strings.Contains(events, "JobFinished") {
 		t.Errorf("there is no Event about the end:\n%s", events)
 	}
 	if leases := c.leases(); !slices.Contains(leases, "dli-operator") {
@@ -47,7 +47,7 @@ func TestInstalledAsDocumented(t *testing.T) {
 	t.Run("config/sharded adds two more operators", func(t *testing.T) {
 		c := *c
 		c.T = t
-		c.kubectl("apply", "-k", config+"/sharded", "--server-side", "--force-conflicts")
+		c.Kubectl("", "apply", "-k", config+"/sharded", "--server-side", "--force-conflicts")
 		selectors := map[string]bool{}
 		for name, pod := range c.deployed() {
 			args := pod.Containers[0].Args
@@ -64,7 +64,7 @@ func TestInstalledAsDocumented(t *testing.T) {
 		if len(selectors) != 3 {
 			t.Errorf("want three operators with a selector each, got %v", selectors)
 		}
-		c.eventually("each of the three new operators holds a lease", func() bool { return len(c.leases()) == 4 })
+		c.Eventually("each of the three new operators holds a lease", func() bool { return len(c.leases()) == 4 })
 	})
 
 	t.Run("the ServiceAccount has no other permissions", func(t *testing.T) {

@@ -20,9 +20,9 @@ import (
 func TestMetricsCertificate(t *testing.T) {
 	const serverName = manager + "-metrics." + namespace + ".svc"
 	c := newCluster(t, "default")
-	c.kubectl("create", "serviceaccount", "scraper", "--namespace=default")
-	c.kubectl("create", "clusterrolebinding", "scraper", "--clusterrole=dli-operator-metrics-reader", "--serviceaccount=default:scraper")
-	token := strings.TrimSpace(c.kubectl("create", "token", "scraper", "--namespace=default"))
+	c.Kubectl("", "create", "serviceaccount", "scraper", "--namespace=default")
+	c.Kubectl("", "create", "clusterrolebinding", "scraper", "--clusterrole=dli-operator-metrics-reader", "--serviceaccount=default:scraper")
+	token := strings.TrimSpace(c.Kubectl("", "create", "token", "scraper", "--namespace=default"))
 
 	mounted := t.TempDir()
 	first := mountCertificate(t, mounted, "first", serverName)
@@ -55,9 +55,9 @@ func TestMetricsCertificate(t *testing.T) {
 			return err == nil && code == http.StatusOK
 		}
 	}
-	c.eventually("the metrics are served with the certificate", served(first))
+	c.Eventually("the metrics are served with the certificate", served(first))
 	second := mountCertificate(t, mounted, "second", serverName)
-	c.eventually("the metrics are served with the renewed certificate", served(second))
+	c.Eventually("the metrics are served with the renewed certificate", served(second))
 	if _, err := scrape(first); err == nil {
 		t.Error("the old certificate is still served")
 	}

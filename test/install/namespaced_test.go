@@ -27,14 +27,14 @@ const soon = 20 * time.Second
 func TestInstalledNamespaced(t *testing.T) {
 	c := newCluster(t, "crd")
 	for _, name := range []string{namespace, "team-a", "team-b"} {
-		c.kubectl("create", "namespace", name)
+		c.Kubectl("", "create", "namespace", name)
 		c.makeOwner(name, "owner")
 	}
-	c.kubectl("apply", "-k", config+"/namespaced", "--as=owner")
+	c.Kubectl("", "apply", "-k", config+"/namespaced", "--as=owner")
 
 	pod := c.deployed()[manager]
 	operator := c.startPod(pod)
-	c.eventually("the operator is ready", operator.ready)
+	c.Eventually("the operator is ready", operator.ready)
 
 	w := namespacedWorld{*c, testenv.DLI(t)}
 	w.populate()
@@ -42,7 +42,7 @@ func TestInstalledNamespaced(t *testing.T) {
 	for _, watched := range []string{"team-a/own", "team-b/own", "team-a/opened"} {
 		w.eventuallyIs(watched, v1alpha1.ReasonJobFinished)
 	}
-	if events := c.kubectl("get", "events.events.k8s.io", "-n", "team-a"); !strings.Contains(events, "JobFinished") {
+	if events := c.Kubectl("", "get", "events.events.k8s.io", "-n", "team-a"); !strings.Contains(events, "JobFinished") {
 		t.Errorf("there is no Event about the end:\n%s", events)
 	}
 	if leases := c.leases(); !slices.Contains(leases, "dli-operator") {
@@ -56,8 +56,8 @@ func TestInstalledNamespaced(t *testing.T) {
 	operator.Stop(time.Minute)
 	t.Run("a permission granted later is used after a restart", func(t *testing.T) {
 		w.T = t
-		w.kubectl("create", "clusterrole", "namespace-reader", "--verb=get,list,watch", "--resource=namespaces")
-		w.kubectl("create", "clusterrolebinding", "namespace-reader", "--clusterrole=namespace-reader",
+		w.Kubectl("", "create", "clusterrole", "namespace-reader", "--verb=get,list,watch", "--resource=namespaces")
+		w.Kubectl("", "create", "clusterrolebinding", "namespace-reader", "--clusterrole=namespace-reader",
 			"--serviceaccount="+namespace+":"+pod.ServiceAccountName)
 		w.startPod(pod)
 		w.eventuallyIs("team-a/granted", v1alpha1.ReasonJobFinished)
@@ -74,7 +74,7 @@ func TestInstalledNamespaced(t *testing.T) {
 		})
 	}
 	t.Run("it exits with the missing permission even if it cannot check its permissions", func(t *testing.T) {
-		c.kubectl("delete", "clusterrolebinding", "system:basic-user")
+		c.Kubectl("", "delete", "clusterrolebinding", "system:basic-user")
 		c.exitsSaying(t, account, []string{"--watch-namespaces=team-a"}, "cannot check the operator's permissions", "lacks a permission: ")
 	})
 }
@@ -92,7 +92,7 @@ func (c *cluster) makeOwner(namespace, user string) {
 			Subjects:   []rbacv1.Subject{{APIGroup: rbacv1.GroupName, Kind: rbacv1.UserKind, Name: user}},
 		},
 	} {
-		c.create(object)
+		c.MustCreate(object)
 	}
 }
 
@@ -106,7 +106,7 @@ type namespacedWorld struct {
 func (w namespacedWorld) populate() {
 	w.Helper()
 	for _, namespace := range []string{"team-a", "team-b", "default"} {
-		w.connect(w.dli, namespace)
+		w.Connect(namespace, w.dli)
 		w.watch(namespace+"/own", nil)
 	}
 	own := &v1alpha1.DLIConnection{}
@@ -120,7 +120,7 @@ func (w namespacedWorld) populate() {
 	} {
 		connection := &v1alpha1.DLIConnection{ObjectMeta: metav1.ObjectMeta{Namespace: "team-b", Name: name}, Spec: *own.Spec.DeepCopy()}
 		connection.Spec.AllowedNamespaces = allowed
-		w.create(connection)
+		w.MustCreate(connection)
 	}
 	for name, ref := range map[string]v1alpha1.ConnectionReference{
 		"opened":  {Namespace: "team-b", Name: "open"},
@@ -139,7 +139,7 @@ func (w namespacedWorld) watch(key string, ref *v1alpha1.ConnectionReference) {
 	namespace, name, _ := strings.Cut(key, "/")
 	id := namespace + "-" + name
 	w.dli.SetJob(dlitest.Query(id).Finishes(4))
-	w.create(&v1alpha1.DLIJob{
+	w.MustCreate(&v1alpha1.DLIJob{
 		ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: name},
 		Spec:       v1alpha1.DLIJobSpec{JobID: id, ConnectionRef: ref},
 	})
@@ -151,7 +151,7 @@ func (w namespacedWorld) eventuallyIs(key, reason string) (message string) {
 	w.Helper()
 	namespace, name, _ := strings.Cut(key, "/")
 	job := &v1alpha1.DLIJob{}
-	w.eventually(key+" is "+reason, func() bool {
+	w.Eventually(key+" is "+reason, func() bool {
 		if err := w.Get(w.Context(), client.ObjectKey{Namespace: namespace, Name: name}, job); err != nil {
 			w.Fatal(err)
 		}
@@ -182,7 +182,7 @@ func (w namespacedWorld) saysWhatItMayNotRead(t *testing.T) {
 		t.Errorf("the message for a connection in another namespace is %s", unread)
 	}
 	selected := &v1alpha1.DLIConnection{}
-	w.eventually("the connection reports that its selector has no effect", func() bool {
+	w.Eventually("the connection reports that its selector has no effect", func() bool {
 		if err := w.Get(t.Context(), client.ObjectKey{Namespace: "team-b", Name: "selected"}, selected); err != nil {
 			t.Fatal(err)
 		}
@@ -213,7 +213,7 @@ func (c *cluster) mayNotReadTheCluster(t *testing.T, as string) {
 			t.Errorf("may %v: %s", forbidden, answer)
 		}
 	}
-	rights := c.kubectl("auth", "can-i", "--list", "-n", "default", as)
+	rights := c.Kubectl("", "auth", "can-i", "--list", "-n", "default", as)
 	for _, resource := range []string{"dli", "secrets", "events", "leases", "namespaces"} {
 		if strings.Contains(rights, resource) {
 			t.Errorf("has permissions in the default namespace:\n%s", rights)

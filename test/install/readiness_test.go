@@ -20,16 +20,16 @@ import (
 // A standby operator that cannot list DLIConnections is not ready to take over.
 func TestReadiness(t *testing.T) {
 	c := newCluster(t, "crd")
-	c.kubectl("create", "namespace", namespace)
-	leader := c.start(c.kubeconfig, "--leader-elect")
-	c.eventually("the leader is ready", leader.ready)
+	c.Kubectl("", "create", "namespace", namespace)
+	leader := c.start(c.Admin, "--leader-elect")
+	c.Eventually("the leader is ready", leader.ready)
 
-	slow := slowAPIServer(t, c.plane.Config(), "/dliconnections")
+	slow := slowAPIServer(t, c.Plane.Config(), "/dliconnections")
 	behind := testenv.KubeConfig(t, &rest.Config{Host: slow.URL}, "")
 	standby, other := c.start(behind, "--leader-elect"), c.start(behind, "--leader-elect")
-	c.eventually("both list DLIConnections", func() bool { return slow.waiting.Load() == 2 })
+	c.Eventually("both list DLIConnections", func() bool { return slow.waiting.Load() == 2 })
 	for _, waiting := range []*operator{standby, other} {
-		c.eventually("the operator is alive", func() bool { return waiting.answers("/healthz") })
+		c.Eventually("the operator is alive", func() bool { return waiting.answers("/healthz") })
 		if waiting.ready() {
 			t.Error("ready before it has listed the DLIConnections")
 		}
@@ -42,7 +42,7 @@ func TestReadiness(t *testing.T) {
 	}
 
 	slow.release()
-	c.eventually("the standby is ready", standby.ready)
+	c.Eventually("the standby is ready", standby.ready)
 }
 
 // slowServer is an API server that delays some requests until release is called.

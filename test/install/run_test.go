@@ -21,22 +21,22 @@ import (
 func TestMakeRunStandsBy(t *testing.T) {
 	c := newCluster(t, "default")
 	installed := c.startPod(c.deployed()[manager])
-	c.eventually("the installed operator leads", func() bool { return testenv.Holder(t.Context(), c, namespace) != "" })
+	c.Eventually("the installed operator leads", func() bool { return testenv.Holder(t.Context(), c, namespace) != "" })
 	leader := testenv.Holder(t.Context(), c, namespace)
 	run := c.makeRun()
-	c.eventually("make run waits for the lease", func() bool { return strings.Contains(run.Said(), "ttempting to acquire leader lease") })
+	c.Eventually("make run waits for the lease", func() bool { return strings.Contains(run.Said(), "ttempting to acquire leader lease") })
 	polls := c.runningJob()
-	c.eventually("the job is polled", func() bool { return polls() > 2 })
+	c.Eventually("the job is polled", func() bool { return polls() > 2 })
 	if got := testenv.Holder(t.Context(), c, namespace); got != leader {
 		t.Errorf("%s took the lease from %s", got, leader)
 	}
 
 	installed.Stop(time.Minute)
-	c.eventually("make run leads", func() bool {
+	c.Eventually("make run leads", func() bool {
 		return testenv.Holder(t.Context(), c, namespace) != "" && testenv.Holder(t.Context(), c, namespace) != leader
 	})
 	before := polls()
-	c.eventually("make run polls the job", func() bool { return polls() > before })
+	c.Eventually("make run polls the job", func() bool { return polls() > before })
 }
 
 // Without an installed operator there is nothing to wait for.
@@ -44,7 +44,7 @@ func TestMakeRunAlone(t *testing.T) {
 	c := newCluster(t, "crd")
 	polls := c.runningJob()
 	c.makeRun()
-	c.eventually("the job is polled", func() bool { return polls() > 2 })
+	c.Eventually("the job is polled", func() bool { return polls() > 2 })
 }
 
 // runningJob creates a DLIJob and returns a function that counts the polls of it.
@@ -53,9 +53,9 @@ func (c *cluster) runningJob() (polls func() int) {
 	const id = "208b08d4-0dc2-4dd7-8879-ddd4c020d7aa"
 	dli := testenv.DLI(c.T)
 	dli.SetJob(dlitest.Query(id).Running(time.Hour))
-	c.kubectl("wait", "--for=condition=Established", "crd", "--all")
-	c.connect(dli, "default")
-	c.create(&v1alpha1.DLIJob{
+	c.Kubectl("", "wait", "--for=condition=Established", "crd", "--all")
+	c.Connect("default", dli)
+	c.MustCreate(&v1alpha1.DLIJob{
 		ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: "report"},
 		Spec:       v1alpha1.DLIJobSpec{JobID: id, PollIntervalSeconds: new(int32(1))},
 	})
@@ -73,5 +73,5 @@ func (c *cluster) makeRun() *testenv.Process {
 		c.Fatalf("make run does not use %q: %v\n%s", compiled, err, recipe)
 	}
 	recipe = strings.Replace(recipe, compiled, "exec "+testenv.Binary(c.T), 1)
-	return testenv.Start(c.T, c.kubeconfig, "bash", "-euo", "pipefail", "-c", recipe)
+	return testenv.Start(c.T, c.Admin, "bash", "-euo", "pipefail", "-c", recipe)
 }

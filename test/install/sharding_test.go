@@ -28,9 +28,9 @@ const (
 // than a lease.
 func TestShardsShareTheJobs(t *testing.T) {
 	c := newCluster(t, "crd")
-	c.kubectl("create", "namespace", namespace)
+	c.Kubectl("", "create", "namespace", namespace)
 	dli := testenv.DLI(t)
-	c.connect(dli, "default")
+	c.Connect("default", dli)
 
 	jobs := make([]*v1alpha1.DLIJob, 20)
 	for i := range jobs {
@@ -43,12 +43,12 @@ func TestShardsShareTheJobs(t *testing.T) {
 			jobs[i].Labels = map[string]string{shardLabel: "1"}
 		}
 		dli.SetJob(dlitest.Query(jobs[i].Spec.JobID).Running(time.Hour))
-		c.create(jobs[i])
+		c.MustCreate(jobs[i])
 	}
 
 	start := func(shard, selector string) *operator {
 		t.Helper()
-		return c.start(c.kubeconfig, "--leader-elect", "--leader-election-id=shard-"+shard,
+		return c.start(c.Admin, "--leader-elect", "--leader-election-id=shard-"+shard,
 			"--watch-label-selector="+selector, "--report-connections="+fmt.Sprint(shard == "0"))
 	}
 	start("0", shardLabel+" notin (1)")
@@ -56,7 +56,7 @@ func TestShardsShareTheJobs(t *testing.T) {
 	polled := func(what string, since time.Time) {
 		t.Helper()
 		for _, job := range jobs {
-			c.eventually(job.Name+" is polled "+what, func() bool { return len(pollsAfter(dli, job, since)) >= 3 })
+			c.Eventually(job.Name+" is polled "+what, func() bool { return len(pollsAfter(dli, job, since)) >= 3 })
 		}
 	}
 	polled("by its shard", time.Time{})
@@ -65,7 +65,7 @@ func TestShardsShareTheJobs(t *testing.T) {
 	moved := time.Now()
 	for i, job := range jobs {
 		to := map[bool]string{true: "0", false: "1"}[i%2 == 0]
-		c.kubectl("label", "dlijob/"+job.Name, "--overwrite", shardLabel+"="+to)
+		c.Kubectl("", "label", "dlijob/"+job.Name, "--overwrite", shardLabel+"="+to)
 	}
 	polled("after it moved", moved.Add(settled))
 	oncePerInterval(t, dli, jobs, moved.Add(settled))

@@ -10,13 +10,11 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
-	"github.com/dli-operator/dli-operator/internal/dli/dlitest"
 	"github.com/dli-operator/dli-operator/test/testenv"
 )
 
@@ -25,47 +23,21 @@ const (
 	namespace = "dli-operator-system"
 )
 
-// cluster is a control plane for one test, with a client that has full access.
-type cluster struct {
-	*testing.T
-	client.Client
-	plane      *testenv.ControlPlane
-	kubeconfig string
-}
+// cluster is a control plane for one test.
+type cluster struct{ testenv.Cluster }
 
 // newCluster starts a control plane and applies a kustomization of config.
 func newCluster(t *testing.T, kustomization string) *cluster {
 	t.Helper()
 	t.Parallel()
-	plane := testenv.Run(t, "")
-	c := &cluster{T: t, Client: testenv.Client(t, plane.Config()), plane: plane, kubeconfig: testenv.KubeConfig(t, plane.Config(), "")}
-	c.kubectl("apply", "-k", filepath.Join(config, kustomization))
+	c := &cluster{testenv.NewCluster(t, "")}
+	c.Kubectl("", "apply", "-k", filepath.Join(config, kustomization))
 	return c
-}
-
-func (c *cluster) kubectl(args ...string) string {
-	c.Helper()
-	return testenv.Kubectl(c.T, c.kubeconfig, "", args...)
 }
 
 func (c *cluster) canI(args ...string) string {
 	c.Helper()
-	return testenv.CanI(c.T, c.kubeconfig, args...)
-}
-
-// eventually fails the test if a condition is not met within a minute.
-func (c *cluster) eventually(what string, is func() bool) {
-	c.Helper()
-	if !testenv.Within(time.Minute, is) {
-		c.Fatalf("not within a minute: %s", what)
-	}
-}
-
-func (c *cluster) create(object client.Object) {
-	c.Helper()
-	if err := c.Create(c.Context(), object); err != nil {
-		c.Fatal(err)
-	}
+	return testenv.CanI(c.T, c.Admin, args...)
 }
 
 // deployed returns the pod specs of the installed Deployments, by name.
@@ -94,7 +66,7 @@ func (c *cluster) startPod(pod corev1.PodSpec) *operator {
 // account writes a kubeconfig of the pod's ServiceAccount.
 func (c *cluster) account(pod corev1.PodSpec) (kubeconfig string) {
 	c.Helper()
-	return testenv.AccountKubeConfig(c.T, c.plane.Config(), namespace, pod.ServiceAccountName)
+	return testenv.AccountKubeConfig(c.T, c.Plane.Config(), namespace, pod.ServiceAccountName)
 }
 
 // userOf returns the pod's user name at the API server.
@@ -105,7 +77,7 @@ func userOf(pod corev1.PodSpec) string {
 // leases returns the names of the leases in the operator's namespace.
 func (c *cluster) leases() []string {
 	c.Helper()
-	return strings.Fields(c.kubectl("get", "leases", "-n", namespace, "-o", "jsonpath={.items[*].metadata.name}"))
+	return strings.Fields(c.Kubectl("", "get", "leases", "-n", namespace, "-o", "jsonpath={.items[*].metadata.name}"))
 }
 
 // operator is a running operator.
@@ -142,11 +114,4 @@ func (o *operator) answers(probe string) bool {
 	}
 	_ = answer.Body.Close()
 	return answer.StatusCode == http.StatusOK
-}
-
-// connect creates the default DLIConnection of a namespace.
-func (c *cluster) connect(dli *dlitest.Server, namespace string) {
-	c.Helper()
-	c.create(testenv.Secret(namespace, "credentials", dlitest.SampleUser()))
-	c.create(testenv.Connection(namespace, "default", dli.URL(), "credentials"))
 }

@@ -33,8 +33,8 @@ func TestScraped(t *testing.T) {
 	server.SetJob(dlitest.Query("running").Running(time.Hour))
 	server.SetJob(dlitest.Query("ending").Running(time.Hour))
 	server.SetJob(dlitest.Query("ended").Finishes(4))
-	c.connect("default", server)
-	c.create(testenv.Connection("default", "broken", server.URL(), "missing"))
+	c.Connect("default", server)
+	c.MustCreate(testenv.Connection("default", "broken", server.URL(), "missing"))
 	for _, name := range []string{"running", "ending", "ended"} {
 		c.watch("default", name, v1alpha1.DLIJobSpec{})
 	}
@@ -45,11 +45,11 @@ func TestScraped(t *testing.T) {
 		return contains(working, `leader_election_master_status{name="dli-operator"} 1`)
 	})
 	waiting := c.operator()
-	c.kubectl("", "create", "serviceaccount", "scraper")
-	c.kubectl("", "create", "serviceaccount", "stranger")
-	c.kubectl("", "create", "clusterrolebinding", "scraper", "--clusterrole=dli-operator-metrics-reader", "--serviceaccount=default:scraper")
+	c.Kubectl("", "create", "serviceaccount", "scraper")
+	c.Kubectl("", "create", "serviceaccount", "stranger")
+	c.Kubectl("", "create", "clusterrolebinding", "scraper", "--clusterrole=dli-operator-metrics-reader", "--serviceaccount=default:scraper")
 	eventually(t, "the binding is in effect", func() error {
-		_, err := testenv.TryKubectl(t, c.kubeconfig, "", "auth", "can-i", "get", "/metrics", "--as=system:serviceaccount:default:scraper")
+		_, err := testenv.TryKubectl(t, c.Admin, "", "auth", "can-i", "get", "/metrics", "--as=system:serviceaccount:default:scraper")
 		return err
 	})
 	scraper := c.token("default", "scraper")

@@ -13,11 +13,8 @@ import (
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/client-go/rest"
-	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/dli-operator/dli-operator/api/v1alpha1"
-	"github.com/dli-operator/dli-operator/internal/dli/dlitest"
 	"github.com/dli-operator/dli-operator/test/testenv"
 )
 
@@ -38,59 +35,34 @@ func eventually(t *testing.T, what string, is func() error) {
 }
 
 // cluster is a real API server with config/default installed.
-type cluster struct {
-	*testing.T
-	client.Client
-	admin      *rest.Config
-	kubeconfig string
-}
+type cluster struct{ testenv.Cluster }
 
 func newCluster(t *testing.T) *cluster {
 	t.Helper()
-	admin := testenv.Run(t, "").Config()
-	c := &cluster{T: t, Client: testenv.Client(t, admin), admin: admin, kubeconfig: testenv.KubeConfig(t, admin, "")}
-	c.kubectl("", "apply", "--server-side", "-k", filepath.Join(config, "default"))
-	c.kubectl("", "wait", "--for=condition=Established", "crd", "--all")
+	c := &cluster{testenv.NewCluster(t, "")}
+	c.Kubectl("", "apply", "--server-side", "-k", filepath.Join(config, "default"))
+	c.Kubectl("", "wait", "--for=condition=Established", "crd", "--all")
 	return c
-}
-
-func (c *cluster) kubectl(input string, args ...string) string {
-	c.Helper()
-	return testenv.Kubectl(c.T, c.kubeconfig, input, args...)
-}
-
-func (c *cluster) create(object client.Object) {
-	c.Helper()
-	if err := c.Create(c.Context(), object); err != nil {
-		c.Fatal(err)
-	}
-}
-
-// connect creates the default DLIConnection of a namespace.
-func (c *cluster) connect(namespace string, dli *dlitest.Server) {
-	c.Helper()
-	c.create(testenv.Secret(namespace, "credentials", dlitest.SampleUser()))
-	c.create(testenv.Connection(namespace, "default", dli.URL(), "credentials"))
 }
 
 // watch creates a DLIJob for a job, with the same name.
 func (c *cluster) watch(namespace, jobID string, spec v1alpha1.DLIJobSpec) {
 	c.Helper()
 	spec.JobID = jobID
-	c.create(&v1alpha1.DLIJob{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: jobID}, Spec: spec})
+	c.MustCreate(&v1alpha1.DLIJob{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: jobID}, Spec: spec})
 }
 
 // token returns a token of a ServiceAccount.
 func (c *cluster) token(namespace, account string) string {
 	c.Helper()
-	return strings.TrimSpace(c.kubectl("", "create", "token", account, "-n", namespace))
+	return strings.TrimSpace(c.Kubectl("", "create", "token", account, "-n", namespace))
 }
 
 // operator starts the operator with its ServiceAccount, like its Deployment does, and
 // returns the address of its metrics.
 func (c *cluster) operator(args ...string) string {
 	c.Helper()
-	account := testenv.AccountKubeConfig(c.T, c.admin, namespace, "dli-operator-controller-manager")
+	account := testenv.AccountKubeConfig(c.T, c.Plane.Config(), namespace, "dli-operator-controller-manager")
 	address := freeAddress(c.T)
 	testenv.Start(c.T, account, testenv.Binary(c.T), append([]string{
 		"--leader-elect", "--leader-election-namespace=" + namespace,

@@ -44,9 +44,7 @@ const Patience = 60 * time.Second
 // World is a namespace with its own DLI. Its client is an administrator's, and bypasses
 // the proxy that operators may use.
 type World struct {
-	*testing.T
-	client.WithWatch
-	Plane     *testenv.ControlPlane
+	testenv.Cluster
 	DLI       *dlitest.Server
 	Namespace string
 
@@ -74,8 +72,9 @@ func New(t *testing.T, plane *testenv.ControlPlane, simulation ...dlitest.Option
 func NewBare(t *testing.T, plane *testenv.ControlPlane, simulation ...dlitest.Option) *World {
 	t.Helper()
 	w := &World{
-		T: t, WithWatch: testenv.Client(t, plane.Config()), Plane: plane, DLI: testenv.DLI(t, simulation...),
-		Config: plane.Config(), Options: operator.DefaultOptions("test"), Log: &testenv.Buffer{},
+		Cluster: testenv.Cluster{T: t, WithWatch: testenv.Client(t, plane.Config()), Plane: plane},
+		DLI:     testenv.DLI(t, simulation...),
+		Config:  plane.Config(), Options: operator.DefaultOptions("test"), Log: &testenv.Buffer{},
 	}
 	w.Namespace = w.NewNamespace(nil)
 	w.Options.WatchNamespaces = []string{w.Namespace}
@@ -182,14 +181,6 @@ func (w *World) permit() (user string) {
 		w.Fatalf("%s may not %s %s", user, needed.Verb, needed.Resource)
 	}
 	return user
-}
-
-// MustCreate creates an object.
-func (w *World) MustCreate(object client.Object) {
-	w.Helper()
-	if err := w.Create(w.Context(), object); err != nil {
-		w.Fatal(err)
-	}
 }
 
 // Change changes an object on the API server, and retries on conflict.
