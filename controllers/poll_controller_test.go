@@ -10,6 +10,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	clocktesting "k8s.io/utils/clock/testing"
 	"k8s.io/utils/ptr"
 	"sigs.k8s.io/controller-runtime/pkg/event"
 
@@ -131,6 +132,40 @@ func TestLacksCost(t *testing.T) {
 	}
 }
 
+// A job that exists at the start and has ended costs no look, unless something is still to be
+// read of it.
+func TestJobsAtTheStart(t *testing.T) {
+	ended := func(changes ...func(*v1alpha1.DLIJob)) *v1alpha1.DLIJob {
+		job := newJob()
+		recordStatus(job, answering("FINISHED"), noon)
+		deriveConditions(job, poller.Snapshot{}, noon, stallAfter)
+		for _, change := range changes {
+			change(job)
+		}
+		return job
+	}
+	later := clocktesting.NewFakePassiveClock(noon.Add(costWindow))
+	for name, test := range map[string]struct {
+		job  *v1alpha1.DLIJob
+		want bool
+	}{
+		"a new job":          {newJob(), true},
+		"one that runs":      {newJob(read(answering("RUNNING"))), true},
+		"one that has ended": {ended(), false},
+		"one with a poll request": {ended(func(job *v1alpha1.DLIJob) {
+			job.Annotations = map[string]string{v1alpha1.PollRequestedAtAnnotation: "1"}
+		}), true},
+		"one with a forged outcome": {ended(func(job *v1alpha1.DLIJob) { job.Status.Conditions = nil }), true},
+	} {
+		if got := pollChanges(later).Create(event.CreateEvent{Object: test.job}); got != test.want {
+			t.Errorf("%s: %v", name, got)
+		}
+	}
+	if !pollChanges(clocktesting.NewFakePassiveClock(noon)).Create(event.CreateEvent{Object: ended()}) {
+		t.Error("the cost of a job that has just ended is not read")
+	}
+}
+
 // Figures alone do not make the poll controller look at a job.
 func TestPollChanges(t *testing.T) {
 	before := newJob(read(answering("RUNNING")), func(job *v1alpha1.DLIJob) {
@@ -148,7 +183,7 @@ func TestPollChanges(t *testing.T) {
 		"another poll request": {func(job *v1alpha1.DLIJob) { job.Annotations[v1alpha1.PollRequestedAtAnnotation] = "2" }, true},
 		"a handled one":        {func(job *v1alpha1.DLIJob) { job.Status.LastHandledPollRequest = "1" }, true},
 	} {
-		if got := pollChanges().Update(event.UpdateEvent{ObjectOld: before, ObjectNew: atVersion(before, "", test.change)}); got != test.want {
+		if got := pollChanges(nil).Update(event.UpdateEvent{ObjectOld: before, ObjectNew: atVersion(before, "", test.change)}); got != test.want {
 			t.Errorf("%s: %v", name, got)
 		}
 	}

@@ -79,7 +79,7 @@ func Add(ctx context.Context, mgr ctrl.Manager, o Options) error {
 func (r *PollReconciler) SetupWithManager(mgr ctrl.Manager) error {
 	jobs := ctrl.NewControllerManagedBy(mgr).
 		Named("dlijob-poll").
-		For(&v1alpha1.DLIJob{}, builder.WithPredicates(pollChanges())).
+		For(&v1alpha1.DLIJob{}, builder.WithPredicates(pollChanges(r.Clock))).
 		Watches(&v1alpha1.DLIConnection{},
 			handler.EnqueueRequestsFromMapFunc(r.jobsOfConnection),
 			builder.WithPredicates(predicate.Funcs{UpdateFunc: func(e event.UpdateEvent) bool { return isOtherVersion(e.ObjectOld, e.ObjectNew) }})).
@@ -107,14 +107,21 @@ func (r *StatusReconciler) SetupWithManager(mgr ctrl.Manager) error {
 // read from the API server does not hold back the others.
 const pollWorkers = 10
 
-// pollChanges passes changes that may affect whether or how a job is polled.
-func pollChanges() predicate.Predicate {
-	return predicate.Funcs{UpdateFunc: func(e event.UpdateEvent) bool {
-		before, after := e.ObjectOld.(*v1alpha1.DLIJob), e.ObjectNew.(*v1alpha1.DLIJob)
-		return isOtherVersion(before, after) ||
-			before.IsCompleted() != after.IsCompleted() ||
-			pollRequested(before) != pollRequested(after) || requestOf(before) != requestOf(after)
-	}}
+// pollChanges passes changes that may affect whether or how a job is polled, and of the jobs
+// that exist at the start those that may be polled at all.
+func pollChanges(clock clock.PassiveClock) predicate.Predicate {
+	return predicate.Funcs{
+		CreateFunc: func(e event.CreateEvent) bool {
+			job := e.Object.(*v1alpha1.DLIJob)
+			return !isOver(job, hasForgedOutcome(job), clock.Now())
+		},
+		UpdateFunc: func(e event.UpdateEvent) bool {
+			before, after := e.ObjectOld.(*v1alpha1.DLIJob), e.ObjectNew.(*v1alpha1.DLIJob)
+			return isOtherVersion(before, after) ||
+				before.IsCompleted() != after.IsCompleted() ||
+				pollRequested(before) != pollRequested(after) || requestOf(before) != requestOf(after)
+		},
+	}
 }
 
 // statusChanges passes changes that the status must reflect. It drops the operator's own
