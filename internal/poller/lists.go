@@ -67,11 +67,6 @@ func (j *job) isCovered() bool {
 // listedIn is the list that shows a job in its known state.
 func (j *job) listedIn() listed { return listed{j.target.Type, j.state} }
 
-// areDue reports whether to decide on the next lists.
-func (l *lists) areDue(s Schedule, now time.Time) bool {
-	return s.ListInterval > 0 && len(l.rounds) == 0 && !now.Before(l.nextAt)
-}
-
 // startRounds starts lists of a queue's jobs if they cost little. It returns jobs
 // to poll within the list interval: a few that the lists are checked against, or all if
 // that costs no more than the lists. perSecond is the connection's rate.

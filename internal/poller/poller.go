@@ -101,7 +101,7 @@ func (p *Poller) runQueues(ctx context.Context, now time.Time) time.Time {
 	next := now.Add(heartbeat)
 	for key, q := range p.queues {
 		next = connection.Sooner(next, q.runDue(ctx, now))
-		if q.isUnused() {
+		if len(q.jobs) == 0 && q.inFlight == 0 {
 			delete(p.queues, key)
 			delete(p.starved, q)
 		}

@@ -36,6 +36,13 @@ type shared struct {
 	lastPanic string
 }
 
+// deliverIf calls Deliver for a job if its result is news.
+func (s *shared) deliverIf(isNews bool, j *job) {
+	if isNews {
+		s.config.Deliver(j.target.Key, j.result == nil || j.result.isRefresh)
+	}
+}
+
 // queue is the jobs of a connection: who is next, what is in flight, and what holds the
 // others back.
 type queue struct {
@@ -101,9 +108,6 @@ func (q *queue) removeJob(j *job) {
 		delete(q.jobs, j.id())
 	}
 }
-
-// isUnused reports whether there is neither a job nor a request.
-func (q *queue) isUnused() bool { return len(q.jobs) == 0 && q.inFlight == 0 }
 
 // waitingJobs returns the number of jobs that wait for their turn.
 func (q *queue) waitingJobs() int {
@@ -191,7 +195,7 @@ func (q *queue) noteRevision(revision int, now time.Time) {
 // startLists starts lists if they are due, and polls jobs that are due with them. perSecond
 // is the connection's rate.
 func (q *queue) startLists(perSecond float64, now time.Time) {
-	if !q.lists.areDue(q.config.Schedule, now) {
+	if q.config.Schedule.ListInterval == 0 || len(q.lists.rounds) > 0 || now.Before(q.lists.nextAt) {
 		return
 	}
 	for _, j := range q.lists.startRounds(q.jobs, q.config.Schedule, perSecond, now) {
@@ -329,18 +333,14 @@ func (q *queue) holdBack(reason *connection.Failure, arrived []*job, now time.Ti
 	if isChanged {
 		arrived = slices.Concat(q.waiting[healthy], q.waiting[untried], q.waiting[failing])
 	}
+	// If user action is required, it is reported at once. A temporary failure is reported for
+	// jobs that could not be read anyway, and for the others only if it lasts.
+	isForAll := reason.NeedsAction() || q.isReported
 	for _, j := range arrived {
-		if q.isWaiting(j) && q.shouldReport(j) {
+		if q.isWaiting(j) && (isForAll || !j.isHealthy() && reason.Reason != v1alpha1.ReasonRateLimited) {
 			q.deliverIf(j.recordHeldBack(reason, now, q.config.Schedule.StatusRefreshInterval), j)
 		}
 	}
-}
-
-// shouldReport reports whether to report the reason for a job that waits. If user action
-// is required, it is reported at once. A temporary failure is reported for jobs that could
-// not be read anyway, and for the others only if it lasts.
-func (q *queue) shouldReport(j *job) bool {
-	return q.reason.NeedsAction() || q.isReported || !j.isHealthy() && q.reason.Reason != v1alpha1.ReasonRateLimited
 }
 
 // wakeBefore makes the loop run at a time if it would run later.

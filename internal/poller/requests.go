@@ -107,11 +107,8 @@ func (q *queue) readProgress(ctx context.Context, j *job, now time.Time) {
 // at once.
 func (q *queue) readCost(ctx context.Context, j *job, now time.Time) {
 	options := dli.ListOptions{JobID: j.target.JobID, PageSize: 1}
-	call := func(r *connection.Request, ctx context.Context, clock func() time.Time) (*dli.JobList, error) {
-		return r.SendList(ctx, clock, options)
-	}
 	wait := time.Second
-	if readDetail(ctx, q, j, connection.CallList, now, call, j.recordCost) {
+	if readDetail(ctx, q, j, connection.CallList, now, sendList(options), j.recordCost) {
 		wait = costInterval
 	}
 	q.pollAt(j, now.Add(wait))
@@ -138,6 +135,13 @@ func readDetail[T any](
 	return true
 }
 
+// sendList returns the call for a list.
+func sendList(options dli.ListOptions) func(*connection.Request, context.Context, func() time.Time) (*dli.JobList, error) {
+	return func(r *connection.Request, ctx context.Context, clock func() time.Time) (*dli.JobList, error) {
+		return r.SendList(ctx, clock, options)
+	}
+}
+
 // sendPage requests a page of a list.
 func (q *queue) sendPage(ctx context.Context, conn *connection.Connection, round *listRound, now time.Time) {
 	request := conn.Begin(now, connection.CallList, round.jobType, "", "")
@@ -147,10 +151,7 @@ func (q *queue) sendPage(ctx context.Context, conn *connection.Connection, round
 	options := dli.ListOptions{
 		Status: dli.ListFilter(round.jobType, round.state), Page: round.takePage(), PageSize: cmp.Or(q.lists.pageSize, dli.MaxPageSize),
 	}
-	call := func(r *connection.Request, ctx context.Context, clock func() time.Time) (*dli.JobList, error) {
-		return r.SendList(ctx, clock, options)
-	}
-	sendRequest(ctx, q, request, false, call, func(list *dli.JobList, err error, arrivedAt time.Time) {
+	sendRequest(ctx, q, request, false, sendList(options), func(list *dli.JobList, err error, arrivedAt time.Time) {
 		if !slices.Contains(q.lists.rounds, round) {
 			return // it has ended
 		}
@@ -258,13 +259,6 @@ func (q *queue) noteHealth(conn *connection.Connection, err error, now time.Time
 	if health != q.health || isFailure && failure.Reason == v1alpha1.ReasonCredentialsRejected {
 		q.health = health
 		q.config.Changed(q.key)
-	}
-}
-
-// deliverIf calls Deliver for a job if its result is news.
-func (s *shared) deliverIf(isNews bool, j *job) {
-	if isNews {
-		s.config.Deliver(j.target.Key, j.result == nil || j.result.isRefresh)
 	}
 }
 

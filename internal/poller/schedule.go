@@ -107,20 +107,18 @@ func (s Schedule) nextPoll(j *job, now time.Time, jitter float64) time.Time {
 // retryWait returns the time until a job that could not be read is polled again. The hint of
 // a response is a lower bound.
 func (s Schedule) retryWait(f *connection.Failure, streak FailureStreak, now time.Time, jitter float64) time.Duration {
-	var wait time.Duration
+	first, limit := retryMin, retryMax
 	switch {
 	case f.Reason == v1alpha1.ReasonJobNotFound:
 		return s.confirmationWait(streak, now)
 	case f.NeedsAction():
-		wait = healMax
+		first, limit = healMax, healMax
 	case f.Endpoint:
-		wait = exponential(retryMin, healMax, streak.Count)
+		limit = healMax
 	case f.Kind == dli.KindSlow:
-		wait = exponential(slowMin, retryMax, streak.Count)
-	default:
-		wait = exponential(retryMin, retryMax, streak.Count)
+		first = slowMin
 	}
-	return max(withJitter(wait, jitter), f.RetryAfter)
+	return max(withJitter(exponential(first, limit, streak.Count), jitter), f.RetryAfter)
 }
 
 // confirmationWait returns the time until the next poll that may confirm that a job does
