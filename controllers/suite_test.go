@@ -53,6 +53,7 @@ func servePodIdentity() (end func()) {
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.Method != http.MethodPost || r.Header.Get("Authorization") != "POD-TOKEN" {
 			w.WriteHeader(http.StatusUnauthorized)
+			return
 		}
 		must(json.NewEncoder(w).Encode(map[string]any{"credentials": map[string]string{
 			"accessKeyId": podUser.AccessKeyID, "secretAccessKey": podUser.SecretAccessKey, "securityToken": podUser.SecurityToken,

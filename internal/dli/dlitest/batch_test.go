@@ -118,9 +118,12 @@ func TestBatchAccess(t *testing.T) {
 	serve(s, batchRequest("POST", "", `{"file":" "}`)).is(t, 400, "DLI.0001")
 	serve(s, batchRequest("POST", "", `x`)).is(t, 400, "DLI.0001")
 	denied := SampleUser()
-	denied.Denied = []string{"dli:queue:submitJob", "dli:jobs:list", "dli:jobs:get"}
+	denied.Denied = []string{"dli:queue:submitJob", "dli:jobs:list"}
 	s.SetUsers(denied)
 	serve(s, batchRequest("POST", "", `{"file":"f"}`)).is(t, 403, "DLI.0003")
 	serve(s, batchRequest("GET", "", "")).is(t, 403, "DLI.0003")
+	denied.Denied = []string{"dli:jobs:get"}
+	s.SetUsers(denied)
+	serve(s, batchRequest("GET", "", "")).is(t, 200, "")
 	serve(s, batchRequest("GET", "/b", "")).is(t, 403, "DLI.0003")
 }
