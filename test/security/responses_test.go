@@ -104,7 +104,7 @@ func TestEndlessErrorCodes(t *testing.T) {
 		spec.RateLimit = v1alpha1.RateLimit{RequestsPerSecond: 200, Burst: 200}
 	})
 	c.createJobs(tenant, 150, func(job *v1alpha1.DLIJob, _ int) { every(1)(job) })
-	c.await("many responses were different", func() bool { return attacker.polls.Load() >= 200 })
+	c.await("many responses were different", func() bool { return attacker.polls.Load() >= 120 })
 	series := func() (n int) {
 		for name := range o.scrape(t) {
 			if strings.Contains(name, `"`+tenant+`/default"`) && !strings.Contains(name, "_bucket{") {
