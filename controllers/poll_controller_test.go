@@ -35,6 +35,10 @@ func TestKnown(t *testing.T) {
 		run := poller.FailureStreak{Count: 2, Reason: "JobNotFound", NotFound: 2, NotFoundSince: noon.Add(-time.Minute)}
 		recordFailure(job, &connection.Failure{Reason: "JobNotFound", Message: "because"}, run, noon, time.Hour)
 	}
+	response := &dli.JobStatus{
+		Status: "RUNNING", JobType: "QUERY", QueueName: "default", Owner: "test", StartTime: noon.Add(-10 * time.Minute),
+		Figures: dli.Figures{Duration: ptr.To(5 * time.Minute)},
+	}
 	for name, test := range map[string]struct {
 		job  *v1alpha1.DLIJob
 		want poller.Known
@@ -42,11 +46,11 @@ func TestKnown(t *testing.T) {
 		"a new job: its age": {newJob(), poller.Known{Age: time.Hour}},
 		"a running job: its running time, as DLI reports it": {
 			newJob(polledAgo(10 * time.Second)),
-			poller.Known{State: dli.StateRunning, LastPoll: noon.Add(-10 * time.Second), Age: time.Hour, Running: 5*time.Minute + 10*time.Second},
+			poller.Known{State: dli.StateRunning, LastPoll: noon.Add(-10 * time.Second), Response: response, Age: time.Hour, Running: 5*time.Minute + 10*time.Second},
 		},
 		"a poll in the future: now": {
 			newJob(polledAgo(-time.Hour)),
-			poller.Known{State: dli.StateRunning, LastPoll: noon, Age: time.Hour, Running: 5 * time.Minute},
+			poller.Known{State: dli.StateRunning, LastPoll: noon, Response: response, Age: time.Hour, Running: 5 * time.Minute},
 		},
 		"a start in the future: nothing": {
 			newJob(func(job *v1alpha1.DLIJob) { job.Status.StartTime = &metav1.Time{Time: noon.Add(time.Hour)} }),

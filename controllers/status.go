@@ -112,16 +112,9 @@ func recordStatus(job *v1alpha1.DLIJob, response *dli.JobStatus, now time.Time) 
 	setCondition(job, v1alpha1.SyncedCondition, metav1.ConditionTrue, v1alpha1.ReasonPollSucceeded, "the last poll succeeded", now)
 
 	status.JobStatus = response.Status
-	status.JobType = cmp.Or(response.JobType, status.JobType)
-	status.JobMode = cmp.Or(response.JobMode, status.JobMode)
-	status.ApplicationID = cmp.Or(response.ApplicationID, status.ApplicationID)
-	status.JobName = cmp.Or(response.Name, status.JobName)
-	status.Image = cmp.Or(response.Image, status.Image)
-	status.QueueName = cmp.Or(response.QueueName, status.QueueName)
-	status.Owner = cmp.Or(response.Owner, status.Owner)
-	status.DatabaseName = cmp.Or(response.DatabaseName, status.DatabaseName)
-	status.TableName = cmp.Or(response.TableName, status.TableName)
-	status.ResultPath = cmp.Or(response.ResultPath, status.ResultPath)
+	for _, name := range namesOf(status, response) {
+		*name.stored = cmp.Or(*name.reported, *name.stored)
+	}
 	if !response.StartTime.IsZero() {
 		status.StartTime = wholeSeconds(response.StartTime)
 	}
@@ -148,6 +141,54 @@ func recordStatus(job *v1alpha1.DLIJob, response *dli.JobStatus, now time.Time) 
 			Message: status.Message,
 		}
 	}
+}
+
+// name is a name of a job, or of what it belongs to, in a status and in a response.
+type name struct{ stored, reported *string }
+
+// namesOf returns the names in a status and in a response.
+func namesOf(status *v1alpha1.DLIJobStatus, response *dli.JobStatus) []name {
+	return []name{
+		{&status.JobType, &response.JobType},
+		{&status.JobMode, &response.JobMode},
+		{&status.ApplicationID, &response.ApplicationID},
+		{&status.JobName, &response.Name},
+		{&status.Image, &response.Image},
+		{&status.QueueName, &response.QueueName},
+		{&status.Owner, &response.Owner},
+		{&status.DatabaseName, &response.DatabaseName},
+		{&status.TableName, &response.TableName},
+		{&status.ResultPath, &response.ResultPath},
+	}
+}
+
+// responseIn returns the response that a status shows, as far as it can be told: the inverse of
+// recordStatus.
+func responseIn(status *v1alpha1.DLIJobStatus) *dli.JobStatus {
+	response := &dli.JobStatus{
+		Status: status.JobStatus, Message: status.Message, Statement: status.Statement, StatementTruncated: status.StatementTruncated,
+		ColumnsOmitted: int(status.ColumnsOmitted),
+		Figures: dli.Figures{
+			InputRowCount: copyOf(status.InputRowCount), BadRowCount: copyOf(status.BadRowCount),
+			ResultCount: copyOf(status.ResultCount), InputBytes: copyOf(status.InputBytes),
+		},
+	}
+	for _, name := range namesOf(status, response) {
+		*name.reported = *name.stored
+	}
+	if status.StartTime != nil {
+		response.StartTime = status.StartTime.Time
+	}
+	if milliseconds := status.DurationMilliseconds; milliseconds != nil {
+		response.Duration = new(time.Duration(*milliseconds) * time.Millisecond)
+	}
+	for _, column := range status.Columns {
+		response.Columns = append(response.Columns, dli.Column(column))
+	}
+	for _, tag := range status.Tags {
+		response.Tags = append(response.Tags, dli.Tag(tag))
+	}
+	return response
 }
 
 func recordFigures(status *v1alpha1.DLIJobStatus, response *dli.Figures) {

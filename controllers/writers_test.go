@@ -180,6 +180,27 @@ func TestForgedOutcomeOfAMissingJob(t *testing.T) {
 	}
 }
 
+// What was stored before a restart is not written again, though the job has run on.
+func TestARestartAloneIsNoNews(t *testing.T) {
+	w := newWorld(t)
+	proxy := w.BehindProxy()
+	running := dlitest.Query(jobID).Running(time.Hour)
+	running.Start = time.Now().Add(-10 * time.Minute)
+	w.DLI.SetJob(running)
+	job := w.WatchJob(jobID, func(job *v1alpha1.DLIJob) { job.Spec.PollIntervalSeconds = new(int32(1)) })
+	first := w.Start()
+	w.AwaitReason(job, "JobRunning")
+	first.Stop()
+	proxy.Reset()
+	w.Start()
+	w.AwaitRequests(jobID, w.DLI.Requests(jobID)+3)
+	if n := proxy.Count(func(write testenv.Write) bool { return write.Resource == "dlijobs/status" }); n > 0 {
+		t.Errorf("it was written %d times", n)
+	}
+	w.Finishes(jobID)
+	w.AwaitReason(job, "JobFinished")
+}
+
 // A response that could not be stored yet tells what is true of a forged status, so the job is
 // not polled, and its figures are not written, once more.
 func TestForgedStatusBeforeAResponseIsStored(t *testing.T) {

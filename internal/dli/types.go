@@ -147,7 +147,7 @@ func (s *JobStatus) Digest() uint64 {
 		_, _ = h.WriteString(text)
 		_ = h.WriteByte(0)
 	}
-	maphash.WriteComparable(&h, s.StartTime.UnixMilli())
+	maphash.WriteComparable(&h, s.StartTime.Unix())
 	maphash.WriteComparable(&h, s.StatementTruncated)
 	maphash.WriteComparable(&h, s.ColumnsOmitted)
 	for _, column := range s.Columns {

@@ -21,7 +21,7 @@ func setField(t *testing.T, field reflect.Value) {
 	case int:
 		field.SetInt(1)
 	case time.Time:
-		field.Set(reflect.ValueOf(time.UnixMilli(1)))
+		field.Set(reflect.ValueOf(time.Unix(1, 0)))
 	case *time.Duration:
 		field.Set(reflect.ValueOf(new(time.Second)))
 	case *int64:

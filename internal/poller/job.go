@@ -46,6 +46,9 @@ type Known struct {
 	// before the first poll.
 	State    dli.State
 	LastPoll time.Time
+	// Response is what is stored of the last poll if it succeeded; nil if it did not. Only what
+	// differs from it is news.
+	Response *dli.JobStatus
 	// Age is how long the DLIJob has existed, and Running how long the job has been
 	// running; 0 if unknown.
 	Age, Running time.Duration
@@ -223,6 +226,10 @@ func newJob(t Target, now time.Time) *job {
 	}
 	j.active = !known.LastPoll.IsZero() && !hasEnded(known.State)
 	j.isExpected = j.active
+	if known.Response != nil {
+		j.lastDelivered = deliveredStatus(known.Response)
+		j.lastDelivered.time = known.LastPoll
+	}
 	return j
 }
 

@@ -68,7 +68,7 @@ func (j *job) recordStatus(status *dli.JobStatus, sentAt, now time.Time, refresh
 	if running, isKnown := runningTime(status, now); isKnown {
 		j.times.Started = now.Add(-running)
 	}
-	next := lastDelivered{headline: status.Status, rest: status.Digest(), figures: status.Figures}
+	next := deliveredStatus(status)
 	// An outcome is delivered whatever came before.
 	if ended && j.lastDelivered.headline != next.headline {
 		j.lastDelivered.time = time.Time{}
@@ -85,12 +85,9 @@ func (j *job) recordRow(row *dli.JobRow, sentAt, now time.Time, refresh time.Dur
 	figures.Update(&row.Figures)
 	next := j.lastDelivered
 	next.figures = figures
-	if j.lastDelivered.time.IsZero() { // after a restart: differences from the stored ones are not news
-		j.lastDelivered.time, j.lastDelivered.figures = now, figures
-		return false
-	}
-	// A result that is not stored yet has more than a row, so it is kept.
-	if j.result != nil || !j.lastDelivered.isNews(next, now, refresh) {
+	// A result that is not stored yet has more than a row, so it is kept, and so has the next
+	// poll of a job that nothing was delivered of.
+	if j.result != nil || j.lastDelivered.time.IsZero() || !j.lastDelivered.isNews(next, now, refresh) {
 		return false
 	}
 	if figures.Duration != nil && !j.times.Started.IsZero() {
@@ -117,6 +114,10 @@ func (j *job) recordFailure(f *connection.Failure, sentAt, now time.Time, refres
 func (j *job) recordHeldBack(f *connection.Failure, now time.Time, refresh time.Duration) bool {
 	j.failures = new(j.failures.heldBack(f, now))
 	return j.lastDelivered.isNews(deliveredFailure(f), now, refresh) && j.keepResult(Result{Failure: f, SentAt: now, ArrivedAt: now})
+}
+
+func deliveredStatus(status *dli.JobStatus) lastDelivered {
+	return lastDelivered{headline: status.Status, rest: status.Digest(), figures: status.Figures}
 }
 
 func deliveredFailure(f *connection.Failure) lastDelivered {

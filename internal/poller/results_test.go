@@ -105,9 +105,10 @@ func TestEnded(t *testing.T) {
 	}
 }
 
-// How the first list after a restart differs from the stored figures is not news.
+// After a restart, news is what differs from what is stored, also in a list.
 func TestRowsAfterARestart(t *testing.T) {
-	j := newJob(Target{Known: &Known{State: dli.StateRunning, LastPoll: noon}}, noon)
+	stored := &dli.JobStatus{Status: "RUNNING", Figures: dli.Figures{ResultCount: new(int64(0))}}
+	j := newJob(Target{Known: &Known{State: dli.StateRunning, LastPoll: noon, Response: stored}}, noon)
 	for rows, want := range []bool{false, true} {
 		at := noon.Add(time.Duration(rows) * time.Minute)
 		row := &dli.JobRow{Figures: dli.Figures{ResultCount: new(int64(rows))}}
