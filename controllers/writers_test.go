@@ -146,12 +146,20 @@ func TestForgedStatus(t *testing.T) {
 				w.DLI.SetJob(running)
 				awaitNextSecond(w, job)
 			}
+			polls := w.DLI.Requests(jobID)
 			write(w, test.by, job, test.forge)
 			w.Await(job, world.Patience, "as before", func(job *v1alpha1.DLIJob) bool {
 				return job.Status.Outcome == before.Status.Outcome && job.Status.JobStatus == before.Status.JobStatus &&
 					job.Status.QueueName == before.Status.QueueName && reasonOf(job) == test.reason &&
 					len(job.Status.Conditions) == len(before.Status.Conditions)
 			})
+			if !before.IsCompleted() && w.DLI.Requests(jobID) == polls {
+				t.Error("nobody asked DLI what is true")
+			}
+			events := slices.DeleteFunc(w.Events(job.Name), func(event string) bool { return event != "Normal "+test.reason })
+			if before.IsCompleted() && len(events) > 1 {
+				t.Errorf("an end that was restored is announced again: %q", events)
+			}
 		})
 	}
 }
