@@ -143,12 +143,9 @@ func recordStatus(job *v1alpha1.DLIJob, response *dli.JobStatus, now time.Time) 
 	}
 }
 
-// name is a name of a job, or of what it belongs to, in a status and in a response.
-type name struct{ stored, reported *string }
-
-// namesOf returns the names in a status and in a response.
-func namesOf(status *v1alpha1.DLIJobStatus, response *dli.JobStatus) []name {
-	return []name{
+// namesOf returns the names of a job, and of what it belongs to, in a status and in a response.
+func namesOf(status *v1alpha1.DLIJobStatus, response *dli.JobStatus) []struct{ stored, reported *string } {
+	return []struct{ stored, reported *string }{
 		{&status.JobType, &response.JobType},
 		{&status.JobMode, &response.JobMode},
 		{&status.ApplicationID, &response.ApplicationID},

@@ -31,7 +31,7 @@ import (
 // cacheOptions caches only what the controllers read.
 func cacheOptions(o Options) cache.Options {
 	return cache.Options{
-		DefaultTransform: new(sharedTexts).transform,
+		DefaultTransform: new(sharedTexts).transformObject,
 		ByObject: map[client.Object]cache.ByObject{
 			&v1alpha1.DLIJob{}:        {Label: o.selector, Namespaces: inNamespaces(o.WatchNamespaces)},
 			&v1alpha1.DLIConnection{}: {Namespaces: inNamespaces(o.Controllers.Connections.Scope.ConnectionNamespaces)},
@@ -54,11 +54,11 @@ func inNamespaces(namespaces []string) map[string]cache.Config {
 // maxPollRequest is how much of the annotation poll-requested-at is kept: more than counts.
 const maxPollRequest = 1024
 
-// transform keeps only what the controllers read of an object for the cache, whatever the
+// transformObject keeps only what the controllers read of an object for the cache, whatever the
 // authors of objects put into their metadata, and a single copy of texts that many DLIJobs
 // share. The cache holds every watched job, so it takes most of the operator's memory.
 // What it drops is safe from the controllers' writes: they only patch the status.
-func (s *sharedTexts) transform(object any) (any, error) {
+func (s *sharedTexts) transformObject(object any) (any, error) {
 	switch object := object.(type) {
 	case *v1alpha1.DLIJob:
 		object.ObjectMeta = keptMeta(&object.ObjectMeta)
@@ -103,8 +103,8 @@ type sharedTexts struct {
 // maxSharedBytes limits the recent texts, and textOverhead is what one takes besides its bytes.
 const maxSharedBytes, textOverhead = 1 << 20, 64
 
-// share replaces texts by a common copy.
-func (s *sharedTexts) share(texts ...*string) {
+// replaceTexts replaces texts by a common copy.
+func (s *sharedTexts) replaceTexts(texts ...*string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, text := range texts {
@@ -124,18 +124,18 @@ func (s *sharedTexts) share(texts ...*string) {
 // shareTextsOf shares the texts of a DLIJob that repeat, unlike IDs.
 func (s *sharedTexts) shareTextsOf(job *v1alpha1.DLIJob) {
 	status := &job.Status
-	s.share(&job.Namespace, (*string)(&job.Spec.Type), (*string)(&status.Outcome), (*string)(&status.Phase),
+	s.replaceTexts(&job.Namespace, (*string)(&job.Spec.Type), (*string)(&status.Outcome), (*string)(&status.Phase),
 		&status.JobStatus, &status.JobType, &status.JobMode, &status.QueueName, &status.Owner, &status.Image,
 		&status.DatabaseName, &status.TableName, &status.Statement, &status.Message)
 	for i := range status.Conditions {
 		c := &status.Conditions[i]
-		s.share(&c.Type, (*string)(&c.Status), &c.Reason, &c.Message)
+		s.replaceTexts(&c.Type, (*string)(&c.Status), &c.Reason, &c.Message)
 	}
 	for i := range status.Tags {
-		s.share(&status.Tags[i].Key, &status.Tags[i].Value)
+		s.replaceTexts(&status.Tags[i].Key, &status.Tags[i].Value)
 	}
 	for i := range status.Columns {
-		s.share(&status.Columns[i].Name, &status.Columns[i].Type)
+		s.replaceTexts(&status.Columns[i].Name, &status.Columns[i].Type)
 	}
 }
 

@@ -39,7 +39,7 @@ func TestTransform(t *testing.T) {
 	}
 	texts := &sharedTexts{}
 	transformed := func(job *v1alpha1.DLIJob) *v1alpha1.DLIJob {
-		object, err := texts.transform(job)
+		object, err := texts.transformObject(job)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -83,7 +83,7 @@ func TestTransform(t *testing.T) {
 			{&metav1.PartialObjectMetadata{ObjectMeta: m}, 1},
 			{&v1alpha1.DLIConnection{ObjectMeta: m}, 0},
 		} {
-			if _, err := texts.transform(test.object); err != nil {
+			if _, err := texts.transformObject(test.object); err != nil {
 				t.Fatal(err)
 			}
 			if len(test.object.GetLabels()) != test.labels || len(test.object.GetAnnotations()) != 0 || test.object.GetName() != "a" {

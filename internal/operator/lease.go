@@ -145,7 +145,7 @@ func (l *lease) noteRenewal(err error, r resourcelock.LeaderElectionRecord, sent
 	return err
 }
 
-// holds reports whether this process certainly holds the lease at now. Whoever sends a
+// holds reports whether this process certainly holds the lease at a time. Whoever sends a
 // request to DLI or writes a status checks it right before.
 func (l *lease) holds(now time.Time) bool {
 	r := l.renewed.Load()

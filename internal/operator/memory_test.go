@@ -62,7 +62,7 @@ func TestALargeJobCostsLittleMemory(t *testing.T) {
 			t.Fatal(err)
 		}
 		var err error
-		if jobs[i], err = texts.transform(job); err != nil {
+		if jobs[i], err = texts.transformObject(job); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -6,6 +6,7 @@ package poller
 import (
 	"cmp"
 	"container/heap"
+	"hash/maphash"
 	"strings"
 	"time"
 
@@ -163,6 +164,16 @@ type lastDelivered struct {
 	settledAt time.Time
 }
 
+var seed = maphash.MakeSeed()
+
+func deliveredStatus(status *dli.JobStatus) lastDelivered {
+	return lastDelivered{headline: status.Status, rest: status.Digest(), figures: status.Figures}
+}
+
+func deliveredFailure(f *connection.Failure) lastDelivered {
+	return lastDelivered{headline: f.Reason, failed: true, rest: maphash.String(seed, f.Message)}
+}
+
 // job is a target and its state. There are tens of thousands, so it is small.
 type job struct {
 	target Target // without Known
@@ -212,23 +223,23 @@ var noFailures = &FailureStreak{}
 
 // newJob returns a job that has not been polled by this process.
 func newJob(t Target, now time.Time) *job {
-	known := cmp.Or(t.Known, &Known{})
+	earlier := cmp.Or(t.Known, &Known{})
 	t.Known = nil
 	j := &job{
-		target: t, state: known.State, sentAt: known.LastPoll, failures: noFailures, progress: known.Progress,
-		times: JobTimes{FirstSeen: now.Add(-max(known.Age, 0))},
+		target: t, state: earlier.State, sentAt: earlier.LastPoll, failures: noFailures, progress: earlier.Progress,
+		times: JobTimes{FirstSeen: now.Add(-max(earlier.Age, 0))},
 	}
-	if known.Failures != *noFailures {
-		j.failures = new(known.Failures)
+	if earlier.Failures != *noFailures {
+		j.failures = new(earlier.Failures)
 	}
-	if known.Running > 0 {
-		j.times.Started = now.Add(-known.Running)
+	if earlier.Running > 0 {
+		j.times.Started = now.Add(-earlier.Running)
 	}
-	j.active = !known.LastPoll.IsZero() && !hasEnded(known.State)
+	j.active = !earlier.LastPoll.IsZero() && !hasEnded(earlier.State)
 	j.isExpected = j.active
-	if known.Response != nil {
-		j.lastDelivered = deliveredStatus(known.Response)
-		j.lastDelivered.time = known.LastPoll
+	if earlier.Response != nil {
+		j.lastDelivered = deliveredStatus(earlier.Response)
+		j.lastDelivered.time = earlier.LastPoll
 	}
 	return j
 }

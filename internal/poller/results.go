@@ -4,7 +4,6 @@
 package poller
 
 import (
-	"hash/maphash"
 	"time"
 
 	"github.com/dli-operator/dli-operator/api/v1alpha1"
@@ -48,8 +47,6 @@ func hasDoubled(before, after *time.Duration) bool {
 	}
 	return *after >= 2**before && *after > 0 || *after < *before/2
 }
-
-var seed = maphash.MakeSeed()
 
 // recordStatus records a status for which the request was sent at sentAt, and reports
 // whether it is news.
@@ -114,14 +111,6 @@ func (j *job) recordFailure(f *connection.Failure, sentAt, now time.Time, refres
 func (j *job) recordHeldBack(f *connection.Failure, now time.Time, refresh time.Duration) bool {
 	j.failures = new(j.failures.heldBack(f, now))
 	return j.lastDelivered.isNews(deliveredFailure(f), now, refresh) && j.keepResult(Result{Failure: f, SentAt: now, ArrivedAt: now})
-}
-
-func deliveredStatus(status *dli.JobStatus) lastDelivered {
-	return lastDelivered{headline: status.Status, rest: status.Digest(), figures: status.Figures}
-}
-
-func deliveredFailure(f *connection.Failure) lastDelivered {
-	return lastDelivered{headline: f.Reason, failed: true, rest: maphash.String(seed, f.Message)}
 }
 
 // keepResult keeps a result until it is stored, and replaces an older one. A failure does not
