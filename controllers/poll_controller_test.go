@@ -48,6 +48,10 @@ func TestKnown(t *testing.T) {
 			newJob(polledAgo(10 * time.Second)),
 			poller.Known{State: dli.StateRunning, LastPoll: noon.Add(-10 * time.Second), Response: response, Age: time.Hour, Running: 5*time.Minute + 10*time.Second},
 		},
+		"a forged outcome: not what DLI has said": {
+			newJob(polledAgo(10*time.Second), func(job *v1alpha1.DLIJob) { job.Status.Outcome = v1alpha1.OutcomeSucceeded }),
+			poller.Known{State: dli.StateRunning, LastPoll: noon.Add(-10 * time.Second), Age: time.Hour, Running: 5*time.Minute + 10*time.Second},
+		},
 		"a poll in the future: now": {
 			newJob(polledAgo(-time.Hour)),
 			poller.Known{State: dli.StateRunning, LastPoll: noon, Response: response, Age: time.Hour, Running: 5 * time.Minute},
