@@ -37,10 +37,10 @@ var brokenOperators = []broken{
 		{"controllers/writes.go", `"replace","path":"/metadata/resourceVersion"`, `"add","path":"/status/jobStatus"`},
 	}, []string{"writes-held", "stale-writer"}},
 	{"a lost wake-up", []edit{
-		{"internal/poller/requests.go", "\tif isNews {", "\tif isNews && (j.result == nil || !j.result.Ended) {"},
+		{"internal/poller/queue.go", "\tif isNews {", "\tif isNews && (j.result == nil || !j.result.Ended) {"},
 	}, []string{"watches-closed"}},
 	{"an unlimited retry", []edit{
-		{"internal/poller/schedule.go", "\treturn max(withJitter(wait, jitter), f.RetryAfter)", "\treturn min(wait, f.RetryAfter)"},
+		{"internal/poller/schedule.go", "\treturn max(withJitter(exponential(first, limit, streak.Count), jitter), f.RetryAfter)", "\treturn min(exponential(first, limit, streak.Count), f.RetryAfter)"},
 		{"internal/connection/circuit.go", "circuitFailures = 5", "circuitFailures = 5_000_000"},
 	}, []string{"dli-502"}},
 	{"a list that decides", []edit{
