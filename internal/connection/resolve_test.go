@@ -48,6 +48,19 @@ func (s *server) Get(_ context.Context, key client.ObjectKey, into client.Object
 
 func (*server) List(context.Context, client.ObjectList, ...client.ListOption) error { return nil }
 
+// A selector is parsed once per edit, not once per job.
+func TestASelectorIsParsedOnce(t *testing.T) {
+	r := NewRegistry(&server{}, &server{}, Options{}, fake(nil))
+	edited := object("shared")
+	edited.Spec.AllowedNamespaces = v1alpha1.AllowedNamespaces{
+		From: v1alpha1.NamespacesFromSelector, Selector: &metav1.LabelSelector{MatchLabels: map[string]string{"team": "b"}},
+	}
+	r.Configure(edited)
+	if n := testing.AllocsPerRun(10, func() { r.selectorOf(edited) }); n > 0 {
+		t.Errorf("%v allocations", n)
+	}
+}
+
 // What was created together with a job may reach the cache later than the job: the API
 // server is asked once before the job is told that it has no connection.
 func TestResolveNewJobs(t *testing.T) {
