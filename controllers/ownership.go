@@ -197,7 +197,8 @@ func (o *ownership) update(object client.Object, change func(*lastWrite)) {
 // change changes what is known. unsettled is replaced, so copies stay as they are.
 func (w *lastWrite) change(change func(*lastWrite)) {
 	w.unsettled = new(*w.unsettled)
-	if change(w); *w.unsettled == *settled {
+	change(w)
+	if *w.unsettled == *settled {
 		w.unsettled = settled
 	}
 }
@@ -222,8 +223,9 @@ func (o *ownership) changed(before, after *v1alpha1.DLIJob) (foreign bool) {
 }
 
 // isForeign reports whether something else may have written the status of a DLIJob, and
-// that has not been settled yet.
+// that has not been settled yet; of one that is new to this process, whether it must have.
 func (o *ownership) isForeign(job *v1alpha1.DLIJob) (foreign bool) {
+	foreign = hasForgedOutcome(job)
 	o.update(job, func(w *lastWrite) { foreign = !w.isOwn(job) || !w.disputedAt.IsZero() })
 	return foreign
 }

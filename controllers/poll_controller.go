@@ -54,10 +54,10 @@ func (r *PollReconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.
 	if err != nil && !isGone {
 		return ctrl.Result{}, err
 	}
-	isForeign := hasForgedOutcome(job) || job.IsCompleted() && r.ownership.isForeign(job)
+	isForeign := job.IsCompleted() && r.ownership.isForeign(job)
 	isCompleted := job.IsCompleted() && !isForeign
 	isDone := isCompleted && !pollRequested(job)
-	if isGone || !job.DeletionTimestamp.IsZero() || job.Spec.Suspend || isOver(job, isForeign, now) {
+	if isGone || !job.DeletionTimestamp.IsZero() || job.Spec.Suspend || isDone && !lacksCost(job, now) {
 		r.Poller.Forget(req.NamespacedName)
 		return ctrl.Result{}, nil
 	}
@@ -91,11 +91,6 @@ func (r *PollReconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.
 		return ctrl.Result{RequeueAfter: costWindow}, nil
 	}
 	return ctrl.Result{}, nil
-}
-
-// isOver reports whether nothing more is read of a job, whose outcome is foreign or not.
-func isOver(job *v1alpha1.DLIJob, isForeign bool, now time.Time) bool {
-	return job.IsCompleted() && !isForeign && !pollRequested(job) && !lacksCost(job, now)
 }
 
 // lacksCost reports whether the cost of a completed SQL job may still be requested. It says

@@ -113,7 +113,7 @@ func pollChanges(clock clock.PassiveClock) predicate.Predicate {
 	return predicate.Funcs{
 		CreateFunc: func(e event.CreateEvent) bool {
 			job := e.Object.(*v1alpha1.DLIJob)
-			return !isOver(job, hasForgedOutcome(job), clock.Now())
+			return !job.IsCompleted() || hasForgedOutcome(job) || pollRequested(job) || lacksCost(job, clock.Now())
 		},
 		UpdateFunc: func(e event.UpdateEvent) bool {
 			before, after := e.ObjectOld.(*v1alpha1.DLIJob), e.ObjectNew.(*v1alpha1.DLIJob)

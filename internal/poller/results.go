@@ -100,7 +100,7 @@ func (j *job) recordFailure(f *connection.Failure, sentAt, now time.Time, refres
 	notFound := f.Reason == v1alpha1.ReasonJobNotFound
 	isBlip := j.isHealthy() && !f.NeedsAction() && !notFound
 	j.failures = new(j.failures.afterFailure(f, sentAt, now))
-	if isBlip && j.failures.Count == 1 {
+	if isBlip {
 		return false
 	}
 	isNews := j.lastDelivered.isNews(deliveredFailure(f), now, refresh) || notFound

@@ -286,11 +286,7 @@ func (w *world) profile(ctx context.Context, n int) (stop func()) {
 
 // saveProfile reads a profile of the operator, and saves it by its name if that is wanted.
 func (w *world) saveProfile(ctx context.Context, path, name string) error {
-	r, err := http.NewRequestWithContext(ctx, http.MethodGet, w.profiler+path, http.NoBody)
-	if err != nil {
-		return err
-	}
-	response, err := http.DefaultClient.Do(r)
+	response, err := get(ctx, http.DefaultClient, w.profiler+path)
 	if err != nil {
 		return err
 	}

@@ -228,11 +228,7 @@ func (w *world) tell(ctx context.Context, jobs []dlitest.Job) error {
 
 // ask reads from the simulator's control listener.
 func (w *world) ask(ctx context.Context, path string, into any) error {
-	r, err := http.NewRequestWithContext(ctx, http.MethodGet, w.control+path, http.NoBody)
-	if err != nil {
-		return err
-	}
-	response, err := http.DefaultClient.Do(r)
+	response, err := get(ctx, http.DefaultClient, w.control+path)
 	if err != nil {
 		return err
 	}
