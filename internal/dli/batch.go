@@ -87,7 +87,7 @@ func batchDuration(milliseconds lenientInteger, state State, start, updated time
 	if duration := durationOf(milliseconds, start); duration != nil {
 		return duration
 	}
-	if hasEnded := state == StateFinished || state == StateFailed; !hasEnded || start.IsZero() || updated.Before(start) {
+	if !state.HasEnded() || start.IsZero() || updated.Before(start) {
 		return nil
 	}
 	duration := updated.Sub(start)

@@ -75,7 +75,7 @@ func readBatchRow(element value, hide *secrets) (JobRow, bool) {
 		QueueName: firstOf(nameOf(body.Queue, hide), nameOf(body.ClusterName, hide)),
 		Owner:     nameOf(body.Owner, hide),
 	}
-	if row.Duration != nil && (state == StateFinished || state == StateFailed) {
+	if row.Duration != nil && state.HasEnded() {
 		row.EndTime = start.Add(*row.Duration)
 	}
 	return row, true

@@ -58,6 +58,9 @@ const (
 	StateCancelled
 )
 
+// HasEnded reports whether the state is final.
+func (s State) HasEnded() bool { return s >= StateFinished }
+
 // JobStatus is a job as described by DLI in one answer. Fields that DLI omitted, or
 // sent in an invalid form, are zero or nil: only the job's ID and the status are
 // required. Its texts are valid UTF-8 and do not contain the credentials of the
@@ -105,6 +108,22 @@ type JobStatus struct {
 	Statement          string
 	StatementTruncated bool
 	Message            string
+}
+
+// RunningTime returns how long the job had been running when DLI answered, at now: by DLI's
+// clock alone if possible. isKnown is false if the answer does not say.
+func (s *JobStatus) RunningTime(now time.Time) (running time.Duration, isKnown bool) {
+	if s.Duration != nil {
+		running, isKnown = *s.Duration, true
+	}
+	switch {
+	case s.StartTime.IsZero():
+	case !s.Date.IsZero():
+		running, isKnown = max(running, s.Date.Sub(s.StartTime)), true
+	case !isKnown:
+		running, isKnown = max(0, now.Sub(s.StartTime)), true
+	}
+	return running, isKnown
 }
 
 // Figures are what changes while a job runs. They are nil when unknown, and never negative.

@@ -68,3 +68,24 @@ func TestEveryFieldCounts(t *testing.T) {
 		}
 	}
 }
+
+func TestRunningTime(t *testing.T) {
+	ran := 90 * time.Second
+	noon := time.Date(2026, 11, 26, 12, 0, 0, 0, time.UTC)
+	start := noon.Add(10 * time.Minute) // DLI's clock is ahead
+	for name, test := range map[string]struct {
+		answer JobStatus
+		want   time.Duration
+		known  bool
+	}{
+		"is unknown":                        {},
+		"is what DLI reports":               {JobStatus{Figures: Figures{Duration: &ran}}, ran, true},
+		"is measured with DLI's clock only": {JobStatus{StartTime: start, Date: start.Add(time.Minute)}, time.Minute, true},
+		"is the longer of both":             {JobStatus{StartTime: start, Date: start.Add(time.Minute), Figures: Figures{Duration: &ran}}, ran, true},
+		"is not negative":                   {JobStatus{StartTime: start}, 0, true},
+	} {
+		if got, known := test.answer.RunningTime(noon); got != test.want || known != test.known {
+			t.Errorf("%s: got %v %v", name, got, known)
+		}
+	}
+}

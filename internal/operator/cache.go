@@ -4,21 +4,18 @@
 package operator
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"net/http"
 	"slices"
 	"strings"
-	"sync"
 	"sync/atomic"
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/client-go/rest"
 	toolscache "k8s.io/client-go/tools/cache"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -28,10 +25,11 @@ import (
 	"github.com/dli-operator/dli-operator/internal/text"
 )
 
-// cacheOptions caches only what the controllers read.
-func cacheOptions(o Options) cache.Options {
+// cacheOptions caches only what the controllers read. onError handles failed lists and watches.
+func cacheOptions(o Options, onError toolscache.WatchErrorHandlerWithContext) cache.Options {
 	return cache.Options{
-		DefaultTransform: new(sharedTexts).transformObject,
+		DefaultWatchErrorHandler: onError,
+		DefaultTransform:         transformer(new(text.Pool)),
 		ByObject: map[client.Object]cache.ByObject{
 			&v1alpha1.DLIJob{}:        {Label: o.selector, Namespaces: inNamespaces(o.WatchNamespaces)},
 			&v1alpha1.DLIConnection{}: {Namespaces: inNamespaces(o.Controllers.Connections.Scope.ConnectionNamespaces)},
@@ -54,28 +52,30 @@ func inNamespaces(namespaces []string) map[string]cache.Config {
 // maxPollRequest is how much of the annotation poll-requested-at is kept: more than counts.
 const maxPollRequest = 1024
 
-// transformObject keeps only what the controllers read of an object for the cache, whatever the
+// transformer keeps only what the controllers read of an object for the cache, whatever the
 // authors of objects put into their metadata, and a single copy of texts that many DLIJobs
 // share. The cache holds every watched job, so it takes most of the operator's memory.
 // What it drops is safe from the controllers' writes: they only patch the status.
-func (s *sharedTexts) transformObject(object any) (any, error) {
-	switch object := object.(type) {
-	case *v1alpha1.DLIJob:
-		object.ObjectMeta = keptMeta(&object.ObjectMeta)
-		object.TypeMeta = metav1.TypeMeta{}
-		// Decoders allocate spare capacity.
-		object.Status.Conditions = slices.Clip(slices.Clone(object.Status.Conditions))
-		object.Status.Columns = slices.Clip(slices.Clone(object.Status.Columns))
-		object.Status.Tags = slices.Clip(slices.Clone(object.Status.Tags))
-		s.shareTextsOf(object)
-	case *v1alpha1.DLIConnection:
-		object.ObjectMeta = keptMeta(&object.ObjectMeta)
-	case *metav1.PartialObjectMetadata: // a Namespace, whose labels decide about connections
-		labels := object.Labels
-		object.ObjectMeta = keptMeta(&object.ObjectMeta)
-		object.Labels = labels
+func transformer(texts *text.Pool) toolscache.TransformFunc {
+	return func(object any) (any, error) {
+		switch object := object.(type) {
+		case *v1alpha1.DLIJob:
+			object.ObjectMeta = keptMeta(&object.ObjectMeta)
+			object.TypeMeta = metav1.TypeMeta{}
+			// Decoders allocate spare capacity.
+			object.Status.Conditions = slices.Clip(slices.Clone(object.Status.Conditions))
+			object.Status.Columns = slices.Clip(slices.Clone(object.Status.Columns))
+			object.Status.Tags = slices.Clip(slices.Clone(object.Status.Tags))
+			shareTexts(object, texts)
+		case *v1alpha1.DLIConnection:
+			object.ObjectMeta = keptMeta(&object.ObjectMeta)
+		case *metav1.PartialObjectMetadata: // a Namespace, whose labels decide about connections
+			labels := object.Labels
+			object.ObjectMeta = keptMeta(&object.ObjectMeta)
+			object.Labels = labels
+		}
+		return object, nil
 	}
-	return object, nil
 }
 
 // keptMeta returns what the controllers read of the metadata of an object.
@@ -90,52 +90,21 @@ func keptMeta(m *metav1.ObjectMeta) metav1.ObjectMeta {
 	return kept
 }
 
-// sharedTexts finds a common copy of texts that repeat. The package unique would forget it
-// with the next collection of garbage, and objects change one by one.
-type sharedTexts struct {
-	mu sync.Mutex
-	// recent are the texts of late, of so many bytes, and older those before them: what is
-	// not used again is forgotten.
-	recent, older map[string]string
-	bytes         int
-}
-
-// maxSharedBytes limits the recent texts, and textOverhead is what one takes besides its bytes.
-const maxSharedBytes, textOverhead = 1 << 20, 64
-
-// replaceTexts replaces texts by a common copy.
-func (s *sharedTexts) replaceTexts(texts ...*string) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for _, text := range texts {
-		common, isRecent := s.recent[*text]
-		if !isRecent {
-			if s.bytes > maxSharedBytes || s.recent == nil {
-				s.older, s.recent, s.bytes = s.recent, map[string]string{}, 0
-			}
-			common = cmp.Or(s.older[*text], *text)
-			s.recent[common] = common
-			s.bytes += len(common) + textOverhead
-		}
-		*text = common
-	}
-}
-
-// shareTextsOf shares the texts of a DLIJob that repeat, unlike IDs.
-func (s *sharedTexts) shareTextsOf(job *v1alpha1.DLIJob) {
+// shareTexts shares the texts of a DLIJob that repeat, unlike IDs.
+func shareTexts(job *v1alpha1.DLIJob, texts *text.Pool) {
 	status := &job.Status
-	s.replaceTexts(&job.Namespace, (*string)(&job.Spec.Type), (*string)(&status.Outcome), (*string)(&status.Phase),
+	texts.Replace(&job.Namespace, (*string)(&job.Spec.Type), (*string)(&status.Outcome), (*string)(&status.Phase),
 		&status.JobStatus, &status.JobType, &status.JobMode, &status.QueueName, &status.Owner, &status.Image,
 		&status.DatabaseName, &status.TableName, &status.Statement, &status.Message)
 	for i := range status.Conditions {
 		c := &status.Conditions[i]
-		s.replaceTexts(&c.Type, (*string)(&c.Status), &c.Reason, &c.Message)
+		texts.Replace(&c.Type, (*string)(&c.Status), &c.Reason, &c.Message)
 	}
 	for i := range status.Tags {
-		s.replaceTexts(&status.Tags[i].Key, &status.Tags[i].Value)
+		texts.Replace(&status.Tags[i].Key, &status.Tags[i].Value)
 	}
 	for i := range status.Columns {
-		s.replaceTexts(&status.Columns[i].Name, &status.Columns[i].Type)
+		texts.Replace(&status.Columns[i].Name, &status.Columns[i].Type)
 	}
 }
 
@@ -145,12 +114,6 @@ type firstFill struct {
 	// fail ends the operator.
 	fail func(error)
 	done atomic.Bool
-}
-
-// newCache creates the cache of the manager.
-func (f *firstFill) newCache(config *rest.Config, options cache.Options) (cache.Cache, error) {
-	options.DefaultWatchErrorHandler = f.handleWatchError
-	return cache.New(config, options)
 }
 
 // addInformers adds everything that the controllers read to a cache that is started later.

@@ -4,7 +4,6 @@
 package operator
 
 import (
-	"fmt"
 	"testing"
 	"unsafe"
 
@@ -14,6 +13,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/dli-operator/dli-operator/api/v1alpha1"
+	"github.com/dli-operator/dli-operator/internal/text"
 )
 
 func TestTransform(t *testing.T) {
@@ -37,9 +37,9 @@ func TestTransform(t *testing.T) {
 			},
 		}
 	}
-	texts := &sharedTexts{}
+	transform := transformer(new(text.Pool))
 	transformed := func(job *v1alpha1.DLIJob) *v1alpha1.DLIJob {
-		object, err := texts.transformObject(job)
+		object, err := transform(job)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -61,19 +61,6 @@ func TestTransform(t *testing.T) {
 		t.Error("two jobs in the same state do not share strings")
 	}
 
-	t.Run("shares what is used again and forgets the rest", func(t *testing.T) {
-		for i := range 40_000 {
-			job := decoded()
-			job.Status.Message = fmt.Sprint("message ", i)
-			if c := transformed(job); unsafe.StringData(c.Status.JobStatus) != unsafe.StringData(a.Status.JobStatus) {
-				t.Fatalf("after %d jobs, one in the same state does not share strings", i)
-			}
-		}
-		if n := len(texts.recent) + len(texts.older); n > 2*maxSharedBytes/textOverhead {
-			t.Errorf("%d texts are kept", n)
-		}
-	})
-
 	t.Run("keeps the labels of Namespaces alone", func(t *testing.T) {
 		m := metav1.ObjectMeta{Name: "a", Labels: map[string]string{"team": "a"}, Annotations: map[string]string{"b": "c"}}
 		for _, test := range []struct {
@@ -83,7 +70,7 @@ func TestTransform(t *testing.T) {
 			{&metav1.PartialObjectMetadata{ObjectMeta: m}, 1},
 			{&v1alpha1.DLIConnection{ObjectMeta: m}, 0},
 		} {
-			if _, err := texts.transformObject(test.object); err != nil {
+			if _, err := transform(test.object); err != nil {
 				t.Fatal(err)
 			}
 			if len(test.object.GetLabels()) != test.labels || len(test.object.GetAnnotations()) != 0 || test.object.GetName() != "a" {

@@ -86,8 +86,7 @@ func newManager(ctx context.Context, config *rest.Config, o Options, fill *first
 	managerOptions := ctrl.Options{
 		Scheme:                        scheme,
 		Logger:                        o.Logger,
-		Cache:                         cacheOptions(o),
-		NewCache:                      fill.newCache,
+		Cache:                         cacheOptions(o, fill.handleWatchError),
 		Metrics:                       metricsOptions,
 		HealthProbeBindAddress:        o.ProbeAddress,
 		PprofBindAddress:              o.PprofAddress,

@@ -12,6 +12,7 @@ import (
 	"testing/fstest"
 
 	"github.com/dli-operator/dli-operator/api/v1alpha1"
+	"github.com/dli-operator/dli-operator/internal/text"
 )
 
 func TestMemoryLimitOfTheContainer(t *testing.T) {
@@ -45,10 +46,10 @@ func TestMemoryLimitOfTheContainer(t *testing.T) {
 func TestALargeJobCostsLittleMemory(t *testing.T) {
 	const n, limit = 100, 4 << 10
 	padding := strings.Repeat("x", 250_000)
-	text := `{"metadata":{"namespace":"a","name":"b","annotations":{"padding":"` + padding + `","` +
+	body := `{"metadata":{"namespace":"a","name":"b","annotations":{"padding":"` + padding + `","` +
 		v1alpha1.PollRequestedAtAnnotation + `":"` + padding + `"},"labels":{"a":"` + padding[:60_000] + `"},"finalizers":["` + padding + `"],` +
 		`"ownerReferences":[{"name":"` + padding + `"}],"managedFields":[{"manager":"` + padding + `"}]},"spec":{"jobID":"c"}}`
-	jobs, texts := make([]any, n), &sharedTexts{}
+	jobs, transform := make([]any, n), transformer(new(text.Pool))
 	heap := func() uint64 {
 		var m runtime.MemStats
 		runtime.GC()
@@ -58,11 +59,11 @@ func TestALargeJobCostsLittleMemory(t *testing.T) {
 	before := heap()
 	for i := range jobs {
 		job := &v1alpha1.DLIJob{}
-		if err := json.Unmarshal([]byte(text), job); err != nil {
+		if err := json.Unmarshal([]byte(body), job); err != nil {
 			t.Fatal(err)
 		}
 		var err error
-		if jobs[i], err = texts.transformObject(job); err != nil {
+		if jobs[i], err = transform(job); err != nil {
 			t.Fatal(err)
 		}
 	}

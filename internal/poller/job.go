@@ -235,7 +235,7 @@ func newJob(t Target, now time.Time) *job {
 	if earlier.Running > 0 {
 		j.times.Started = now.Add(-earlier.Running)
 	}
-	j.active = !earlier.LastPoll.IsZero() && !hasEnded(earlier.State)
+	j.active = !earlier.LastPoll.IsZero() && !earlier.State.HasEnded()
 	j.isExpected = j.active
 	if earlier.Response != nil {
 		j.lastDelivered = deliveredStatus(earlier.Response)
@@ -249,9 +249,6 @@ func (j *job) id() string { return strings.ToLower(j.target.JobID) }
 
 // isHealthy reports whether the last poll of the job succeeded and showed it active.
 func (j *job) isHealthy() bool { return j.active && j.failures.Reason == "" }
-
-// isNew reports whether the job was never polled, also not before a restart.
-func (j *job) isNew() bool { return !j.isFailing() && j.sentAt.IsZero() }
 
 // isFailing reports whether the last poll of the job failed.
 func (j *job) isFailing() bool { return j.failures.Count > 0 }
@@ -269,7 +266,7 @@ func (j *job) wantsPoll() bool {
 // hasUnstoredEnd reports whether the job is known to have ended, but that was not
 // stored yet.
 func (j *job) hasUnstoredEnd() bool {
-	return j.result != nil && j.result.Status != nil && hasEnded(j.result.Status.State)
+	return j.result != nil && j.result.Status != nil && j.result.Status.State.HasEnded()
 }
 
 // runningFor is how long a job has been running; if that is unknown or it does not run
@@ -280,10 +277,6 @@ func (j *job) runningFor(now time.Time) time.Duration {
 		since = j.times.FirstSeen
 	}
 	return now.Sub(since)
-}
-
-func hasEnded(s dli.State) bool {
-	return s == dli.StateFinished || s == dli.StateFailed || s == dli.StateCancelled
 }
 
 // isBefore reports whether the turn of the job comes before that of another one: of the same

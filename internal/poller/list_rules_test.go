@@ -106,7 +106,7 @@ func TestListPauses(t *testing.T) {
 		isNoted bool
 	}{
 		"forbidden":            {connection.Failure{Kind: dli.KindPermission}, longPause, true},
-		"rejected credentials": {connection.Failure{Kind: dli.KindAuth, Reason: v1alpha1.ReasonCredentialsRejected}, pagesFor, true},
+		"rejected credentials": {connection.Failure{Kind: dli.KindAuth, Reason: v1alpha1.ReasonCredentialsRejected}, shortPause, true},
 		"no such API":          {connection.Failure{Kind: dli.KindNotFound}, longPause, true},
 		"a server error":       {connection.Failure{Kind: dli.KindRetry}, s.ListInterval, false},
 		"throttled":            {connection.Failure{Kind: dli.KindThrottle, RetryAfter: 10 * time.Minute}, 10 * time.Minute, false},

@@ -20,18 +20,18 @@ type lists struct {
 	// started, and rounds are those in progress. There are none before pausedUntil.
 	nextAt, startedAt, pausedUntil time.Time
 	rounds                         []*listRound
-	// pages is the latest number of pages of each list, valid until pagesUntil, and
-	// pageSize the number of jobs per page; 0 for the maximum.
-	pages      map[listed]int
-	pagesUntil time.Time
-	pageSize   int
+	// pageSize is the number of jobs per page; 0 for the maximum.
+	pageSize int
 	// failures counts consecutive lists that failed or were incomplete, and note is why there
 	// are none for long; "" if nothing is wrong with them.
 	failures int
 	note     string
-	// covered is the number of jobs that the latest lists covered, and mismatches the
-	// number that they did not show although they were active, of late.
-	covered, mismatches int
+	// covered is the number of jobs that the latest lists covered, and polls how many polls of
+	// them each list interval would otherwise take. mismatches is the number that lists did not
+	// show although they were active, of late.
+	covered    int
+	polls      float64
+	mismatches int
 	// ends are the latest ends of jobs that status calls showed, at most maxEnds. Lists may
 	// show the jobs as active for a moment.
 	ends []jobEnd
@@ -44,9 +44,9 @@ type jobEnd struct {
 }
 
 const (
-	// How long a number of pages stays valid, and how long failing lists are paused at
-	// most. Lists that are forbidden or wrong are paused for longPause.
-	pagesFor, longPause = 5 * time.Minute, time.Hour
+	// How long lists are paused that cost too much or fail, at most, and those that are
+	// forbidden or wrong.
+	shortPause, longPause = 5 * time.Minute, time.Hour
 	// Lists are used where they take savingFactor times fewer requests than polling each
 	// job, or at most one in budgetShare of what the rate limit allows.
 	savingFactor, budgetShare = 2, 10
@@ -73,43 +73,35 @@ func (j *job) listedIn() listed { return listed{j.target.Type, j.state} }
 func (l *lists) startRounds(jobs map[string][]*job, s Schedule, perSecond float64, now time.Time) (poll []*job) {
 	l.nextAt = onTick(now, s.ListInterval)
 	var covered []*job
-	watched, polls := map[listed]int{}, 0.0
+	watched, polls := map[listed]bool{}, 0.0
 	for _, withID := range jobs {
 		for _, j := range withID {
 			if j.isCovered() {
 				covered = append(covered, j)
-				watched[j.listedIn()]++
+				watched[j.listedIn()] = true
 				polls += float64(s.ListInterval) / float64(s.pollInterval(j, now, 0))
 			}
 		}
 	}
-	pages, budget := l.estimatePages(watched, now), int(perSecond*s.ListInterval.Seconds()/budgetShare)
-	checks := l.spotChecks(len(covered), s, now)
+	budget, checks := listBudget(perSecond, s), l.spotChecks(len(covered), s, now)
 	isPaused := now.Before(l.pausedUntil)
 	switch {
-	case len(covered) <= budget && (isPaused || len(covered) <= pages+checks):
+	case len(covered) <= budget && (isPaused || len(covered) <= len(watched)+checks):
 		return covered
-	case isPaused, !costsLittle(pages, polls, budget):
+	case isPaused, !costsLittle(len(watched), polls, budget):
 		return nil
 	}
 	for list := range watched {
 		l.rounds = append(l.rounds, newListRound(list, now))
 	}
-	l.startedAt, l.covered, l.mismatches = now, len(covered), l.mismatches/2
+	l.startedAt, l.covered, l.polls, l.mismatches = now, len(covered), polls, l.mismatches/2
 	return chooseSpotChecks(covered, checks)
 }
 
-// estimatePages estimates the pages of the lists of watched jobs: from the latest lists, or,
-// without recent ones, from the number of watched jobs.
-func (l *lists) estimatePages(watched map[listed]int, now time.Time) (pages int) {
-	for list, n := range watched {
-		latest := l.pages[list]
-		if now.After(l.pagesUntil) {
-			latest = (n + dli.MaxPageSize - 1) / dli.MaxPageSize
-		}
-		pages += max(1, latest)
-	}
-	return pages
+// listBudget is how many requests lists may take per list interval whatever they save.
+// perSecond is the connection's rate.
+func listBudget(perSecond float64, s Schedule) int {
+	return int(perSecond * s.ListInterval.Seconds() / budgetShare)
 }
 
 // costsLittle reports whether that many pages exist, and are within the budget or take
@@ -158,23 +150,16 @@ func (l *lists) wantsPage(limit int) *listRound {
 	return wants
 }
 
-// addPage records a page of a list, and reports whether its rows can be used.
-func (l *lists) addPage(r *listRound, number, size int, list *dli.JobList, s Schedule, perSecond float64, now time.Time) bool {
+// addPage records a page of a list, and reports whether its rows can be used. Lists pause if
+// the first page of one says that they cost too much.
+func (l *lists) addPage(r *listRound, number, size int, list *dli.JobList, budget int, now time.Time) bool {
 	r.addPage(number, size, list)
-	if number > 1 {
-		return true
-	}
-	if l.pages == nil || now.After(l.pagesUntil) {
-		l.pages = map[listed]int{}
-	}
-	l.pages[r.listed], l.pagesUntil = r.pages, now.Add(pagesFor)
 	pages := 0
 	for _, r := range l.rounds {
 		pages += max(1, r.pages)
 	}
-	polls := float64(l.covered) * float64(s.ListInterval) / float64(s.PollIntervalMax)
-	if !costsLittle(pages, polls, int(perSecond*s.ListInterval.Seconds()/budgetShare)) {
-		l.rounds, l.nextAt = nil, onTick(now, s.ListInterval)
+	if !costsLittle(pages, l.polls, budget) {
+		l.pause("", now.Add(shortPause))
 		return false
 	}
 	return true
@@ -228,7 +213,7 @@ func (l *lists) finishRound(r *listRound, jobs map[string][]*job, s Schedule, no
 // pauseBriefly pauses lists because one failed or was incomplete.
 func (l *lists) pauseBriefly(s Schedule, now time.Time) {
 	l.failures++
-	l.rounds, l.pausedUntil = nil, now.Add(exponential(s.ListInterval, pagesFor, l.failures))
+	l.rounds, l.pausedUntil = nil, now.Add(exponential(s.ListInterval, shortPause, l.failures))
 }
 
 // pause pauses lists for the reason in the note.
@@ -247,7 +232,7 @@ func (l *lists) handleFailure(f *connection.Failure, s Schedule, now time.Time) 
 	case f.Kind == dli.KindPermission:
 		l.pause("its user may not list jobs, so each job is polled individually: grant it the action dli:jobs:list if there are many", now.Add(longPause))
 	case f.Kind == dli.KindAuth: // each rejection counts towards a lockout of the key
-		l.pause("lists of its jobs are rejected, so each job is polled individually: "+f.Message, now.Add(pagesFor))
+		l.pause("lists of its jobs are rejected, so each job is polled individually: "+f.Message, now.Add(shortPause))
 	case f.Kind == dli.KindRejected && l.pageSize == 0:
 		l.pageSize = dli.MaxPageSize / 2 // some editions have no larger pages
 		l.rounds, l.nextAt = nil, now
@@ -272,7 +257,7 @@ func (l *lists) recordEnd(id string, now time.Time) {
 func (l *lists) compareStatus(j *job, state dli.State, now time.Time) (differs bool) {
 	differs = j.isFollowUp && state == j.state
 	j.isSpotCheck, j.isFollowUp = false, false
-	if hasEnded(state) {
+	if state.HasEnded() {
 		l.recordEnd(j.id(), now)
 	}
 	if differs {

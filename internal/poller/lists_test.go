@@ -245,7 +245,7 @@ func checkProject(o *operator, p *project, bound func(end time.Time) time.Durati
 			if s.Status == nil {
 				continue
 			}
-			switch ended := hasEnded(s.Status.State); {
+			switch ended := s.Status.State.HasEnded(); {
 			case ended && s.ArrivedAt.Before(l.end):
 				o.Errorf("%s: an end that the status call did not report", l.id)
 			case ended && seen.IsZero():

@@ -114,7 +114,7 @@ func checkEnds(o *operator, ends map[string]time.Time, within time.Duration) {
 func TestFailingJobsTakeNotAllRequests(t *testing.T) {
 	q := &queue{}
 	j := &job{failures: &FailureStreak{Count: 1}}
-	j.enterHeap(&q.waiting[failing], 1)
+	j.enterHeap(&q.failing, 1)
 	for inFlight, want := range []bool{true, true, true, false, false} {
 		q.failingInFlight = inFlight
 		if got := q.pickJob(connection.AdmitAll, 4) != nil; got != want {

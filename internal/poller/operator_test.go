@@ -202,7 +202,7 @@ func (o *operator) store() {
 				o.mu.Lock()
 				o.stored[key.Name] = append(o.stored[key.Name], stored{result, time.Now()})
 				o.mu.Unlock()
-				if result.Status != nil && hasEnded(result.Status.State) {
+				if result.Status != nil && result.Status.State.HasEnded() {
 					o.complete(key)
 				}
 			}
@@ -243,7 +243,7 @@ func (o *operator) change(job string, change func(*Target)) {
 func (o *operator) find(name string) (types.NamespacedName, *connection.Failure) {
 	job := &v1alpha1.DLIJob{ObjectMeta: metav1.ObjectMeta{Namespace: "team"}}
 	job.Spec.ConnectionRef = &v1alpha1.ConnectionReference{Name: name}
-	conn, err := o.registry.Resolve(o.ctx, job, time.Now())
+	conn, err := o.registry.Resolve(o.ctx, job)
 	if err == nil {
 		return client.ObjectKeyFromObject(conn), nil
 	}

@@ -4,7 +4,6 @@
 package poller
 
 import (
-	"cmp"
 	"context"
 	"slices"
 	"sync"
@@ -50,9 +49,9 @@ type queue struct {
 	key types.NamespacedName
 	// jobs are all jobs of the connection, by lower-case ID.
 	jobs map[string][]*job
-	// later are the jobs that are not due. The others wait for their turn, by kind.
-	later   jobHeap
-	waiting [jobKinds]jobHeap
+	// later are the jobs that are not due. The others wait for their turn: those whose last
+	// poll succeeded, those that were never polled, and those whose last poll failed.
+	later, healthy, untried, failing jobHeap
 	// Namespaces take turns: turn is that of the latest job that was polled, and lastTurn
 	// that of the last waiting job of a namespace.
 	turn     int
@@ -62,12 +61,10 @@ type queue struct {
 	inFlight, failingInFlight, sent int
 	// recheckAt is when to serve the queue again; zero if nothing is due by time alone.
 	recheckAt time.Time
-	// reason is the failure that held jobs back when the queue was last served; nil if there
-	// was none. It is reported for healthy jobs, too, from reportAt, and isReported is set
-	// once that was done. heldUntil is when an earlier hold ended.
-	reason              *connection.Failure
-	reportAt, heldUntil time.Time
-	isReported          bool
+	// heldSince is since when a failure has held jobs back; zero if none did when the queue was
+	// last served. It is reported for waiting jobs from reportAt. heldUntil is when an earlier
+	// one ended.
+	heldSince, reportAt, heldUntil time.Time
 	// overloadedAt is when a job that does not fail was last polled later than its interval.
 	overloadedAt time.Time
 	// health is the last known health of the connection, and revision its last known
@@ -76,15 +73,6 @@ type queue struct {
 	revision int
 	lists    lists
 }
-
-// The kinds of waiting jobs, in the order in which they probe a failing connection: last
-// poll succeeded, never polled, last poll failed.
-const (
-	healthy = iota
-	untried
-	failing
-	jobKinds
-)
 
 // failingShare is the fraction of the requests in flight that failing jobs leave for the
 // others.
@@ -110,9 +98,7 @@ func (q *queue) removeJob(j *job) {
 }
 
 // waitingJobs returns the number of jobs that wait for their turn.
-func (q *queue) waitingJobs() int {
-	return len(q.waiting[healthy]) + len(q.waiting[untried]) + len(q.waiting[failing])
-}
+func (q *queue) waitingJobs() int { return len(q.healthy) + len(q.untried) + len(q.failing) }
 
 func (q *queue) isWaiting(j *job) bool { return j.heap != nil && j.heap != &q.later }
 
@@ -152,7 +138,7 @@ func (q *queue) updateJob(j *job, before Target, isMoved bool, now time.Time) {
 
 // runDue polls the jobs that are due and admitted, and returns when to run again.
 func (q *queue) runDue(ctx context.Context, now time.Time) time.Time {
-	var arrived, ended []*job
+	var ended []*job
 	for j := q.later.firstDue(); j != nil && !j.dueAt.After(now); j = q.later.firstDue() {
 		if j.wantsCost() {
 			j.leaveHeap()
@@ -160,13 +146,12 @@ func (q *queue) runDue(ctx context.Context, now time.Time) time.Time {
 			continue
 		}
 		q.startWaiting(j)
-		arrived = append(arrived, j)
 	}
 	if conn := q.currentConnection(); conn != nil {
 		stats := conn.Stats(now)
 		q.noteRevision(stats.Revision, now)
 		q.startLists(stats.Rate, now)
-		q.sendWaiting(ctx, conn, arrived, stats.MaxInFlight, now)
+		q.sendWaiting(ctx, conn, stats.MaxInFlight, now)
 		if conn.Note(q.lists.note, len(q.jobs) > 0 && now.Sub(q.overloadedAt) < overloadFor) {
 			q.noteHealth(conn, nil, now)
 		}
@@ -211,16 +196,15 @@ func (q *queue) startLists(perSecond float64, now time.Time) {
 
 // startWaiting makes a job wait for its turn, which comes after one of each namespace.
 func (q *queue) startWaiting(j *job) {
-	kind := healthy
+	turn, waiting := max(q.turn, q.lastTurn[j.target.Key.Namespace])+1, &q.healthy
 	switch {
 	case j.isFailing():
-		kind = failing
-	case j.isNew():
-		kind = untried
+		waiting = &q.failing
+	case j.sentAt.IsZero():
+		waiting = &q.untried
 	}
-	turn := max(q.turn, q.lastTurn[j.target.Key.Namespace]) + 1
 	q.lastTurn[j.target.Key.Namespace] = turn
-	j.enterHeap(&q.waiting[kind], turn)
+	j.enterHeap(waiting, turn)
 }
 
 // nextRun returns when to run again.
@@ -236,27 +220,26 @@ func (q *queue) nextRun(now time.Time) time.Time {
 }
 
 // sendWaiting sends the requests of a queue that are admitted, at most limit at a time.
-// arrived are the jobs that have begun to wait.
-func (q *queue) sendWaiting(ctx context.Context, conn *connection.Connection, arrived []*job, limit int, now time.Time) {
-	if q.reason != nil {
+func (q *queue) sendWaiting(ctx context.Context, conn *connection.Connection, limit int, now time.Time) {
+	if !q.heldSince.IsZero() {
 		q.heldUntil = connection.Sooner(q.recheckAt, now)
 	}
 	q.recheckAt = time.Time{}
 	for round := q.lists.wantsPage(limit); q.waitingJobs() > 0 || round != nil; round = q.lists.wantsPage(limit) {
 		decision := conn.Decide(now)
 		if decision.Reason == nil {
-			q.reason = nil
+			q.heldSince = time.Time{}
 		}
 		j := q.pickJob(decision.Admit, limit)
 		isPage := decision.Admit == connection.AdmitAll && round != nil && (j == nil || q.sent%pageTurns == 1)
 		switch {
 		case j == nil && !isPage:
 			q.recheckAt = decision.RecheckAt
-			q.holdBack(decision.Reason, arrived, now)
+			q.holdBack(decision.Reason, now)
 			return
 		case !q.maySend():
 			q.starved[q] = struct{}{}
-			q.holdBack(decision.Reason, arrived, now)
+			q.holdBack(decision.Reason, now)
 			return
 		case isPage:
 			q.sendPage(ctx, conn, round, now)
@@ -290,54 +273,42 @@ func (q *queue) countInFlight(n int, isFailing bool) {
 
 // pickJob returns the job whose turn it is; nil if no waiting job may be polled. Failing jobs
 // never take all requests in flight, so that those that hang leave some for the others.
-func (q *queue) pickJob(admit connection.Admit, limit int) (j *job) {
-	switch admit {
-	case connection.AdmitAll:
-		j = firstOf(q.waiting[healthy].firstDue(), q.waiting[untried].firstDue())
-		if q.failingInFlight < limit-limit/failingShare {
-			j = firstOf(j, q.waiting[failing].firstDue())
+func (q *queue) pickJob(admit connection.Admit, limit int) (picked *job) {
+	for _, h := range [...]jobHeap{q.healthy, q.untried, q.failing} {
+		j, isFull := h.firstDue(), q.failingInFlight >= limit-limit/failingShare
+		switch {
+		case j == nil || admit == connection.AdmitNone:
+		case admit == connection.AdmitProbe:
+			return j
+		case j.isFailing() && isFull:
+		case picked == nil || j.isBefore(picked):
+			picked = j
 		}
-	case connection.AdmitProbe:
-		j = cmp.Or(q.waiting[healthy].firstDue(), q.waiting[untried].firstDue(), q.waiting[failing].firstDue())
-	case connection.AdmitNone:
 	}
-	return j
+	return picked
 }
 
-// firstOf returns the job whose turn comes first; either may be nil.
-func firstOf(a, b *job) *job {
-	if a == nil || b != nil && b.isBefore(a) {
-		return b
-	}
-	return a
-}
+// reportInterval is the time between two reports of why jobs wait.
+const reportInterval = time.Second
 
-// holdBack reports for the waiting jobs why they wait, where it should be reported: if it
-// has changed or lasts for all of them, else for those that have arrived.
-func (q *queue) holdBack(reason *connection.Failure, arrived []*job, now time.Time) {
+// holdBack reports for the waiting jobs that a failure of the connection holds them back. One
+// that requires user action is reported at once. A temporary one is reported for jobs that
+// could not be read anyway, and for the others if it lasts.
+func (q *queue) holdBack(reason *connection.Failure, now time.Time) {
 	if reason == nil {
 		return
 	}
-	isChanged := q.reason == nil || q.reason.Reason != reason.Reason
-	if q.reason == nil {
-		q.reportAt, q.isReported = now.Add(q.config.Patience), false
-	}
-	q.reason = reason
-	switch {
-	case q.isReported:
-	case now.Before(q.reportAt):
+	q.heldSince = connection.Sooner(q.heldSince, now)
+	if now.Before(q.reportAt) {
 		q.recheckAt = connection.Sooner(q.recheckAt, q.reportAt)
-	default:
-		q.isReported, isChanged = true, true
+		return
 	}
-	if isChanged {
-		arrived = slices.Concat(q.waiting[healthy], q.waiting[untried], q.waiting[failing])
-	}
-	// If user action is required, it is reported at once. A temporary failure is reported for
-	// jobs that could not be read anyway, and for the others only if it lasts.
-	isForAll := reason.NeedsAction() || q.isReported
-	for _, j := range arrived {
-		if q.isWaiting(j) && (isForAll || !j.isHealthy() && reason.Reason != v1alpha1.ReasonRateLimited) {
+	q.reportAt = now.Add(reportInterval)
+	q.recheckAt = connection.Sooner(q.recheckAt, q.reportAt)
+	isForAll := reason.NeedsAction() || now.Sub(q.heldSince) >= q.config.Patience
+	for _, j := range slices.Concat(q.healthy, q.untried, q.failing) {
+		isUnread := !j.isHealthy() && reason.Reason != v1alpha1.ReasonRateLimited
+		if (isForAll || isUnread) && j.lastDelivered.headline != reason.Reason {
 			q.deliverIf(j.recordHeldBack(reason, now, q.config.Schedule.StatusRefreshInterval), j)
 		}
 	}

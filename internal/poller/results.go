@@ -16,14 +16,17 @@ const (
 	// delivered like one whose figures change, until it settles.
 	flapChanges = 4
 	flapWindow  = time.Minute
+	// A duration alone is delivered after this many refresh intervals at the soonest: most
+	// jobs end before that, and the end has it.
+	durationIntervals = 5
 )
 
 // isNews is the one rule of news: it reports whether the next result is to be delivered,
 // and remembers it if it is. A changed headline is delivered at once, everything else at
-// most once per refresh interval, and a duration alone only once it doubled.
+// most once per refresh interval, and a duration alone once it doubled, after some of them.
 func (d *lastDelivered) isNews(next lastDelivered, now time.Time, refresh time.Duration) bool {
 	next.time, next.settledAt = now, d.settledAt
-	isDue := d.time.IsZero() || now.Sub(d.time) >= refresh
+	isDue, isDurationDue := now.Sub(d.time) >= refresh, now.Sub(d.time) >= durationIntervals*refresh
 	switch {
 	case d.time.IsZero():
 	case d.headline != next.headline || d.failed != next.failed:
@@ -32,8 +35,12 @@ func (d *lastDelivered) isNews(next lastDelivered, now time.Time, refresh time.D
 			return false
 		}
 		next.settledAt = connection.Sooner(d.settledAt, now.Add(2*flapWindow))
-	case !isDue, d.rest == next.rest && d.figures.EqualCounts(&next.figures) && !hasDoubled(d.figures.Duration, next.figures.Duration):
+	case !isDue:
 		return false
+	case d.rest == next.rest && d.figures.EqualCounts(&next.figures):
+		if !isDurationDue || !hasDoubled(d.figures.Duration, next.figures.Duration) {
+			return false
+		}
 	}
 	*d = next
 	return true
@@ -51,7 +58,7 @@ func hasDoubled(before, after *time.Duration) bool {
 // recordStatus records a status for which the request was sent at sentAt, and reports
 // whether it is news.
 func (j *job) recordStatus(status *dli.JobStatus, sentAt, now time.Time, refresh time.Duration) bool {
-	ended := hasEnded(status.State)
+	ended := status.State.HasEnded()
 	result := Result{Status: status, SentAt: sentAt, ArrivedAt: now, PollRequest: j.pollRequest, Ended: ended && j.active,
 		isRefresh: status.Status == j.lastDelivered.headline && j.pollRequest == ""}
 	j.failures = noFailures
@@ -62,7 +69,7 @@ func (j *job) recordStatus(status *dli.JobStatus, sentAt, now time.Time, refresh
 	if !j.isRunning() {
 		j.progress = nil
 	}
-	if running, isKnown := runningTime(status, now); isKnown {
+	if running, isKnown := status.RunningTime(now); isKnown {
 		j.times.Started = now.Add(-running)
 	}
 	next := deliveredStatus(status)
@@ -125,20 +132,4 @@ func (j *job) keepResult(r Result) bool {
 	r.Failures = *j.failures
 	j.result = new(r)
 	return true
-}
-
-// runningTime is how long a job had been running when DLI responded: by DLI's clock alone
-// if possible. isKnown is false if the response does not say.
-func runningTime(status *dli.JobStatus, now time.Time) (running time.Duration, isKnown bool) {
-	if status.Duration != nil {
-		running, isKnown = *status.Duration, true
-	}
-	switch {
-	case status.StartTime.IsZero():
-	case !status.Date.IsZero():
-		running, isKnown = max(running, status.Date.Sub(status.StartTime)), true
-	case !isKnown:
-		running, isKnown = max(0, now.Sub(status.StartTime)), true
-	}
-	return running, isKnown
 }

@@ -72,26 +72,6 @@ func TestAdaptiveInterval(t *testing.T) {
 	}
 }
 
-func TestRunningTime(t *testing.T) {
-	ran := 90 * time.Second
-	start := noon.Add(10 * time.Minute) // DLI's clock is ahead
-	for name, test := range map[string]struct {
-		answer dli.JobStatus
-		want   time.Duration
-		known  bool
-	}{
-		"is unknown":                        {},
-		"is what DLI reports":               {dli.JobStatus{Figures: dli.Figures{Duration: &ran}}, ran, true},
-		"is measured with DLI's clock only": {dli.JobStatus{StartTime: start, Date: start.Add(time.Minute)}, time.Minute, true},
-		"is the longer of both":             {dli.JobStatus{StartTime: start, Date: start.Add(time.Minute), Figures: dli.Figures{Duration: &ran}}, ran, true},
-		"is not negative":                   {dli.JobStatus{StartTime: start}, 0, true},
-	} {
-		if got, known := runningTime(&test.answer, noon); got != test.want || known != test.known {
-			t.Errorf("%s: got %v %v", name, got, known)
-		}
-	}
-}
-
 func TestRetry(t *testing.T) {
 	s := DefaultSchedule()
 	of := func(reason string, kind dli.Kind) *connection.Failure {

@@ -2,7 +2,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 // Package text makes untrusted texts safe to show: it removes what would break a
-// terminal or a table, and truncates what is too long.
+// terminal or a table, and truncates what is too long. A Pool shares texts that repeat.
 //
 // Lengths are in bytes, because bytes are stored and sent. Texts are only cut at rune
 // boundaries.
