@@ -147,7 +147,7 @@ func knownOf(job *v1alpha1.DLIJob, now time.Time) *poller.Known {
 		// It was suspended: it is polled immediately, like a new one.
 		earlier.LastPoll = time.Time{}
 	case synced.Status == metav1.ConditionTrue && !hasForgedOutcome(job):
-		earlier.Response = responseIn(status)
+		earlier.Status = status.JobStatus
 	case synced.Status == metav1.ConditionFalse:
 		earlier.Failures = poller.FailureStreak{Count: 1, Reason: synced.Reason}
 	}

@@ -35,10 +35,6 @@ func TestKnown(t *testing.T) {
 		run := poller.FailureStreak{Count: 2, Reason: "JobNotFound", NotFound: 2, NotFoundSince: noon.Add(-time.Minute)}
 		recordFailure(job, &connection.Failure{Reason: "JobNotFound", Message: "because"}, run, noon, time.Hour)
 	}
-	response := &dli.JobStatus{
-		Status: "RUNNING", JobType: "QUERY", QueueName: "default", Owner: "test", StartTime: noon.Add(-10 * time.Minute),
-		Figures: dli.Figures{Duration: ptr.To(5 * time.Minute)},
-	}
 	for name, test := range map[string]struct {
 		job  *v1alpha1.DLIJob
 		want poller.Known
@@ -46,7 +42,7 @@ func TestKnown(t *testing.T) {
 		"a new job: its age": {newJob(), poller.Known{Age: time.Hour}},
 		"a running job: its running time, as DLI reports it": {
 			newJob(polledAgo(10 * time.Second)),
-			poller.Known{State: dli.StateRunning, LastPoll: noon.Add(-10 * time.Second), Response: response, Age: time.Hour, Running: 5*time.Minute + 10*time.Second},
+			poller.Known{State: dli.StateRunning, LastPoll: noon.Add(-10 * time.Second), Status: "RUNNING", Age: time.Hour, Running: 5*time.Minute + 10*time.Second},
 		},
 		"a forged outcome: not what DLI has said": {
 			newJob(polledAgo(10*time.Second), func(job *v1alpha1.DLIJob) { job.Status.Outcome = v1alpha1.OutcomeSucceeded }),
@@ -54,7 +50,7 @@ func TestKnown(t *testing.T) {
 		},
 		"a poll in the future: now": {
 			newJob(polledAgo(-time.Hour)),
-			poller.Known{State: dli.StateRunning, LastPoll: noon, Response: response, Age: time.Hour, Running: 5 * time.Minute},
+			poller.Known{State: dli.StateRunning, LastPoll: noon, Status: "RUNNING", Age: time.Hour, Running: 5 * time.Minute},
 		},
 		"a start in the future: nothing": {
 			newJob(func(job *v1alpha1.DLIJob) { job.Status.StartTime = &metav1.Time{Time: noon.Add(time.Hour)} }),

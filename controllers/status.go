@@ -112,15 +112,21 @@ func recordStatus(job *v1alpha1.DLIJob, response *dli.JobStatus, now time.Time) 
 	setCondition(job, v1alpha1.SyncedCondition, metav1.ConditionTrue, v1alpha1.ReasonPollSucceeded, "the last poll succeeded", now)
 
 	status.JobStatus = response.Status
-	for _, name := range namesOf(status, response) {
-		*name.stored = cmp.Or(*name.reported, *name.stored)
-	}
+	status.JobType = cmp.Or(response.JobType, status.JobType)
+	status.JobMode = cmp.Or(response.JobMode, status.JobMode)
+	status.ApplicationID = cmp.Or(response.ApplicationID, status.ApplicationID)
+	status.JobName = cmp.Or(response.Name, status.JobName)
+	status.Image = cmp.Or(response.Image, status.Image)
+	status.QueueName = cmp.Or(response.QueueName, status.QueueName)
+	status.Owner = cmp.Or(response.Owner, status.Owner)
+	status.DatabaseName = cmp.Or(response.DatabaseName, status.DatabaseName)
+	status.TableName = cmp.Or(response.TableName, status.TableName)
+	status.ResultPath = cmp.Or(response.ResultPath, status.ResultPath)
 	if !response.StartTime.IsZero() {
 		status.StartTime = wholeSeconds(response.StartTime)
 	}
 	recordFigures(status, &response.Figures)
-	recordColumns(status, response)
-	recordTags(status, response)
+	recordLists(status, response)
 	defer dropColumns(status, maxStatusBytes)
 	if response.Statement != "" {
 		status.Statement, status.StatementTruncated = response.Statement, response.StatementTruncated
@@ -143,51 +149,6 @@ func recordStatus(job *v1alpha1.DLIJob, response *dli.JobStatus, now time.Time) 
 	}
 }
 
-// namesOf returns the names of a job, and of what it belongs to, in a status and in a response.
-func namesOf(status *v1alpha1.DLIJobStatus, response *dli.JobStatus) []struct{ stored, reported *string } {
-	return []struct{ stored, reported *string }{
-		{&status.JobType, &response.JobType},
-		{&status.JobMode, &response.JobMode},
-		{&status.ApplicationID, &response.ApplicationID},
-		{&status.JobName, &response.Name},
-		{&status.Image, &response.Image},
-		{&status.QueueName, &response.QueueName},
-		{&status.Owner, &response.Owner},
-		{&status.DatabaseName, &response.DatabaseName},
-		{&status.TableName, &response.TableName},
-		{&status.ResultPath, &response.ResultPath},
-	}
-}
-
-// responseIn returns the response that a status shows, as far as it can be told: the inverse of
-// recordStatus.
-func responseIn(status *v1alpha1.DLIJobStatus) *dli.JobStatus {
-	response := &dli.JobStatus{
-		Status: status.JobStatus, Message: status.Message, Statement: status.Statement, StatementTruncated: status.StatementTruncated,
-		ColumnsOmitted: int(status.ColumnsOmitted),
-		Figures: dli.Figures{
-			InputRowCount: copyOf(status.InputRowCount), BadRowCount: copyOf(status.BadRowCount),
-			ResultCount: copyOf(status.ResultCount), InputBytes: copyOf(status.InputBytes),
-		},
-	}
-	for _, name := range namesOf(status, response) {
-		*name.reported = *name.stored
-	}
-	if status.StartTime != nil {
-		response.StartTime = status.StartTime.Time
-	}
-	if milliseconds := status.DurationMilliseconds; milliseconds != nil {
-		response.Duration = new(time.Duration(*milliseconds) * time.Millisecond)
-	}
-	for _, column := range status.Columns {
-		response.Columns = append(response.Columns, dli.Column(column))
-	}
-	for _, tag := range status.Tags {
-		response.Tags = append(response.Tags, dli.Tag(tag))
-	}
-	return response
-}
-
 func recordFigures(status *v1alpha1.DLIJobStatus, response *dli.Figures) {
 	if response.Duration != nil {
 		milliseconds := response.Duration.Milliseconds()
@@ -207,24 +168,19 @@ func recordCost(status *v1alpha1.DLIJobStatus, cost *dli.Cost) {
 	}
 }
 
-func recordColumns(status *v1alpha1.DLIJobStatus, response *dli.JobStatus) {
-	if response.Columns == nil {
-		return
+// recordLists copies the columns and tags of a response, if it has any.
+func recordLists(status *v1alpha1.DLIJobStatus, response *dli.JobStatus) {
+	if response.Columns != nil {
+		status.Columns, status.ColumnsOmitted = nil, int32(min(response.ColumnsOmitted, math.MaxInt32))
 	}
-	status.ColumnsOmitted = int32(min(response.ColumnsOmitted, math.MaxInt32))
-	status.Columns = make([]v1alpha1.Column, len(response.Columns))
-	for i, column := range response.Columns {
-		status.Columns[i] = v1alpha1.Column(column)
+	for _, column := range response.Columns {
+		status.Columns = append(status.Columns, v1alpha1.Column(column))
 	}
-}
-
-func recordTags(status *v1alpha1.DLIJobStatus, response *dli.JobStatus) {
-	if response.Tags == nil {
-		return
+	if response.Tags != nil {
+		status.Tags = nil
 	}
-	status.Tags = make([]v1alpha1.Tag, len(response.Tags))
-	for i, tag := range response.Tags {
-		status.Tags[i] = v1alpha1.Tag(tag)
+	for _, tag := range response.Tags {
+		status.Tags = append(status.Tags, v1alpha1.Tag(tag))
 	}
 }
 

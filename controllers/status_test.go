@@ -5,7 +5,6 @@ package controllers
 
 import (
 	"math"
-	"reflect"
 	"strings"
 	"testing"
 	"time"
@@ -265,29 +264,5 @@ func TestHumanDuration(t *testing.T) {
 	}
 	if got := humanDuration(math.MaxInt64); len(got) > 32 {
 		t.Errorf("the longest duration is %q, longer than the API allows", got)
-	}
-}
-
-// The response that a status shows is the one that was recorded, so that it is no news after a
-// restart.
-func TestResponseIn(t *testing.T) {
-	want := answering("RUNNING", func(a *dli.JobStatus) {
-		a.JobMode, a.DatabaseName, a.TableName, a.ResultPath = "async", "sales", "orders", "obs://bucket/result"
-		a.ApplicationID, a.Name, a.Image = "application_1", "nightly", "registry/image:1"
-		a.Columns, a.ColumnsOmitted = []dli.Column{{Name: "id", Type: "int"}}, 2
-		a.Tags = []dli.Tag{{Key: "team", Value: "sales"}}
-		a.Statement, a.StatementTruncated, a.Message = "select", true, "waiting"
-		a.Date = noon
-		a.Duration = ptr.To(time.Minute)
-		a.InputRowCount, a.BadRowCount, a.ResultCount, a.InputBytes = ptr.To[int64](1), ptr.To[int64](2), ptr.To[int64](3), ptr.To[int64](4)
-	})
-	for _, field := range reflect.VisibleFields(reflect.TypeFor[dli.JobStatus]()) {
-		if reflect.ValueOf(want).Elem().FieldByIndex(field.Index).IsZero() {
-			t.Errorf("%s needs a value here", field.Name)
-		}
-	}
-	got := responseIn(&newJob(read(want)).Status)
-	if diff := cmp.Diff(want, got, cmpopts.IgnoreFields(dli.JobStatus{}, "JobID", "State", "Date")); diff != "" {
-		t.Error(diff)
 	}
 }

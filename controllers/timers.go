@@ -14,28 +14,22 @@ import (
 	"github.com/dli-operator/dli-operator/internal/poller"
 )
 
+// maxSeconds is more than 146 years. A time.Duration is limited to 292 years, so a deadline
+// beyond that counts as none.
+const maxSeconds = int64(math.MaxInt64/time.Second) / 2
+
 // deadlineOf is when the job must have ended, by the monotonic clock of this
 // process, because other clocks differ and jump. Without a deadline it is far in
 // the future.
 func deadlineOf(job *v1alpha1.DLIJob, times poller.JobTimes) time.Time {
-	allowed, ok := durationOf(job.Spec.ActiveDeadlineSeconds)
-	since := times.Started
+	since, allowed := times.Started, job.Spec.ActiveDeadlineSeconds
 	if since.IsZero() {
 		since = times.FirstSeen
 	}
-	if !ok || since.IsZero() {
+	if since.IsZero() || allowed == nil || *allowed > maxSeconds {
 		return farFuture
 	}
-	return since.Add(allowed)
-}
-
-// durationOf converts a number of seconds. A time.Duration is limited to 292
-// years; a deadline beyond half of that counts as none.
-func durationOf(seconds *int64) (time.Duration, bool) {
-	if seconds == nil || *seconds > int64(math.MaxInt64/time.Second)/2 {
-		return 0, false
-	}
-	return time.Duration(*seconds) * time.Second, true
+	return since.Add(time.Duration(*allowed) * time.Second)
 }
 
 var farFuture = time.Date(9999, 1, 1, 0, 0, 0, 0, time.UTC)

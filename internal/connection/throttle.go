@@ -77,17 +77,10 @@ func (t *throttle) currentRate(now time.Time) float64 {
 	if t.limit == 0 {
 		return t.configured
 	}
-	seconds := now.Sub(t.pausedUntil).Seconds()
-	share := cutShare
-	switch {
-	case seconds > cutFor+safeFor:
-		beyond := seconds - cutFor - safeFor
-		share = safeShare + 0.005*beyond + 0.0005*beyond*beyond
-	case seconds > cutFor:
-		share = safeShare
-	case seconds > 0:
-		share += (safeShare - cutShare) * seconds / cutFor
-	}
+	seconds := max(0, now.Sub(t.pausedUntil).Seconds())
+	recovered := min(seconds/cutFor, 1)
+	beyond := max(0, seconds-cutFor-safeFor)
+	share := cutShare + (safeShare-cutShare)*recovered + 0.005*beyond + 0.0005*beyond*beyond
 	return min(max(share*t.limit, minRate), t.configured)
 }
 

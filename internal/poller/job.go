@@ -47,9 +47,9 @@ type Known struct {
 	// before the first poll.
 	State    dli.State
 	LastPoll time.Time
-	// Response is what is stored of the last poll if it succeeded; nil if it did not. Only what
-	// differs from it is news.
-	Response *dli.JobStatus
+	// Status is DLI's word for it if the last poll succeeded; "" if it did not. The same word,
+	// with whatever else, is no news.
+	Status string
 	// Age is how long the DLIJob has existed, and Running how long the job has been
 	// running; 0 if unknown.
 	Age, Running time.Duration
@@ -154,7 +154,8 @@ type lastDelivered struct {
 	// time is when it was delivered; zero if nothing was.
 	time time.Time
 	// headline is DLI's word for the job's status, or the reason of a failure. rest is
-	// the digest of everything but the headline and the figures.
+	// the digest of everything but the headline and the figures; 0 if an earlier process
+	// delivered it.
 	headline string
 	rest     uint64
 	figures  dli.Figures
@@ -200,11 +201,11 @@ type job struct {
 	state            dli.State
 	active, inFlight bool
 
-	// isExpected is set if the next list should show the job in its known state, isSpotCheck
-	// if the next poll checks a list that shows the job, and isFollowUp if it follows a list
-	// that did not.
-	isExpected, isSpotCheck, isFollowUp bool
-	// shownAt is when the latest page that showed the job was requested; zero if none did.
+	// isExpected is set if the next list should show the job in its known state, and
+	// isSpotCheck if the next poll checks a list that shows the job.
+	isExpected, isSpotCheck bool
+	// shownAt is when the latest page that showed the job was requested; zero if none did, or
+	// a poll has shown since that lists are wrong about the job.
 	shownAt time.Time
 
 	// progress is the last known percentage, and progressDueAt when to read it again.
@@ -237,9 +238,8 @@ func newJob(t Target, now time.Time) *job {
 	}
 	j.active = !earlier.LastPoll.IsZero() && !earlier.State.HasEnded()
 	j.isExpected = j.active
-	if earlier.Response != nil {
-		j.lastDelivered = deliveredStatus(earlier.Response)
-		j.lastDelivered.time = earlier.LastPoll
+	if earlier.Status != "" {
+		j.lastDelivered.headline, j.lastDelivered.time = earlier.Status, earlier.LastPoll
 	}
 	return j
 }

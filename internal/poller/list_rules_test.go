@@ -52,7 +52,7 @@ func TestDistrust(t *testing.T) {
 			l.addRow(r, &dli.JobRow{State: dli.StateLaunching}, noon, noon)
 		}, minMismatches, "a status other than the requested one"},
 		"active jobs that they lack": {func(l *lists, _ *listRound) {
-			running.isFollowUp = true
+			running.shownAt = noon
 			if !l.compareStatus(running, dli.StateRunning, noon) {
 				t.Error("the difference is not counted")
 			}
@@ -143,10 +143,10 @@ func TestMissingFromAList(t *testing.T) {
 	if n := missing(); n != 1 {
 		t.Errorf("missing %d times in a list of its new state", n)
 	}
-	j.isExpected, j.isSpotCheck, j.isFollowUp, j.shownAt = false, true, true, noon
+	j.isExpected, j.isSpotCheck, j.shownAt = false, true, noon
 	q := &queue{jobs: map[string][]*job{}}
 	q.addJob(j)
-	if q.removeJob(j); !j.isExpected || j.isSpotCheck || j.isFollowUp || !j.shownAt.IsZero() {
+	if q.removeJob(j); !j.isExpected || j.isSpotCheck || !j.shownAt.IsZero() {
 		t.Errorf("through another connection, lists are expected to show %+v", j)
 	}
 }

@@ -32,15 +32,10 @@ type lists struct {
 	covered    int
 	polls      float64
 	mismatches int
-	// ends are the latest ends of jobs that status calls showed, at most maxEnds. Lists may
-	// show the jobs as active for a moment.
-	ends []jobEnd
-}
-
-// jobEnd is the end of a job, by lower-case ID, and when a status call showed it.
-type jobEnd struct {
-	id     string
-	seenAt time.Time
+	// ended are the latest jobs whose end their last poll has shown, at most maxEnded. Lists may
+	// show them as active for a moment; one that stands still does for ever, and spot checks
+	// alone would find the ends behind it as late as Schedule.ListTrust.
+	ended []*job
 }
 
 const (
@@ -53,9 +48,9 @@ const (
 	// While jobs wait, pages get one of every pageTurns turns, and at most one in
 	// pageShare of the connection's requests in flight.
 	pageTurns, pageShare = 2, 4
-	// How long a list may show a job as active after its end. Of the ends, maxEnds are
-	// remembered, far enough apart that the first of them are older than that.
-	maxLag, maxEnds = 15 * time.Second, 8
+	// How long a list may show a job as active after the poll that showed its end. Of these
+	// jobs, maxEnded are remembered, far enough apart that the first are older than that.
+	maxLag, maxEnded = 15 * time.Second, 8
 )
 
 // isCovered reports whether lists cover a job: it is active, and its poll interval is the
@@ -172,8 +167,8 @@ func (l *lists) addRow(r *listRound, row *dli.JobRow, sentAt, now time.Time) boo
 		if r.mismatches++; r.mismatches > minMismatches {
 			l.distrust("they contain jobs with a status other than the requested one", now)
 		}
-	} else if slices.ContainsFunc(l.ends, func(end jobEnd) bool {
-		return sentAt.Sub(end.seenAt) > maxLag && strings.EqualFold(row.JobID, end.id)
+	} else if slices.ContainsFunc(l.ended, func(j *job) bool {
+		return j.state.HasEnded() && sentAt.Sub(j.sentAt) > maxLag && strings.EqualFold(row.JobID, j.target.JobID)
 	}) {
 		l.distrust("they show jobs that have ended as active", now)
 	}
@@ -186,7 +181,7 @@ func (r *listRound) showsJob(j *job, sentAt time.Time) bool {
 	if j.inFlight || !sentAt.After(j.sentAt) || j.listedIn() != r.listed || !j.isCovered() {
 		return false
 	}
-	j.isExpected, j.isFollowUp, j.shownAt = true, false, sentAt
+	j.isExpected, j.shownAt = true, sentAt
 	return true
 }
 
@@ -202,7 +197,7 @@ func (l *lists) finishRound(r *listRound, jobs map[string][]*job, s Schedule, no
 	for _, withID := range jobs {
 		for _, j := range withID {
 			if j.isExpected && j.shownAt.Before(r.startedAt) && j.sentAt.Before(r.startedAt) && !j.inFlight && j.listedIn() == r.listed && j.isCovered() {
-				j.isExpected, j.isFollowUp = false, !j.shownAt.IsZero() // one that no list shows is not expected for ever
+				j.isExpected = false // one that no list shows is not expected for ever
 				missing = append(missing, j)
 			}
 		}
@@ -245,22 +240,22 @@ func (l *lists) handleFailure(f *connection.Failure, s Schedule, now time.Time) 
 }
 
 // recordEnd remembers the end of a job.
-func (l *lists) recordEnd(id string, now time.Time) {
-	if n := len(l.ends); n > 0 && now.Sub(l.ends[n-1].seenAt) < 3*maxLag/maxEnds {
-		return
+func (l *lists) recordEnd(j *job, now time.Time) {
+	if n := len(l.ended); n == 0 || now.Sub(l.ended[n-1].sentAt) >= 3*maxLag/maxEnded {
+		l.ended = append(l.ended[max(0, n+1-maxEnded):], j)
 	}
-	l.ends = append(l.ends[max(0, len(l.ends)+1-maxEnds):], jobEnd{id, now})
 }
 
 // compareStatus checks the state of a job according to the status call against the lists, and
 // reports whether they differ. If that is often, lists pause.
 func (l *lists) compareStatus(j *job, state dli.State, now time.Time) (differs bool) {
-	differs = j.isFollowUp && state == j.state
-	j.isSpotCheck, j.isFollowUp = false, false
+	differs = !j.isExpected && !j.shownAt.IsZero() && state == j.state
+	j.isSpotCheck = false
 	if state.HasEnded() {
-		l.recordEnd(j.id(), now)
+		l.recordEnd(j, now)
 	}
 	if differs {
+		j.shownAt = time.Time{}
 		if l.mismatches++; l.mismatches > max(minMismatches, l.covered/mismatchShare) {
 			l.distrust("active jobs are missing from them", now)
 		}

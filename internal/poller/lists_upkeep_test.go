@@ -264,7 +264,7 @@ func (p *Poller) size() int {
 	defer p.mu.Unlock()
 	n := len(p.jobs) + len(p.queues) + len(p.starved)
 	for _, q := range p.queues {
-		n += len(q.jobs) + len(q.later) + len(q.lastTurn) + q.waitingJobs() + len(q.lists.ends) + len(q.lists.rounds)
+		n += len(q.jobs) + len(q.later) + len(q.lastTurn) + q.waitingJobs() + len(q.lists.ended) + len(q.lists.rounds)
 	}
 	return n
 }

@@ -90,7 +90,7 @@ func (q *queue) addJob(j *job) {
 // removeJob removes a job.
 func (q *queue) removeJob(j *job) {
 	j.leaveHeap()
-	j.queue, j.isExpected, j.isSpotCheck, j.isFollowUp, j.shownAt = nil, j.active, false, false, time.Time{}
+	j.queue, j.isExpected, j.isSpotCheck, j.shownAt = nil, j.active, false, time.Time{}
 	remaining := slices.DeleteFunc(q.jobs[j.id()], func(other *job) bool { return other == j })
 	if q.jobs[j.id()] = remaining; len(remaining) == 0 {
 		delete(q.jobs, j.id())

@@ -35,6 +35,9 @@ func (d *lastDelivered) isNews(next lastDelivered, now time.Time, refresh time.D
 			return false
 		}
 		next.settledAt = connection.Sooner(d.settledAt, now.Add(2*flapWindow))
+	case d.rest == 0: // what an earlier process has stored is no news
+		d.rest, d.figures = next.rest, next.figures
+		return false
 	case !isDue:
 		return false
 	case d.rest == next.rest && d.figures.EqualCounts(&next.figures):

@@ -105,15 +105,31 @@ func TestEnded(t *testing.T) {
 	}
 }
 
-// After a restart, news is what differs from what is stored, also in a list.
-func TestRowsAfterARestart(t *testing.T) {
-	stored := &dli.JobStatus{Status: "RUNNING", Figures: dli.Figures{ResultCount: new(int64(0))}}
-	j := newJob(Target{Known: &Known{State: dli.StateRunning, LastPoll: noon, Response: stored}}, noon)
-	for rows, want := range []bool{false, true} {
-		at := noon.Add(time.Duration(rows) * time.Minute)
-		row := &dli.JobRow{Figures: dli.Figures{ResultCount: new(int64(rows))}}
-		if got := j.recordRow(row, at, at, time.Minute); got != want {
-			t.Errorf("%d rows, delivered: %v", rows, got)
-		}
+// After a restart, the first response is no news if its word is the stored one, whatever else it
+// says, and neither is a row of a list. What differs from them later is.
+func TestNewsAfterARestart(t *testing.T) {
+	response := func(word string, rows int64) *dli.JobStatus {
+		return &dli.JobStatus{Status: word, State: dli.ParseState(word), Figures: dli.Figures{ResultCount: &rows}}
+	}
+	restarted := func() *job {
+		return newJob(Target{Known: &Known{State: dli.StateRunning, LastPoll: noon.Add(-time.Hour), Status: "RUNNING"}}, noon)
+	}
+	at := noon
+	poll := func(j *job, word string, rows int64) bool {
+		at = at.Add(time.Minute)
+		return j.recordStatus(response(word, rows), at, at, time.Minute)
+	}
+	list := func(j *job, rows int64) bool {
+		at = at.Add(time.Minute)
+		return j.recordRow(&dli.JobRow{Figures: response("", rows).Figures}, at, at, time.Minute)
+	}
+	if j := restarted(); poll(j, "RUNNING", 1) || poll(j, "RUNNING", 1) || !poll(j, "RUNNING", 2) {
+		t.Error("not the second count alone is news")
+	}
+	if j := restarted(); list(j, 1) || list(j, 2) || poll(j, "RUNNING", 2) || !list(j, 3) {
+		t.Error("not the count after the first poll alone is news")
+	}
+	if !poll(restarted(), "SCALING", 1) || !poll(restarted(), "FINISHED", 1) {
+		t.Error("another status is no news")
 	}
 }
