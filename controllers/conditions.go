@@ -114,7 +114,7 @@ func summarize(job *v1alpha1.DLIJob, latest poller.Snapshot, now time.Time, stal
 		return summary{ready: metav1.ConditionFalse, succeeded: metav1.ConditionFalse, reason: v1alpha1.ReasonJobNotFound, message: synced.Message, stalled: true}
 	case job.Spec.Suspend:
 		return summary{ready: metav1.ConditionUnknown, succeeded: metav1.ConditionUnknown, reason: v1alpha1.ReasonSuspended, message: "set spec.suspend to false to resume polling"}
-	case !now.Before(deadlineOf(job, latest.Times)):
+	case !now.Before(deadlineOf(job, latest)):
 		return summary{ready: metav1.ConditionFalse, succeeded: metav1.ConditionUnknown, reason: v1alpha1.ReasonDeadlineExceeded, message: deadlineMessage(job), stalled: true}
 	case synced.Status == metav1.ConditionFalse && connection.NeedsAction(synced.Reason) && graceIsOver(job, latest.Failures, now, stallAfter):
 		return summary{ready: metav1.ConditionFalse, succeeded: metav1.ConditionUnknown, reason: synced.Reason, message: synced.Message, stalled: true}

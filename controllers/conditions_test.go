@@ -157,7 +157,7 @@ func TestSummarize(t *testing.T) {
 		"finished, then suspended":               {newJob(read(answering("FINISHED")), func(job *v1alpha1.DLIJob) { job.Spec.Suspend = true }), none, finishedRow, "Succeeded"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			deriveConditions(test.job, poller.Snapshot{Failures: test.streak, Times: poller.JobTimes{FirstSeen: noon.Add(-time.Hour)}}, noon, stallAfter)
+			deriveConditions(test.job, poller.Snapshot{Failures: test.streak, FirstSeen: noon.Add(-time.Hour)}, noon, stallAfter)
 			if got := row(test.job); got != test.want {
 				t.Errorf("\n got %s\nwant %s", got, test.want)
 			}

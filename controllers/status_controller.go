@@ -133,7 +133,7 @@ func waitForResult(job *v1alpha1.DLIJob, latest poller.Snapshot, last lastWrite,
 	switch {
 	case !last.disputedAt.IsZero() && !job.Spec.Suspend && !settles(latest.Result, job, now.Sub(last.disputedAt)):
 		return backOffMin
-	case isPolled && latest.Times.FirstSeen.IsZero():
+	case isPolled && latest.FirstSeen.IsZero():
 		return watchWait
 	case isPolled && latest.Result == nil && len(job.Status.Conditions) == 0:
 		return max(last.firstSeen.Add(firstResultWait).Sub(now), 0)

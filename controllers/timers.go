@@ -21,10 +21,10 @@ const maxSeconds = int64(math.MaxInt64/time.Second) / 2
 // deadlineOf is when the job must have ended, by the monotonic clock of this
 // process, because other clocks differ and jump. Without a deadline it is far in
 // the future.
-func deadlineOf(job *v1alpha1.DLIJob, times poller.JobTimes) time.Time {
-	since, allowed := times.Started, job.Spec.ActiveDeadlineSeconds
+func deadlineOf(job *v1alpha1.DLIJob, latest poller.Snapshot) time.Time {
+	since, allowed := latest.Started, job.Spec.ActiveDeadlineSeconds
 	if since.IsZero() {
-		since = times.FirstSeen
+		since = latest.FirstSeen
 	}
 	if since.IsZero() || allowed == nil || *allowed > maxSeconds {
 		return farFuture
@@ -67,7 +67,7 @@ func nextCheck(job *v1alpha1.DLIJob, latest poller.Snapshot, now time.Time, stal
 		consider(expiryOf(job))
 	case job.Spec.Suspend:
 	default:
-		consider(deadlineOf(job, latest.Times))
+		consider(deadlineOf(job, latest))
 		if !since.IsZero() {
 			consider(since.Add(stallAfter))
 		}

@@ -20,18 +20,18 @@ func TestDeadline(t *testing.T) {
 	}
 	began, seen := noon.Add(-time.Minute), noon.Add(-time.Hour)
 	for name, test := range map[string]struct {
-		job      *v1alpha1.DLIJob
-		progress poller.JobTimes
-		want     time.Time
+		job    *v1alpha1.DLIJob
+		latest poller.Snapshot
+		want   time.Time
 	}{
-		"none":                      {newJob(), poller.JobTimes{Started: began, FirstSeen: seen}, farFuture},
-		"from the start of the job": {within(90), poller.JobTimes{Started: began, FirstSeen: seen}, noon.Add(30 * time.Second)},
-		"from the creation of the DLIJob otherwise": {within(90), poller.JobTimes{FirstSeen: seen}, seen.Add(90 * time.Second)},
-		"beyond the range of time":                  {within(math.MaxInt64), poller.JobTimes{Started: began}, farFuture},
-		"of a job that is not watched":              {within(1), poller.JobTimes{}, farFuture},
+		"none":                      {newJob(), poller.Snapshot{Started: began, FirstSeen: seen}, farFuture},
+		"from the start of the job": {within(90), poller.Snapshot{Started: began, FirstSeen: seen}, noon.Add(30 * time.Second)},
+		"from the creation of the DLIJob otherwise": {within(90), poller.Snapshot{FirstSeen: seen}, seen.Add(90 * time.Second)},
+		"beyond the range of time":                  {within(math.MaxInt64), poller.Snapshot{Started: began}, farFuture},
+		"of a job that is not watched":              {within(1), poller.Snapshot{}, farFuture},
 	} {
 		t.Run(name, func(t *testing.T) {
-			if got := deadlineOf(test.job, test.progress); !got.Equal(test.want) {
+			if got := deadlineOf(test.job, test.latest); !got.Equal(test.want) {
 				t.Errorf("got %v, want %v", got, test.want)
 			}
 		})
@@ -48,13 +48,13 @@ func TestNextCheck(t *testing.T) {
 		latest poller.Snapshot
 		want   time.Duration
 	}{
-		"nothing is due":              {newJob(), poller.Snapshot{Times: poller.JobTimes{FirstSeen: noon}}, 0},
-		"a deadline":                  {newJob(func(job *v1alpha1.DLIJob) { job.Spec.ActiveDeadlineSeconds = ptr.To[int64](10) }), poller.Snapshot{Times: poller.JobTimes{FirstSeen: noon}}, 10 * time.Second},
+		"nothing is due":              {newJob(), poller.Snapshot{FirstSeen: noon}, 0},
+		"a deadline":                  {newJob(func(job *v1alpha1.DLIJob) { job.Spec.ActiveDeadlineSeconds = ptr.To[int64](10) }), poller.Snapshot{FirstSeen: noon}, 10 * time.Second},
 		"the end of a grace period":   {newJob(), poller.Snapshot{Failures: blocked(time.Minute)}, stallAfter - time.Minute},
 		"a grace period that is over": {newJob(), poller.Snapshot{Failures: blocked(time.Hour)}, 0},
 		"a TTL":                       {newJob(read(answering("FINISHED")), ttl, recorded), poller.Snapshot{}, 50 * time.Second},
-		"a TTL of a running job":      {newJob(read(answering("RUNNING")), ttl), poller.Snapshot{Times: poller.JobTimes{FirstSeen: noon}}, 0},
-		"nothing for a suspended job": {newJob(func(job *v1alpha1.DLIJob) { job.Spec.Suspend, job.Spec.ActiveDeadlineSeconds = true, ptr.To[int64](10) }), poller.Snapshot{Times: poller.JobTimes{FirstSeen: noon}}, 0},
+		"a TTL of a running job":      {newJob(read(answering("RUNNING")), ttl), poller.Snapshot{FirstSeen: noon}, 0},
+		"nothing for a suspended job": {newJob(func(job *v1alpha1.DLIJob) { job.Spec.Suspend, job.Spec.ActiveDeadlineSeconds = true, ptr.To[int64](10) }), poller.Snapshot{FirstSeen: noon}, 0},
 	} {
 		t.Run(name, func(t *testing.T) {
 			if got := nextCheck(test.job, test.latest, noon, stallAfter); got != test.want {

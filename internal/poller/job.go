@@ -63,8 +63,11 @@ type Known struct {
 type Snapshot struct {
 	// Result is the latest result that was not stored yet; nil if there is none.
 	Result   *Result
-	Times    JobTimes
 	Failures FailureStreak
+	// Started is when the job started to run, zero if unknown, and FirstSeen when the DLIJob
+	// was created, zero if the poller does not know the job: by the monotonic clock of this
+	// process.
+	Started, FirstSeen time.Time
 	// Progress is how much of the job is done, in percent; nil unless it runs and that is
 	// known and wanted.
 	Progress *int32
@@ -90,13 +93,6 @@ type Result struct {
 	Ended bool
 	// isRefresh is set if nothing but figures and texts has changed.
 	isRefresh bool
-}
-
-// JobTimes are times of a job by the monotonic clock of this process.
-type JobTimes struct {
-	// Started is when the job started to run, zero if unknown, and FirstSeen when the
-	// DLIJob was created.
-	Started, FirstSeen time.Time
 }
 
 // FailureStreak describes the consecutive failed polls of one job; the zero value is none.
@@ -178,7 +174,8 @@ func deliveredFailure(f *connection.Failure) lastDelivered {
 // job is a target and its state. There are tens of thousands, so it is small.
 type job struct {
 	target Target // without Known
-	times  JobTimes
+	// started and firstSeen are as in Snapshot.
+	started, firstSeen time.Time
 	// failures is the current streak of failed polls, which is replaced and never changed.
 	failures *FailureStreak
 	// queue is that of its connection; nil while it has none.
@@ -228,13 +225,13 @@ func newJob(t Target, now time.Time) *job {
 	t.Known = nil
 	j := &job{
 		target: t, state: earlier.State, sentAt: earlier.LastPoll, failures: noFailures, progress: earlier.Progress,
-		times: JobTimes{FirstSeen: now.Add(-max(earlier.Age, 0))},
+		firstSeen: now.Add(-max(earlier.Age, 0)),
 	}
 	if earlier.Failures != *noFailures {
 		j.failures = new(earlier.Failures)
 	}
 	if earlier.Running > 0 {
-		j.times.Started = now.Add(-earlier.Running)
+		j.started = now.Add(-earlier.Running)
 	}
 	j.active = !earlier.LastPoll.IsZero() && !earlier.State.HasEnded()
 	j.isExpected = j.active
@@ -272,9 +269,9 @@ func (j *job) hasUnstoredEnd() bool {
 // runningFor is how long a job has been running; if that is unknown or it does not run
 // yet, the time since it was first seen.
 func (j *job) runningFor(now time.Time) time.Duration {
-	since := j.times.Started
+	since := j.started
 	if since.IsZero() || j.state == dli.StateLaunching {
-		since = j.times.FirstSeen
+		since = j.firstSeen
 	}
 	return now.Sub(since)
 }

@@ -134,7 +134,7 @@ func TestRowsDoNotMoveTheStart(t *testing.T) {
 		})
 		o.run(10 * time.Minute)
 		for _, l := range p.jobs {
-			if off := o.poller.Latest(key(l.id)).Times.Started.Sub(l.start).Abs(); off > time.Second {
+			if off := o.poller.Latest(key(l.id)).Started.Sub(l.start).Abs(); off > time.Second {
 				t.Fatalf("the start of %s is off by %v", l.id, off)
 			}
 			for _, s := range o.storedOf(l.id) {

@@ -195,7 +195,7 @@ func (p *Poller) Latest(key types.NamespacedName) Snapshot {
 	if j == nil {
 		return Snapshot{}
 	}
-	return Snapshot{Result: j.result, Times: j.times, Failures: *j.failures, Progress: j.progress, Cost: j.cost}
+	return Snapshot{Result: j.result, Started: j.started, FirstSeen: j.firstSeen, Failures: *j.failures, Progress: j.progress, Cost: j.cost}
 }
 
 // Stored drops a result that was stored, unless there is a newer one.

@@ -73,7 +73,7 @@ func (j *job) recordStatus(status *dli.JobStatus, sentAt, now time.Time, refresh
 		j.progress = nil
 	}
 	if running, isKnown := status.RunningTime(now); isKnown {
-		j.times.Started = now.Add(-running)
+		j.started = now.Add(-running)
 	}
 	next := deliveredStatus(status)
 	// An outcome is delivered whatever came before.
@@ -97,8 +97,8 @@ func (j *job) recordRow(row *dli.JobRow, sentAt, now time.Time, refresh time.Dur
 	if j.result != nil || j.lastDelivered.time.IsZero() || !j.lastDelivered.isNews(next, now, refresh) {
 		return false
 	}
-	if figures.Duration != nil && !j.times.Started.IsZero() {
-		figures.Duration = new(now.Sub(j.times.Started).Truncate(time.Millisecond))
+	if figures.Duration != nil && !j.started.IsZero() {
+		figures.Duration = new(now.Sub(j.started).Truncate(time.Millisecond))
 	}
 	return j.keepResult(Result{Listed: &figures, SentAt: sentAt, ArrivedAt: now, isRefresh: true})
 }

@@ -39,7 +39,7 @@ func TestInterval(t *testing.T) {
 	}
 
 	t.Run("a launching job is as old as its DLIJob", func(t *testing.T) {
-		j := &job{failures: noFailures, state: dli.StateLaunching, times: JobTimes{FirstSeen: noon.Add(-time.Hour), Started: noon}}
+		j := &job{failures: noFailures, state: dli.StateLaunching, firstSeen: noon.Add(-time.Hour), started: noon}
 		if got := DefaultSchedule().pollInterval(j, noon, 0); got != time.Minute {
 			t.Errorf("got %v", got)
 		}
@@ -48,7 +48,7 @@ func TestInterval(t *testing.T) {
 
 // ranFor returns a job with an interval of its own, 0 for none, that has run for a while.
 func ranFor(fixed time.Duration, state dli.State, running time.Duration) *job {
-	return &job{target: Target{Interval: fixed}, failures: noFailures, state: state, times: JobTimes{Started: noon.Add(-running)}}
+	return &job{target: Target{Interval: fixed}, failures: noFailures, state: state, started: noon.Add(-running)}
 }
 
 // The schedule guarantees that the end of a job that runs for T is noticed at most T/10

@@ -46,7 +46,7 @@ var brokenOperators = []broken{
 	{"a list that decides", []edit{
 		{"internal/poller/requests.go", "\t\trow := &list.Jobs[i]\n", `		row := &list.Jobs[i]
 		for _, j := range q.jobs[strings.ToLower(row.JobID)] {
-			if hasEnded(row.State) {
+			if row.State.HasEnded() {
 				status := &dli.JobStatus{Status: row.Status, State: row.State, Figures: row.Figures}
 				q.deliverIf(j.recordStatus(status, sentAt, now, q.config.Schedule.StatusRefreshInterval), j)
 			}

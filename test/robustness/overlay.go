@@ -18,8 +18,8 @@ type edit struct{ file, old, new string }
 // is applied to all operators, also to those that are not broken.
 var panicOnResponse = edit{
 	"internal/poller/results.go",
-	"\tended := hasEnded(status.State)\n\tresult :=",
-	"\tif id := j.target.JobID; len(id) > 9 && id[:9] == \"panicking\" {\n\t\tpanic(\"injected\")\n\t}\n\tended := hasEnded(status.State)\n\tresult :=",
+	"\tended := status.State.HasEnded()\n\tresult :=",
+	"\tif id := j.target.JobID; len(id) > 9 && id[:9] == \"panicking\" {\n\t\tpanic(\"injected\")\n\t}\n\tended := status.State.HasEnded()\n\tresult :=",
 }
 
 // writeOverlay applies edits to copies of the files below root, and returns a file for go
