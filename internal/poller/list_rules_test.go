@@ -74,6 +74,40 @@ func TestDistrust(t *testing.T) {
 	}
 }
 
+// A job that a list lacks although it is active counts once, and not if no list has ever shown
+// it; one that a list shows for too long after its end counts at once.
+func TestMismatches(t *testing.T) {
+	l, missing := &lists{}, &job{failures: noFailures, state: dli.StateRunning, shownAt: noon}
+	if !l.compareStatus(missing, dli.StateRunning, noon) || l.compareStatus(missing, dli.StateRunning, noon) {
+		t.Error("a missing job does not count once")
+	}
+	if l.compareStatus(&job{failures: noFailures, state: dli.StateRunning}, dli.StateRunning, noon) {
+		t.Error("a job that no list shows counts")
+	}
+	for name, test := range map[string]struct {
+		state      dli.State
+		after      time.Duration
+		distrusted bool
+	}{
+		"an ended job": {dli.StateFinished, maxLag + 1, true},
+		"an ended job that a list may still show":   {dli.StateFinished, maxLag, false},
+		"a job of which DLI said it runs after all": {dli.StateRunning, maxLag + 1, false},
+	} {
+		r := newListRound(listed{state: dli.StateRunning}, noon)
+		l := &lists{rounds: []*listRound{r}, ended: []*job{{target: Target{JobID: "A"}, state: test.state, sentAt: noon}}}
+		if !l.addRow(r, &dli.JobRow{JobID: "a", State: dli.StateRunning}, noon.Add(test.after), noon) != test.distrusted {
+			t.Errorf("%s: %q", name, l.note)
+		}
+	}
+	for i := range 100 { // of many ends some are old enough to tell
+		j := &job{failures: noFailures, sentAt: noon.Add(time.Duration(i) * time.Second)}
+		l.compareStatus(j, dli.StateFinished, j.sentAt)
+	}
+	if n, age := len(l.ended), noon.Add(99*time.Second).Sub(l.ended[0].sentAt); n > maxEnded || age <= maxLag {
+		t.Errorf("%d ends are remembered, the first for %v", n, age)
+	}
+}
+
 // The first page says how many there are, and their rows whether the list is whole.
 func TestPages(t *testing.T) {
 	for name, test := range map[string]struct {
@@ -181,7 +215,7 @@ func TestSpotChecks(t *testing.T) {
 			t.Errorf("%s: %d of 9000 jobs, want %d", name, l.spotChecks(9000, s, noon), test.want)
 		}
 	}
-	if !costsLittle(dli.MaxPage, 1e9, 0) || costsLittle(dli.MaxPage+1, 1e9, 1e9) {
+	if most := (&lists{polls: 1e9, budget: 1e9}); !most.costsLittle(dli.MaxPage) || most.costsLittle(dli.MaxPage+1) {
 		t.Error("lists have at most MaxPage pages")
 	}
 

@@ -26,12 +26,13 @@ type lists struct {
 	// are none for long; "" if nothing is wrong with them.
 	failures int
 	note     string
-	// covered is the number of jobs that the latest lists covered, and polls how many polls of
-	// them each list interval would otherwise take. mismatches is the number that lists did not
-	// show although they were active, of late.
-	covered    int
-	polls      float64
-	mismatches int
+	// covered is the number of jobs that the latest lists covered, and mismatches the
+	// number that they did not show although they were active, of late.
+	covered, mismatches int
+	// polls is how many polls of these jobs a list interval would otherwise take, and budget
+	// how many pages are acceptable even if that is fewer: fewer than polls of each job.
+	polls  float64
+	budget int
 	// ended are the latest jobs whose end their last poll has shown, at most maxEnded. Lists may
 	// show them as active for a moment; one that stands still does for ever, and spot checks
 	// alone would find the ends behind it as late as Schedule.ListTrust.
@@ -78,31 +79,26 @@ func (l *lists) startRounds(jobs map[string][]*job, s Schedule, perSecond float6
 			}
 		}
 	}
-	budget, checks := listBudget(perSecond, s), l.spotChecks(len(covered), s, now)
-	isPaused := now.Before(l.pausedUntil)
+	few := int(perSecond * s.ListInterval.Seconds() / budgetShare)
+	l.polls, l.budget = polls, min(few, len(covered)-1)
 	switch {
-	case len(covered) <= budget && (isPaused || len(covered) <= len(watched)+checks):
+	case !now.Before(l.pausedUntil) && l.costsLittle(len(watched)):
+		for list := range watched {
+			l.rounds = append(l.rounds, newListRound(list, now))
+		}
+		checks := l.spotChecks(len(covered), s, now)
+		l.startedAt, l.covered, l.mismatches = now, len(covered), l.mismatches/2
+		return chooseSpotChecks(covered, checks)
+	case len(covered) <= few:
 		return covered
-	case isPaused, !costsLittle(len(watched), polls, budget):
-		return nil
 	}
-	for list := range watched {
-		l.rounds = append(l.rounds, newListRound(list, now))
-	}
-	l.startedAt, l.covered, l.polls, l.mismatches = now, len(covered), polls, l.mismatches/2
-	return chooseSpotChecks(covered, checks)
-}
-
-// listBudget is how many requests lists may take per list interval whatever they save.
-// perSecond is the connection's rate.
-func listBudget(perSecond float64, s Schedule) int {
-	return int(perSecond * s.ListInterval.Seconds() / budgetShare)
+	return nil
 }
 
 // costsLittle reports whether that many pages exist, and are within the budget or take
 // few enough requests compared with those for polling each job.
-func costsLittle(pages int, polls float64, budget int) bool {
-	return pages <= dli.MaxPage && (pages <= budget || polls >= savingFactor*float64(pages))
+func (l *lists) costsLittle(pages int) bool {
+	return pages <= dli.MaxPage && (pages <= l.budget || l.polls >= savingFactor*float64(pages))
 }
 
 // spotChecks returns how many of the covered jobs to poll with the next lists, so that
@@ -147,13 +143,13 @@ func (l *lists) wantsPage(limit int) *listRound {
 
 // addPage records a page of a list, and reports whether its rows can be used. Lists pause if
 // the first page of one says that they cost too much.
-func (l *lists) addPage(r *listRound, number, size int, list *dli.JobList, budget int, now time.Time) bool {
+func (l *lists) addPage(r *listRound, number, size int, list *dli.JobList, now time.Time) bool {
 	r.addPage(number, size, list)
 	pages := 0
 	for _, r := range l.rounds {
 		pages += max(1, r.pages)
 	}
-	if !costsLittle(pages, l.polls, budget) {
+	if !l.costsLittle(pages) {
 		l.pause("", now.Add(shortPause))
 		return false
 	}

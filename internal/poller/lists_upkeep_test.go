@@ -195,7 +195,7 @@ func TestListsForEveryone(t *testing.T) {
 					from := time.Now()
 					o.run(10 * time.Minute)
 					requests := len(o.since(from)) + o.listsSince(from)
-					if most := 10 * 60 * 2; requests > most*5/4 || n > 3 && n < 20 && requests > n*120 {
+					if most := 10 * 60 * 2; requests > most*5/4 || n < 20 && requests > n*125 {
 						t.Errorf("%d requests in ten minutes, want at most %d", requests, most)
 					}
 					p.endEach(7 * time.Second)

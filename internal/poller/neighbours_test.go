@@ -13,6 +13,9 @@ import (
 	"testing"
 	"time"
 
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/dli-operator/dli-operator/api/v1alpha1"
 	"github.com/dli-operator/dli-operator/internal/connection"
 	"github.com/dli-operator/dli-operator/internal/dli"
 )
@@ -119,6 +122,36 @@ func TestFailingJobsTakeNotAllRequests(t *testing.T) {
 		q.failingInFlight = inFlight
 		if got := q.pickJob(connection.AdmitAll, 4) != nil; got != want {
 			t.Errorf("with %d of 4 requests for failing jobs, one more may be sent: %v", inFlight, got)
+		}
+	}
+}
+
+// Waiting jobs are told what holds them back: all at once if user action is required, else those
+// that could not be read, and the others if it lasts. Throttling alone says nothing of a job.
+func TestHoldBack(t *testing.T) {
+	for reason, want := range map[string][2]string{
+		v1alpha1.ReasonCredentialsRejected: {"healthy untried failing", ""},
+		v1alpha1.ReasonEndpointUnreachable: {"untried failing", "healthy"},
+		v1alpha1.ReasonRateLimited:         {"", "healthy untried failing"},
+	} {
+		var told []string
+		q := &queue{lastTurn: map[string]int{}, shared: &shared{config: Config{
+			Patience: 30 * time.Second, Schedule: DefaultSchedule(),
+			Deliver: func(key types.NamespacedName, _ bool) { told = append(told, key.Name) },
+		}}}
+		for _, j := range []*job{
+			{target: Target{Key: key("healthy")}, failures: noFailures, active: true, sentAt: noon},
+			{target: Target{Key: key("untried")}, failures: noFailures},
+			{target: Target{Key: key("failing")}, failures: &FailureStreak{Count: 1, Reason: "x"}, active: true, sentAt: noon},
+		} {
+			q.startWaiting(j)
+		}
+		for i, at := range []time.Duration{0, 30 * time.Second} {
+			told = nil
+			q.holdBack(connection.Failf(reason, "because"), noon.Add(at))
+			if got := strings.Join(told, " "); got != want[i] {
+				t.Errorf("%s, after %v: told are %q, want %q", reason, at, got, want[i])
+			}
 		}
 	}
 }

@@ -288,7 +288,7 @@ func (q *queue) pickJob(admit connection.Admit, limit int) (picked *job) {
 	return picked
 }
 
-// reportInterval is the time between two reports of why jobs wait.
+// reportInterval is the least time between two reports of why jobs wait: there may be many.
 const reportInterval = time.Second
 
 // holdBack reports for the waiting jobs that a failure of the connection holds them back. One
@@ -300,11 +300,9 @@ func (q *queue) holdBack(reason *connection.Failure, now time.Time) {
 	}
 	q.heldSince = connection.Sooner(q.heldSince, now)
 	if now.Before(q.reportAt) {
-		q.recheckAt = connection.Sooner(q.recheckAt, q.reportAt)
 		return
 	}
 	q.reportAt = now.Add(reportInterval)
-	q.recheckAt = connection.Sooner(q.recheckAt, q.reportAt)
 	isForAll := reason.NeedsAction() || now.Sub(q.heldSince) >= q.config.Patience
 	for _, j := range slices.Concat(q.healthy, q.untried, q.failing) {
 		isUnread := !j.isHealthy() && reason.Reason != v1alpha1.ReasonRateLimited

@@ -168,8 +168,7 @@ func (q *queue) sendPage(ctx context.Context, conn *connection.Connection, round
 
 // handlePage handles a page that was requested at sentAt.
 func (q *queue) handlePage(ctx context.Context, r *listRound, options dli.ListOptions, list *dli.JobList, sentAt, now time.Time) {
-	conn := q.currentConnection()
-	if conn == nil || !q.lists.addPage(r, options.Page, options.PageSize, list, listBudget(conn.Stats(now).Rate, q.config.Schedule), now) {
+	if !q.lists.addPage(r, options.Page, options.PageSize, list, now) {
 		return
 	}
 	for i := range list.Jobs {
