@@ -257,11 +257,12 @@ func (c *cluster) waiting(since time.Time) (names []string) {
 	return names
 }
 
-// unpolled returns the running jobs that were not polled since a time.
+// unpolled returns the running jobs that were not polled since a time. One that has ended may run
+// again in DLI, but what was not stored yet is its end.
 func (c *cluster) unpolled(since time.Time) (names []string) {
 	for _, job := range c.watcher.jobs() {
 		kind, ends, polled := job.Labels[kindLabel], c.jobs.endOf(job.Spec.JobID), c.dli.lastPolled(job.Spec.JobID)
-		isPollable := !job.IsCompleted() && ends.After(time.Now()) && kind != missing && kind != bad && kind != panicking
+		isPollable := !job.IsCompleted() && ends.After(time.Now()) && kind != missing && kind != bad && kind != back && kind != panicking
 		if isPollable && polled.Before(since) && job.CreationTimestamp.Time.Before(since) {
 			names = append(names, fmt.Sprintf("%s/%s, last polled at %s, shows %s", job.Namespace, job.Name, polled.Format(time.TimeOnly), synced(job)))
 		}

@@ -95,6 +95,8 @@ const (
 	missing = "missing"
 	// bad: DLI's responses for it are wrong for a while.
 	bad = "bad"
+	// back: DLI says for a while that it has ended, and then that it runs and ends otherwise.
+	back = "back"
 	// panicking: its responses make the operator panic.
 	panicking = "panicking"
 	// burst: a fault created it.
@@ -103,7 +105,7 @@ const (
 
 // createAny creates a job of a random kind.
 func (s *jobStream) createAny(ctx context.Context) {
-	kinds := []string{"short", "short", "long", "long", "long", "failing", "cancelled", missing, "late", "interrupted", bad, "back", panicking}
+	kinds := []string{"short", "short", "long", "long", "long", "failing", "cancelled", missing, "late", "interrupted", bad, back, panicking}
 	s.number++
 	kind := kinds[s.random.IntN(len(kinds))]
 	job := anyType(s.random, fmt.Sprintf("%s-%05d", kind, s.number))
@@ -159,7 +161,7 @@ func (s *jobStream) job(kind string, job dlitest.Job) dlitest.Job {
 		job.Timeline = append(job.Timeline, dlitest.Phase{After: s.seconds(3, 4), Response: response},
 			dlitest.Phase{After: s.seconds(14, 20), Status: "FINISHED", Rows: new(int64(7))})
 		return job
-	case "back":
+	case back:
 		// Reports after the end must be ignored.
 		job = job.Running(s.seconds(1, 8)).Finishes(2)
 		end := job.Timeline[len(job.Timeline)-1].After
