@@ -102,7 +102,7 @@ verify: ## Check generated files, format, modules, vet, linters, kustomizations 
 PROGRAMS := assets=$$(hack/build.sh controlplane) && operator=$$(hack/build.sh operator) && \
 	export KUBEBUILDER_ASSETS=$$assets OPERATOR_ASSETS=$$operator
 # Packages whose tests run other programs, also the operator: the race detector sees
-# nothing of these.
+# nothing of these. The tests mostly wait, so four packages run at a time.
 PROCESSES := /(hack|test/(install|lifecycle|performance|robustness|security|submit))(/|$$)
 # Packages with a target of their own below.
 TOOLS := /test/(cluster|engines|helm|prometheus)(/|$$)
@@ -111,9 +111,10 @@ TOOLS := /test/(cluster|engines|helm|prometheus)(/|$$)
 test: ## Run the tests on a real API server, with the race detector, except the slow ones.
 	go -C api test $(TESTFLAGS) ./...
 	go -C hack/sdk test $(TESTFLAGS) ./...
-	$(PROGRAMS) && hack/build.sh setup-envtest >/dev/null && all=$$(go list ./... | grep -Ev '$(TOOLS)') && \
-		CGO_ENABLED=1 go test -race -short -timeout=15m $(TESTFLAGS) $$(grep -Ev '$(PROCESSES)' <<<"$$all") && \
-		go test -short -timeout=15m $(TESTFLAGS) $$(grep -E '$(PROCESSES)' <<<"$$all")
+	$(PROGRAMS) && hack/build.sh setup-envtest >/dev/null && all=$$(go list ./... | grep -Ev '$(TOOLS)') || exit 1; status=0; \
+		CGO_ENABLED=1 go test -race -short -timeout=15m $(TESTFLAGS) $$(grep -Ev '$(PROCESSES)' <<<"$$all") || status=1; \
+		go test -p=4 -short -timeout=15m $(TESTFLAGS) $$(grep -E '$(PROCESSES)' <<<"$$all") || status=1; \
+		exit $$status
 
 .PHONY: programs
 programs: ## Build the programs that other test targets use, so that no compiler runs beside tests.
