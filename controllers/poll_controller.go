@@ -63,7 +63,7 @@ func (r *PollReconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.
 	}
 	target := targetOf(job, now)
 	target.Completed = isCompleted
-	conn, err := r.Connections.Resolve(ctx, job)
+	conn, err := r.Connections.Resolve(ctx, job, now)
 	failure, isFailure := connection.AsFailure(err)
 	switch {
 	case isFailure && now.Sub(job.CreationTimestamp.Time).Abs() < togetherFor:

@@ -92,8 +92,8 @@ type Recorder interface {
 
 // Registry owns the connections in use, and finds the one of a job.
 type Registry struct {
-	// reader reads DLIConnections and Namespaces from the cache, and live Secrets from the API
-	// server.
+	// reader reads DLIConnections and Namespaces from the cache; live reads them and
+	// Secrets from the API server.
 	reader, live client.Reader
 	options      Options
 	recorder     Recorder

@@ -6,6 +6,7 @@ package connection
 import (
 	"context"
 	"fmt"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -17,10 +18,18 @@ import (
 	"github.com/dli-operator/dli-operator/api/v1alpha1"
 )
 
+// newJob is how long after the creation of a DLIJob the cache may not have yet what was
+// created together with it, which the API server then has: a watch of Namespaces that is late
+// would refuse the job (TestNamespaceThatArrivesLate).
+const newJob = time.Minute
+
 // Resolve returns the connection that a job uses, which belongs to the cache and must not
 // be changed. The error is a *Failure if it has none; another one comes from the API server.
-func (r *Registry) Resolve(ctx context.Context, job *v1alpha1.DLIJob) (*v1alpha1.DLIConnection, error) {
-	key, object, err := r.findFor(ctx, job)
+func (r *Registry) Resolve(ctx context.Context, job *v1alpha1.DLIJob, now time.Time) (*v1alpha1.DLIConnection, error) {
+	key, object, err := r.findFor(ctx, r.reader, job)
+	if err == nil && object == nil && now.Sub(job.CreationTimestamp.Time) < newJob {
+		key, object, err = r.findFor(ctx, r.live, job)
+	}
 	switch {
 	case err != nil || object != nil:
 		return object, err
@@ -52,15 +61,15 @@ func (r *Registry) NameInUse(job *v1alpha1.DLIJob) string {
 
 // findFor returns the key of a job's connection, and the connection if it exists and the job
 // may use it; else nil.
-func (r *Registry) findFor(ctx context.Context, job *v1alpha1.DLIJob) (types.NamespacedName, *v1alpha1.DLIConnection, error) {
+func (r *Registry) findFor(ctx context.Context, reader client.Reader, job *v1alpha1.DLIJob) (types.NamespacedName, *v1alpha1.DLIConnection, error) {
 	key := Referenced(job)
-	object, err := r.getConnection(ctx, key)
+	object, err := r.getConnection(ctx, reader, key)
 	if object == nil && err == nil && job.Spec.ConnectionRef == nil && r.options.Default.Name != "" {
 		key = r.options.Default
-		object, err = r.getConnection(ctx, key)
+		object, err = r.getConnection(ctx, reader, key)
 	}
 	if object != nil && key.Namespace != job.Namespace {
-		if allowed, err := r.allowsNamespace(ctx, object, job.Namespace); !allowed {
+		if allowed, err := r.allowsNamespace(ctx, reader, object, job.Namespace); !allowed {
 			return key, nil, err
 		}
 	}
@@ -82,12 +91,12 @@ func Referenced(job *v1alpha1.DLIJob) types.NamespacedName {
 
 // getConnection reads a DLIConnection; nil if it does not exist or the operator may not read
 // it.
-func (r *Registry) getConnection(ctx context.Context, key types.NamespacedName) (*v1alpha1.DLIConnection, error) {
+func (r *Registry) getConnection(ctx context.Context, reader client.Reader, key types.NamespacedName) (*v1alpha1.DLIConnection, error) {
 	if !r.options.Scope.readsNamespace(key.Namespace) {
 		return nil, nil
 	}
 	object := &v1alpha1.DLIConnection{}
-	switch err := r.reader.Get(ctx, key, object, sharedObject); {
+	switch err := reader.Get(ctx, key, object, sharedObject); {
 	case apierrors.IsNotFound(err):
 		return nil, nil
 	case err != nil:
@@ -100,14 +109,14 @@ func (r *Registry) getConnection(ctx context.Context, key types.NamespacedName) 
 var sharedObject = &client.GetOptions{UnsafeDisableDeepCopy: new(true)}
 
 // allowsNamespace reports whether a connection may be used from another namespace.
-func (r *Registry) allowsNamespace(ctx context.Context, object *v1alpha1.DLIConnection, namespace string) (bool, error) {
+func (r *Registry) allowsNamespace(ctx context.Context, reader client.Reader, object *v1alpha1.DLIConnection, namespace string) (bool, error) {
 	selector := r.selectorOf(object)
 	if selector == labels.Nothing() || selector.Empty() {
 		return selector.Empty(), nil
 	}
 	meta := &metav1.PartialObjectMetadata{}
 	meta.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind("Namespace"))
-	if err := r.reader.Get(ctx, types.NamespacedName{Name: namespace}, meta, sharedObject); err != nil {
+	if err := reader.Get(ctx, types.NamespacedName{Name: namespace}, meta, sharedObject); err != nil {
 		return false, client.IgnoreNotFound(err)
 	}
 	return selector.Matches(labels.Set(meta.Labels)), nil

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -22,9 +23,12 @@ type server struct {
 	connections []*v1alpha1.DLIConnection
 	// namespaces has their labels.
 	namespaces map[string]map[string]string
+	// reads counts the objects that were asked for.
+	reads int
 }
 
 func (s *server) Get(_ context.Context, key client.ObjectKey, into client.Object, _ ...client.GetOption) error {
+	s.reads++
 	switch into := into.(type) {
 	case *v1alpha1.DLIConnection:
 		for _, conn := range s.connections {
@@ -57,32 +61,44 @@ func TestASelectorIsParsedOnce(t *testing.T) {
 	}
 }
 
-// A job that may not use a connection is told the same as if there were none.
-func TestResolve(t *testing.T) {
+// What was created together with a job may reach the cache later than the job: the API
+// server is asked once before the job is told that it has no connection.
+func TestResolveNewJobs(t *testing.T) {
 	granted := object("shared")
 	granted.Spec.AllowedNamespaces = v1alpha1.AllowedNamespaces{
 		From: v1alpha1.NamespacesFromSelector, Selector: &metav1.LabelSelector{MatchLabels: map[string]string{"team": "b"}},
 	}
-	connections := []*v1alpha1.DLIConnection{granted}
+	namespace := map[string]map[string]string{"b": {"team": "b"}}
+	complete := server{connections: []*v1alpha1.DLIConnection{granted}, namespaces: namespace}
 	for name, test := range map[string]struct {
-		cache  server
-		reason string
+		cache, live server
+		age         time.Duration
+		reason      string
+		reads       bool
 	}{
-		"with a connection that allows its namespace":      {cache: server{connections: connections, namespaces: map[string]map[string]string{"b": {"team": "b"}}}},
-		"with one that does not":                           {cache: server{connections: connections, namespaces: map[string]map[string]string{"b": {"team": "c"}}}, reason: "ConnectionNotAllowed"},
-		"with one that allows a namespace that is unknown": {cache: server{connections: connections}, reason: "ConnectionNotAllowed"},
-		"without a connection":                             {reason: "ConnectionNotAllowed"},
+		"from the cache if it has everything":            {cache: complete},
+		"with a connection that the cache does not have": {cache: server{namespaces: namespace}, live: complete, reads: true},
+		"with a namespace that the cache does not have": {
+			cache: server{connections: complete.connections}, live: complete, reads: true,
+		},
+		"without a connection":             {reason: "ConnectionNotAllowed", reads: true},
+		"of old ones from the cache alone": {live: complete, age: time.Hour, reason: "ConnectionNotAllowed"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			r := NewRegistry(&test.cache, nil, Options{}, fake(nil))
-			job := &v1alpha1.DLIJob{ObjectMeta: metav1.ObjectMeta{Namespace: "b"}}
+			r := NewRegistry(&test.cache, &test.live, Options{}, fake(nil))
+			job := &v1alpha1.DLIJob{ObjectMeta: metav1.ObjectMeta{
+				Namespace: "b", CreationTimestamp: metav1.NewTime(time.Now().Add(-test.age)),
+			}}
 			job.Spec.ConnectionRef = &v1alpha1.ConnectionReference{Namespace: "team", Name: "shared"}
-			conn, err := r.Resolve(t.Context(), job)
+			conn, err := r.Resolve(t.Context(), job, time.Now())
 			switch failure, _ := AsFailure(err); {
 			case test.reason == "" && (err != nil || conn.Name != "shared"):
 				t.Errorf("it uses %v: %v", conn, err)
 			case test.reason != "" && (failure == nil || failure.Reason != test.reason):
 				t.Errorf("the error is %v, want %s", err, test.reason)
+			}
+			if (test.live.reads > 0) != test.reads {
+				t.Errorf("the API server was asked %d times", test.live.reads)
 			}
 		})
 	}

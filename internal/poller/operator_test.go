@@ -243,7 +243,7 @@ func (o *operator) change(job string, change func(*Target)) {
 func (o *operator) find(name string) (types.NamespacedName, *connection.Failure) {
 	job := &v1alpha1.DLIJob{ObjectMeta: metav1.ObjectMeta{Namespace: "team"}}
 	job.Spec.ConnectionRef = &v1alpha1.ConnectionReference{Name: name}
-	conn, err := o.registry.Resolve(o.ctx, job)
+	conn, err := o.registry.Resolve(o.ctx, job, time.Now())
 	if err == nil {
 		return client.ObjectKeyFromObject(conn), nil
 	}
