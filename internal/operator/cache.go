@@ -29,7 +29,7 @@ import (
 func cacheOptions(o Options, onError toolscache.WatchErrorHandlerWithContext) cache.Options {
 	return cache.Options{
 		DefaultWatchErrorHandler: onError,
-		DefaultTransform:         transformer(new(text.Pool)),
+		DefaultTransform:         newTransform(new(text.Pool)),
 		ByObject: map[client.Object]cache.ByObject{
 			&v1alpha1.DLIJob{}:        {Label: o.selector, Namespaces: inNamespaces(o.WatchNamespaces)},
 			&v1alpha1.DLIConnection{}: {Namespaces: inNamespaces(o.Controllers.Connections.Scope.ConnectionNamespaces)},
@@ -52,11 +52,11 @@ func inNamespaces(namespaces []string) map[string]cache.Config {
 // maxPollRequest is how much of the annotation poll-requested-at is kept: more than counts.
 const maxPollRequest = 1024
 
-// transformer keeps only what the controllers read of an object for the cache, whatever the
-// authors of objects put into their metadata, and a single copy of texts that many DLIJobs
-// share. The cache holds every watched job, so it takes most of the operator's memory.
-// What it drops is safe from the controllers' writes: they only patch the status.
-func transformer(texts *text.Pool) toolscache.TransformFunc {
+// newTransform returns what keeps only what the controllers read of an object for the cache,
+// whatever the authors of objects put into their metadata, and a single copy of texts that many
+// DLIJobs share. The cache holds every watched job, so it takes most of the operator's memory.
+// What is dropped is safe from the controllers' writes: they only patch the status.
+func newTransform(texts *text.Pool) toolscache.TransformFunc {
 	return func(object any) (any, error) {
 		switch object := object.(type) {
 		case *v1alpha1.DLIJob:

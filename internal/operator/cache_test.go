@@ -37,7 +37,7 @@ func TestTransform(t *testing.T) {
 			},
 		}
 	}
-	transform := transformer(new(text.Pool))
+	transform := newTransform(new(text.Pool))
 	transformed := func(job *v1alpha1.DLIJob) *v1alpha1.DLIJob {
 		object, err := transform(job)
 		if err != nil {

@@ -145,9 +145,9 @@ func (l *lease) noteRenewal(err error, r resourcelock.LeaderElectionRecord, sent
 	return err
 }
 
-// holds reports whether this process certainly holds the lease at a time. Whoever sends a
+// isHeld reports whether this process certainly holds the lease at a time. Whoever sends a
 // request to DLI or writes a status checks it right before.
-func (l *lease) holds(now time.Time) bool {
+func (l *lease) isHeld(now time.Time) bool {
 	r := l.renewed.Load()
 	return r != nil && now.Sub(r.monotonic) < renewDeadline && now.Round(0).Sub(r.wall) < renewDeadline
 }

@@ -120,7 +120,7 @@ func TestALeaseIsHeldForTheDeadlineAfterItWasRenewed(t *testing.T) {
 				lock := &memoryLock{}
 				l := wrapLock(lock, "a_", func(error) {})
 				test.do(t, l, lock)
-				if got := l.holds(time.Now()); got != test.want {
+				if got := l.isHeld(time.Now()); got != test.want {
 					t.Errorf("got %v, want %v", got, test.want)
 				}
 			})

@@ -105,7 +105,7 @@ func newManager(ctx context.Context, config *rest.Config, o Options, fill *first
 			return nil, fmt.Errorf("preparing the leader election: %w", err)
 		}
 		managerOptions.LeaderElection, managerOptions.LeaderElectionResourceLockInterface = true, lease
-		o.Controllers.Leads = lease.holds
+		o.Controllers.Leads = lease.isHeld
 	}
 	o.Controllers.Restored = func() { fill.fail(errRestored) }
 	mgr, err := ctrl.NewManager(config, managerOptions)

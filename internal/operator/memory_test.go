@@ -49,7 +49,7 @@ func TestALargeJobCostsLittleMemory(t *testing.T) {
 	body := `{"metadata":{"namespace":"a","name":"b","annotations":{"padding":"` + padding + `","` +
 		v1alpha1.PollRequestedAtAnnotation + `":"` + padding + `"},"labels":{"a":"` + padding[:60_000] + `"},"finalizers":["` + padding + `"],` +
 		`"ownerReferences":[{"name":"` + padding + `"}],"managedFields":[{"manager":"` + padding + `"}]},"spec":{"jobID":"c"}}`
-	jobs, transform := make([]any, n), transformer(new(text.Pool))
+	jobs, transform := make([]any, n), newTransform(new(text.Pool))
 	heap := func() uint64 {
 		var m runtime.MemStats
 		runtime.GC()
