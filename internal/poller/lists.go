@@ -20,8 +20,10 @@ type lists struct {
 	// started, and rounds are those in progress. There are none before pausedUntil.
 	nextAt, startedAt, pausedUntil time.Time
 	rounds                         []*listRound
-	// pageSize is the number of jobs per page; 0 for the maximum.
-	pageSize int
+	// pageSize is the number of jobs per page; 0 for the maximum. pages is how many there were
+	// when they were too many, which is believed until pagesUntil.
+	pageSize, pages int
+	pagesUntil      time.Time
 	// failures counts consecutive lists that failed or were incomplete, and note is why there
 	// are none for long; "" if nothing is wrong with them.
 	failures int
@@ -35,13 +37,13 @@ type lists struct {
 	budget int
 	// ended are the latest jobs whose end their last poll has shown, at most maxEnded. Lists may
 	// show them as active for a moment; one that stands still does for ever, and spot checks
-	// alone would find the ends behind it as late as Schedule.ListTrust.
+	// alone would find the ends behind it as late as Schedule.ListTrust (TestListsThatStandStill).
 	ended []*job
 }
 
 const (
-	// How long lists are paused that cost too much or fail, at most, and those that are
-	// forbidden or wrong.
+	// How long lists that fail are paused at most, and a number of pages is believed; and how
+	// long lists that are forbidden or wrong are paused.
 	shortPause, longPause = 5 * time.Minute, time.Hour
 	// Lists are used where they take savingFactor times fewer requests than polling each
 	// job, or at most one in budgetShare of what the rate limit allows.
@@ -79,10 +81,13 @@ func (l *lists) startRounds(jobs map[string][]*job, s Schedule, perSecond float6
 			}
 		}
 	}
-	few := int(perSecond * s.ListInterval.Seconds() / budgetShare)
+	few, pages := int(perSecond*s.ListInterval.Seconds()/budgetShare), len(watched)
+	if now.Before(l.pagesUntil) {
+		pages = max(pages, l.pages)
+	}
 	l.polls, l.budget = polls, min(few, len(covered)-1)
 	switch {
-	case !now.Before(l.pausedUntil) && l.costsLittle(len(watched)):
+	case !now.Before(l.pausedUntil) && l.costsLittle(pages):
 		for list := range watched {
 			l.rounds = append(l.rounds, newListRound(list, now))
 		}
@@ -141,8 +146,8 @@ func (l *lists) wantsPage(limit int) *listRound {
 	return wants
 }
 
-// addPage records a page of a list, and reports whether its rows can be used. Lists pause if
-// the first page of one says that they cost too much.
+// addPage records a page of a list, and reports whether its rows can be used: not if the first
+// page of a list says that there are too many.
 func (l *lists) addPage(r *listRound, number, size int, list *dli.JobList, now time.Time) bool {
 	r.addPage(number, size, list)
 	pages := 0
@@ -150,7 +155,7 @@ func (l *lists) addPage(r *listRound, number, size int, list *dli.JobList, now t
 		pages += max(1, r.pages)
 	}
 	if !l.costsLittle(pages) {
-		l.pause("", now.Add(shortPause))
+		l.rounds, l.pages, l.pagesUntil = nil, pages, now.Add(shortPause)
 		return false
 	}
 	return true

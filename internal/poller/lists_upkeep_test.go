@@ -212,6 +212,24 @@ func TestListsForEveryone(t *testing.T) {
 	}
 }
 
+// While more jobs are due than the rate allows, lists have their turns, and relieve it.
+func TestListsOfAnOverloadedConnection(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		o := watchProject(t, newProject(1, longJobs(600)), DefaultSchedule(), 4) // polls alone would take 10 per second
+		o.run(2 * time.Minute)
+		from := time.Now()
+		o.run(5 * time.Minute)
+		if n := o.listsSince(from); n < 5*12*6*9/10 {
+			t.Errorf("%d pages in five minutes, want six every five seconds", n)
+		}
+		if n := o.poller.Waiting(key("a")); n > 10 {
+			t.Errorf("%d jobs wait", n)
+		}
+		o.stop()
+	})
+}
+
 // Nothing grows with jobs that are gone.
 func TestNothingGrowsInDays(t *testing.T) {
 	t.Parallel()
