@@ -220,11 +220,12 @@ func TestSpotChecks(t *testing.T) {
 	}
 
 	q := &queue{shared: &shared{config: Config{Schedule: s, Jitter: func() float64 { return 0 }}}}
-	for _, j := range []*job{old, at(3, nothing)} {
+	requested := at(3, func(j *job) { j.target.PollRequest = "now" })
+	for _, j := range []*job{old, requested, at(3, nothing)} {
 		q.pollAt(j, noon)
 		q.handleRow(t.Context(), j, &dli.JobRow{}, noon, noon)
-		if isPutOff := j.dueAt.After(noon); isPutOff == j.isSpotCheck {
-			t.Errorf("put off: %v, spot check: %v", isPutOff, j.isSpotCheck)
+		if isPutOff, mayBe := j.dueAt.After(noon), !j.isSpotCheck && j != requested; isPutOff != mayBe {
+			t.Errorf("put off: %v, want %v: %+v", isPutOff, mayBe, j)
 		}
 	}
 }

@@ -12,6 +12,7 @@ import (
 
 	"k8s.io/apimachinery/pkg/types"
 
+	"github.com/dli-operator/dli-operator/api/v1alpha1"
 	"github.com/dli-operator/dli-operator/internal/dli"
 )
 
@@ -212,6 +213,25 @@ func TestListsForEveryone(t *testing.T) {
 	}
 }
 
+// Lists that are forbidden are tried again as soon as the connection is edited.
+func TestListsAfterAnEdit(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		p := newProject(1, longJobs(40))
+		p.tells(lies{errors: 1, err: &dli.Error{Kind: dli.KindPermission, HTTPStatus: 403}})
+		o := watchProject(t, p, DefaultSchedule(), 20)
+		o.run(2 * time.Minute)
+		p.tells(lies{})
+		o.cluster.edit("a", func(spec *v1alpha1.DLIConnectionSpec) { spec.ProjectID = "another" })
+		edited := time.Now()
+		o.run(time.Minute)
+		if n := o.listsSince(edited); n < 5 || o.health("a").ListsPaused != "" {
+			t.Errorf("%d lists; %+v", n, o.health("a"))
+		}
+		o.stop()
+	})
+}
+
 // While more jobs are due than the rate allows, lists have their turns, and relieve it.
 func TestListsOfAnOverloadedConnection(t *testing.T) {
 	t.Parallel()
@@ -280,7 +300,7 @@ func TestNothingGrowsInDays(t *testing.T) {
 func (p *Poller) size() int {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	n := len(p.jobs) + len(p.queues) + len(p.starved)
+	n := len(p.jobs) + len(p.queues)
 	for _, q := range p.queues {
 		n += len(q.jobs) + len(q.later) + len(q.lastTurn) + q.waitingJobs() + len(q.lists.ended) + len(q.lists.rounds)
 	}

@@ -67,7 +67,7 @@ func New(config Config) *Poller {
 		config.MaxRequests = math.MaxInt
 	}
 	return &Poller{
-		shared: shared{config: config, starved: map[*queue]struct{}{}, inNamespace: map[string]int{}, wake: make(chan struct{}, 1)},
+		shared: shared{config: config, inNamespace: map[string]int{}, wake: make(chan struct{}, 1)},
 		jobs:   map[types.NamespacedName]*job{},
 		queues: map[types.NamespacedName]*queue{},
 	}
@@ -103,7 +103,6 @@ func (p *Poller) runQueues(ctx context.Context, now time.Time) time.Time {
 		next = connection.Sooner(next, q.runDue(ctx, now))
 		if len(q.jobs) == 0 && q.inFlight == 0 {
 			delete(p.queues, key)
-			delete(p.starved, q)
 		}
 	}
 	p.wakeAt = next

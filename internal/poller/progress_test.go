@@ -39,6 +39,7 @@ func TestPercent(t *testing.T) {
 		{name: "from a queue without progress", says: running, percent: answer{took: usual, err: busy}, rate: 20, jobs: 8, least: 56, most: 88, want: -1},
 		{name: "from a queue that hangs", says: running, percent: answer{took: timeout, err: busy}, rate: 20, jobs: 3, least: 21, most: 33, want: -1},
 		{name: "while polls have to wait", says: running, fraction: 0.5, rate: 1, jobs: 300, want: -1},
+		{name: "while polls wait for slow ones", says: answer{took: time.Second, status: running.status}, fraction: 0.5, rate: 20, jobs: 300, want: -1},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()

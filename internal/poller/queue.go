@@ -23,11 +23,9 @@ type shared struct {
 	mu       sync.Mutex
 	requests sync.WaitGroup
 	// inFlight counts the requests in flight, and inNamespace those by the namespace of
-	// their connection; starved are the queues that could not send one because of the
-	// others'.
+	// their connection.
 	inFlight    int
 	inNamespace map[string]int
-	starved     map[*queue]struct{}
 	// wakeAt is when the loop runs next, unless wake wakes it.
 	wakeAt time.Time
 	wake   chan struct{}
@@ -237,8 +235,7 @@ func (q *queue) sendWaiting(ctx context.Context, conn *connection.Connection, li
 			q.recheckAt = decision.RecheckAt
 			q.holdBack(decision.Reason, now)
 			return
-		case !q.maySend():
-			q.starved[q] = struct{}{}
+		case !q.maySend(): // until the loop runs again, which is soon if there are so many jobs
 			q.holdBack(decision.Reason, now)
 			return
 		case isPage:

@@ -8,7 +8,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
 	"runtime/debug"
 	"slices"
 	"strings"
@@ -232,8 +231,7 @@ func sendRequest[T any](ctx context.Context, q *queue, request *connection.Reque
 	})
 }
 
-// requestDone serves the queue, and those that wait for its requests, after one has
-// returned.
+// requestDone serves the queue after a request has returned.
 func (q *queue) requestDone(ctx context.Context, err error, now time.Time) {
 	if conn := q.currentConnection(); conn != nil {
 		q.noteHealth(conn, err, now)
@@ -241,11 +239,7 @@ func (q *queue) requestDone(ctx context.Context, err error, now time.Time) {
 	if ctx.Err() != nil {
 		return
 	}
-	starved := slices.AppendSeq([]*queue{q}, maps.Keys(q.starved))
-	clear(q.starved)
-	for _, q := range starved {
-		q.wakeBefore(q.runDue(ctx, now))
-	}
+	q.wakeBefore(q.runDue(ctx, now))
 }
 
 func (q *queue) currentConnection() *connection.Connection { return q.config.Connections.Get(q.key) }

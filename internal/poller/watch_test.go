@@ -50,6 +50,18 @@ func TestEdits(t *testing.T) {
 		})
 	}
 
+	simulate(t, "a job that loses its connection is not polled any more", func(o *operator) {
+		t := o.T
+		o.watch("a", 5*time.Second, "job")
+		o.run(time.Minute)
+		o.change("job", func(t *Target) { t.Connection, t.Failure = o.find("none") })
+		lost := time.Now()
+		o.run(time.Minute)
+		if n := len(o.since(lost)); n > 0 {
+			t.Errorf("%d polls", n)
+		}
+	})
+
 	simulate(t, "a shorter interval also takes effect immediately after a restart", func(o *operator) {
 		t := o.T
 		o.change("job", func(target *Target) {
