@@ -171,16 +171,17 @@ func recordCost(status *v1alpha1.DLIJobStatus, cost *dli.Cost) {
 // recordLists copies the columns and tags of a response, if it has any.
 func recordLists(status *v1alpha1.DLIJobStatus, response *dli.JobStatus) {
 	if response.Columns != nil {
-		status.Columns, status.ColumnsOmitted = nil, int32(min(response.ColumnsOmitted, math.MaxInt32))
+		status.ColumnsOmitted = int32(min(response.ColumnsOmitted, math.MaxInt32))
+		status.Columns = make([]v1alpha1.Column, len(response.Columns))
 	}
-	for _, column := range response.Columns {
-		status.Columns = append(status.Columns, v1alpha1.Column(column))
+	for i, column := range response.Columns {
+		status.Columns[i] = v1alpha1.Column(column)
 	}
 	if response.Tags != nil {
-		status.Tags = nil
+		status.Tags = make([]v1alpha1.Tag, len(response.Tags))
 	}
-	for _, tag := range response.Tags {
-		status.Tags = append(status.Tags, v1alpha1.Tag(tag))
+	for i, tag := range response.Tags {
+		status.Tags[i] = v1alpha1.Tag(tag)
 	}
 }
 

@@ -14,8 +14,7 @@ import (
 	"github.com/dli-operator/dli-operator/internal/poller"
 )
 
-// maxSeconds is more than 146 years. A time.Duration is limited to 292 years, so a deadline
-// beyond that counts as none.
+// maxSeconds is half of what a time.Duration holds, some 146 years: a later deadline is none.
 const maxSeconds = int64(math.MaxInt64/time.Second) / 2
 
 // deadlineOf is when the job must have ended, by the monotonic clock of this

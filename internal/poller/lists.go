@@ -251,7 +251,6 @@ func (l *lists) recordEnd(j *job, now time.Time) {
 // reports whether they differ. If that is often, lists pause.
 func (l *lists) compareStatus(j *job, state dli.State, now time.Time) (differs bool) {
 	differs = !j.isExpected && !j.shownAt.IsZero() && state == j.state
-	j.isSpotCheck = false
 	if state.HasEnded() {
 		l.recordEnd(j, now)
 	}

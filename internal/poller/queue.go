@@ -98,6 +98,9 @@ func (q *queue) removeJob(j *job) {
 // waitingJobs returns the number of jobs that wait for their turn.
 func (q *queue) waitingJobs() int { return len(q.healthy) + len(q.untried) + len(q.failing) }
 
+// waitingHeaps returns the jobs that wait, in the order in which they probe a failing connection.
+func (q *queue) waitingHeaps() [3]jobHeap { return [...]jobHeap{q.healthy, q.untried, q.failing} }
+
 func (q *queue) isWaiting(j *job) bool { return j.heap != nil && j.heap != &q.later }
 
 // pollAt polls a job at a time.
@@ -271,8 +274,9 @@ func (q *queue) countInFlight(n int, isFailing bool) {
 // pickJob returns the job whose turn it is; nil if no waiting job may be polled. Failing jobs
 // never take all requests in flight, so that those that hang leave some for the others.
 func (q *queue) pickJob(admit connection.Admit, limit int) (picked *job) {
-	for _, h := range [...]jobHeap{q.healthy, q.untried, q.failing} {
-		j, isFull := h.firstDue(), q.failingInFlight >= limit-limit/failingShare
+	isFull := q.failingInFlight >= limit-limit/failingShare
+	for _, h := range q.waitingHeaps() {
+		j := h.firstDue()
 		switch {
 		case j == nil || admit == connection.AdmitNone:
 		case admit == connection.AdmitProbe:
@@ -301,7 +305,8 @@ func (q *queue) holdBack(reason *connection.Failure, now time.Time) {
 	}
 	q.reportAt = now.Add(reportInterval)
 	isForAll := reason.NeedsAction() || now.Sub(q.heldSince) >= q.config.Patience
-	for _, j := range slices.Concat(q.healthy, q.untried, q.failing) {
+	heaps := q.waitingHeaps()
+	for _, j := range slices.Concat(heaps[:]...) {
 		isUnread := !j.isHealthy() && reason.Reason != v1alpha1.ReasonRateLimited
 		if (isForAll || isUnread) && j.lastDelivered.headline != reason.Reason {
 			q.deliverIf(j.recordHeldBack(reason, now, q.config.Schedule.StatusRefreshInterval), j)

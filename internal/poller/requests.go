@@ -54,8 +54,8 @@ func (q *queue) handleStatus(ctx context.Context, j *job, status *dli.JobStatus,
 	}
 	q.logPoll(j, status, failure, now)
 	dueAt, schedule := time.Time{}, q.config.Schedule // zero means never
+	j.isSpotCheck = false
 	if isFailure {
-		j.isSpotCheck = false
 		q.deliverIf(j.recordFailure(failure, j.sentAt, now, schedule.StatusRefreshInterval), j)
 		// DLI may no longer have a job that has ended.
 		if !j.target.Completed || failure.Reason != v1alpha1.ReasonJobNotFound {

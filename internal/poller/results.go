@@ -26,24 +26,23 @@ const (
 // most once per refresh interval, and a duration alone once it doubled, after some of them.
 func (d *lastDelivered) isNews(next lastDelivered, now time.Time, refresh time.Duration) bool {
 	next.time, next.settledAt = now, d.settledAt
-	isDue, isDurationDue := now.Sub(d.time) >= refresh, now.Sub(d.time) >= durationIntervals*refresh
+	elapsed := now.Sub(d.time)
 	switch {
 	case d.time.IsZero():
 	case d.headline != next.headline || d.failed != next.failed:
 		d.settledAt = connection.Later(d.settledAt, now).Add(flapWindow / flapChanges)
-		if d.settledAt.Sub(now) > flapWindow && !isDue {
+		if d.settledAt.Sub(now) > flapWindow && elapsed < refresh {
 			return false
 		}
 		next.settledAt = connection.Sooner(d.settledAt, now.Add(2*flapWindow))
 	case d.rest == 0: // what an earlier process has stored is no news
 		d.rest, d.figures = next.rest, next.figures
 		return false
-	case !isDue:
+	case elapsed < refresh:
 		return false
-	case d.rest == next.rest && d.figures.EqualCounts(&next.figures):
-		if !isDurationDue || !hasDoubled(d.figures.Duration, next.figures.Duration) {
-			return false
-		}
+	case d.rest == next.rest && d.figures.EqualCounts(&next.figures) &&
+		(elapsed < durationIntervals*refresh || !hasDoubled(d.figures.Duration, next.figures.Duration)):
+		return false
 	}
 	*d = next
 	return true
